@@ -1,0 +1,84 @@
+# The verbs of this repository. CI calls the same ones; `make help` lists them.
+# Written for GNU make 3.81, which is what macOS brings.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+CODE := $(wildcard framework agents tests)
+
+# The first interpreter that is new enough; `make PYTHON=... setup` overrides it.
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
+	if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$each; break; fi; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup fmt lint types test unit contract accept kafka bench docs demo lock tools clean
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## Make the virtual environment and install everything from the lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Python 3.11 or newer is missing. Debian: apt-get install python3 python3-venv; macOS: brew install python" >&2; \
+		exit 1; fi
+	@if ! $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then \
+		echo "$(PYTHON) has no venv module. Debian: apt-get install python3-venv" >&2; exit 1; fi
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV)
+	@echo "installing from requirements.lock into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+fmt: $(STAMP) ## Format, and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(STAMP) ## Style, format, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(STAMP) ## mypy --strict over package, agents and tests
+	$(BIN)/mypy $(CODE)
+
+test: lint types tools ## Everything: install, lint, types, all tests (real Kafka included)
+	$(PYTEST)
+
+unit: $(STAMP) ## Tests without Kafka and without processes
+	$(PYTEST) tests/architecture tests/unit
+
+contract: $(STAMP) ## Ports and formats, against what they stand for
+	$(PYTEST) tests/contract
+
+accept: $(STAMP) ## What a user sees, on processes and a real broker
+	$(PYTEST) tests/acceptance
+
+kafka: $(STAMP) tools ## Only the tests that need a broker
+	$(PYTEST) -m kafka
+
+bench: $(STAMP) ## Throughput and latency, beside the bare limit of this machine
+	$(BIN)/python benchmarks/bench.py
+
+docs: $(STAMP) ## Run the snippets that the documentation shows
+	$(PYTEST) tests/docs
+
+demo: $(STAMP) ## A month of flights through a pipeline, with a failure and its repair; needs no server
+	@$(BIN)/farandole demo
+
+# In an environment of its own: pip-tools wants to say which pip there is.
+lock: ## Resolve pyproject.toml into requirements.lock anew, keeping what still fits
+	@[ -x .venv-lock/bin/pip-compile ] || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet "pip-tools>=7.6,<8"; }
+	CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+		--extra dev --build-deps-for editable --no-header --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --no-emit-options --output-file requirements.lock pyproject.toml
+
+tools: ## Say which optional tools are missing, and what brings them
+	@command -v kcat >/dev/null || echo "note: kcat is missing. Debian: apt-get install kcat; macOS: brew install kcat"
+	@command -v java >/dev/null || echo "note: java is missing. Debian: apt-get install openjdk-17-jre-headless; macOS: brew install openjdk"
+	@command -v mvn >/dev/null || echo "note: mvn is missing. Debian: apt-get install maven; macOS: brew install maven"
+
+clean: ## Remove what was built or cached (not .venv, not the broker's jars)
+	rm -rf build dist var .farandole .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find framework agents tests -name __pycache__ -type d -prune -exec rm -rf {} +

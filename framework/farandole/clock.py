@@ -1,0 +1,58 @@
+"""Time as an argument: the port through which the shell reads clocks.
+
+Pure packages never import this module; they are handed instants.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the shell may ask about time."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware, in UTC; it may step."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back; only differences mean anything."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now(self) -> datetime:
+        """The wall clock in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """`time.monotonic()`."""
+        return time.monotonic()
+
+
+class ManualClock:
+    """A clock that stands still until it is moved; wall and monotonic time move together."""
+
+    def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+        self._start = start
+        self._elapsed = timedelta()
+
+    def now(self) -> datetime:
+        """The instant to which it was moved."""
+        return self._start + self._elapsed
+
+    def monotonic(self) -> float:
+        """Seconds since it was made."""
+        return self._elapsed.total_seconds()
+
+    def advance(self, by: timedelta) -> None:
+        """Move forward; never back.
+
+        Raises:
+            ValueError: `by` is negative.
+        """
+        if by < timedelta():
+            raise ValueError(f"a clock cannot go back: advance by {by}")
+        self._elapsed += by

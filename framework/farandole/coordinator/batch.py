@@ -1,0 +1,168 @@
+"""One transaction in the making, for one home: inputs are folded over the committed state.
+
+Nothing here touches the committed state: `settle` publishes the new one after the commit,
+and after an abort the batch is thrown away. An exception over one run holds that run and
+leaves the others alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from farandole.coordinator.home import Home
+from farandole.definition.graph import Graph
+from farandole.events import facts
+from farandole.events.envelope import Envelope
+from farandole.events.outgoing import Origin, Outgoing, event_record
+from farandole.events.topics import Topics
+from farandole.ids import consequence_id
+from farandole.kernel.decide import follow
+from farandole.kernel.decision import Decision, Moment
+from farandole.kernel.evolve import start
+from farandole.kernel.outbox import Cause, outbox
+from farandole.kernel.snapshot import state_records, tombstones
+from farandole.kernel.state import Run
+from farandole.kernel.timers import Timer, timers_after
+from farandole.kernel.values import ClaimNeeded, Values
+from farandole.transport.port import Record
+
+FetchClaim = Callable[[ClaimNeeded], bytes]
+
+
+@dataclass(slots=True)
+class Batch:
+    """`runs`: touched runs as they will be (None: forgotten). `fetch` gets a payload from the artifact store."""
+
+    home: Home
+    topics: Topics
+    source: str
+    moment: Callable[[], Moment]
+    fetch: FetchClaim
+    missed: Callable[[str], list[Record] | None]
+    """What a held run missed, once it has been read again; None before."""
+
+    events_at: int
+    commands_at: int
+    runs: dict[str, Run | None] = field(default_factory=dict)
+    records: list[Outgoing] = field(default_factory=list)
+    timers: list[Timer] = field(default_factory=list)
+    markers: list[facts.Marker] = field(default_factory=list)
+    taken: list[Timer] = field(default_factory=list)
+    """Timers taken from the home: given back if the batch is thrown away."""
+
+    released: list[str] = field(default_factory=list)
+    read_back: list[facts.Marker] = field(default_factory=list)
+    values: Values = field(default_factory=Values)
+    errors: list[str] = field(default_factory=list)
+    """One line for each run that was held by an error of ours or of its definition."""
+
+    def run(self, run_id: str) -> Run | None:
+        """The run as this batch sees it."""
+        return self.runs[run_id] if run_id in self.runs else self.home.runs.get(run_id)
+
+    def origin(self, now: datetime, input_: str = "", traceparent: str = "", *, folded: bool = True) -> Origin:
+        """Where this batch's records come from; consequences say how far the log was folded."""
+        at = f"{self.home.number}/{self.events_at}" if folded else ""
+        return Origin(self.source, now, input=input_, folded=at, traceparent=traceparent)
+
+    def begin(self, graph: Graph, event: facts.RunStarted, cause: Cause) -> None:
+        """Start a run: `RunStarted` and what follows from it, folded at once."""
+        run = start(graph, event)
+        self._keep(run, [event])
+        started = consequence_id(cause.id, "RunStarted", 0)
+        self.records.append(event_record(self.topics, event, event_id=started, cause=cause.id, origin=cause.origin))
+        self.fold(run, event, Cause(started, cause.origin), offset=-1)
+
+    def fold(self, run: Run, given: facts.Event, cause: Cause, *, offset: int) -> None:
+        """Fold a fact and write what follows; if that fails, hold the run at `offset` instead."""
+        while True:
+            try:
+                moment = self.moment()
+                it = follow(run, given, moment, self.values)
+                records = outbox(it.steps, cause, self.topics, self.values)
+                break
+            except ClaimNeeded as needed:
+                try:
+                    self.values.fetched[needed.claim.sha256] = self.fetch(needed)
+                except Exception as error:  # the store is broken for this payload: this run stands still
+                    return self._hold(run, error, cause, offset)
+            except Exception as error:  # one bad run never stops a partition (DESIGN section 8)
+                return self._hold(run, error, cause, offset)
+        self.records.extend(records)
+        self._keep(it.run, it.events)
+
+    def _hold(self, run: Run, error: Exception, cause: Cause, offset: int) -> None:
+        moment = self.moment()
+        detail = f"{type(error).__name__}: {error}"[:500]
+        until = moment.now + run.graph.definition.hold_max
+        event = facts.RunHeld(run.id, "kernel_error", detail, until=until, offset=offset)
+        it = Decision(run, moment, self.values)
+        it.emit(event)
+        self.records.extend(outbox(it.steps, cause, self.topics, self.values))
+        self._keep(it.run, it.events)
+        self.errors.append(f"run {run.id} is held by an error: {detail}")
+
+    def hold_unreadable(self, run: Run, error: Exception, cause: Cause, offset: int) -> None:
+        """Hold a run whose event cannot be read: folding past it would be a guess."""
+        self._hold(run, error, cause, offset)
+
+    def mark(self, marker: facts.Marker, *, event_id: str, cause: str, now: datetime, input_: str = "") -> None:
+        """Write a marker: it is folded when it is read back, after everything before it in the log."""
+        if marker in self.home.marked or marker in self.markers:
+            return
+        self.markers.append(marker)
+        run = self.run(marker.run)
+        origin = self.origin(now, input_, folded=False)
+        if run is not None:
+            origin = Origin(origin.source, now, run.head.definition, input_)
+        self.records.append(event_record(self.topics, marker, event_id=event_id, cause=cause, origin=origin))
+
+    def refuse(self, event: facts.RunRefused, cause: Cause) -> None:
+        """Write a refusal; no run is touched."""
+        refused = consequence_id(cause.id, "RunRefused", 0)
+        self.records.append(event_record(self.topics, event, event_id=refused, cause=cause.id, origin=cause.origin))
+
+    def forget(self, run: Run, now: datetime) -> None:
+        """Drop the stub of an ended run, and what `control` says of it."""
+        self.runs[run.id] = None
+        headers = Envelope(f"{run.id}/forgotten", "farandole.Forgotten", self.source, now, run=run.id).headers()
+        if run.head.outcome not in ("succeeded", "partial"):
+            self.records.append(Outgoing(self.topics.control, f"run:{run.id}", None, headers))
+
+    def _keep(self, run: Run, events: list[facts.Event]) -> None:
+        self.runs[run.id] = run
+        self.timers.extend(timers_after(run, events))
+
+    def state(self, now: datetime) -> list[Outgoing]:
+        """The state records of all touched runs."""
+        out: list[Outgoing] = []
+        for run_id, after in self.runs.items():
+            before = self.home.runs.get(run_id)
+            if after is None:
+                pairs: list[tuple[str, bytes | None]] = [*tombstones(before)] if before is not None else []
+            else:
+                pairs = list(state_records(before, after, now))
+            out.extend(Outgoing(self.topics.runs, key, value, (), home=run_id) for key, value in pairs)
+        return out
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write, so that only positions may have moved."""
+        return not self.records and not self.runs
+
+    def publish(self) -> None:
+        """After the commit: the new state replaces the old."""
+        home = self.home
+        home.events_at, home.commands_at = self.events_at, self.commands_at
+        for run_id, run in self.runs.items():
+            if run is None:
+                home.runs.pop(run_id, None)
+            else:
+                home.runs[run_id] = run
+        home.remind(self.timers)
+        home.marked.update(self.markers)
+        home.marked.difference_update(self.read_back)
+
+    def abandon(self) -> None:
+        """After an abort: the home is as if the batch had never been."""
+        self.home.remind(self.taken)

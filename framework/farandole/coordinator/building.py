@@ -1,0 +1,92 @@
+"""Making the next batch of a home from what is buffered: events first, then commands, then timers."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from farandole.artifacts import ArtifactStore
+from farandole.coordinator.batch import Batch
+from farandole.coordinator.home import Home
+from farandole.coordinator.reading import Definitions, DefinitionWanted, give_up, read_command, read_event
+from farandole.coordinator.refold import Refold, RefoldWanted
+from farandole.coordinator.settings import CoordinatorSettings
+from farandole.events.facts import TriggerSuspected
+from farandole.ids import attempt_id
+from farandole.kernel.decision import Moment
+from farandole.kernel.state import Phase, ms
+from farandole.kernel.timers import Timer, marker
+from farandole.kernel.values import ClaimNeeded
+
+log = logging.getLogger("farandole.coordinator")
+
+
+@dataclass(slots=True)
+class Builder:
+    """What every batch needs beside its inputs. `words` counts what became of records, for the metrics."""
+
+    settings: CoordinatorSettings
+    moment: Callable[[], Moment]
+    artifacts: ArtifactStore
+    suspects: Callable[[int], list[TriggerSuspected]]
+    refold: Refold
+    words: Counter[str] = field(default_factory=Counter)
+
+    def build(self, home: Home, definitions: Definitions, partitions: int) -> tuple[Batch, bool]:
+        """The next batch of a home, and whether it stopped at a command that wants a fresh table of definitions."""
+        batch = Batch(
+            home,
+            self.settings.topics,
+            self.settings.client_id,
+            self.moment,
+            self._fetch,
+            self.refold.take,
+            home.events_at,
+            home.commands_at,
+        )
+        left = home.limit or self.settings.batch_records
+        if home.refused:
+            self.words[give_up(batch, home)] += 1
+            left = 0
+        try:
+            for record in list(home.events)[:left]:
+                word = read_event(batch, record)
+                self.words["event_" + word] += 1
+                left -= 1
+        except RefoldWanted as wanted_first:
+            self.refold.want(wanted_first)
+        wanted = False
+        for record in list(home.commands)[:left]:
+            try:
+                self.words["command_" + read_command(batch, record, definitions, partitions)] += 1
+            except DefinitionWanted:
+                wanted = True
+                break
+        self._timers(batch, home)
+        for fact in self.suspects(home.number):
+            about = attempt_id(fact.run, fact.step, fact.item, fact.attempt)
+            batch.mark(fact, event_id=f"{about}/suspected", cause=f"{about}/trigger", now=self.moment().now)
+        for line in batch.errors:
+            log.error("%s", line)
+        return batch, wanted
+
+    def _timers(self, batch: Batch, home: Home) -> None:
+        now = self.moment().now
+        batch.taken = home.due(ms(now), self.settings.timers_per_batch)
+        for timer in batch.taken:
+            run = batch.run(timer.run)
+            if run is None:
+                continue
+            if timer.kind == "forget" and run.head.phase is Phase.SETTLED and run.head.expires <= timer.due:
+                batch.forget(run, now)
+            elif (fact := marker(run, timer)) is not None:
+                batch.mark(fact, event_id=timer_id(timer), cause=timer_id(timer), now=now)
+
+    def _fetch(self, needed: ClaimNeeded) -> bytes:
+        return self.artifacts.get(needed.claim)
+
+
+def timer_id(timer: Timer) -> str:
+    """Id of the marker that a timer becomes: the same timer written twice has one id."""
+    about = attempt_id(timer.run, timer.step, timer.item, timer.attempt) if timer.step else timer.run
+    return f"{about}/{timer.kind}/{timer.due}"

@@ -1,0 +1,91 @@
+"""The `definitions` topic as the coordinator uses it (R13).
+
+Rows by key: a hash gives a compiled pipeline, `pipeline:<name>` the hash that new runs are
+pinned to, `inbox:<agent>` the unit that consumes the inbox. Read to its end before the first
+record is folded, and again before a name is refused as unknown.
+"""
+
+from collections.abc import Callable
+
+from farandole.definition.model import Definition, parse_definition
+from farandole.events.topics import Topics
+from farandole.transport.port import Isolation, ReadEnds, Record, Reply, Request, TopicPartition, Transport
+from farandole.transport.tables import Follower, Table
+
+Ask = Callable[[Request, Callable[[Reply], None]], None]
+Row = Definition | str
+
+
+class DefinitionTable:
+    """Definitions by hash and by name; `ask` reaches the member's requests."""
+
+    def __init__(self, transport: Transport, topics: Topics, client_id: str, ask: Ask) -> None:
+        self._table: Table[Row] = Table(topics.definitions, 1, _read)
+        self._follower = Follower(transport.reader(f"{client_id}.definitions"), [self._table])
+        self._ask = ask
+        self._ends: dict[TopicPartition, int] | None = None
+        self._asked = False
+        self._was_ready = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has been read to its end since the process began."""
+        return self._was_ready
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it has been read to the end that stood when `refresh` was last called."""
+        return self._ends is not None and self._follower.has_reached(self._ends)
+
+    def refresh(self) -> None:
+        """Ask where the end is now; `is_fresh` tells when it has been reached."""
+        self._ends = None
+        if self._asked:
+            return
+        self._asked = True
+
+        def answered(reply: Reply) -> None:
+            self._asked = False
+            if reply.error is not None:
+                return self.refresh()
+            self._ends = dict(reply.ends)
+
+        self._ask(ReadEnds(self._table.places, Isolation.UNCOMMITTED), answered)
+
+    def step(self) -> bool:
+        """Take in what has come; whether anything did."""
+        if not self._was_ready and self._ends is None:
+            self.refresh()
+        took = self._follower.follow() > 0
+        self._follower.troubles.clear()
+        self._was_ready = self._was_ready or self.is_fresh
+        return took
+
+    def by_hash(self, digest: str) -> Definition | None:
+        """The definition of that hash."""
+        row = self._table.rows.get(digest)
+        return row if isinstance(row, Definition) else None
+
+    def current(self, name: str) -> Definition | None:
+        """The definition that new runs of a pipeline are pinned to."""
+        digest = self._table.rows.get(f"pipeline:{name}")
+        return self.by_hash(digest) if isinstance(digest, str) else None
+
+    def unit_of(self, agent: str) -> str | None:
+        """The unit that consumes an agent's inbox."""
+        row = self._table.rows.get(f"inbox:{agent}")
+        return row if isinstance(row, str) else None
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._follower.close()
+
+
+def _read(record: Record) -> Row:
+    """A row: a compiled pipeline where the key is a hash, else the name that the row points to.
+
+    Raises:
+        DefinitionError: the compiled pipeline is malformed or of another version.
+    """
+    key, value = (record.key or b"").decode(errors="replace"), record.value or b""
+    return value.decode(errors="replace") if ":" in key else parse_definition(value)

@@ -1,0 +1,72 @@
+"""What a coordinator knows of one home partition: its runs, its timers, how far it has folded.
+
+Memory only; nothing here reads a log or a clock. The state is replaced by a committed batch
+and by nothing else.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from farandole.events.facts import Marker
+from farandole.kernel.state import Run
+from farandole.kernel.timers import Timer, timers
+from farandole.transport.port import Record
+
+
+@dataclass(slots=True)
+class Home:
+    """Partition `number` of `commands`, `events` and `runs`.
+
+    `events_at`, `commands_at`: next offsets to fold. `marked`: markers written (or being written) and not yet
+    read back, so that a timer is not written twice. `number_committed` is the transaction number last committed
+    for it, by which a parked home recognises that nobody else has written since.
+    """
+
+    number: int
+    epoch: int = 0
+    events_at: int = 0
+    commands_at: int = 0
+    events: deque[Record] = field(default_factory=deque)
+    commands: deque[Record] = field(default_factory=deque)
+    runs: dict[str, Run] = field(default_factory=dict)
+    timers: list[Timer] = field(default_factory=list)
+    marked: set[Marker] = field(default_factory=set)
+    number_committed: int = -1
+    limit: int = 0
+    """Most records in the next batch while a batch that could not be produced is bisected; 0 = the usual."""
+
+    refused: str = ""
+    """Why the next record, alone in its batch, cannot be produced: what it leads to is held instead."""
+
+    def restore(self, runs: Iterable[Run]) -> None:
+        """Take over runs; the timer heap is rebuilt from them alone."""
+        self.runs = {run.id: run for run in runs}
+        self.timers = [timer for run in self.runs.values() for timer in timers(run)]
+        heapq.heapify(self.timers)
+        self.marked.clear()
+
+    def remind(self, more: Iterable[Timer]) -> None:
+        """Add timers."""
+        for timer in more:
+            heapq.heappush(self.timers, timer)
+
+    def due(self, now_ms: int, most: int) -> list[Timer]:
+        """Take up to `most` timers whose instant has come."""
+        out: list[Timer] = []
+        while self.timers and self.timers[0].due <= now_ms and len(out) < most:
+            out.append(heapq.heappop(self.timers))
+        return out
+
+    def drop_folded(self) -> None:
+        """Forget buffered records that are behind the positions now."""
+        while self.events and self.events[0].offset < self.events_at:
+            self.events.popleft()
+        while self.commands and self.commands[0].offset < self.commands_at:
+            self.commands.popleft()
+
+    @property
+    def next_due(self) -> int | None:
+        """When the next timer comes, ms; None if there is none."""
+        return self.timers[0].due if self.timers else None

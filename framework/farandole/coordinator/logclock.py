@@ -1,0 +1,36 @@
+"""The coordinator's sense of now: never back, and never far from the wall clock for long.
+
+Starts at the later of the wall and what predecessors persisted, goes on with the monotonic
+clock, and is slewed to the wall by at most a tenth of the time that passes (DESIGN section 8).
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+SLEW = 0.1
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(slots=True)
+class LogClock:
+    """`reading` is the last instant told; `monotonic` the seconds at which it was told."""
+
+    reading: datetime = _EPOCH
+    monotonic: float = 0.0
+
+    def raise_to(self, persisted: datetime) -> None:
+        """A predecessor has told this instant: ours is no earlier."""
+        self.reading = max(self.reading, persisted)
+
+    def tell(self, wall: datetime, monotonic: float) -> datetime:
+        """The instant now, from both clocks."""
+        if self.monotonic == 0.0 and self.reading <= wall:
+            self.reading, self.monotonic = wall, monotonic
+            return self.reading
+        passed = timedelta(seconds=max(0.0, monotonic - self.monotonic)) if self.monotonic else timedelta()
+        straight = self.reading + passed
+        bound = passed * SLEW
+        correction = min(max(wall - straight, -bound), bound)
+        self.reading, self.monotonic = straight + correction, monotonic
+        return self.reading

@@ -1,0 +1,300 @@
+"""The coordinator as a loop that can be stepped by hand, by a thread or by a simulator.
+
+Each step takes replies, polls, moves takeovers on, and submits the next transaction if none
+is under way. Nothing here blocks but `poll` and `replies`, no longer than `wait`.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+
+from farandole.artifacts import ArtifactStore
+from farandole.clock import Clock
+from farandole.coordinator.building import Builder
+from farandole.coordinator.definitions import DefinitionTable
+from farandole.coordinator.flight import Flight
+from farandole.coordinator.home import Home
+from farandole.coordinator.logclock import LogClock
+from farandole.coordinator.refold import Refold
+from farandole.coordinator.restore import Restore
+from farandole.coordinator.settings import CoordinatorSettings
+from farandole.coordinator.takeover import Claimed, Stage, Takeover, persisted_now
+from farandole.coordinator.watchdog import Inboxes, Watchdog
+from farandole.coordinator.writing import Writer
+from farandole.definition.graph import Graph, graph_of
+from farandole.errors import InvariantViolation
+from farandole.kernel.decision import Moment
+from farandole.kernel.state import ms
+from farandole.transport.port import (
+    Record,
+    Reply,
+    Request,
+    TopicPartition,
+    Transport,
+    Trouble,
+)
+
+log = logging.getLogger("farandole.coordinator")
+
+BUFFER_MAX = 5_000
+"""Records buffered per home before its partitions are paused: ten batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a loop is given from outside: the log, time, chance and artifacts."""
+
+    transport: Transport
+    clock: Clock
+    artifacts: ArtifactStore
+    draw: Callable[[], float] = random.random
+
+
+class CoordinatorLoop:
+    """One coordinator process's share of the home partitions."""
+
+    def __init__(self, environment: Environment, settings: CoordinatorSettings, partitions: int) -> None:
+        self._env = environment
+        self._settings = settings
+        self._topics = settings.topics
+        self._partitions = partitions
+        self._member = environment.transport.member(settings.member())
+        self._definitions = DefinitionTable(environment.transport, settings.topics, settings.client_id, self._ask)
+        self._restore = Restore(
+            environment.transport.reader(settings.client_id + ".restore"), self._topics.runs, self._graph
+        )
+        self._takeover = Takeover(self._topics, settings.client_id, self._ask)
+        self._watchdog = Watchdog(settings, self._ask, self._inboxes(), partitions)
+        self._refold = Refold(lambda: environment.transport.reader(settings.client_id + ".refold"))
+        self._builder = Builder(settings, self._moment, environment.artifacts, self._watchdog.take, self._refold)
+        self._clock = LogClock()
+        self._writer = Writer(
+            settings,
+            self._member,
+            self._ask,
+            self._builder,
+            self._definitions,
+            environment.artifacts,
+            partitions,
+            self._now,
+            self._epoch_committed,
+            self._doubted,
+        )
+        self._asked: dict[int, Callable[[Reply], None]] = {}
+        self._paused: set[int] = set()
+        self._releasing: set[int] = set()
+        self._told_unreachable = -60.0
+        self.homes: dict[int, Home] = {}
+        self._member.subscribe([self._topics.commands, self._topics.events], self)
+
+    # --- one step -----------------------------------------------------------------------
+
+    def step(self, wait: float) -> bool:
+        """Do what can be done now, waiting at most `wait` seconds for something to do; whether anything was done.
+
+        Raises:
+            FatalTransportError: this process must be started anew.
+        """
+        busy = bool(self._asked)
+        replies = self._member.replies(wait if busy else 0.0)
+        for reply in replies:
+            self._answered(reply)
+        did = self._poll(0.0 if busy or replies else self._patience(wait)) or bool(replies)
+        did |= self._definitions.step()
+        did |= self._takeover.step()
+        did |= self._restored()
+        did |= self._refold.step()
+        did |= self._watchdog.step(self._env.clock.monotonic(), self.homes.values())
+        return did | self._submit()
+
+    def next_due(self) -> datetime | None:
+        """When the next timer comes, for whoever drives virtual time."""
+        dues = [home.next_due for home in self.homes.values() if home.next_due is not None]
+        if not dues:
+            return None
+        ahead = min(dues) - ms(self._now())
+        return self._env.clock.now() if ahead <= 0 else self._env.clock.now() + timedelta(milliseconds=ahead)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way or waiting to be folded; timers may still be ahead."""
+        waiting = any(home.events or home.commands for home in self.homes.values())
+        return not (self._asked or self._takeover.claimed or waiting)
+
+    def close(self) -> None:
+        """Leave the group, homes released cleanly, and free everything."""
+        self._member.close()
+        self._restore.reader.close()
+        self._refold.close()
+        self._definitions.close()
+
+    # --- polling ------------------------------------------------------------------------
+
+    def _patience(self, wait: float) -> float:
+        """How long a poll may wait: not past the next timer, and not while a restore is under way."""
+        if self._restore.reading or self._takeover.claimed:
+            return min(wait, 0.005)
+        due = self.next_due()
+        if due is None:
+            return wait
+        return max(0.0, min(wait, (due - self._env.clock.now()).total_seconds()))
+
+    def _poll(self, wait: float) -> bool:
+        polled = self._member.poll(wait)
+        for item in polled:
+            if isinstance(item, Record):
+                home = self.homes.get(item.partition)
+                if home is not None:
+                    (home.events if item.topic == self._topics.events else home.commands).append(item)
+            elif isinstance(item, Trouble):
+                self._trouble(item)
+        self._throttle()
+        return bool(polled)
+
+    def _throttle(self) -> None:
+        for number, home in self.homes.items():
+            waiting = len(home.events) + len(home.commands)
+            if waiting > BUFFER_MAX and number not in self._paused:
+                self._paused.add(number)
+                self._member.pause(self._pair(number))
+            elif waiting < BUFFER_MAX // 2 and number in self._paused:
+                self._paused.discard(number)
+                self._member.resume(self._pair(number))
+
+    def _trouble(self, trouble: Trouble) -> None:
+        now = self._env.clock.monotonic()
+        if trouble.at is None:
+            if now - self._told_unreachable >= 60:
+                self._told_unreachable = now
+                log.warning("the log is unreachable: %s; trying again", trouble.error)
+            return
+        log.error("%s/%d does not deliver: %s (%s)", *trouble.at, trouble.error, trouble.kind)
+
+    def _pair(self, number: int) -> list[TopicPartition]:
+        return [TopicPartition(self._topics.commands, number), TopicPartition(self._topics.events, number)]
+
+    # --- asking -------------------------------------------------------------------------
+
+    def _ask(self, request: Request, then: Callable[[Reply], None]) -> None:
+        self._asked[self._member.call(request)] = then
+
+    def _answered(self, reply: Reply) -> None:
+        then = self._asked.pop(reply.ticket, None)
+        if reply.error is not None:
+            log.info("%s was not answered: %s", type(reply.request).__name__, reply.error)
+        if then is not None:
+            then(reply)
+
+    def _inboxes(self) -> Inboxes:
+        """How the watchdog finds an inbox; partition counts never change within a generation of topics."""
+
+        @cache
+        def partitions(topic: str) -> int:
+            admin = self._env.transport.admin()
+            try:
+                found = admin.topics([topic])
+            finally:
+                admin.close()
+            return found[topic].partitions if topic in found else 0
+
+        return Inboxes(partitions, self._definitions.unit_of)
+
+    # --- taking over ----------------------------------------------------------------------
+
+    def _restored(self) -> bool:
+        fresh = self._takeover.at(Stage.RESTORE)
+        kept = [c for c in fresh if c.keeps_state]
+        to_read = [c for c in fresh if not c.keeps_state and c.home.number not in self._restore.reading]
+        if to_read and self._definitions.is_ready:
+            self._restore.begin(to_read)
+        done = kept + self._restore.step(self._settings.restore_slice)
+        for claimed in done:
+            self._run(claimed)
+        return bool(done)
+
+    def _run(self, claimed: Claimed) -> None:
+        """The home is ours, its state is here: take records from where it was folded."""
+        home = claimed.home
+        self._clock.raise_to(persisted_now(claimed))
+        self._takeover.drop(home.number)
+        self.homes[home.number] = home
+        commands, events = self._pair(home.number)
+        self._member.seek(commands, home.commands_at)
+        self._member.seek(events, home.events_at)
+        self._member.resume([commands, events])
+        log.info("home %d: %d runs, epoch %d", home.number, len(home.runs), home.epoch)
+
+    def _graph(self, digest: str) -> Graph:
+        definition = self._definitions.by_hash(digest)
+        if definition is None:
+            raise InvariantViolation(f"definition {digest} is pinned by a run, but `definitions` does not hold it")
+        return graph_of(definition)
+
+    # --- writing --------------------------------------------------------------------------
+
+    def _submit(self) -> bool:
+        """The next transaction: epochs first, then batches."""
+        if not self._writer.is_free:
+            return False
+        if ready := self._takeover.at(Stage.EPOCH):
+            return self._writer.epochs(self._takeover, ready)
+        busy = [h for h in self.homes.values() if h.number not in self._releasing and self._has_work(h)]
+        return bool(busy) and self._writer.batches(busy)
+
+    def _has_work(self, home: Home) -> bool:
+        due = home.next_due
+        return bool(home.events or home.commands) or (due is not None and due <= ms(self._now()))
+
+    def _epoch_committed(self, flight: Flight) -> None:
+        for claimed in self._takeover.claimed.values():
+            if claimed.home in flight.homes and claimed.stage is Stage.EPOCH:
+                claimed.stage = Stage.RESTORE if claimed.keeps_state else Stage.ENDS
+
+    def _doubted(self, numbers: frozenset[int]) -> None:
+        for number in numbers:
+            if self.homes.pop(number, None) is not None or number in self._takeover.claimed:
+                self._member.pause(self._pair(number))
+                self._paused.discard(number)
+                self._takeover.begin(number)
+
+    # --- Rebalance: partitions come and go ---------------------------------------------------
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """Take over each home of which we have both partitions."""
+        ours = self._member.assignment() | frozenset(partitions)
+        for number in sorted({at.partition for at in partitions}):
+            if all(at in ours for at in self._pair(number)):
+                self._takeover.begin(number)
+
+    def releasing(self, partitions: Sequence[TopicPartition]) -> bool:
+        """Let what is under way end, then commit the homes as clean, so that the next owner knows."""
+        for reply in self._member.replies(0.02):
+            self._answered(reply)
+        if not self._writer.is_free:
+            return False
+        homes = [self.homes[n] for n in sorted({at.partition for at in partitions}) if n in self.homes]
+        unclean = [home for home in homes if home.number not in self._releasing]
+        self._releasing.update(home.number for home in unclean)
+        return not (unclean and self._writer.release(unclean))
+
+    def gone(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
+        """Forget the homes, or keep their state aside: it may be ours again (R12)."""
+        for number in {at.partition for at in partitions}:
+            self._takeover.drop(number)
+            self._restore.drop(number)
+            self._releasing.discard(number)
+            self._paused.discard(number)
+            home = self.homes.pop(number, None)
+            if home is not None and not lost:
+                self._takeover.parked[number] = home
+
+    # --- time ---------------------------------------------------------------------------
+
+    def _now(self) -> datetime:
+        return self._clock.tell(self._env.clock.now(), self._env.clock.monotonic())
+
+    def _moment(self) -> Moment:
+        return Moment(self._now(), self._env.draw(), self._settings.dedupe_window, self._settings.stopped_window)

@@ -1,0 +1,223 @@
+"""What each record of `events` and `commands` does to a batch.
+
+A record that cannot be used is refused or skipped with a named reason and counted; the
+partition goes on. Consequences are recognised by their header, never by their writer.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from farandole.coordinator.batch import Batch
+from farandole.coordinator.home import Home
+from farandole.coordinator.refold import RefoldWanted
+from farandole.definition.graph import Graph, graph_of
+from farandole.definition.model import Definition
+from farandole.errors import InvariantViolation, RecordError
+from farandole.events import facts
+from farandole.events.catalogue import decode, decode_command, type_name
+from farandole.events.commands import CancelRun, Command, ReleaseRun, ReplayDeadLetter, StartRun
+from farandole.events.envelope import Envelope, parse_envelope
+from farandole.events.outgoing import Origin, Outgoing
+from farandole.ids import consequence_id, derived_run_id, is_run_id, partition_of
+from farandole.kernel.admission import admit
+from farandole.kernel.evolve import started_again
+from farandole.kernel.outbox import Cause
+from farandole.kernel.state import Run
+from farandole.transport.port import Record
+
+RUN_HEADER = "farandole_run"
+"""Run id derived from a command's first place; it stays with the command when it is forwarded."""
+
+log = logging.getLogger("farandole.coordinator")
+
+
+class DefinitionWanted(Exception):  # noqa: N818 - a request to the loop, not an error
+    """A command names a pipeline that is not in the table as last read: read it again first (R13)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """How a batch looks up definitions. `certain`: the table was read to its end since the record was seen."""
+
+    current: Callable[[str], Definition | None]
+    by_hash: Callable[[str], Definition | None]
+    certain: bool = False
+
+    def graph(self, digest: str) -> Graph:
+        """The graph of a pinned definition.
+
+        Raises:
+            InvariantViolation: a run is pinned to a definition that the topic does not hold.
+        """
+        found = self.by_hash(digest)
+        if found is None:
+            raise InvariantViolation(f"definition {digest} is pinned by a run, but `definitions` does not hold it")
+        return graph_of(found)
+
+
+def read_event(batch: Batch, record: Record) -> str:
+    """Fold one record of `events`; returns a word for the counters."""
+    batch.events_at = record.offset + 1
+    if any(name == "ce_folded" for name, _ in record.headers):
+        return "skipped"
+    try:
+        envelope = parse_envelope(record.headers)
+    except RecordError as bad:
+        log.warning("an event was skipped: %s", bad, extra={"at": record.place})
+        return "unreadable"
+    run = batch.run(envelope.run)
+    if run is None:
+        return "orphan"
+    cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place, envelope.traceparent))
+    try:
+        fact = decode(record.value or b"")
+        if not isinstance(fact, facts.AgentFact | facts.Marker) or fact.run != envelope.run:
+            raise RecordError(f"{record.place}: expected a fact of run {envelope.run}, but found {type(fact).__name__}")
+    except RecordError as bad:
+        if not run.is_settled:
+            batch.hold_unreadable(run, bad, cause, record.offset)
+        return "unreadable"
+    if isinstance(fact, facts.Marker):
+        batch.read_back.append(fact)
+    if run.head.kernel_error and isinstance(fact, facts.ReleaseRequested):
+        return _release(batch, run, record, cause)
+    if run.head.kernel_error and not isinstance(fact, facts.Marker):
+        return "standing"
+    batch.fold(run, fact, cause, offset=record.offset)
+    return "folded"
+
+
+def _release(batch: Batch, run: Run, record: Record, cause: Cause) -> str:
+    """Let a run go on that a kernel error held: fold what it missed, in the log's order.
+
+    Raises:
+        RefoldWanted: what it missed must be read again first.
+    """
+    missed: list[Record] | None = []
+    since = run.head.unfolded_from
+    if since >= 0:
+        missed = batch.missed(run.id)
+        if missed is None:
+            batch.events_at = record.offset
+            raise RefoldWanted(run.id, record.at, since, record.offset)
+    batch.fold(run, facts.ReleaseRequested(run.id), cause, offset=record.offset)
+    freed = batch.run(run.id)
+    if since < 0 and freed is not None:
+        batch.fold(freed, started_again(freed), cause, offset=-1)
+    batch.released.append(run.id)
+    for old in missed:
+        if not any(name == "ce_folded" for name, _ in old.headers):
+            _refold(batch, run.id, old, batch.origin(batch.moment().now, old.place))
+    return "released"
+
+
+def _refold(batch: Batch, run_id: str, record: Record, origin: Origin) -> None:
+    run = batch.run(run_id)
+    fact = decode(record.value or b"")
+    if run is None or run.head.kernel_error or not isinstance(fact, facts.AgentFact | facts.Marker):
+        return  # held anew by an earlier one: `unfolded_from` names it
+    batch.fold(run, fact, Cause(parse_envelope(record.headers).id, origin), offset=record.offset)
+
+
+def read_command(batch: Batch, record: Record, definitions: Definitions, partitions: int) -> str:
+    """Answer one record of `commands`; returns a word for the counters.
+
+    Raises:
+        DefinitionWanted: the table of definitions must be read to its end first.
+    """
+    command, run_id, reason = _parse(record)
+    if partition_of(run_id, partitions) != record.partition:
+        headers = [*record.headers]
+        if not any(name == RUN_HEADER for name, _ in headers):
+            headers.append((RUN_HEADER, run_id.encode()))
+        batch.commands_at = record.offset + 1
+        batch.records.append(Outgoing(batch.topics.commands, run_id, record.value, headers, home=run_id))
+        return "forwarded"
+    word = _answer(batch, record, (command, run_id, reason), definitions)
+    batch.commands_at = record.offset + 1
+    return word
+
+
+def give_up(batch: Batch, home: Home) -> str:
+    """The first waiting record leads to something that the log refuses: hold its run, or refuse the command."""
+    error = RecordError(f"what follows from it cannot be written: {home.refused}", reason="unproducible")
+    if home.events:
+        record = home.events[0]
+        batch.events_at = record.offset + 1
+        envelope = parse_envelope(record.headers)
+        cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place))
+        if (run := batch.run(envelope.run)) is not None:
+            batch.hold_unreadable(run, error, cause, record.offset)
+        return "event_unproducible"
+    record = home.commands[0]
+    batch.commands_at = record.offset + 1
+    command, run_id, _ = _parse(record)
+    pipeline = command.pipeline if isinstance(command, StartRun) else ""
+    cause = Cause(record.place, batch.origin(batch.moment().now, record.place))
+    batch.refuse(facts.RunRefused(run_id, pipeline, "unproducible", str(error)), cause)
+    return "command_unproducible"
+
+
+def _parse(record: Record) -> tuple[Command | None, str, str]:
+    """The command (None: unreadable), the run it is about, and why it is unreadable."""
+    carried = next((v.decode(errors="replace") for n, v in record.headers if n == RUN_HEADER), None)
+    derived = carried or derived_run_id(record.topic, record.partition, record.offset)
+    try:
+        command = decode_command(record.value or b"", record.headers)
+    except RecordError as bad:
+        return None, derived, str(bad)
+    return command, command.run_id or derived, ""
+
+
+def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str], definitions: Definitions) -> str:
+    command, run_id, reason = parsed
+    now = batch.moment().now
+    envelope = _envelope(record)
+    cause = Cause(envelope.id if envelope else record.place, batch.origin(now, record.place))
+    match command:
+        case None:
+            batch.refuse(facts.RunRefused(run_id, "", "undecodable", reason), cause)
+            return "undecodable"
+        case StartRun():
+            return _start(batch, command, run_id, definitions, cause)
+        case CancelRun(reason=why):
+            marker: facts.Marker = facts.CancelRequested(run_id, why)
+        case ReplayDeadLetter():
+            marker = facts.ReplayRequested(
+                run_id, command.step, command.attempt, command.dead_letter, command.input, command.item
+            )
+        case ReleaseRun():
+            marker = facts.ReleaseRequested(run_id)
+    run = batch.run(run_id)
+    if run is None or run.is_settled or not is_run_id(run_id):
+        log.warning("a %s was without effect: no live run %s", type(command).__name__, run_id[:128])
+        return "no_such_run"
+    kind = type_name(type(marker)).removeprefix("farandole.")
+    batch.mark(marker, event_id=consequence_id(record.place, kind, 0), cause=cause.id, now=now, input_=record.place)
+    return "marked"
+
+
+def _start(batch: Batch, command: StartRun, run_id: str, definitions: Definitions, cause: Cause) -> str:
+    definition = definitions.current(command.pipeline)
+    if definition is None and not definitions.certain:
+        raise DefinitionWanted(command.pipeline)
+    answer = admit(command, run_id, definition, batch.run(run_id), batch.moment().now)
+    match answer:
+        case None:
+            return "duplicate"
+        case facts.RunRefused():
+            batch.refuse(answer, cause)
+            return "refused"
+        case facts.RunStarted():
+            assert definition is not None
+            batch.begin(graph_of(definition), answer, cause)
+            return "started"
+
+
+def _envelope(record: Record) -> Envelope | None:
+    """The command's envelope, if its writer gave it one: kcat does not."""
+    try:
+        return parse_envelope(record.headers)
+    except RecordError:
+        return None

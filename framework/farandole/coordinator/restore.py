@@ -1,0 +1,97 @@
+"""Reading state back from `runs`: in slices, through a reader of its own (R12).
+
+A home is restored when the reader's position has reached the read-uncommitted end that was
+asked for after the committed positions: everything committed before is then in. Markers and
+compaction leave gaps, so nothing is inferred from offsets but that.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from farandole.coordinator.takeover import Claimed
+from farandole.definition.graph import Graph
+from farandole.kernel.snapshot import group_by_run, read_run
+from farandole.kernel.state import Run
+from farandole.transport.port import End, Reader, Record, TopicPartition
+
+BEGINNING = -2
+"""Kafka's logical offset for the first record."""
+
+
+@dataclass(slots=True)
+class Restore:
+    """Homes being read. `records`: the latest value by key, per home."""
+
+    reader: Reader
+    topic: str
+    graph: Callable[[str], Graph]
+    reading: dict[int, Claimed] = field(default_factory=dict)
+    records: dict[int, dict[str, bytes]] = field(default_factory=dict)
+    at: dict[int, int] = field(default_factory=dict)
+    read: int = 0
+    """Records read since the process began, for the metrics."""
+
+    def begin(self, claimed: list[Claimed]) -> None:
+        """Read these homes too, from the beginning."""
+        for c in claimed:
+            number = c.home.number
+            self.reading[number], self.records[number], self.at[number] = c, {}, BEGINNING
+        self._assign()
+
+    def drop(self, number: int) -> None:
+        """A home is gone."""
+        if self.reading.pop(number, None) is not None:
+            self.records.pop(number, None)
+            self.at.pop(number, None)
+            self._assign()
+
+    def step(self, most: int) -> list[Claimed]:
+        """Read at most about `most` records; the homes that are complete now, their runs in place."""
+        if not self.reading:
+            return []
+        left = most
+        while left > 0 and (polled := self.reader.poll(0.0)):
+            for item in polled:
+                if isinstance(item, Record):
+                    self._take(item)
+                elif isinstance(item, End):
+                    self._reached(item.at.partition, item.position)
+            left -= len(polled)
+            self.read += len(polled)
+        for number in self.reading:
+            position = self.reader.position(TopicPartition(self.topic, number))
+            if position is not None:
+                self._reached(number, position)
+        return self._complete()
+
+    def _take(self, record: Record) -> None:
+        records = self.records.get(record.partition)
+        if records is None or record.key is None:
+            return
+        key = record.key.decode()
+        if record.value is None:
+            records.pop(key, None)
+        else:
+            records[key] = record.value
+        self._reached(record.partition, record.offset + 1)
+
+    def _reached(self, number: int, position: int) -> None:
+        if number in self.at:
+            self.at[number] = max(self.at[number], position)
+
+    def _complete(self) -> list[Claimed]:
+        done = [c for number, c in self.reading.items() if self.at[number] >= c.end]
+        for c in done:
+            number = c.home.number
+            c.home.restore(self._runs(self.records.pop(number)))
+            del self.reading[number], self.at[number]
+        if done:
+            self._assign()
+        return done
+
+    def _runs(self, records: dict[str, bytes]) -> list[Run]:
+        parts = group_by_run(records.items())
+        return [read_run(self.graph, mine, run_id) for run_id, mine in parts.items() if "" in mine]
+
+    def _assign(self) -> None:
+        self.reader.assign({TopicPartition(self.topic, number): at for number, at in self.at.items()})

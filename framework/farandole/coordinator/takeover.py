@@ -1,0 +1,216 @@
+"""How a home partition becomes ours: positions, dead writers, epoch, restore (R6, R7, R12).
+
+One `Takeover` handles all partitions that were assigned together. It never blocks: each step
+asks the broker something and goes on when the answer is there. Nothing of a home is folded
+before its epoch is committed and its state restored.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+
+from farandole.coordinator.home import Home
+from farandole.errors import MetadataUnreadable
+from farandole.events.topics import Topics
+from farandole.transport.metadata import Metadata, decode
+from farandole.transport.port import (
+    FenceWriter,
+    Isolation,
+    ListMembers,
+    Position,
+    ReadEnds,
+    ReadPositions,
+    Reply,
+    Request,
+    TopicPartition,
+)
+
+log = logging.getLogger("farandole.coordinator")
+
+Ask = Callable[[Request, Callable[[Reply], None]], None]
+
+
+class Stage(Enum):
+    """How far one home has come."""
+
+    LAST_WRITER = "last_writer"
+    FENCING = "fencing"
+    POSITIONS = "positions"
+    EPOCH = "epoch"
+    ENDS = "ends"
+    RESTORE = "restore"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    """An operator is needed: no start position, or metadata that this version cannot read."""
+
+
+@dataclass(slots=True)
+class Claimed:
+    """A home on its way to running."""
+
+    home: Home
+    stage: Stage = Stage.LAST_WRITER
+    metadata: Metadata | None = None
+    end: int = 0
+    waiting: bool = False
+    """Whether an answer is under way."""
+
+    keeps_state: bool = False
+    """Whether its state survived in memory, so that nothing is read again."""
+
+
+@dataclass(slots=True)
+class Takeover:
+    """The homes that are not running yet. `parked` are homes whose state outlived a revocation."""
+
+    topics: Topics
+    writer: str
+    ask: Ask
+    claimed: dict[int, Claimed] = field(default_factory=dict)
+    parked: dict[int, Home] = field(default_factory=dict)
+    fenced: set[str] = field(default_factory=set)
+
+    def begin(self, number: int) -> None:
+        """A home was assigned, or must be restored after doubt."""
+        self.fenced.clear()
+        home = self.parked.pop(number, None) or Home(number)
+        home.events.clear()
+        home.commands.clear()
+        self.claimed[number] = Claimed(home)
+
+    def drop(self, number: int) -> None:
+        """The home is gone before it ran."""
+        self.claimed.pop(number, None)
+
+    def at(self, stage: Stage) -> list[Claimed]:
+        """Homes at a stage with no answer under way."""
+        return [c for c in self.claimed.values() if c.stage is stage and not c.waiting]
+
+    def step(self) -> bool:
+        """Ask what can be asked now; whether anything was."""
+        asked = self._ask_positions(Stage.LAST_WRITER, stable=False)
+        asked |= self._fence()
+        asked |= self._ask_positions(Stage.POSITIONS, stable=True)
+        asked |= self._ask_ends()
+        return asked
+
+    def epoch_positions(self, claimed: Claimed, encode: Callable[[int], str]) -> dict[TopicPartition, Position]:
+        """What the epoch transaction commits for a home; `encode` makes the metadata for its epoch."""
+        home = claimed.home
+        home.epoch = (claimed.metadata.epoch if claimed.metadata else 0) + 1
+        text = encode(home.epoch)
+        events, commands = self._partitions(home.number)
+        return {events: Position(home.events_at, text), commands: Position(home.commands_at, text)}
+
+    def _partitions(self, number: int) -> tuple[TopicPartition, TopicPartition]:
+        return TopicPartition(self.topics.events, number), TopicPartition(self.topics.commands, number)
+
+    def _ask_positions(self, stage: Stage, *, stable: bool) -> bool:
+        group = self.at(stage)
+        if not group:
+            return False
+        wanted = [at for c in group for at in self._partitions(c.home.number)]
+
+        def answered(reply: Reply) -> None:
+            for c in group:
+                c.waiting = False
+                if reply.error is None:
+                    self._take_positions(c, reply.positions)
+
+        _wait(group)
+        self.ask(ReadPositions(wanted, stable=stable), answered)
+        return True
+
+    def _take_positions(self, claimed: Claimed, found: Mapping[TopicPartition, Position | None]) -> None:
+        events, commands = self._partitions(claimed.home.number)
+        if events not in found or commands not in found:
+            return  # pending: ask again
+        at_events, at_commands = found[events], found[commands]
+        if at_events is None or at_commands is None:
+            claimed.stage = Stage.STOPPED
+            log.error("%s/%d has no start position; run `farandole apply`", self.topics.events, claimed.home.number)
+            return
+        try:
+            claimed.metadata = decode(at_events.metadata)
+        except MetadataUnreadable as bad:
+            claimed.stage = Stage.STOPPED
+            log.error("%s/%d: %s; the partition is stopped", self.topics.events, claimed.home.number, bad)
+            return
+        if claimed.stage is Stage.LAST_WRITER:
+            claimed.stage = Stage.FENCING
+            return
+        self._accept(claimed, at_events.offset, at_commands.offset)
+
+    def _accept(self, claimed: Claimed, events_at: int, commands_at: int) -> None:
+        """Positions are final: is the state in memory still the committed one?"""
+        home, known = claimed.home, claimed.metadata
+        assert known is not None
+        ours = known.writer == self.writer and known.number == home.number_committed
+        claimed.keeps_state = ours and (events_at, commands_at) == (home.events_at, home.commands_at)
+        home.events_at, home.commands_at = events_at, commands_at
+        claimed.stage = Stage.EPOCH
+
+    def _fence(self) -> bool:
+        group = self.at(Stage.FENCING)
+        for c in [c for c in group if self._writer_of(c) in ("", self.writer) or self._writer_of(c) in self.fenced]:
+            c.stage = Stage.POSITIONS
+            group.remove(c)
+        if not group:
+            return False
+
+        def members(reply: Reply) -> None:
+            for c in group:
+                c.waiting = False
+                if reply.error is None and self._writer_of(c) in reply.members:
+                    c.stage = Stage.POSITIONS  # it lives: it will notice by itself that the partition is gone
+            dead = sorted({self._writer_of(c) for c in group if c.stage is Stage.FENCING})
+            if reply.error is None and dead:
+                self._fence_one(dead[0], [c for c in group if c.stage is Stage.FENCING])
+
+        _wait(group)
+        self.ask(ListMembers(), members)
+        return True
+
+    def _fence_one(self, writer: str, group: list[Claimed]) -> None:
+        def done(reply: Reply) -> None:
+            for c in group:
+                c.waiting = False
+            if reply.error is None:
+                self.fenced.add(writer)
+                log.info("took over from %s, which is gone", writer)
+
+        _wait(group)
+        self.ask(FenceWriter(writer), done)
+
+    def _writer_of(self, claimed: Claimed) -> str:
+        return claimed.metadata.writer if claimed.metadata else ""
+
+    def _ask_ends(self) -> bool:
+        group = self.at(Stage.ENDS)
+        if not group:
+            return False
+
+        def answered(reply: Reply) -> None:
+            for c in group:
+                c.waiting = False
+                at = TopicPartition(self.topics.runs, c.home.number)
+                if reply.error is None and at in reply.ends:
+                    c.end, c.stage = reply.ends[at], Stage.RESTORE
+
+        _wait(group)
+        wanted = [TopicPartition(self.topics.runs, c.home.number) for c in group]
+        self.ask(ReadEnds(wanted, Isolation.UNCOMMITTED), answered)
+        return True
+
+
+def persisted_now(claimed: Claimed) -> datetime:
+    """The instant that the home's last owner had told."""
+    ms = claimed.metadata.now_ms if claimed.metadata else 0
+    return datetime.fromtimestamp((ms or 0) / 1000, tz=UTC)
+
+
+def _wait(group: list[Claimed]) -> None:
+    for c in group:
+        c.waiting = True

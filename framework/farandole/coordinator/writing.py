@@ -1,0 +1,188 @@
+"""Submitting transactions, one at a time, and drawing the consequence of how each ends (R3, R4, R11).
+
+Knows nothing of partitions coming and going: the loop says which homes may be written.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from farandole.artifacts import ArtifactStore
+from farandole.coordinator.batch import Batch
+from farandole.coordinator.building import Builder
+from farandole.coordinator.definitions import DefinitionTable
+from farandole.coordinator.flight import Flight, Numbers, positions_of
+from farandole.coordinator.home import Home
+from farandole.coordinator.reading import Definitions
+from farandole.coordinator.settings import CoordinatorSettings
+from farandole.coordinator.takeover import Claimed, Takeover
+from farandole.errors import FatalTransportError, NotJoined, TransportError
+from farandole.events.outgoing import Outgoing
+from farandole.kernel.state import ms
+from farandole.transport.metadata import Metadata, encode
+from farandole.transport.outgoing import new_records
+from farandole.transport.port import (
+    Commit,
+    Member,
+    Position,
+    RenewProducer,
+    Reply,
+    Request,
+    TopicPartition,
+    Verdict,
+)
+
+log = logging.getLogger("farandole.coordinator")
+
+FENCED_MAX = 2
+"""Fencings in a row after which we give way: another process has the same slot."""
+
+
+@dataclass(slots=True)
+class Writer:
+    """The transactional side of a coordinator. `doubted` is told which homes must be restored."""
+
+    settings: CoordinatorSettings
+    member: Member
+    ask: Callable[[Request, Callable[[Reply], None]], None]
+    builder: Builder
+    definitions: DefinitionTable
+    artifacts: ArtifactStore
+    partitions: int
+    now: Callable[[], datetime]
+    committed_epoch: Callable[[Flight], None]
+    doubted: Callable[[frozenset[int]], None]
+    flight: Flight | None = None
+    renewing: bool = False
+    stale_definitions: bool = False
+    _numbers: Numbers = field(default_factory=Numbers)
+    _fenced: int = 0
+
+    @property
+    def is_free(self) -> bool:
+        """Whether another transaction may be submitted."""
+        return self.flight is None and not self.renewing
+
+    def epochs(self, takeover: Takeover, ready: Sequence[Claimed]) -> bool:
+        """Commit the next epoch of homes that were just assigned, before anything of them is folded (R6)."""
+        number = self._numbers.next()
+        positions: dict[TopicPartition, Position] = {}
+        for claimed in ready:
+            positions.update(takeover.epoch_positions(claimed, lambda epoch: encode(self._stamp(number, epoch))))
+        return self._send(Flight(number, (), positions, homes=[c.home for c in ready], kind="epoch"))
+
+    def release(self, homes: Sequence[Home]) -> bool:
+        """Commit homes as clean: their next owner knows that nothing of them was under way."""
+        number = self._numbers.next()
+        positions: dict[TopicPartition, Position] = {}
+        for home in homes:
+            stamp = self._stamp(number, home.epoch, clean=True)
+            positions.update(positions_of(self.settings.topics, home, (home.events_at, home.commands_at), stamp))
+        return self._send(Flight(number, (), positions, homes=homes, kind="release"))
+
+    def batches(self, homes: Iterable[Home]) -> bool:
+        """Fold what the homes have buffered, and submit it."""
+        if not self.definitions.is_ready or (self.stale_definitions and not self.definitions.is_fresh):
+            return False
+        certain, self.stale_definitions = self.stale_definitions, False
+        definitions = Definitions(self.definitions.current, self.definitions.by_hash, certain)
+        batches: list[Batch] = []
+        for home in homes:
+            batch, wanted = self.builder.build(home, definitions, self.partitions)
+            if wanted:
+                self.stale_definitions = True
+            if batch.is_empty and (batch.events_at, batch.commands_at) == (home.events_at, home.commands_at):
+                batch.abandon()
+            else:
+                batches.append(batch)
+        if self.stale_definitions:
+            self.definitions.refresh()
+        return bool(batches) and self._send(self._flight_of(batches))
+
+    def _flight_of(self, batches: Sequence[Batch]) -> Flight:
+        number, now = self._numbers.next(), self.now()
+        records: list[Outgoing] = []
+        positions: dict[TopicPartition, Position] = {}
+        for batch in batches:
+            for body in batch.values.to_store.values():
+                self.artifacts.put(body)
+            records += batch.records
+            records += batch.state(now)
+            at = (batch.events_at, batch.commands_at)
+            stamp = self._stamp(number, batch.home.epoch)
+            positions.update(positions_of(self.settings.topics, batch.home, at, stamp))
+        return Flight(number, records, positions, batches, [b.home for b in batches])
+
+    def _stamp(self, number: int, epoch: int, *, clean: bool = False) -> Metadata:
+        return Metadata(self.settings.client_id, number, epoch, clean, ms(self.now()), b"")
+
+    def _send(self, flight: Flight) -> bool:
+        try:
+            snapshot = self.member.snapshot()
+        except NotJoined:
+            for batch in flight.batches:
+                batch.abandon()
+            return False
+        self.flight = flight
+        self.ask(Commit(new_records(flight.records, self.partitions), flight.positions, snapshot), self._landed)
+        return True
+
+    def _landed(self, reply: Reply) -> None:
+        flight, self.flight = self.flight, None
+        assert flight is not None
+        verdict = reply.verdict or Verdict.DOUBT
+        self.builder.words[f"transaction_{verdict.value}"] += 1
+        if verdict is Verdict.COMMITTED:
+            self._fenced = 0
+            return self._committed(flight)
+        if verdict in (Verdict.DOUBT, Verdict.FENCED):
+            return self._in_doubt(flight, verdict, reply.error)
+        for batch in flight.batches:
+            batch.abandon()
+        if verdict is Verdict.REFUSED:
+            self._bisect(flight, reply.error)
+
+    def _committed(self, flight: Flight) -> None:
+        for home in flight.homes:
+            home.number_committed = flight.number
+        for batch in flight.batches:
+            batch.publish()
+            batch.home.limit, batch.home.refused = 0, ""
+            batch.home.drop_folded()
+            for run in batch.released:
+                self.builder.refold.done(run)
+        if flight.kind == "epoch":
+            self.committed_epoch(flight)
+
+    def _bisect(self, flight: Flight, error: TransportError | None) -> None:
+        """A record of the batch cannot be produced: find its cause by halves, then hold the run it belongs to."""
+        log.error("a transaction was refused: %s", error)
+        for batch in flight.batches:
+            waiting = len(batch.home.events) + len(batch.home.commands)
+            taken = batch.home.limit or min(self.settings.batch_records, waiting)
+            if taken > 1:
+                batch.home.limit = (taken + 1) // 2
+            else:
+                batch.home.refused = str(error)
+
+    def _in_doubt(self, flight: Flight, verdict: Verdict, error: TransportError | None) -> None:
+        """We do not know: a new producer, and the homes are restored from what the log says (R4)."""
+        self._fenced += verdict is Verdict.FENCED
+        if self._fenced >= FENCED_MAX:
+            raise FatalTransportError(
+                f"{self.settings.client_id}: another process uses this slot; give each process its own --slot"
+            )
+        log.warning("a transaction is in doubt (%s): its homes are restored", error)
+        self.doubted(frozenset(at.partition for at in flight.positions))
+        self._renew()
+
+    def _renew(self) -> None:
+        self.renewing = True
+
+        def renewed(reply: Reply) -> None:
+            if reply.error is not None:
+                return self._renew()
+            self.renewing = False
+
+        self.ask(RenewProducer(), renewed)

@@ -1,0 +1,1 @@
+"""Pipelines as data, and the two front ends that compile to it."""

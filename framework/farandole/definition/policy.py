@@ -1,0 +1,106 @@
+"""What an author may say about how a step behaves: retry, join, what a dead letter means.
+
+Values only; who carries them out is the kernel (retries, joins) and the runtime (timeouts).
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from farandole.errors import DefinitionError
+
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)\Z")
+
+
+def duration(value: str | timedelta) -> timedelta:
+    """`10s`, `500ms`, `5m`, `24h`, `7d`, or a timedelta.
+
+    Raises:
+        DefinitionError: the text is no duration, or it is not positive.
+    """
+    if isinstance(value, timedelta):
+        parsed = value
+    elif isinstance(value, str) and (match := _DURATION.match(value)):
+        parsed = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    else:
+        raise DefinitionError(f"expected a duration such as '10s', '500ms' or '24h', but found {value!r}")
+    if parsed <= timedelta():
+        raise DefinitionError(f"expected a duration above zero, but found {value!r}")
+    return parsed
+
+
+def duration_text(value: timedelta) -> str:
+    """The canonical text of a duration: the largest unit that divides it."""
+    ms = round(value.total_seconds() * 1000)
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        if ms % size == 0:
+            return f"{ms // size}{unit}"
+    return f"{ms}ms"
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Retry:
+    """How often and how soon a failed attempt is tried again.
+
+    `attempts` counts all tries (1 = no retry). The wait doubles from `base` up to `cap`; the shell adds
+    jitter of up to a quarter and records it. `total`, if set, bounds the time since the first failure
+    after which no further attempt is scheduled.
+
+    Source of the shape: Kafka `retry.backoff.ms` / `retry.backoff.max.ms` (KIP-580).
+    """
+
+    attempts: int
+    base: timedelta
+    cap: timedelta
+    total: timedelta | None
+
+    def __init__(
+        self,
+        attempts: int = 3,
+        base: str | timedelta = "1s",
+        cap: str | timedelta = "1m",
+        total: str | timedelta | None = None,
+    ) -> None:
+        if not isinstance(attempts, int) or isinstance(attempts, bool) or not 1 <= attempts <= 1000:
+            raise DefinitionError(f"expected retry attempts between 1 and 1000, but found {attempts!r}")
+        object.__setattr__(self, "attempts", attempts)
+        object.__setattr__(self, "base", duration(base))
+        object.__setattr__(self, "cap", max(duration(cap), duration(base)))
+        object.__setattr__(self, "total", None if total is None else duration(total))
+
+    def delay(self, attempt: int) -> timedelta:
+        """Wait before the attempt that follows `attempt` (1-based), without jitter.
+
+        Raises:
+            ValueError: `attempt` is below 1.
+        """
+        if attempt < 1:
+            raise ValueError(f"attempts count from 1, but found {attempt}")
+        return min(self.cap, self.base * 2 ** min(attempt - 1, 40))
+
+
+class OnDeadLetter(StrEnum):
+    """What a dead-lettered step means for its run."""
+
+    HOLD = "hold"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+class JoinKind(StrEnum):
+    """When a step with several parents goes."""
+
+    ALL_SUCCEEDED = "all_succeeded"
+    ALL_DONE = "all_done"
+    ANY = "any"
+    N_OF = "n_of"
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """When a step with several parents goes; `needed` counts successes for `n_of`."""
+
+    kind: JoinKind = JoinKind.ALL_SUCCEEDED
+    needed: int = 0

@@ -1,0 +1,137 @@
+"""Every error of the framework, sorted by who must act.
+
+    FarandoleError
+    ├── DefinitionError        the author: a pipeline or agent is wrong; nothing has run
+    ├── RecordError            the data: this record is quarantined or dead-lettered, the partition goes on
+    │   ├── SchemaRefused      its schema is not admitted
+    │   ├── UnknownSchema      nobody published its schema
+    │   └── ClaimBroken        the artifact it points to is missing or altered
+    ├── ConfigError            the operator: a setting, a missing or drifted topic, a wrong unit
+    ├── TransportError         the operator: the log is unreachable or refuses us
+    │   ├── NotJoined          a group snapshot was asked for before the member joined (R3)
+    │   ├── MetadataUnreadable commit metadata of another version, or damaged: the partition stops (R9)
+    │   └── FatalTransportError   this client object can not go on; a new process may
+    ├── RunError               the caller: the run refused, failed, was cancelled or timed out
+    │   ├── RunRefused
+    │   ├── RunNotFound
+    │   ├── RunFailed
+    │   ├── RunCancelled
+    │   └── RunTimedOut
+    ├── RetryableStepError     a handler: try again, not before `retry_after`
+    └── TerminalStepError      a handler: trying again cannot help
+
+    InvariantViolation         us: outside the tree, never caught as one of the above
+
+One grammar for messages: place, expectation, fact, consequence.
+"""
+
+from datetime import timedelta
+
+
+class FarandoleError(Exception):
+    """Something that a user, an author, an operator or a handler can act on."""
+
+
+class DefinitionError(FarandoleError):
+    """A pipeline or an agent is defined wrongly; nothing has run.
+
+    `place` says where (file:line or pipeline.step), and stands at the head of the message.
+    """
+
+    def __init__(self, message: str, *, place: str = "") -> None:
+        super().__init__(f"{place}: {message}" if place else message)
+        self.place = place
+        self.message = message
+
+
+class RecordError(FarandoleError):
+    """One record cannot be used; `reason` is a short stable word for metrics and headers."""
+
+    def __init__(self, message: str, *, reason: str = "undecodable") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class SchemaRefused(RecordError):
+    """A schema breaks the admission rules (recursion, zero-size items, size)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="schema_refused")
+
+
+class UnknownSchema(RecordError):
+    """A record names a schema that was never published."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="unknown_schema")
+
+
+class ClaimBroken(RecordError):
+    """A claim-checked payload is missing from the artifact store, or its content hash differs."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="claim_broken")
+
+
+class ConfigError(FarandoleError):
+    """A setting, a topic or a deployment is not as it must be; the process refuses to start."""
+
+
+class TransportError(FarandoleError):
+    """The log is unreachable or refused a call."""
+
+
+class NotJoined(TransportError):
+    """A group snapshot was asked for before the member has joined its group (R3)."""
+
+
+class MetadataUnreadable(TransportError):
+    """Commit metadata is not ours, of an unknown version or damaged; the partition stops, nothing is assumed (R9)."""
+
+
+class FatalTransportError(TransportError):
+    """The client object is unusable; the process must be started anew."""
+
+
+class RunError(FarandoleError):
+    """What a caller learns of a run that did not succeed."""
+
+    def __init__(self, message: str, *, run_id: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class RunRefused(RunError):
+    """The run was not started: conflicting id, unknown pipeline, wrong params."""
+
+
+class RunNotFound(RunError):
+    """No run of that id is known."""
+
+
+class RunFailed(RunError):
+    """The run ended `failed`."""
+
+
+class RunCancelled(RunError):
+    """The run ended `cancelled`."""
+
+
+class RunTimedOut(RunError):
+    """The run ended `timed_out`, or the caller's own wait did."""
+
+
+class RetryableStepError(FarandoleError):
+    """Raised by a handler: the attempt failed, another may succeed, not before `retry_after`."""
+
+    def __init__(self, message: str = "", *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TerminalStepError(FarandoleError):
+    """Raised by a handler: the attempt failed and another cannot help."""
+
+
+class InvariantViolation(Exception):  # noqa: N818 - it is not one of the errors a user may catch
+    """We are wrong. Holds one run where one is to blame, else stops the process."""

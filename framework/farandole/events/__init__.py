@@ -1,0 +1,1 @@
+"""The words that travel: facts, commands, and the envelope around them."""

@@ -1,0 +1,113 @@
+"""The CloudEvents envelope that every record carries in its headers (binary mode).
+
+Attributes are CloudEvents 1.0.2's; the extensions are ours (DESIGN section 4). The value
+is left alone, so that an inbox is plain data for Connect, Flink or kcat. Knows nothing of
+the value's encoding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from farandole.errors import RecordError
+from farandole.ids import NO_ITEM
+
+SPEC_VERSION = "1.0"
+AVRO = "application/avro"
+JSON = "application/json"
+
+Headers = Sequence[tuple[str, bytes]]
+"""Kafka record headers: ordered, values as bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Who wrote a record, of what type, about which run, because of what.
+
+    `input` names the consumed record (`topic/partition/offset`), `cause` the id of the fact it
+    follows from; `folded` is `partition/position` (see the coordinator), `home` the home partition
+    where the key would place the record elsewhere; `params` are the projected params (base64).
+    """
+
+    id: str
+    type: str
+    source: str
+    time: datetime
+    run: str = ""
+    step: str = ""
+    iteration: int = 0
+    item: int = NO_ITEM
+    attempt: int = 0
+    definition: str = ""
+    cause: str = ""
+    input: str = ""
+    agent: str = ""
+    params: str = ""
+    home: str = ""
+    folded: str = ""
+    traceparent: str = ""
+    content_type: str = AVRO
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """As Kafka headers: required attributes first, extensions only where set."""
+        out = [
+            ("ce_specversion", SPEC_VERSION.encode()),
+            ("ce_id", self.id.encode()),
+            ("ce_source", self.source.encode()),
+            ("ce_type", self.type.encode()),
+            ("ce_time", rfc3339(self.time).encode()),
+            ("content-type", self.content_type.encode()),
+        ]
+        if self.run:
+            out.append(("ce_subject", self.run.encode()))
+        for name in _TEXT:
+            if text := getattr(self, name):
+                out.append(("ce_" + name, text.encode()))
+        if self.step:
+            out.append(("ce_iteration", b"%d" % self.iteration))
+        if self.item != NO_ITEM:
+            out.append(("ce_item", b"%d" % self.item))
+        if self.attempt:
+            out.append(("ce_attempt", b"%d" % self.attempt))
+        if self.traceparent:
+            out.append(("traceparent", self.traceparent.encode()))
+        return out
+
+
+_TEXT = ("run", "step", "definition", "cause", "input", "agent", "params", "home", "folded")
+
+
+def rfc3339(instant: datetime) -> str:
+    """An aware instant as RFC 3339 text in UTC with milliseconds, as CloudEvents asks of `time`."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_envelope(headers: Headers) -> Envelope:
+    """The envelope in a record's headers; unknown headers are ignored, the first of a repeated name counts.
+
+    Raises:
+        RecordError: a required attribute is missing or a number, an instant or the text is malformed.
+    """
+    found: dict[str, bytes] = {}
+    for name, value in headers:
+        found.setdefault(name, value)
+    try:
+        text = {name: value.decode() for name, value in found.items() if name.startswith("ce_")}
+        return Envelope(
+            id=text["ce_id"],
+            type=text["ce_type"],
+            source=text["ce_source"],
+            time=datetime.fromisoformat(text["ce_time"]),
+            iteration=int(text.get("ce_iteration", "0")),
+            item=int(text.get("ce_item", str(NO_ITEM))),
+            attempt=int(text.get("ce_attempt", "0")),
+            traceparent=found.get("traceparent", b"").decode(),
+            content_type=found.get("content-type", AVRO.encode()).decode(),
+            **{name: text.get("ce_" + name, "") for name in _TEXT},
+        )
+    except KeyError as missing:
+        raise RecordError(
+            f"expected CloudEvents headers, but {missing.args[0]} is missing", reason="no_envelope"
+        ) from None
+    except (ValueError, AttributeError) as bad:
+        raise RecordError(f"expected CloudEvents headers, but one is malformed: {bad}", reason="bad_envelope") from None

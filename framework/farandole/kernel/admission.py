@@ -1,0 +1,58 @@
+"""Whether a start is admitted, refused, or answered already.
+
+The same id is the same run; the same id with other params is a conflict that leaves the
+run untouched. Generated ids carry their instant and are refused once the window in which
+duplicates are recognised has passed.
+"""
+
+from datetime import datetime, timedelta
+
+from farandole.definition.model import Definition
+from farandole.errors import RecordError
+from farandole.events.avro import Schema, SchemaBook
+from farandole.events.commands import StartRun
+from farandole.events.facts import RunRefused, RunStarted
+from farandole.ids import generated_at, is_run_id, sha256
+from farandole.kernel.decision import DEDUPE_WINDOW
+from farandole.kernel.state import Run
+
+AHEAD_MAX = timedelta(minutes=5)
+"""How far a generated id may be ahead of our clock before it is refused: clock skew between hosts."""
+
+
+def admit(
+    command: StartRun, run_id: str, definition: Definition | None, known: Run | None, now: datetime
+) -> RunStarted | RunRefused | None:
+    """The fact that answers a start; None if the run exists and this is the same start once more."""
+
+    def refused(reason: str, detail: str) -> RunRefused:
+        return RunRefused(run_id, command.pipeline, reason, detail)
+
+    if not is_run_id(run_id):
+        return refused("run_id", f"expected 1 to 128 of A-Z a-z 0-9 . _ : -, but found {run_id[:140]!r}")
+    if definition is None:
+        return refused("unknown_pipeline", f"no pipeline {command.pipeline!r} was applied; run `farandole apply` first")
+    try:
+        params = framed_params(command, definition)
+    except RecordError as bad:
+        return refused("params", str(bad))
+    digest = sha256(params)
+    if known is not None:
+        same = known.head.params_hash == digest and known.head.pipeline == command.pipeline
+        return None if same else refused("conflict", "the id belongs to a run with another pipeline or other params")
+    if (made := generated_at(run_id)) and not now - DEDUPE_WINDOW <= made <= now + AHEAD_MAX:
+        return refused(
+            "expired_id", f"the generated id is of {made.isoformat()}, outside the window of {DEDUPE_WINDOW}"
+        )
+    deadline = now + definition.deadline if definition.deadline else None
+    return RunStarted(run_id, command.pipeline, definition.hash, params, digest, now, deadline)
+
+
+def framed_params(command: StartRun, definition: Definition) -> bytes:
+    """The params as the definition's own schema frames them, so that equal params are equal bytes.
+
+    Raises:
+        RecordError: they do not fit the schema.
+    """
+    schema = Schema.parse(definition.params_schema)
+    return schema.encode(SchemaBook([schema]).decode_as(schema, command.params))

@@ -1,0 +1,53 @@
+"""How runs stop and end.
+
+A run settles only when every attempt that was ever triggered has reported, or at `stop_max`.
+"""
+
+from datetime import timedelta
+
+from farandole.definition.expressions import compile_expression
+from farandole.events.facts import RunSettled, RunStopping
+from farandole.kernel.decision import Decision
+from farandole.kernel.state import Phase, Status
+from farandole.kernel.values import roots_of
+
+
+def stop(it: Decision, outcome: str, reason: str) -> None:
+    """Fire nothing more; the run will end with `outcome`."""
+    if it.run.head.phase is Phase.RUNNING:
+        until = it.now + it.run.graph.definition.stop_max
+        it.emit(RunStopping(it.run.id, outcome, reason, until))
+
+
+def settle_if_over(it: Decision) -> None:
+    """End the run if nothing is left of it."""
+    head = it.run.head
+    if head.waiting or head.phase is Phase.SETTLED:
+        return
+    if head.phase is Phase.STOPPING:
+        settle(it, head.outcome, head.reason)
+    elif not head.pending:
+        settle(it, "partial" if head.partial else "succeeded", "", with_output=True)
+
+
+def settle(it: Decision, outcome: str, reason: str, *, with_output: bool = False) -> None:
+    """End the run now."""
+    kept: timedelta = it.moment.dedupe_window
+    if it.run.head.phase is Phase.STOPPING:
+        kept = max(kept, it.moment.stopped_window)
+    output = _output(it) if with_output else None
+    it.emit(RunSettled(it.run.id, outcome, it.now, it.now + kept, reason, output))
+
+
+def _output(it: Decision) -> bytes | None:
+    """The pipeline's result, framed; None if it has none or the step that gives it was skipped."""
+    definition, graph = it.run.graph.definition, it.run.graph
+    text = definition.output
+    if text is None or definition.output_schema is None:
+        return None
+    if text in graph.number and not graph.step(text).is_mapped:
+        return it.run.step(text).output
+    if any(it.run.step(root).status is not Status.SUCCEEDED for root in roots_of(text) if root in graph.number):
+        return None
+    plain = compile_expression(text).evaluate(it.values.env(it.run, roots_of(text)))
+    return it.values.encode(definition.output_schema, plain)

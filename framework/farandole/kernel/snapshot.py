@@ -1,0 +1,188 @@
+"""State records: a run as the compacted topic `runs` holds it, and back.
+
+Keys: `run` (the head with its first chunk, public Avro around a private part), `run#c/n`
+(later chunks), `run#p` (params), `run#o/n` and `run#i/n` (output and input of unit n). Small
+payloads ride inside the head or chunk; large ones are written once. Only what changed is
+written: the cost of an event depends neither on the run's size nor on its history.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+
+import msgspec
+
+from farandole.definition.graph import Graph
+from farandole.errors import InvariantViolation
+from farandole.events.catalogue import decode, encode
+from farandole.events.tables import RunHead
+from farandole.kernel.state import CHUNK, EMPTY_UNIT, Head, Phase, Run, Unit, instant
+
+RIDES_MAX = 512
+"""Largest payload kept inside a head or chunk, bytes: rewriting it costs less than a record of its own."""
+
+VERSION = 1
+
+
+class _HeadState(msgspec.Struct, frozen=True, array_like=True):
+    version: int
+    head: Head
+    chunk: tuple[Unit, ...]
+    chunks: int
+    params: bytes | None
+
+
+class _ChunkState(msgspec.Struct, frozen=True, array_like=True):
+    version: int
+    units: tuple[Unit, ...]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_head_decoder = msgspec.msgpack.Decoder(_HeadState)
+_chunk_decoder = msgspec.msgpack.Decoder(_ChunkState)
+
+
+def state_records(before: Run | None, after: Run, now: datetime) -> Iterator[tuple[str, bytes | None]]:
+    """Keys and values to write so that `runs` holds `after` where it held `before`; None is a tombstone."""
+    if before is after:
+        return
+    if after.is_settled:
+        yield after.id, _head_record(after, now)
+        if before is not None:
+            yield from ((key, None) for key in _keys(before) if key != after.id)
+        return
+    old = before.chunks if before is not None else ()
+    if before is None and len(after.params) > RIDES_MAX:
+        yield f"{after.id}#p", after.params
+    for n, chunk in enumerate(after.chunks):
+        known = old[n] if n < len(old) else ()
+        if chunk is known:
+            continue
+        yield from _payloads(after.id, n, known, chunk)
+        if n:
+            yield f"{after.id}#c/{n}", _encode(_ChunkState(VERSION, _light(chunk)))
+    yield after.id, _head_record(after, now)
+
+
+def tombstones(run: Run) -> Iterator[tuple[str, None]]:
+    """Everything of a run that is to be forgotten."""
+    return ((key, None) for key in _keys(run))
+
+
+def _keys(run: Run) -> Iterator[str]:
+    yield run.id
+    if len(run.params) > RIDES_MAX:
+        yield f"{run.id}#p"
+    for n, chunk in enumerate(run.chunks):
+        if n:
+            yield f"{run.id}#c/{n}"
+        for i, unit in enumerate(chunk):
+            if unit.output is not None and len(unit.output) > RIDES_MAX:
+                yield f"{run.id}#o/{n * CHUNK + i}"
+            if unit.input is not None and len(unit.input) > RIDES_MAX:
+                yield f"{run.id}#i/{n * CHUNK + i}"
+
+
+def _payloads(run: str, n: int, known: tuple[Unit, ...], chunk: tuple[Unit, ...]) -> Iterator[tuple[str, bytes | None]]:
+    for i, unit in enumerate(chunk):
+        old = known[i] if i < len(known) else EMPTY_UNIT
+        if unit is old:
+            continue
+        for letter, was, now in (("o", old.output, unit.output), ("i", old.input, unit.input)):
+            if was is now:
+                continue
+            if now is not None and len(now) > RIDES_MAX:
+                yield f"{run}#{letter}/{n * CHUNK + i}", now
+            elif was is not None and len(was) > RIDES_MAX:
+                yield f"{run}#{letter}/{n * CHUNK + i}", None
+
+
+def _light(chunk: tuple[Unit, ...]) -> tuple[Unit, ...]:
+    """The chunk without the payloads that have records of their own."""
+    return tuple(_light_unit(unit) if unit.output or unit.input else unit for unit in chunk)
+
+
+def _light_unit(unit: Unit) -> Unit:
+    heavy = {name: b"" for name in ("output", "input") if len(getattr(unit, name) or b"") > RIDES_MAX}
+    return msgspec.structs.replace(unit, **heavy) if heavy else unit
+
+
+def _head_record(run: Run, now: datetime) -> bytes:
+    head = run.head
+    small = len(run.params) <= RIDES_MAX
+    first = _light(run.chunks[0]) if run.chunks else ()
+    state = _HeadState(VERSION, head, first, len(run.chunks), run.params if small else None)
+    return encode(
+        RunHead(
+            run=head.run,
+            pipeline=head.pipeline,
+            definition=head.definition,
+            status=status_text(run),
+            started_at=instant(head.started_at),
+            updated_at=now,
+            outcome=head.outcome,
+            waiting=head.kernel_error or head.reason,
+            state=_encode(state),
+        )
+    )
+
+
+def status_text(run: Run) -> str:
+    """`running`, `held`, `stopping` or `settled`: what a table reader sees."""
+    if run.is_held:
+        return "held"
+    return {Phase.RUNNING: "running", Phase.STOPPING: "stopping", Phase.SETTLED: "settled"}[run.head.phase]
+
+
+def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run_id: str) -> Run:
+    """A run from its state records by key (without the run id: ``''``, `p`, `c/1`, `o/3`, …).
+
+    Raises:
+        InvariantViolation: a record is missing or of a version that this code does not know.
+    """
+    public = decode(records[""])
+    if not isinstance(public, RunHead):
+        raise InvariantViolation(f"runs/{run_id}: expected a RunHead, but found {type(public).__name__}")
+    private = _head_decoder.decode(public.state)
+    _check(private.version, run_id)
+    chunks = [private.chunk] if private.chunks else []
+    for n in range(1, private.chunks):
+        chunk = _chunk_decoder.decode(_need(records, f"c/{n}", run_id))
+        _check(chunk.version, run_id)
+        chunks.append(chunk.units)
+    whole = tuple(_with_payloads(chunk, n, records, run_id) for n, chunk in enumerate(chunks))
+    params = private.params if private.params is not None else _need(records, "p", run_id)
+    return Run(graph_of(private.head.definition), private.head, whole, params)
+
+
+def _with_payloads(chunk: tuple[Unit, ...], n: int, records: Mapping[str, bytes], run_id: str) -> tuple[Unit, ...]:
+    return tuple(_full_unit(unit, n * CHUNK + i, records, run_id) for i, unit in enumerate(chunk))
+
+
+def _full_unit(unit: Unit, number: int, records: Mapping[str, bytes], run_id: str) -> Unit:
+    """An empty payload in a chunk stands for one with a record of its own: a framed payload is never empty."""
+    heavy = {
+        name: _need(records, f"{name[0]}/{number}", run_id)
+        for name in ("output", "input")
+        if getattr(unit, name) == b""
+    }
+    return msgspec.structs.replace(unit, **heavy) if heavy else unit
+
+
+def _need(records: Mapping[str, bytes], part: str, run_id: str) -> bytes:
+    if part not in records:
+        raise InvariantViolation(f"runs/{run_id}#{part}: the state record is missing")
+    return records[part]
+
+
+def _check(version: int, run_id: str) -> None:
+    if version != VERSION:
+        raise InvariantViolation(f"runs/{run_id}: expected state version {VERSION}, but found {version}")
+
+
+def group_by_run(records: Iterable[tuple[str, bytes]]) -> dict[str, dict[str, bytes]]:
+    """State records of many runs, by run and then by part."""
+    runs: dict[str, dict[str, bytes]] = {}
+    for key, value in records:
+        run, _, part = key.partition("#")
+        runs.setdefault(run, {})[part] = value
+    return runs

@@ -1,0 +1,91 @@
+"""Which instants a run waits for, and the marker fact that each becomes when it comes.
+
+A timer is a hint: it is compared with the state when it is due, and again by `decide` when
+its marker is read back. The heap of a coordinator is rebuilt from states alone.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from farandole.events import facts
+from farandole.ids import NO_ITEM
+from farandole.kernel.state import HOLDING, Phase, Run, Status, Unit
+
+
+class Timer(NamedTuple):
+    """`due` in ms since the epoch; `kind` is `retry`, `step`, `hold`, `run`, `stop` or `forget`."""
+
+    due: int
+    run: str
+    kind: str
+    step: str = ""
+    item: int = NO_ITEM
+    attempt: int = 0
+
+
+def timers(run: Run) -> Iterator[Timer]:
+    """Every instant the run waits for now."""
+    head = run.head
+    if head.phase is Phase.SETTLED:
+        yield Timer(head.expires, run.id, "forget")
+        return
+    if head.due:
+        yield Timer(head.due, run.id, _head_kind(run))
+    if head.kernel_error:
+        return
+    for step, item, unit in run.units():
+        yield from unit_timers(run.id, step, item, unit)
+
+
+def unit_timers(run: str, step: str, item: int, unit: Unit) -> Iterator[Timer]:
+    """What one unit waits for."""
+    if unit.status is Status.RETRY:
+        yield Timer(unit.due, run, "retry", step, item, unit.attempt)
+    elif unit.status in HOLDING and unit.due:
+        yield Timer(unit.due, run, "hold", step, item, unit.attempt)
+    if unit.deadline and unit.status in (Status.SCHEDULED, Status.RETRY, Status.SUSPECTED):
+        yield Timer(unit.deadline, run, "step", step, item, unit.attempt)
+
+
+def timers_after(run: Run, events: list[facts.Event]) -> Iterator[Timer]:
+    """The timers that `events`, now folded into `run`, may have set; cheaper than all of `timers(run)`."""
+    head_changed = False
+    for event in events:
+        match event:
+            case facts.RetryScheduled(step=step, item=item) | facts.StepScheduled(step=step, item=item):
+                if not run.is_settled:
+                    yield from unit_timers(run.id, step, item, run.unit(run.number(step, item)))
+            case facts.RunHeld(step=step, item=item) if step and not run.is_settled:
+                yield from unit_timers(run.id, step, item, run.unit(run.number(step, item)))
+            case facts.RunStarted() | facts.RunStopping() | facts.RunSettled() | facts.RunHeld() | facts.RunReleased():
+                head_changed = True
+            case _:
+                pass
+    if head_changed and run.is_settled:
+        yield Timer(run.head.expires, run.id, "forget")
+    elif head_changed and run.head.due:
+        yield Timer(run.head.due, run.id, _head_kind(run))
+
+
+def marker(run: Run, timer: Timer) -> facts.Marker | None:
+    """The fact that a due timer becomes; None if the run has gone on since (a `forget` becomes no fact)."""
+    if run.is_settled or timer.kind == "forget" or timer not in _current(run, timer):
+        return None
+    if timer.kind == "retry":
+        return facts.RetryDue(run.id, timer.step, timer.attempt + 1, timer.item)
+    return facts.DeadlinePassed(run.id, timer.kind, timer.step, timer.attempt, timer.item)
+
+
+def _current(run: Run, timer: Timer) -> list[Timer]:
+    if not timer.step:
+        return [Timer(run.head.due, run.id, _head_kind(run))] if run.head.due else []
+    if run.head.kernel_error:
+        return []
+    unit = run.unit(run.number(timer.step, timer.item))
+    return list(unit_timers(run.id, timer.step, timer.item, unit))
+
+
+def _head_kind(run: Run) -> str:
+    if run.head.kernel_error:
+        return "hold"
+    return "stop" if run.head.phase is Phase.STOPPING else "run"

@@ -1,0 +1,1 @@
+"""What tests are made of, ours and our users': brokers, harness, conformance, history checker."""

@@ -1,0 +1,1 @@
+"""The log behind everything: one port, several implementations."""

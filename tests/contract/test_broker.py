@@ -1,0 +1,99 @@
+"""The ladder gives a real broker, and leaves nothing behind, whatever ends it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from farandole.testing.broker import QUICK_RESTART, Broker, BrokerSettings, TierUnavailable
+from farandole.testing.broker.jars import kafka_jars
+from farandole.testing.broker.maven import find_java, maven_tier
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture(scope="session")
+def own_settings() -> BrokerSettings:
+    """Settings for a broker beside the shared one; only the Maven tier can be killed and looked at from outside."""
+    settings = BrokerSettings.from_environment()
+    try:
+        find_java(settings.java_home)
+        kafka_jars(settings)
+    except TierUnavailable as reason:
+        pytest.skip(f"no broker of our own to kill: {reason}")
+    return settings
+
+
+@pytest.fixture
+def own_broker(own_settings: BrokerSettings) -> Iterator[Broker]:
+    """A broker that this test alone may kill."""
+    with maven_tier(replace(own_settings, properties=QUICK_RESTART)) as broker:
+        yield broker
+
+
+def test_broker_asked_for_metadata_names_itself(kafka: str) -> None:
+    admin = AdminClient({"bootstrap.servers": kafka})
+
+    metadata = admin.list_topics(timeout=10)
+
+    assert any(f"{broker.host}:{broker.port}" in kafka for broker in metadata.brokers.values())
+
+
+def test_broker_killed_and_restarted_keeps_address_and_topics(own_broker: Broker, unique: str) -> None:
+    admin = AdminClient({"bootstrap.servers": own_broker.bootstrap, "log_level": 0})
+    admin.create_topics([NewTopic(unique, 1, 1)])[unique].result(10)
+
+    own_broker.kill()
+    own_broker.restart()
+
+    assert unique in AdminClient({"bootstrap.servers": own_broker.bootstrap}).list_topics(timeout=10).topics
+
+
+def test_broker_of_killed_test_run_ends_with_it(own_settings: BrokerSettings) -> None:
+    # The story: a run of the tests was ended with kill -9, and its broker held its memory until the next boot.
+    assert own_settings.heap_mb > 0
+    environment = {name: value for name, value in os.environ.items() if name != "FARANDOLE_TEST_BOOTSTRAP"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "farandole.testing.broker"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        bootstrap = process.stdout.readline().strip().partition("=")[2]
+        assert _listens(bootstrap)
+
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    deadline = time.monotonic() + 10
+    while _listens(bootstrap) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _listens(bootstrap)
+
+
+def test_maven_tier_with_broken_property_of_the_caller_says_which(own_settings: BrokerSettings) -> None:
+    settings = BrokerSettings(cache=own_settings.cache, properties={"num.partitions": "oops"})
+
+    with pytest.raises(TierUnavailable, match=r"num\.partitions"):
+        maven_tier(settings)
+
+
+def _listens(bootstrap: str) -> bool:
+    host, _, port = bootstrap.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=1):
+            return True
+    except OSError:
+        return False
