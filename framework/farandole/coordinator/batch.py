@@ -153,7 +153,7 @@ class Batch:
     def publish(self) -> None:
         """After the commit: the new state replaces the old."""
         home = self.home
-        home.events_at, home.commands_at = self.events_at, self.commands_at
+        home.move(self.events_at, self.commands_at)
         for run_id, run in self.runs.items():
             if run is None:
                 home.runs.pop(run_id, None)

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from farandole.artifacts import ArtifactStore
 from farandole.coordinator.batch import Batch
@@ -49,14 +50,14 @@ class Builder:
             self.words[give_up(batch, home)] += 1
             left = 0
         try:
-            for record in list(home.events)[:left]:
+            for record in islice(home.events, left):
                 word = read_event(batch, record)
                 self.words["event_" + word] += 1
                 left -= 1
         except RefoldWanted as wanted_first:
             self.refold.want(wanted_first)
         wanted = False
-        for record in list(home.commands)[:left]:
+        for record in islice(home.commands, max(0, left)):
             try:
                 self.words["command_" + read_command(batch, record, definitions, partitions)] += 1
             except DefinitionWanted:

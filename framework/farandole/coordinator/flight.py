@@ -29,7 +29,7 @@ class Numbers:
 
 @dataclass(slots=True)
 class Flight:
-    """What was submitted: `kind` is `batch`, `epoch` or `release`."""
+    """What was submitted: `kind` is `batch`, `epoch`, `positions` or `clean`."""
 
     number: int
     records: Sequence[Outgoing]

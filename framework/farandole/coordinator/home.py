@@ -34,6 +34,9 @@ class Home:
     timers: list[Timer] = field(default_factory=list)
     marked: set[Marker] = field(default_factory=set)
     number_committed: int = -1
+    committed_at: tuple[int, int] = (-1, -1)
+    """Positions of the last commit; those in memory may be ahead, past our own consequences, markers and gaps."""
+
     limit: int = 0
     """Most records in the next batch while a batch that could not be produced is bisected; 0 = the usual."""
 
@@ -59,7 +62,18 @@ class Home:
             out.append(heapq.heappop(self.timers))
         return out
 
-    def drop_folded(self) -> None:
+    @property
+    def at(self) -> tuple[int, int]:
+        """Positions of `events` and `commands`."""
+        return self.events_at, self.commands_at
+
+    def move(self, events_at: int, commands_at: int) -> None:
+        """Go forward past what was folded or needs no folding; never back."""
+        self.events_at = max(self.events_at, events_at)
+        self.commands_at = max(self.commands_at, commands_at)
+        self._drop_folded()
+
+    def _drop_folded(self) -> None:
         """Forget buffered records that are behind the positions now."""
         while self.events and self.events[0].offset < self.events_at:
             self.events.popleft()

@@ -29,6 +29,7 @@ from farandole.errors import InvariantViolation
 from farandole.kernel.decision import Moment
 from farandole.kernel.state import ms
 from farandole.transport.port import (
+    End,
     Record,
     Reply,
     Request,
@@ -87,6 +88,7 @@ class CoordinatorLoop:
         self._paused: set[int] = set()
         self._releasing: set[int] = set()
         self._told_unreachable = -60.0
+        self._quiet_since = 0.0
         self.homes: dict[int, Home] = {}
         self._member.subscribe([self._topics.commands, self._topics.events], self)
 
@@ -149,10 +151,22 @@ class CoordinatorLoop:
                 home = self.homes.get(item.partition)
                 if home is not None:
                     (home.events if item.topic == self._topics.events else home.commands).append(item)
-            elif isinstance(item, Trouble):
+            elif isinstance(item, End):
+                self._at_end(item)
+            else:
                 self._trouble(item)
         self._throttle()
         return bool(polled)
+
+    def _at_end(self, end: End) -> None:
+        """Nothing is left before the end but markers and gaps, unless records are still buffered."""
+        home = self.homes.get(end.at.partition)
+        if home is None:
+            return
+        if end.at.topic == self._topics.events and not home.events:
+            home.move(end.position, 0)
+        elif end.at.topic == self._topics.commands and not home.commands:
+            home.move(0, end.position)
 
     def _throttle(self) -> None:
         for number, home in self.homes.items():
@@ -241,8 +255,14 @@ class CoordinatorLoop:
             return False
         if ready := self._takeover.at(Stage.EPOCH):
             return self._writer.epochs(self._takeover, ready)
-        busy = [h for h in self.homes.values() if h.number not in self._releasing and self._has_work(h)]
-        return bool(busy) and self._writer.batches(busy)
+        ours = [home for home in self.homes.values() if home.number not in self._releasing]
+        busy = [home for home in ours if self._has_work(home)]
+        if busy:
+            self._quiet_since = self._env.clock.monotonic()
+            return self._writer.batches(busy)
+        behind = [home for home in ours if home.at != home.committed_at]
+        quiet = self._env.clock.monotonic() - self._quiet_since
+        return bool(behind) and quiet >= self._settings.idle_commit.total_seconds() and self._writer.positions(behind)
 
     def _has_work(self, home: Home) -> bool:
         due = home.next_due
@@ -278,7 +298,7 @@ class CoordinatorLoop:
         homes = [self.homes[n] for n in sorted({at.partition for at in partitions}) if n in self.homes]
         unclean = [home for home in homes if home.number not in self._releasing]
         self._releasing.update(home.number for home in unclean)
-        return not (unclean and self._writer.release(unclean))
+        return not (unclean and self._writer.positions(unclean, clean=True))
 
     def gone(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
         """Forget the homes, or keep their state aside: it may be ours again (R12)."""

@@ -94,13 +94,11 @@ def _release(batch: Batch, run: Run, record: Record, cause: Cause) -> str:
     Raises:
         RefoldWanted: what it missed must be read again first.
     """
-    missed: list[Record] | None = []
     since = run.head.unfolded_from
-    if since >= 0:
-        missed = batch.missed(run.id)
-        if missed is None:
-            batch.events_at = record.offset
-            raise RefoldWanted(run.id, record.at, since, record.offset)
+    missed = batch.missed(run.id) if since >= 0 else []
+    if missed is None:
+        batch.events_at = record.offset
+        raise RefoldWanted(run.id, record.at, since, record.offset)
     batch.fold(run, facts.ReleaseRequested(run.id), cause, offset=record.offset)
     freed = batch.run(run.id)
     if since < 0 and freed is not None:

@@ -80,7 +80,7 @@ class Restore:
             self.at[number] = max(self.at[number], position)
 
     def _complete(self) -> list[Claimed]:
-        done = [c for number, c in self.reading.items() if self.at[number] >= c.end]
+        done = [c for number, c in self.reading.items() if self.at[number] >= c.end or not c.end]
         for c in done:
             number = c.home.number
             c.home.restore(self._runs(self.records.pop(number)))

@@ -29,6 +29,9 @@ class CoordinatorSettings:
     restore_slice: int = 2000
     """State records read per step while other partitions go on: about 20 ms."""
 
+    idle_commit: timedelta = timedelta(milliseconds=200)
+    """How long a home is quiet before its positions are committed over what needs no folding (R9)."""
+
     watch_every: timedelta = timedelta(seconds=60)
     """How often the watchdog looks at scheduled steps; a step must stand two looks before it is suspected."""
 

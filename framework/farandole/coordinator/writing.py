@@ -19,6 +19,7 @@ from farandole.coordinator.settings import CoordinatorSettings
 from farandole.coordinator.takeover import Claimed, Takeover
 from farandole.errors import FatalTransportError, NotJoined, TransportError
 from farandole.events.outgoing import Outgoing
+from farandole.events.topics import Topics
 from farandole.kernel.state import ms
 from farandole.transport.metadata import Metadata, encode
 from farandole.transport.outgoing import new_records
@@ -72,14 +73,17 @@ class Writer:
             positions.update(takeover.epoch_positions(claimed, lambda epoch: encode(self._stamp(number, epoch))))
         return self._send(Flight(number, (), positions, homes=[c.home for c in ready], kind="epoch"))
 
-    def release(self, homes: Sequence[Home]) -> bool:
-        """Commit homes as clean: their next owner knows that nothing of them was under way."""
+    def positions(self, homes: Sequence[Home], *, clean: bool = False) -> bool:
+        """Commit positions alone: over consequences, markers and gaps, else lag never reaches 0 (R9).
+
+        `clean`: the homes are let go; their next owner knows that nothing of them was under way.
+        """
         number = self._numbers.next()
         positions: dict[TopicPartition, Position] = {}
         for home in homes:
-            stamp = self._stamp(number, home.epoch, clean=True)
-            positions.update(positions_of(self.settings.topics, home, (home.events_at, home.commands_at), stamp))
-        return self._send(Flight(number, (), positions, homes=homes, kind="release"))
+            stamp = self._stamp(number, home.epoch, clean=clean)
+            positions.update(positions_of(self.settings.topics, home, home.at, stamp))
+        return self._send(Flight(number, (), positions, homes=homes, kind="clean" if clean else "positions"))
 
     def batches(self, homes: Iterable[Home]) -> bool:
         """Fold what the homes have buffered, and submit it."""
@@ -92,8 +96,9 @@ class Writer:
             batch, wanted = self.builder.build(home, definitions, self.partitions)
             if wanted:
                 self.stale_definitions = True
-            if batch.is_empty and (batch.events_at, batch.commands_at) == (home.events_at, home.commands_at):
+            if batch.is_empty:
                 batch.abandon()
+                home.move(batch.events_at, batch.commands_at)
             else:
                 batches.append(batch)
         if self.stale_definitions:
@@ -109,7 +114,7 @@ class Writer:
                 self.artifacts.put(body)
             records += batch.records
             records += batch.state(now)
-            at = (batch.events_at, batch.commands_at)
+            at = max(batch.events_at, batch.home.events_at), max(batch.commands_at, batch.home.commands_at)
             stamp = self._stamp(number, batch.home.epoch)
             positions.update(positions_of(self.settings.topics, batch.home, at, stamp))
         return Flight(number, records, positions, batches, [b.home for b in batches])
@@ -146,10 +151,10 @@ class Writer:
     def _committed(self, flight: Flight) -> None:
         for home in flight.homes:
             home.number_committed = flight.number
+            home.committed_at = _positions_in(flight, home.number, self.settings.topics)
         for batch in flight.batches:
             batch.publish()
             batch.home.limit, batch.home.refused = 0, ""
-            batch.home.drop_folded()
             for run in batch.released:
                 self.builder.refold.done(run)
         if flight.kind == "epoch":
@@ -186,3 +191,8 @@ class Writer:
             self.renewing = False
 
         self.ask(RenewProducer(), renewed)
+
+
+def _positions_in(flight: Flight, number: int, topics: Topics) -> tuple[int, int]:
+    events, commands = TopicPartition(topics.events, number), TopicPartition(topics.commands, number)
+    return flight.positions[events].offset, flight.positions[commands].offset

@@ -3,9 +3,11 @@
 A protocol: the runtime has the working one, tests may pass their own.
 """
 
-import logging
-from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import logging
+    from datetime import datetime
 
 
 class FencingToken(NamedTuple):
@@ -54,12 +56,12 @@ class Context(Protocol):
         ...
 
     @property
-    def deadline(self) -> datetime | None:
+    def deadline(self) -> "datetime | None":
         """When the attempt times out."""
         ...
 
     @property
-    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+    def logger(self) -> "logging.LoggerAdapter[logging.Logger]":
         """Logs with run, step, item and attempt as fields."""
         ...
 

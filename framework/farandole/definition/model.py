@@ -84,6 +84,9 @@ class Definition:
         """SHA-256 of the canonical JSON, hex."""
         return DefinitionHash(sha256(self.canonical.encode()))
 
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
     def to_json(self) -> str:
         """Canonical JSON plus what stands outside the hash, under `about`: the value on `definitions`."""
         about = {"owner": self.owner, "tags": list(self.tags), "description": self.description}

@@ -22,7 +22,7 @@ def duration(value: str | timedelta) -> timedelta:
     """
     if isinstance(value, timedelta):
         parsed = value
-    elif isinstance(value, str) and (match := _DURATION.match(value)):
+    elif match := _DURATION.match(str(value)):
         parsed = timedelta(**{_UNITS[match[2]]: int(match[1])})
     else:
         raise DefinitionError(f"expected a duration such as '10s', '500ms' or '24h', but found {value!r}")
@@ -63,7 +63,7 @@ class Retry:
         cap: str | timedelta = "1m",
         total: str | timedelta | None = None,
     ) -> None:
-        if not isinstance(attempts, int) or isinstance(attempts, bool) or not 1 <= attempts <= 1000:
+        if type(attempts) is not int or not 1 <= attempts <= 1000:
             raise DefinitionError(f"expected retry attempts between 1 and 1000, but found {attempts!r}")
         object.__setattr__(self, "attempts", attempts)
         object.__setattr__(self, "base", duration(base))
@@ -78,7 +78,9 @@ class Retry:
         """
         if attempt < 1:
             raise ValueError(f"attempts count from 1, but found {attempt}")
-        return min(self.cap, self.base * 2 ** min(attempt - 1, 40))
+        micro = timedelta(microseconds=1)
+        # In whole numbers: a timedelta overflows where `cap` would have held it.
+        return min(self.cap // micro, (self.base // micro) << min(attempt - 1, 64)) * micro
 
 
 class OnDeadLetter(StrEnum):

@@ -40,6 +40,9 @@ def follow(run: Run, given: facts.Event, moment: Moment, values: Values) -> Deci
         return it
     _answer(it, run, given)
     advance(it)
+    if run.head.holds and not it.run.head.holds and _runs(it) and not isinstance(given, facts.ReleaseRequested):
+        replayed = isinstance(given, facts.ReplayRequested)
+        it.emit(facts.RunReleased(run.id, "replayed" if replayed else "succeeded"))
     settle_if_over(it)
     return it
 
@@ -178,8 +181,6 @@ def _replay(it: Decision, given: facts.ReplayRequested) -> None:
     if not _runs(it) or unit.status not in HOLDING or unit.attempt != given.attempt:
         return
     schedule(it, it.run.graph.step(given.step), given.item, given.attempt + 1, fresh_budget=True)
-    if not it.run.head.holds:
-        it.emit(facts.RunReleased(it.run.id, "replayed"))
 
 
 def _deadline(it: Decision, given: facts.DeadlinePassed) -> None:

@@ -334,6 +334,14 @@ class Admin(Protocol):
         """Create what is missing; returns the names created. Idempotent; existing topics are left alone."""
         ...
 
+    def configure(self, topic: str, config: Mapping[str, str]) -> None:
+        """Set these entries of an existing topic's configuration; all others stay as they are.
+
+        Raises:
+            TransportError: the topic does not exist, or an entry is refused.
+        """
+        ...
+
     def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Mapping[TopicPartition, int]:
         """End offsets."""
         ...
@@ -400,6 +408,8 @@ class MemberSettings:
     client_id: str
     assignor: str = "cooperative-sticky"
     session_timeout: timedelta = timedelta(seconds=10)
+    poll_interval: timedelta = timedelta(minutes=5)
+    """Longest time between two polls before the member is taken for dead (R14: `max.poll.interval.ms`)."""
     transaction_timeout: timedelta = timedelta(seconds=10)
     poll_max_records: int = 500
 

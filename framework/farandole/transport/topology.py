@@ -89,7 +89,11 @@ DECLARED: tuple[Declared, ...] = (
             _COMPACT,
             ("segment.bytes", str(64 * _MIB), "the active segment is never compacted, and a restore reads it whole"),
             ("max.compaction.lag.ms", str(10 * 60 * 1000), "10 min: bounds what a restore reads twice"),
-            ("delete.retention.ms", str(10 * 60 * 1000), "10 min: a restore is over by then, so no tombstone is missed"),
+            (
+                "delete.retention.ms",
+                str(10 * 60 * 1000),
+                "10 min: longer than a restore, so that no tombstone is missed",
+            ),
             ("min.cleanable.dirty.ratio", "0.1", "state is rewritten often and read at every take-over"),
             _RECORD,
             _TIME,
@@ -164,8 +168,11 @@ DECLARED: tuple[Declared, ...] = (
         "triggers: the value is the step's input",
         "as many processes of a unit share the work",
         (
-            *_delete(7, "Kafka's default; the record of a stopped run in `control` outlives it, so that a late trigger "
-                        "is answered, not run"),
+            *_delete(
+                7,
+                "Kafka's default; the record of a stopped run in `control` outlives it, so that a late trigger "
+                "is answered, not run",
+            ),
             _INPUT,
             _TIME,
         ),
@@ -183,6 +190,7 @@ DECLARED: tuple[Declared, ...] = (
 
 _BY_KIND: Mapping[str, Declared] = {each.kind: each for each in DECLARED}
 AGENT_KINDS = ("inbox", "dead")
+ANY_AGENT = "<agent>"
 HOME_KINDS = tuple(each.kind for each in DECLARED if each.partitions == "home")
 
 
@@ -219,7 +227,10 @@ def home_topics(topics: Topics) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What a file in a user's `topics/` says of a topic: only what differs from the declaration, or an own topic."""
+    """What a file in a user's `topics/` says: only what differs from the declaration, or an own topic.
+
+    A name that ends in `<agent>` is that of every agent's topic; one for a single agent goes before it.
+    """
 
     name: str
     partitions: int | None = None
@@ -238,5 +249,12 @@ class Override:
 
 def overridden(specs: Sequence[TopicSpec], overrides: Sequence[Override]) -> tuple[TopicSpec, ...]:
     """The topics with their overrides; an override of a topic that is not among them is left out."""
+    general = [each for each in overrides if each.name.endswith(ANY_AGENT)]
     by_name = {each.name: each for each in overrides}
-    return tuple(by_name[spec.name].over(spec) if spec.name in by_name else spec for spec in specs)
+    out: list[TopicSpec] = []
+    for spec in specs:
+        for each in general:
+            if spec.name.startswith(each.name.removesuffix(ANY_AGENT)):
+                spec = each.over(spec)
+        out.append(by_name[spec.name].over(spec) if spec.name in by_name else spec)
+    return tuple(out)

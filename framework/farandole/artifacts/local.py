@@ -1,0 +1,103 @@
+"""Artifacts as files of one folder, which all processes of a machine (or a shared mount) see.
+
+`<root>/<first two hex digits>/<all of them>`. A file appears whole or not at all: written
+under another name, synced, renamed. Names come from nothing but a hash, so that no claim,
+whoever wrote it, leads out of the folder; and nothing is followed that is not a plain file.
+"""
+
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+
+from farandole.errors import ClaimBroken, TransportError
+from farandole.events.tables import Claim
+from farandole.ids import sha256
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_OPEN_SAFELY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class LocalArtifacts:
+    """An `ArtifactStore` in a folder."""
+
+    def __init__(self, root: Path) -> None:
+        """`root` is made when something is stored first."""
+        self._root = root
+
+    def put(self, data: bytes) -> Claim:
+        """Store a payload; one that is there already, whole, is left alone."""
+        claim = Claim(sha256(data), len(data))
+        path = self._path(claim)
+        try:
+            if not _holds(path, data):
+                _write(path, data)
+        except OSError as bad:
+            raise TransportError(f"artifacts {path}: expected to store {len(data)} bytes, but {bad}") from bad
+        return claim
+
+    def get(self, claim: Claim) -> bytes:
+        """Read a payload and verify it."""
+        path = self._path(claim)
+        try:
+            data = _read(path, claim.size)
+        except FileNotFoundError:
+            raise ClaimBroken(f"artifacts {path}: expected {claim.size} bytes, but it is missing") from None
+        except OSError as bad:
+            raise TransportError(f"artifacts {path}: expected to read {claim.size} bytes, but {bad}") from bad
+        if data is None or len(data) != claim.size:
+            raise ClaimBroken(f"artifacts {path}: expected a file of {claim.size} bytes, but found another")
+        if (found := sha256(data)) != claim.sha256:
+            raise ClaimBroken(f"artifacts {path}: expected this content, but its hash is {found}")
+        return data
+
+    def _path(self, claim: Claim) -> Path:
+        if not _SHA256.match(claim.sha256) or claim.size < 0:
+            raise ClaimBroken(f"artifacts: expected a SHA-256 in hex and a size, but found {claim.sha256[:80]!r}")
+        return self._root / claim.sha256[:2] / claim.sha256
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether the payload is there already and undamaged: a bad disk must not keep it from being stored again."""
+    try:
+        return _read(path, len(data)) == data
+    except OSError:
+        return False
+
+
+def _read(path: Path, size: int) -> bytes | None:
+    """The content of a plain file of that size; None if it is anything else."""
+    with open(os.open(path, _OPEN_SAFELY), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            return None
+        return file.read(size)
+
+
+def _write(path: Path, data: bytes) -> None:
+    new_folder = not path.parent.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.parent / f".{path.name}.{secrets.token_hex(8)}"
+    try:
+        with open(os.open(half, _CREATE, 0o644), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        half.replace(path)
+    except BaseException:
+        half.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+    if new_folder:
+        _sync(path.parent.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Make names durable: after a loss of power a file that was synced may else be there without its name."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

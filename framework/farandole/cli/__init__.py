@@ -1,0 +1,1 @@
+"""The command line: parse, build settings once, hand over. Everything heavy is imported by the command that needs it."""

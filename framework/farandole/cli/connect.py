@@ -1,0 +1,47 @@
+"""From settings to the parts that commands work with: the log, the artifact store, a client."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from farandole.artifacts import ArtifactStore, LocalArtifacts
+from farandole.cli.settings import Settings, load_settings
+from farandole.client import Client
+from farandole.events.topics import Topics
+from farandole.transport.port import Transport
+
+T = TypeVar("T")
+
+
+def settings_of(config: Path | None, bootstrap: str | None, namespace: str | None) -> Settings:
+    """The settings of a command from the flags that all commands share."""
+    return load_settings(config, bootstrap=bootstrap, namespace=namespace)
+
+
+def topics_of(settings: Settings) -> Topics:
+    """Names of the topics."""
+    return Topics(settings.namespace)
+
+
+def transport_of(settings: Settings) -> Transport:
+    """The log: Kafka at the address in the settings."""
+    from farandole.transport.kafka import KafkaTransport
+
+    return KafkaTransport(settings.bootstrap)
+
+
+def artifacts_of(settings: Settings) -> ArtifactStore:
+    """Where large payloads are kept."""
+    return LocalArtifacts(settings.artifacts)
+
+
+def with_client(settings: Settings, work: Callable[[Client], Awaitable[T]]) -> T:
+    """Run `work` with a client, in an event loop of its own."""
+
+    async def run() -> T:
+        transport = transport_of(settings)
+        async with Client(transport, settings.namespace, artifacts=artifacts_of(settings), name="cli") as client:
+            return await work(client)
+
+    return asyncio.run(run())

@@ -1,0 +1,166 @@
+"""The demo as a play in acts: start, fail, look, repair, replay, finish; then what it left on the topics.
+
+What is under the stage (`Stage`) is either everything in this process or a real Kafka with
+processes of its own; the play cannot tell the difference.
+"""
+
+import asyncio
+import os
+import secrets
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from farandole.cli.demo.flights import HOME_VARIABLE, Flights, find_folder
+from farandole.cli.demo.screen import Screen
+from farandole.cli.demo.stage import Stage, kafka_stage, memory_stage
+from farandole.cli.demo.tally import Tally
+from farandole.cli.output import print_json
+from farandole.client import Client, Run
+from farandole.client.dead import DeadLetter, list_dead
+from farandole.client.query import event_of
+from farandole.errors import ConfigError, FarandoleError
+from farandole.events import facts
+
+ACT_TIMEOUT = 120.0
+"""Longest that the demo waits for the run to be held, or to end, seconds: ten times what a slow machine takes."""
+
+DONE, FAILED = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """What the demo was asked for."""
+
+    bootstrap: str | None
+    path: Path | None
+    month: int
+    day: int
+    home: Path
+    namespace: str
+    json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the last line says."""
+
+    runs: int
+    succeeded: int
+    steps: int
+    attempts: int
+    dead_letters: int
+    replayed: int
+    seconds: float
+    report: Path
+
+    @property
+    def line(self) -> str:
+        """The last line of the demo."""
+        return (
+            f"demo: runs={self.runs} succeeded={self.succeeded} steps={self.steps} attempts={self.attempts} "
+            f"dead_letters={self.dead_letters} replayed={self.replayed} seconds={self.seconds:.1f} report={self.report}"
+        )
+
+
+def play(it: Play) -> int:
+    """Play the demo; its exit code.
+
+    Raises:
+        ConfigError: the flights are not there, or Kafka is not.
+    """
+    began = time.monotonic()
+    flights = Flights(it.path or find_folder(Path.cwd()), (it.home / "flights").absolute(), it.month, it.day)
+    os.environ[HOME_VARIABLE] = str(flights.home)
+    with Screen(quiet=it.json) as screen:
+        flights.lay_out()
+        screen.say(f"laid out the flights of 2013-{it.month:02}, the file of day {it.day} cut to half")
+        with _stage(it, flights) as stage:
+            screen.say(stage.told)
+            tally, report, letter = asyncio.run(_acts(stage, flights, screen))
+            run_lineage = stage.lineage(letter.run)
+    outcome = Outcome(
+        1, int(len(tally.done) == tally.total), len(tally.done), tally.attempts, tally.dead_letters, tally.replayed,
+        time.monotonic() - began, flights.report,
+    )  # fmt: skip
+    if it.json:
+        print_json({**{name: getattr(outcome, name) for name in outcome.__slots__}, "dead_letter": letter})
+    else:
+        screen.show("")
+        screen.show(flights.head(report))
+        screen.show(f"\nlineage of {letter.run}")
+        screen.show(run_lineage)
+        screen.show(outcome.line)
+    return DONE if outcome.succeeded == outcome.runs else FAILED
+
+
+def _stage(it: Play, flights: Flights) -> Stage:
+    if it.bootstrap is None:
+        return memory_stage(flights, it.namespace, it.home)
+    return kafka_stage(flights, it.namespace, it.home, it.bootstrap)
+
+
+async def _acts(stage: Stage, flights: Flights, screen: Screen) -> tuple[Tally, object, DeadLetter]:
+    pipeline = stage.pipeline
+    async with Client(stage.transport, stage.namespace, artifacts=stage.artifacts, name="demo") as client:
+        run = await client.start(pipeline, flights.month, run_id=f"demo-2013-{flights.month:02}-{secrets.token_hex(4)}")
+        screen.say(f"started {run.id}")
+        tally = Tally(pipeline.definition)
+        screen.begin("nightly")
+        held = asyncio.Event()
+        watching = asyncio.create_task(_watch(run, tally, screen, held))
+        try:
+            letter = await _held(client, run, held, watching)
+            _show_letter(screen, letter)
+            screen.say(f"repaired {flights.repair().name}")
+            await client.replay(letter.place, letter.run, letter.step, letter.attempt, item=letter.item)
+            screen.say("replayed it; the waiting join goes on")
+            report = await run.result(f"{ACT_TIMEOUT:.0f}s")
+            await asyncio.wait_for(watching, ACT_TIMEOUT)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        screen.end()
+        return tally, report, letter
+
+
+async def _watch(run: Run[object], tally: Tally, screen: Screen, held: asyncio.Event) -> None:
+    async with aclosing(run.watch_records()) as records:
+        async for record in records:
+            event = event_of(record)
+            tally.take(event)
+            screen.update(len(tally.done), tally.total, f"nightly: {tally.last}")
+            if isinstance(event, facts.StepFailed):
+                screen.say(f"  {event.step}[{event.item}] attempt {event.attempt} failed: {event.error.splitlines()[0]}")
+            elif isinstance(event, facts.RunHeld):
+                held.set()
+
+
+async def _held(client: Client, run: Run[object], held: asyncio.Event, watching: "asyncio.Task[None]") -> DeadLetter:
+    """The dead letter for which the run is held.
+
+    Raises:
+        FarandoleError: the run was not held, although it should have been.
+    """
+    waiting = asyncio.create_task(held.wait())
+    try:
+        await asyncio.wait((waiting, watching), timeout=ACT_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    if watching.done() and not held.is_set():
+        watching.result()
+        status = await run.status()
+        raise FarandoleError(f"demo: expected the run to be held by the damaged day, but it is {status.status}")
+    if not held.is_set():
+        raise FarandoleError(f"demo: expected the run to be held within {ACT_TIMEOUT:.0f} s, but it was not")
+    letters = await list_dead(client.session, run_id=run.id)
+    if len(letters) != 1:
+        raise FarandoleError(f"demo: expected one dead letter, but found {len(letters)}")
+    return letters[0]
+
+
+def _show_letter(screen: Screen, letter: DeadLetter) -> None:
+    screen.say(f"the run is held by a dead letter at {letter.place}")
+    screen.say(f"  step {letter.step}[{letter.item}], attempt {letter.attempt}, {letter.reason}")
+    screen.say(f"  {letter.error.splitlines()[0]}")

@@ -1,0 +1,64 @@
+"""Log lines of our own processes: text with fields, or one JSON object a line. Written to standard error."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from farandole.errors import ConfigError
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("text", "json")
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD and value not in (None, "")}
+
+
+class TextFormatter(logging.Formatter):
+    """`12:00:01.204 INFO coordinator: took over home 3 run_id=o-1`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, plus a traceback if there is one."""
+        at = datetime.fromtimestamp(record.created, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
+        where = record.name.removeprefix("farandole.")
+        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
+        line = f"{at} {record.levelname} {where}: {record.getMessage()}{fields}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, with the fields beside the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        at = datetime.fromtimestamp(record.created, tz=UTC).isoformat(timespec="milliseconds")
+        line: dict[str, object] = {
+            "time": at.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def setup_logging(level: str = "warning", style: str = "text") -> None:
+    """Send the logs of this process to standard error.
+
+    Raises:
+        ConfigError: the level or the format is unknown.
+    """
+    if level not in LEVELS:
+        raise ConfigError(f"--log-level: expected one of {', '.join(LEVELS)}, but found {level!r}")
+    if style not in FORMATS:
+        raise ConfigError(f"--log-format: expected one of {', '.join(FORMATS)}, but found {style!r}")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)  # foreign libraries: only what matters
+    logging.getLogger("farandole").setLevel(level.upper())

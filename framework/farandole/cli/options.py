@@ -1,0 +1,39 @@
+"""Options that many commands share, so that one word means one thing everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Bootstrap = Annotated[
+    str | None,
+    typer.Option("--bootstrap", "-b", metavar="HOST:PORT", help="Kafka to talk to.", show_default=False),
+]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", metavar="NAME", help="Prefix of all topics.", show_default=False)
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="farandole.toml to read (else the nearest one).", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+UnitPath = Annotated[Path, typer.Argument(metavar="PATH", help="Folder or file that defines agents and pipelines.")]
+UnitName = Annotated[
+    str | None,
+    typer.Option("--unit", metavar="NAME", help="Name of the unit (else the folder's).", show_default=False),
+]
+Slot = Annotated[
+    str | None,
+    typer.Option(
+        "--slot",
+        metavar="NAME",
+        help="What tells this process from its peers, kept over restarts for a quick take-over (else random).",
+        show_default=False,
+    ),
+]
+LogLevel = Annotated[str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")]
+LogFormat = Annotated[str, typer.Option("--log-format", metavar="FORMAT", help="text or json.")]
+RunIdArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run id.")]
+Place = Annotated[
+    str, typer.Argument(metavar="PLACE", help="Place of the dead letter (topic/partition/offset), from `dead list`.")
+]

@@ -1,0 +1,71 @@
+"""What commands print: text for people, JSON for programs; both from the same values."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+
+import typer
+
+
+def as_json(value: object) -> object:
+    """A value as JSON can hold it: dataclasses as objects, instants as RFC 3339, bytes as text where they are."""
+    match value:
+        case Enum():
+            return value.value
+        case None | bool() | int() | float() | str():
+            return value
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case date():
+            return value.isoformat()
+        case bytes():
+            return value.decode("utf-8", errors="backslashreplace")
+        case Path() | Decimal():
+            return str(value)
+        case Mapping():
+            return {str(name): as_json(each) for name, each in value.items()}
+        case Iterable():
+            return [as_json(each) for each in value]
+        case _ if dataclasses.is_dataclass(value):
+            return {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        case _:
+            return str(value)
+
+
+def print_json(value: object, *, indent: int | None = 2) -> None:
+    """One JSON document; `indent=None` for one line."""
+    typer.echo(json.dumps(as_json(value), indent=indent, ensure_ascii=False))
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell; the last one takes what is left."""
+    cells = [tuple(head), *(tuple(row) for row in rows)]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(head))]
+    for row in cells:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def ago(then: datetime | None, now: datetime) -> str:
+    """How long ago, in the unit a person would use; empty if it is not known."""
+    if then is None:
+        return ""
+    seconds = max(0.0, (now - then).total_seconds())
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def instant(value: datetime | None) -> str:
+    """An instant to the second, in UTC."""
+    return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def shorten(text: str, width: int = 100) -> str:
+    """The first line of a text, cut to a width."""
+    line = text.strip().partition("\n")[0]
+    return line if len(line) <= width else line[: width - 1] + "…"

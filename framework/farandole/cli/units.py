@@ -1,0 +1,78 @@
+"""A unit as it is deployed: what its folder defines, under the name it goes by."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from farandole.cli.settings import Settings
+from farandole.client.planning import Deployment
+from farandole.definition.loading import Unit, load_unit
+from farandole.definition.model import Definition
+from farandole.errors import ConfigError
+from farandole.events.avro import Schema
+from farandole.events.catalogue import ALL, schema_of
+from farandole.ids import is_name
+from farandole.transport.topology import Override
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A loaded unit and its name (default: its folder's, DESIGN section 1)."""
+
+    name: str
+    unit: Unit
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Names of its agents, sorted."""
+        return tuple(sorted(self.unit.agents))
+
+    @property
+    def publishes(self) -> tuple[str, ...]:
+        """Topics of the user's that its agents write to."""
+        return tuple(sorted({topic for spec in self.unit.agents.values() for topic in spec.publishes}))
+
+    @property
+    def definitions(self) -> tuple[Definition, ...]:
+        """Its pipelines, by name."""
+        return tuple(self.unit.pipelines[name].definition for name in sorted(self.unit.pipelines))
+
+
+def load(path: Path, name: str | None) -> Named:
+    """Load the unit at a path.
+
+    Raises:
+        ConfigError: the path does not exist, or gives no usable name and none was given.
+        DefinitionError: what it defines is wrong.
+    """
+    if not path.exists():
+        raise ConfigError(f"{path}: expected a folder or file that defines agents and pipelines, but it does not exist")
+    chosen = name or (path.resolve().stem if path.is_file() else path.resolve().name)
+    if not is_name(chosen):
+        raise ConfigError(f"{path}: expected a name of a-z 0-9 _ - for the unit, but found {chosen!r}; pass --unit NAME")
+    return Named(chosen, load_unit(path))
+
+
+def deployment_of(named: Named) -> Deployment:
+    """What the unit brings to `apply`, its schemas and our own included."""
+    texts = [text for definition in named.definitions for text in schemas_of(definition)]
+    schemas = [*(schema_of(record) for record in ALL), *(Schema.parse(text) for text in texts)]
+    return Deployment(
+        named.name,
+        named.agents,
+        named.publishes,
+        named.definitions,
+        {each.fingerprint.hex(): each.text for each in schemas},
+    )
+
+
+def schemas_of(definition: Definition) -> list[str]:
+    """Every schema that payloads of a pipeline are framed with."""
+    steps = [text for step in definition.steps.values() for text in (step.input_schema, step.output_schema)]
+    return [definition.params_schema, *([definition.output_schema] if definition.output_schema else []), *steps]
+
+
+def overrides_of(settings: Settings) -> tuple[Override, ...]:
+    """What the folder of topic files says, if there is one."""
+    from farandole.client.topic_files import read_overrides
+
+    return read_overrides(settings.topics, settings.namespace) if settings.topics.is_dir() else ()

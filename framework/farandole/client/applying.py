@@ -1,0 +1,155 @@
+"""Carrying out a plan: topics, start positions, schemas, definitions, owners, in this order.
+
+Each part is idempotent and comes after what it relies on: a start finds a pipeline's name only
+when its definition is there, and an inbox has an owner only when its positions are. So an
+`apply` that broke off is finished by the next one. Blocking; for the command line and tests.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from farandole.client.planning import PIPELINE, Deployment, Observed, Plan, make_plan, wanted_topics
+from farandole.errors import TransportError
+from farandole.events.topics import Topics
+from farandole.transport.drift import faults, partitions_of_homes
+from farandole.transport.port import (
+    Admin,
+    Isolation,
+    NewRecord,
+    Position,
+    Producer,
+    Record,
+    TopicPartition,
+    Transport,
+)
+from farandole.transport.tables import Follower, Table
+from farandole.transport.topology import HOME_PARTITIONS, Override
+
+READ_TIMEOUT = 30.0
+"""Longest that reading a table may take, seconds: longer than an open transaction of a dead writer holds it up."""
+
+FLUSH_TIMEOUT = 30.0
+"""Longest that published records may stay unacknowledged, seconds."""
+
+
+def plan(
+    transport: Transport,
+    topics: Topics,
+    deployment: Deployment,
+    *,
+    partitions: int | None = None,
+    overrides: Sequence[Override] = (),
+    replication: int = -1,
+) -> Plan:
+    """What `apply` would do. `partitions` (P) counts at the first `apply`; later it must be the same, or None.
+
+    Raises:
+        DefinitionError: a pipeline has no owner.
+        TransportError: the log cannot be read.
+    """
+    with _admin(transport) as admin:
+        observed = observe(transport, admin, topics)
+        wanted = wanted_topics(
+            topics, deployment, partitions or observed.partitions or HOME_PARTITIONS, overrides, replication
+        )
+        return make_plan(topics, deployment, observed, wanted, faults(admin, wanted))
+
+
+def apply(transport: Transport, it: Plan) -> None:
+    """Carry out a plan.
+
+    Raises:
+        ConfigError: something is in its way; nothing was changed.
+        TransportError: it broke off; do it again.
+    """
+    it.check()
+    with _admin(transport) as admin:
+        if it.create:
+            admin.create(it.create)
+        for topic in dict.fromkeys(fault.topic for fault in it.mend):
+            admin.configure(topic, {fault.what: fault.expected for fault in it.mend if fault.topic == topic})
+        for group, topic in it.starts:
+            _start(admin, group, topic)
+    producer = transport.producer(f"{it.topics.namespace}.apply")
+    try:
+        _publish(producer, it)
+    finally:
+        producer.close()
+
+
+def observe(transport: Transport, admin: Admin, topics: Topics) -> Observed:
+    """What the log holds of a namespace.
+
+    Raises:
+        TransportError: a table could not be read in time.
+    """
+    rows = read_rows(transport, admin, topics.definitions)
+    schemas = read_rows(transport, admin, topics.schemas)
+    return Observed(partitions_of_homes(admin, topics), rows, frozenset(schemas))
+
+
+def read_rows(transport: Transport, admin: Admin, topic: str) -> dict[str, str]:
+    """A compacted topic as texts by key, to the end that stands now; empty if it does not exist.
+
+    Raises:
+        TransportError: the end was not reached in time.
+    """
+    found = admin.topics([topic]).get(topic)
+    if found is None:
+        return {}
+    table = Table(topic, found.partitions, _text)
+    follower = Follower(transport.reader(f"{topic}.apply"), [table])
+    try:
+        ends = admin.ends(table.places, Isolation.UNCOMMITTED)
+        deadline = time.monotonic() + READ_TIMEOUT
+        while not follower.has_reached(ends):
+            if time.monotonic() > deadline:
+                raise TransportError(
+                    f"{topic}: expected to reach its end in {READ_TIMEOUT:.0f} s, but did not; try again"
+                )
+            follower.follow(0.2)
+    finally:
+        follower.close()
+    return dict(table.rows)
+
+
+def _text(record: Record) -> str:
+    return (record.value or b"").decode(errors="replace")
+
+
+def _start(admin: Admin, group: str, topic: str) -> None:
+    """Start positions for every partition without one: what is in the topic was written for this group."""
+    spec = admin.topics([topic])[topic]
+    places = [TopicPartition(topic, number) for number in range(spec.partitions)]
+    begin = admin.beginnings(places)
+    admin.start_positions(group, {at: Position(begin.get(at, 0)) for at in places})
+
+
+def _publish(producer: Producer, it: Plan) -> None:
+    topics, schemas = it.topics, it.deployment.schemas or {}
+    _send(producer, topics.schemas, [(name, schemas[name]) for name in it.schemas])
+    _send(
+        producer, topics.definitions, [(change.definition.hash, change.definition.to_json()) for change in it.changes]
+    )
+    names = [(PIPELINE + change.definition.name, str(change.definition.hash)) for change in it.changes]
+    _send(producer, topics.definitions, [*names, *it.rows])
+
+
+def _send(producer: Producer, topic: str, rows: Sequence[tuple[str, str]]) -> None:
+    for key, value in rows:
+        producer.send(NewRecord(topic, key.encode(), value.encode(), partition=0))
+    left = producer.flush(FLUSH_TIMEOUT)
+    if left:
+        raise TransportError(
+            f"{topic}: expected {len(rows)} rows to be written, but {left} are not acknowledged; try again"
+        )
+
+
+@contextmanager
+def _admin(transport: Transport) -> Iterator[Admin]:
+    admin = transport.admin()
+    try:
+        yield admin
+    finally:
+        admin.close()

@@ -1,0 +1,192 @@
+"""The client of asyncio applications: start runs, find them again, repair them.
+
+    async with Client("localhost:9092") as client:
+        run = await client.start(orders, order, run_id="o-1")
+        label = await run.result(timeout="30s")
+
+One per process and event loop: all waiters share one tail over `events`.
+"""
+
+import secrets
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self, TypeVar, cast, overload
+
+from farandole.artifacts import ArtifactStore
+from farandole.client.following import Ending
+from farandole.client.payload import definition_of, framed_input, framed_params, result_of
+from farandole.client.run import Run, Start, follow
+from farandole.client.session import Session
+from farandole.clock import Clock, SystemClock
+from farandole.definition.pipelines import Pipeline
+from farandole.definition.model import Definition
+from farandole.errors import RecordError, RunNotFound, RunRefused
+from farandole.events.commands import ReleaseRun, ReplayDeadLetter, StartRun
+from farandole.events.topics import Topics
+from farandole.ids import NO_ITEM, generated_run_id, is_run_id, sha256
+from farandole.transport.port import Transport
+
+R = TypeVar("R")
+
+BOOTSTRAP = "localhost:9092"
+"""Where a client looks for Kafka when it is told nothing: a broker on the same machine."""
+
+UUID_BITS = 74
+"""Random bits of a UUIDv7 (RFC 9562)."""
+
+
+class Client:
+    """Starts and follows runs of one namespace; every method belongs to one event loop.
+
+    `log` is a transport, or the address of a Kafka broker. `artifacts` is the store that the agents use, needed
+    only where results are too large to travel.
+    """
+
+    def __init__(
+        self,
+        log: Transport | str = BOOTSTRAP,
+        namespace: str = "farandole",
+        *,
+        artifacts: ArtifactStore | None = None,
+        clock: Clock | None = None,
+        name: str = "client",
+    ) -> None:
+        self._log = log
+        self._topics = Topics(namespace)
+        self._artifacts = artifacts
+        self._clock = clock or SystemClock()
+        self._name = f"{namespace}.{name}.{secrets.token_hex(4)}"
+        self._session: Session | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop following and free everything; runs go on without us."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    @property
+    def session(self) -> Session:
+        """The connection, made at its first use inside a running event loop."""
+        if self._session is None:
+            edge = _transport(self._log).edge(self._name)
+            self._session = Session(edge, self._topics, self._name, self._artifacts, self._clock)
+        return self._session
+
+    @overload
+    async def start(
+        self, pipeline: Pipeline[..., R], *args: object, run_id: str | None = None, **kwargs: object
+    ) -> Run[R]: ...
+    @overload
+    async def start(
+        self, pipeline: str, *, params: Mapping[str, object] | str | bytes = b"{}", run_id: str | None = None
+    ) -> Run[object]: ...
+    async def start(
+        self, pipeline: Pipeline[..., R] | str, *args: object, run_id: str | None = None, **kwargs: object
+    ) -> Run[R] | Run[object]:
+        """Start a run of a pipeline with its arguments, or of an applied one by name with `params`.
+
+        The same `run_id` with the same arguments is one run, however often it is started; without one an id is
+        generated. `params` are plain values by name, or JSON text.
+
+        Raises:
+            RunRefused: the arguments do not fit the pipeline, or the id is malformed. What the coordinator refuses
+                (a conflict, an unknown pipeline) is raised by `Run.result`.
+            ConfigError: the namespace, or the pipeline named, was never applied.
+            TransportError: the command was not acknowledged; starting again with the same id is safe.
+        """
+        if run_id is not None and not is_run_id(run_id):
+            raise RunRefused(f"run id: expected 1 to 128 of A-Z a-z 0-9 . _ : -, but found {run_id[:140]!r}")
+        chosen = run_id or generated_run_id(self._clock.now(), secrets.randbits(UUID_BITS))
+        returns: object = None
+        try:
+            if isinstance(pipeline, str):
+                definition = await self.session.book.by_name(pipeline)
+                params = framed_params(
+                    definition, cast(Mapping[str, object] | bytes | str, kwargs.get("params", b"{}"))
+                )
+            else:
+                definition, returns = pipeline.definition, pipeline.returns
+                params = framed_params(definition, pipeline.bind(*args, **kwargs))
+        except RecordError as bad:
+            raise RunRefused(f"run {chosen}: params: {bad}. Nothing was sent.", run_id=chosen) from bad
+        return await self._start(StartRun(definition.name, params, chosen), definition, returns, is_new=run_id is None)
+
+    async def _start(self, command: StartRun, definition: Definition, returns: object, *, is_new: bool) -> "Run[R]":
+        session = self.session
+        command_id = session.command_id(command)
+        sent = Start(command_id, definition.name, sha256(command.params), is_new)
+        followed = await follow(session, command.run_id or "", sent)
+        await session.send(command, command_id)
+
+        async def read(ending: Ending) -> R:
+            return cast(R, await result_of(session, ending, definition, returns))
+
+        return Run(session, followed, read)
+
+    @overload
+    async def run(self, run_id: str, pipeline: Pipeline[..., R]) -> Run[R]: ...
+    @overload
+    async def run(self, run_id: str, pipeline: None = None) -> Run[object]: ...
+    async def run(self, run_id: str, pipeline: Pipeline[..., R] | None = None) -> Run[R] | Run[object]:
+        """A run that was started elsewhere; with its pipeline the result is typed, else plain values."""
+        session = self.session
+        hint = pipeline.definition if pipeline is not None else None
+        returns = pipeline.returns if pipeline is not None else None
+
+        async def read(ending: Ending) -> R:
+            return cast(R, await result_of(session, ending, hint if ending.definition else None, returns))
+
+        return Run(session, await follow(session, run_id), read)
+
+    async def replay(
+        self,
+        dead_letter: str,
+        run_id: str,
+        step: str,
+        attempt: int,
+        *,
+        item: int = NO_ITEM,
+        input: Mapping[str, object] | str | bytes | None = None,  # noqa: A002 - the word of DESIGN for it
+    ) -> None:
+        """Give a dead-lettered step one more attempt, with a repaired input if one is given.
+
+        `dead_letter` is the place of the dead record (`topic/partition/offset`). Taken once, and only while the
+        run is live and the step still dead-lettered. `input` is the plain inbox value, or JSON text.
+
+        Raises:
+            RunNotFound: the run is not known, so that the input cannot be checked.
+            RunRefused: the input does not fit the step.
+        """
+        framed = None
+        if input is not None:
+            status = await (await self.run(run_id)).status()
+            definition = await definition_of(self.session, status.definition)
+            if step not in definition.steps:
+                raise RunNotFound(
+                    f"run {run_id}: expected a step of {definition.name}, but found {step!r}", run_id=run_id
+                )
+            try:
+                framed = framed_input(definition.steps[step], input)
+            except RecordError as bad:
+                raise RunRefused(f"run {run_id}: input of {step}: {bad}. Nothing was sent.", run_id=run_id) from bad
+        await self.session.send(ReplayDeadLetter(run_id, step, attempt, dead_letter, framed, item))
+
+    async def release(self, run_id: str) -> None:
+        """Let a run go on that was held by a kernel error or a suspected trigger."""
+        await self.session.send(ReleaseRun(run_id))
+
+
+def _transport(log: Transport | str) -> Transport:
+    if not isinstance(log, str):
+        return log
+    from farandole.transport.kafka import KafkaTransport
+
+    return KafkaTransport(log)

@@ -1,0 +1,175 @@
+"""Dead letters as operators see them: which wait for somebody, what is in them, how to replay one.
+
+Whether one is still open is not in its record: the state of its run says so (the step is
+dead-lettered with this attempt), so a replayed one closes by itself.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from farandole.client.lookup import states_of
+from farandole.client.payload import plain_of
+from farandole.client.scan import closing, header, places_of, scan
+from farandole.client.session import Session
+from farandole.errors import RecordError
+from farandole.events.envelope import Envelope, parse_envelope
+from farandole.ids import NO_ITEM
+from farandole.kernel.state import Run, Status
+from farandole.transport.port import End, Isolation, Record, TopicPartition
+
+OPEN, CLOSED, QUARANTINED = "open", "closed", "quarantined"
+"""`open`: its run waits for it. `closed`: replayed, skipped, or its run is over. `quarantined`: not of any run."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One dead letter; `place` names it (`topic/partition/offset`), `at` is when it was written."""
+
+    place: str
+    state: str
+    agent: str
+    run: str
+    step: str
+    item: int
+    attempt: int
+    reason: str
+    error: str
+    fingerprint: str
+    definition: str
+    at: datetime
+    cause: str = ""
+    input: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Dead letters with one fingerprint, which is one cause, the oldest first."""
+
+    fingerprint: str
+    agent: str
+    error: str
+    letters: Sequence[DeadLetter]
+
+
+async def list_dead(session: Session, *, agent: str = "", run_id: str = "", closed: bool = False) -> list[DeadLetter]:
+    """Dead letters, the oldest first: those that are open or quarantined, or all with `closed`."""
+    agents = sorted(await session.book.owners())
+    topics = [session.topics.dead(each) for each in agents if agent in ("", each)]
+    places = [at for topic in topics for at in await places_of(session.edge, topic)]
+    async with aclosing(scan(session.edge, places)) as found:
+        records = [r async for r in found if not run_id or header(r, "ce_run") == run_id.encode()]
+    runs = await states_of(session, {header(record, "ce_run").decode() for record in records} - {""})
+    letters = [_letter(session, record, runs) for record in records]
+    letters.sort(key=lambda each: each.at)
+    return [each for each in letters if closed or each.state != CLOSED]
+
+
+def grouped(letters: Iterable[DeadLetter]) -> list[Group]:
+    """By agent and fingerprint, the largest group first."""
+    groups: dict[tuple[str, str], list[DeadLetter]] = {}
+    for each in letters:
+        groups.setdefault((each.agent, each.fingerprint), []).append(each)
+    out = [Group(fingerprint, agent, found[-1].error, found) for (agent, fingerprint), found in groups.items()]
+    return sorted(out, key=lambda each: -len(each.letters))
+
+
+async def dead_record(session: Session, place: str) -> tuple[DeadLetter, Record]:
+    """The dead letter at a place.
+
+    Raises:
+        RecordError: the place is malformed, or nothing is there (any more).
+    """
+    record = await record_at(session, place)
+    if not record.topic.startswith(session.topics.dead("")):
+        raise RecordError(
+            f"{place}: expected a place in a topic {session.topics.dead('<agent>')}, as `dead list` tells it"
+        )
+    runs = await states_of(session, {header(record, "ce_run").decode()} - {""})
+    return _letter(session, record, runs), record
+
+
+async def record_at(session: Session, place: str) -> Record:
+    """The committed record at `topic/partition/offset`.
+
+    Raises:
+        RecordError: the place is malformed, or nothing is there (any more).
+    """
+    at, offset = _parse(place)
+    known = await session.edge.partitions(at.topic) > at.partition
+    end = (await session.edge.ends([at], Isolation.COMMITTED)).get(at, 0) if known else 0
+    if offset < end:
+        async with closing(session.edge.tail({at: offset})) as tail:
+            async for item in tail:
+                if isinstance(item, End) or item.offset > offset:
+                    break
+                if item.offset == offset:
+                    return item
+    raise RecordError(f"{place}: expected a record there, but there is none (any more)")
+
+
+async def input_of(session: Session, letter: DeadLetter, record: Record) -> object:
+    """The input that failed, as plain values.
+
+    Raises:
+        RecordError: it cannot be decoded, which may be why it is here.
+    """
+    definition = await session.book.by_hash(letter.definition) if letter.definition else None
+    if definition is None or letter.step not in definition.steps:
+        raise RecordError(f"{letter.place}: expected to know its step's schema, but definition and step are not known")
+    return plain_of(definition.steps[letter.step].input_schema, record.value or b"", session.artifacts)
+
+
+def _parse(place: str) -> tuple[TopicPartition, int]:
+    topic, partition, offset = (*place.rsplit("/", 2), "", "")[:3]
+    if not topic or not partition.isdecimal() or not offset.isdecimal():
+        raise RecordError(f"{place!r}: expected a place such as farandole.dead.clean/3/17")
+    return TopicPartition(topic, int(partition)), int(offset)
+
+
+def _letter(session: Session, record: Record, runs: dict[str, Run]) -> DeadLetter:
+    agent = record.topic.removeprefix(session.topics.dead(""))
+    envelope = _envelope(record)
+
+    def told(name: str) -> str:
+        return header(record, f"farandole_{name}").decode(errors="replace")
+
+    return DeadLetter(
+        place=record.place,
+        state=_state(envelope, runs),
+        agent=agent,
+        run=envelope.run if envelope else "",
+        step=envelope.step if envelope else "",
+        item=envelope.item if envelope else NO_ITEM,
+        attempt=envelope.attempt if envelope else 0,
+        reason=told("reason"),
+        error=told("error"),
+        fingerprint=told("fingerprint") or told("reason"),
+        definition=envelope.definition if envelope else "",
+        at=datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC),
+        cause=envelope.cause if envelope else "",
+        input=envelope.input if envelope else "",
+    )
+
+
+def _envelope(record: Record) -> Envelope | None:
+    try:
+        return parse_envelope(record.headers)
+    except RecordError:
+        return None
+
+
+def _state(envelope: Envelope | None, runs: dict[str, Run]) -> str:
+    if envelope is None or not envelope.run or not envelope.step:
+        return QUARANTINED
+    run = runs.get(envelope.run)
+    if run is None or run.is_settled:
+        return CLOSED
+    try:
+        unit = run.unit(run.number(envelope.step, envelope.item))
+    except (KeyError, IndexError):
+        return CLOSED
+    # Not yet folded by the coordinator counts as open too: the letter is written before that.
+    waits = unit.status in (Status.DEAD, Status.SCHEDULED, Status.PENDING)
+    return OPEN if waits and unit.attempt in (0, envelope.attempt) else CLOSED

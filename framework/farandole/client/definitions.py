@@ -1,0 +1,88 @@
+"""What `definitions` says, as a client needs it: pipelines by name and hash, owners of inboxes.
+
+Read whole when something is asked for that is not in it yet; a row that cannot be read is
+left out. Definitions are small and few, and never change under their hash.
+"""
+
+import logging
+from collections.abc import Mapping
+
+from farandole.client.scan import existing_places, table
+from farandole.definition.model import Definition, parse_definition
+from farandole.errors import ConfigError, DefinitionError
+from farandole.events.topics import Topics
+from farandole.transport.port import Edge
+
+log = logging.getLogger("farandole.client")
+
+PIPELINE = "pipeline:"
+"""Prefix of the keys whose value is the hash that new runs of a pipeline are pinned to."""
+
+INBOX = "inbox:"
+"""Prefix of the keys whose value is the unit that consumes an agent's inbox (R8)."""
+
+
+class DefinitionBook:
+    """The table as last read."""
+
+    def __init__(self, edge: Edge, topics: Topics) -> None:
+        self._edge = edge
+        self._topic = topics.definitions
+        self._definitions: dict[str, Definition] = {}
+        self._names: dict[str, str] = {}
+        self._owners: dict[str, str] = {}
+
+    async def refresh(self) -> None:
+        """Read the table to its present end.
+
+        Raises:
+            ConfigError: the topic does not exist.
+        """
+        rows = await table(self._edge, await existing_places(self._edge, self._topic))
+        self._names, self._owners = {}, {}
+        for raw_key, record in rows.items():
+            key, value = raw_key.decode(errors="replace"), record.value or b""
+            if key.startswith(PIPELINE):
+                self._names[key.removeprefix(PIPELINE)] = value.decode(errors="replace")
+            elif key.startswith(INBOX):
+                self._owners[key.removeprefix(INBOX)] = value.decode(errors="replace")
+            elif ":" not in key and key not in self._definitions:
+                self._take(key, value)
+
+    def _take(self, key: str, value: bytes) -> None:
+        try:
+            self._definitions[key] = parse_definition(value)
+        except DefinitionError as bad:
+            log.warning("%s: definition %s was left out: %s", self._topic, key[:12], bad)
+
+    async def by_name(self, name: str) -> Definition:
+        """The definition that new runs of a pipeline get; always as of now.
+
+        Raises:
+            ConfigError: no such pipeline was applied.
+        """
+        await self.refresh()
+        found = self._definitions.get(self._names.get(name, ""))
+        if found is None:
+            known = ", ".join(sorted(self._names)) or "none"
+            raise ConfigError(
+                f"pipeline {name!r}: expected one that was applied ({known}). No run was started; "
+                "run `farandole apply` on the folder that defines it."
+            )
+        return found
+
+    async def by_hash(self, digest: str) -> Definition | None:
+        """The definition of that hash, or None if it was never published."""
+        if digest not in self._definitions:
+            await self.refresh()
+        return self._definitions.get(digest)
+
+    async def pipelines(self) -> Mapping[str, Definition]:
+        """Every applied pipeline by name, as of now."""
+        await self.refresh()
+        return {name: self._definitions[digest] for name, digest in self._names.items() if digest in self._definitions}
+
+    async def owners(self) -> Mapping[str, str]:
+        """The unit of each agent that was applied, as of now."""
+        await self.refresh()
+        return dict(self._owners)

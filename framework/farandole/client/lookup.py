@@ -1,0 +1,190 @@
+"""One run in the tables: its head on `runs`, its final state on `settled`.
+
+Each look-up reads one partition of a compacted or bounded topic to its end; the live tail is
+the cheap way to learn of a run, this the way to learn of its past.
+"""
+
+from collections.abc import Mapping, Set
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from farandole.client.scan import table
+from farandole.client.session import Session
+from farandole.definition.graph import graph_of
+from farandole.errors import InvariantViolation, RecordError, RunNotFound
+from farandole.events.catalogue import decode
+from farandole.events.tables import RunHead, SettledRun
+from farandole.kernel.snapshot import group_by_run, read_run
+from farandole.kernel.state import Run
+from farandole.transport.port import Record
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """How a run stands. `status` is `running`, `held`, `stopping` or its outcome; `updated_at` its last change.
+
+    `waiting` says why it is held or stopping, or how it came to end as it did.
+    """
+
+    run: str
+    pipeline: str
+    definition: str
+    status: str
+    waiting: str
+    started_at: datetime
+    updated_at: datetime
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it ended."""
+        return self.status not in LIVE
+
+
+LIVE = frozenset({"running", "held", "stopping"})
+"""Statuses of a run that goes on."""
+
+
+async def head_of(session: Session, run_id: str) -> RunHead | None:
+    """The run's head: of a live run, or the stub of an ended one within the dedupe window."""
+    place = await session.at_home(session.topics.runs, run_id)
+    row = (await table(session.edge, [place], lambda key: key == run_id.encode())).get(run_id.encode())
+    return read_head(row) if row is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """What `runs` keeps of a run's start, live or ended: enough to tell a repeated start from a conflicting one."""
+
+    pipeline: str
+    definition: str
+    params_hash: str
+    is_live: bool
+    outcome: str
+    reason: str
+
+    def answers(self, pipeline: str, params_hash: str) -> bool:
+        """Whether a start with these is the same start once more."""
+        return (self.pipeline, self.params_hash) == (pipeline, params_hash)
+
+
+async def stub_of(session: Session, run_id: str) -> Stub | None:
+    """What `runs` keeps of a run's start; None if the id is unknown or was forgotten."""
+    run = await state_of(session, run_id)
+    if run is None:
+        return None
+    head = run.head
+    return Stub(head.pipeline, head.definition, head.params_hash, not run.is_settled, head.outcome, head.reason)
+
+
+async def state_of(session: Session, run_id: str) -> Run | None:
+    """The run's state as its coordinator last wrote it; None if `runs` does not hold it.
+
+    Raises:
+        RunNotFound: it is pinned to a definition that was never published.
+    """
+    try:
+        return await _state_of(session, run_id)
+    except InvariantViolation:  # compaction passed between two of its records: the newer ones are beyond our end
+        return await _state_of(session, run_id)
+
+
+async def _state_of(session: Session, run_id: str) -> Run | None:
+    records = await state_records(session, run_id)
+    if "" not in records:
+        return None
+    head = decode(records[""])
+    if not isinstance(head, RunHead):
+        raise RecordError(
+            f"{session.topics.runs}: expected a RunHead under {run_id!r}, but found {type(head).__name__}"
+        )
+    definition = await session.book.by_hash(head.definition)
+    if definition is None:
+        raise RunNotFound(
+            f"run {run_id}: expected its definition {head.definition[:12]} on {session.topics.definitions}, not found",
+            run_id=run_id,
+        )
+    return read_run(lambda digest: graph_of(definition), records, run_id)
+
+
+async def states_of(session: Session, run_ids: Set[str]) -> dict[str, Run]:
+    """The states of several runs, read together; those that `runs` does not hold, or cannot tell, are absent."""
+    if not run_ids:
+        return {}
+    wanted = {run_id.encode() for run_id in run_ids}
+    places = {await session.at_home(session.topics.runs, run_id) for run_id in run_ids}
+    rows = await table(session.edge, places, lambda key: key.partition(b"#")[0] in wanted)
+    parts = group_by_run((key.decode(), record.value or b"") for key, record in rows.items())
+    out: dict[str, Run] = {}
+    for run_id, records in parts.items():
+        head = decode(records[""]) if "" in records else None
+        definition = await session.book.by_hash(head.definition) if isinstance(head, RunHead) else None
+        if definition is None:
+            continue
+        graph = graph_of(definition)
+        with suppress(InvariantViolation):  # compaction passed between its records; the next look sees it whole
+            out[run_id] = read_run(lambda _, graph=graph: graph, records, run_id)  # type: ignore[misc]
+    return out
+
+
+async def state_records(session: Session, run_id: str) -> Mapping[str, bytes]:
+    """All state records of a run by part (`''` is the head), as `kernel.snapshot.read_run` takes them."""
+    place = await session.at_home(session.topics.runs, run_id)
+    own, below = run_id.encode(), run_id.encode() + b"#"
+    rows = await table(session.edge, [place], lambda key: key == own or key.startswith(below))
+    return {key.decode().partition("#")[2]: record.value or b"" for key, record in rows.items()}
+
+
+async def settled_of(session: Session, run_id: str) -> SettledRun | None:
+    """The final state of an ended run, for as long as `settled` keeps it."""
+    place = await session.at_home(session.topics.settled, run_id)
+    row = (await table(session.edge, [place], lambda key: key == run_id.encode())).get(run_id.encode())
+    return read_settled(row) if row is not None else None
+
+
+async def status_of(session: Session, run_id: str) -> RunStatus | None:
+    """How a run stands, or None if the tables know nothing of it."""
+    head = await head_of(session, run_id)
+    if head is not None and head.status in LIVE:
+        return live_status(head)
+    final = await settled_of(session, run_id)
+    if final is not None:
+        return final_status(final)
+    return live_status(head) if head is not None else None
+
+
+def live_status(head: RunHead) -> RunStatus:
+    """A head as a status; that of a stub is its outcome."""
+    status = head.status if head.status in LIVE else head.outcome
+    return RunStatus(head.run, head.pipeline, head.definition, status, head.waiting, head.started_at, head.updated_at)
+
+
+def final_status(final: SettledRun) -> RunStatus:
+    """A final state as a status."""
+    return RunStatus(
+        final.run, final.pipeline, final.definition, final.outcome, final.reason, final.started_at, final.settled_at
+    )
+
+
+def read_head(record: Record) -> RunHead:
+    """A record of `runs` under a run's own key.
+
+    Raises:
+        RecordError: it is something else.
+    """
+    found = decode(record.value or b"")
+    if not isinstance(found, RunHead):
+        raise RecordError(f"{record.place}: expected a RunHead, but found {type(found).__name__}")
+    return found
+
+
+def read_settled(record: Record) -> SettledRun:
+    """A record of `settled`.
+
+    Raises:
+        RecordError: it is something else.
+    """
+    found = decode(record.value or b"")
+    if not isinstance(found, SettledRun):
+        raise RecordError(f"{record.place}: expected a SettledRun, but found {type(found).__name__}")
+    return found

@@ -1,0 +1,84 @@
+"""Payloads as a caller sees them: framed Avro to plain values and Python types, claims fetched.
+
+Which schema a payload has is known from the definition its run is pinned to, never guessed
+from the bytes.
+"""
+
+from collections.abc import Mapping
+
+from farandole.artifacts import ArtifactStore, check_out
+from farandole.client.following import Ending
+from farandole.client.session import Session
+from farandole.definition.model import Definition, Step
+from farandole.definition.types import from_plain
+from farandole.errors import ClaimBroken, RunNotFound
+from farandole.events.avro import Schema
+from farandole.events.claims import is_claim
+
+
+def plain_of(schema: str, framed: bytes, artifacts: ArtifactStore | None) -> object:
+    """The plain value of a payload written with `schema` (Avro, JSON text).
+
+    Raises:
+        RecordError: it is not what the schema says, or its claim cannot be fetched.
+    """
+    if is_claim(framed) is not None:
+        if artifacts is None:
+            raise ClaimBroken(
+                "expected an artifact store, because this payload is too large to travel, but this client has none. "
+                "Give it the store that the agents use: Client(..., artifacts=...)."
+            )
+        framed = check_out(framed, artifacts)
+    return Schema.parse(schema).decode(framed)
+
+
+async def definition_of(session: Session, digest: str, hint: Definition | None = None) -> Definition:
+    """The definition that a run is pinned to; `hint` spares the look-up where it is the one.
+
+    Raises:
+        RunNotFound: it was never published, or the run names none.
+    """
+    if hint is not None and (not digest or hint.hash == digest):
+        return hint
+    found = await session.book.by_hash(digest) if digest else None
+    if found is None:
+        raise RunNotFound(
+            f"definition {digest[:12] or '(none)'}: expected it on {session.topics.definitions}, not found"
+        )
+    return found
+
+
+async def result_of(session: Session, ending: Ending, hint: Definition | None, returns: object) -> object:
+    """The result of an ended run as the Python type `returns`; as a plain value where that is None."""
+    if ending.output is None:
+        return None
+    definition = await definition_of(session, ending.definition, hint)
+    if definition.output_schema is None:
+        return None
+    plain = plain_of(definition.output_schema, ending.output, session.artifacts)
+    return plain if returns is None else from_plain(plain, returns, what="result")
+
+
+def framed_params(definition: Definition, params: Mapping[str, object] | str | bytes) -> bytes:
+    """Params of a start as the definition's own schema frames them: equal params are equal bytes.
+
+    Raises:
+        RecordError: they do not fit.
+    """
+    return _framed(definition.params_schema, params)
+
+
+def framed_input(step: Step, value: object) -> bytes:
+    """A repaired input as the step's schema frames it: the plain inbox value, or JSON text of it.
+
+    Raises:
+        RecordError: it does not fit.
+    """
+    return _framed(step.input_schema, value)
+
+
+def _framed(text: str, value: object) -> bytes:
+    schema = Schema.parse(text)
+    if isinstance(value, str | bytes):
+        value = schema.from_json(value.encode() if isinstance(value, str) else value)
+    return schema.encode(value)

@@ -1,0 +1,199 @@
+"""What `apply` would do: from what a deployment wants and what the log holds, a plan.
+
+Pure. A plan can be shown before anything is touched, and an empty one means that all is as it
+should be. Refusals come here, so that `plan` shows them too: an inbox belongs to one unit (R8),
+P is fixed at the first `apply`, a pipeline has an owner.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from farandole.definition.model import Definition
+from farandole.errors import ConfigError, DefinitionError
+from farandole.events.topics import Topics
+from farandole.transport.drift import Fault
+from farandole.transport.port import TopicSpec
+from farandole.transport.topology import Override, agent_topics, overridden, own_topic, system_topics
+
+COORDINATOR = "coordinator"
+"""Unit of the coordinators: its group reads `commands` and `events`."""
+
+PIPELINE, INBOX, GROUP = "pipeline:", "inbox:", "group:"
+"""Prefixes of the keys of `definitions` that are no hashes; a group's row holds P, so that it is found again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a unit brings. `publishes`: topics of the user's that its agents write to; `schemas` by fingerprint."""
+
+    unit: str
+    agents: tuple[str, ...] = ()
+    publishes: tuple[str, ...] = ()
+    definitions: tuple[Definition, ...] = ()
+    schemas: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the log holds: rows of `definitions` and `schemas` by key, and P (0: nothing was applied yet)."""
+
+    partitions: int = 0
+    rows: Mapping[str, str] | None = None
+    schemas: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A pipeline whose new runs will be pinned to another definition; `before` is the hash until now, if any."""
+
+    definition: Definition
+    before: str | None
+
+    @property
+    def line(self) -> str:
+        """One line for a person."""
+        new = self.definition.hash[:12]
+        if self.before is None:
+            return f"pipeline {self.definition.name}: new, {new}"
+        return f"pipeline {self.definition.name}: {self.before[:12]} -> {new}; runs that are live keep theirs"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done, in this order; see the fields of `Observed` for what is not."""
+
+    topics: Topics
+    deployment: Deployment
+    partitions: int
+    create: tuple[TopicSpec, ...] = ()
+    mend: tuple[Fault, ...] = ()
+    starts: tuple[tuple[str, str], ...] = ()
+    """Group and topic: a start position is to be committed for each partition that has none."""
+    schemas: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    rows: tuple[tuple[str, str], ...] = ()
+    """Other rows of `definitions` to write: owners of inboxes, P of the coordinators' group."""
+    refusals: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.create or self.mend or self.starts or self.schemas or self.changes or self.rows)
+
+    def lines(self) -> Iterator[str]:
+        """The plan for a person, one line for each thing."""
+        for spec in self.create:
+            config = ", ".join(f"{name}={value}" for name, value in sorted(spec.config.items()))
+            yield f"create topic {spec.name}: {spec.partitions} partitions{'; ' + config if config else ''}"
+        yield from (f"set {fault.topic}: {fault.what}={fault.expected} (is {fault.found})" for fault in self.mend)
+        yield from (f"commit start positions of group {group} on {topic}" for group, topic in self.starts)
+        if self.schemas:
+            yield f"publish {len(self.schemas)} schemas"
+        yield from (f"publish {change.line}" for change in self.changes)
+        yield from (f"record {key} = {value}" for key, value in self.rows)
+        yield from (f"note: {note}" for note in self.notes)
+        yield from (f"refused: {refusal}" for refusal in self.refusals)
+
+    def check(self) -> None:
+        """Refuse a plan that must not be carried out.
+
+        Raises:
+            ConfigError: with every refusal.
+        """
+        if self.refusals:
+            listed = "\n".join(f"  {each}" for each in self.refusals)
+            raise ConfigError(f"apply: expected nothing in its way, but found:\n{listed}\nNothing was changed.")
+
+
+def wanted_topics(
+    topics: Topics, deployment: Deployment, partitions: int, overrides: Sequence[Override] = (), replication: int = -1
+) -> tuple[TopicSpec, ...]:
+    """Every topic that must exist for a deployment, overrides included."""
+    declared = (
+        *system_topics(topics, partitions, replication),
+        *agent_topics(topics, deployment.agents, partitions, replication),
+        *(own_topic(name, partitions, replication) for name in dict.fromkeys(deployment.publishes)),
+    )
+    return overridden(declared, overrides)
+
+
+def make_plan(
+    topics: Topics,
+    deployment: Deployment,
+    observed: Observed,
+    wanted: Sequence[TopicSpec],
+    found: Sequence[Fault],
+) -> Plan:
+    """The plan that brings the log from what was observed to what is wanted; `found` compares the topics.
+
+    Raises:
+        DefinitionError: a pipeline has no owner.
+    """
+    rows = observed.rows or {}
+    missing = {fault.topic for fault in found if fault.what == "missing"}
+    commands = next(spec for spec in wanted if spec.name == topics.commands)
+    return Plan(
+        topics,
+        deployment,
+        commands.partitions,
+        create=tuple(spec for spec in wanted if spec.name in missing),
+        mend=tuple(fault for fault in found if fault.what != "missing" and fault.is_mendable),
+        starts=tuple(_starts(topics, deployment, rows)),
+        schemas=tuple(each for each in deployment.schemas or {} if each not in observed.schemas),
+        changes=tuple(_changes(deployment, rows)),
+        rows=tuple(_new_rows(topics, deployment, rows, commands.partitions)),
+        refusals=(*_not_ours(deployment, rows), *(fault.line for fault in found if not fault.is_mendable)),
+        notes=tuple(_notes(deployment, rows)),
+    )
+
+
+def _starts(topics: Topics, deployment: Deployment, rows: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Until an owner is recorded nobody has consumed the topic, so a position may still be given (R8)."""
+    if GROUP + COORDINATOR not in rows:
+        yield topics.group(COORDINATOR), topics.commands
+        yield topics.group(COORDINATOR), topics.events
+    for agent in deployment.agents:
+        if INBOX + agent not in rows:
+            yield topics.group(deployment.unit), topics.inbox(agent)
+
+
+def _new_rows(
+    topics: Topics, deployment: Deployment, rows: Mapping[str, str], partitions: int
+) -> Iterator[tuple[str, str]]:
+    if GROUP + COORDINATOR not in rows:
+        yield GROUP + COORDINATOR, str(partitions)
+    for agent in deployment.agents:
+        if INBOX + agent not in rows:
+            yield INBOX + agent, deployment.unit
+
+
+def _changes(deployment: Deployment, rows: Mapping[str, str]) -> Iterator[Change]:
+    for definition in deployment.definitions:
+        if not definition.owner:
+            raise DefinitionError(
+                "expected an owner, who is asked when it fails, but found none", place=definition.name
+            )
+        before = rows.get(PIPELINE + definition.name)
+        if before != definition.hash or rows.get(definition.hash) != definition.to_json():
+            yield Change(definition, before)
+
+
+def _not_ours(deployment: Deployment, rows: Mapping[str, str]) -> Iterator[str]:
+    if deployment.unit == COORDINATOR:
+        yield f"unit {COORDINATOR}: expected another name, for this is the coordinators' own; pass --unit"
+    for agent in deployment.agents:
+        owner = rows.get(INBOX + agent, deployment.unit)
+        if owner != deployment.unit:
+            yield (
+                f"agent {agent}: expected its inbox to belong to unit {deployment.unit}, but it belongs to {owner}; "
+                "rename the agent, or deploy it with that unit"
+            )
+
+
+def _notes(deployment: Deployment, rows: Mapping[str, str]) -> Iterator[str]:
+    for definition in deployment.definitions:
+        strangers = {step.agent for step in definition.steps.values()} - set(deployment.agents)
+        homeless = sorted(agent for agent in strangers if INBOX + agent not in rows)
+        if homeless:
+            yield f"pipeline {definition.name}: no unit consumes the inbox of {', '.join(homeless)} yet"

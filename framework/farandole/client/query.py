@@ -1,0 +1,152 @@
+"""What operators ask: which runs there are, how one stands, which dead letters wait for somebody.
+
+Answers come from the topics alone, each read to the end that stands at the call; nothing is
+kept between calls. Knows nothing of terminals.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from farandole.client.lookup import (
+    LIVE,
+    RunStatus,
+    final_status,
+    live_status,
+    read_head,
+    read_settled,
+    settled_of,
+    state_of,
+    status_of,
+)
+from farandole.client.scan import header, places_of, scan, table
+from farandole.client.session import Session
+from farandole.client.waiting import Wait, waits
+from farandole.errors import RecordError, RunNotFound
+from farandole.events.catalogue import decode
+from farandole.events.facts import Event
+from farandole.ids import NO_ITEM
+from farandole.kernel.state import Run
+from farandole.transport.port import Record
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One step of a run as its state tells. `status` is a word of `kernel.state.Status`, in lower case."""
+
+    step: str
+    agent: str
+    status: str
+    attempt: int
+    items: int
+    done: int
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetail:
+    """One run: how it stands, its steps, and what it waits for. An ended run has no `waits`."""
+
+    status: RunStatus
+    steps: tuple[StepRow, ...]
+    waits: tuple[Wait, ...]
+
+
+async def list_runs(session: Session, *, pipeline: str = "", status: str = "", limit: int = 0) -> list[RunStatus]:
+    """Runs, the latest start first; of one pipeline, of one status, at most `limit` (0: all)."""
+    ended = await table(session.edge, await places_of(session.edge, session.topics.settled))
+    heads = await table(session.edge, await places_of(session.edge, session.topics.runs), lambda key: b"#" not in key)
+    rows: dict[str, RunStatus] = {}
+    for record in ended.values():
+        final = read_settled(record)
+        rows[final.run] = final_status(final)
+    for record in heads.values():
+        head = read_head(record)
+        if head.status in LIVE or head.run not in rows:
+            rows[head.run] = live_status(head)
+    wanted = [each for each in rows.values() if pipeline in ("", each.pipeline) and status in ("", each.status)]
+    wanted.sort(key=lambda each: each.started_at, reverse=True)
+    return wanted[:limit] if limit else wanted
+
+
+async def run_records(session: Session, run_id: str) -> list[Record]:
+    """The run's records on `events`, in their order."""
+    place = await session.at_home(session.topics.events, run_id)
+    own = run_id.encode()
+    async with aclosing(scan(session.edge, [place])) as records:
+        return [record async for record in records if header(record, "ce_run") == own]
+
+
+def event_of(record: Record) -> Event:
+    """The event in a record of `events`.
+
+    Raises:
+        RecordError: it is something else.
+    """
+    found = decode(record.value or b"")
+    if not isinstance(found, Event):
+        raise RecordError(f"{record.place}: expected an event, but found {type(found).__name__}")
+    return found
+
+
+async def run_detail(session: Session, run_id: str) -> RunDetail:
+    """How a run stands, step by step.
+
+    Raises:
+        RunNotFound: nothing is known of it.
+    """
+    status = await status_of(session, run_id)
+    if status is None:
+        raise RunNotFound(
+            f"run {run_id}: expected a run in {session.topics.namespace!r}, but nothing is known of it",
+            run_id=run_id,
+        )
+    changed = _changed(await run_records(session, run_id))
+    state = await state_of(session, run_id)
+    if state is None or state.is_settled:
+        return RunDetail(status, await _final_steps(session, run_id, changed), ())
+    return RunDetail(status, tuple(_live_steps(state, changed)), tuple(waits(state, changed)))
+
+
+def _changed(records: Iterable[Record]) -> dict[tuple[str, int], datetime]:
+    out: dict[tuple[str, int], datetime] = {}
+    for record in records:
+        step, item = header(record, "ce_step").decode(), header(record, "ce_item").decode()
+        if step:
+            out[step, int(item) if item else NO_ITEM] = _written(record)
+    return out
+
+
+def _written(record: Record) -> datetime:
+    return datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
+
+
+def _live_steps(run: Run, changed: Mapping[tuple[str, int], datetime]) -> Iterable[StepRow]:
+    for name in run.graph.names:
+        unit = run.step(name)
+        agent = run.graph.step(name).agent
+        since = max((at for (step, _), at in changed.items() if step == name), default=None)
+        yield StepRow(name, agent, unit.status.name.lower(), unit.attempt, unit.items, unit.done, since)
+
+
+async def _final_steps(
+    session: Session, run_id: str, changed: Mapping[tuple[str, int], datetime]
+) -> tuple[StepRow, ...]:
+    final = await settled_of(session, run_id)
+    if final is None:
+        return ()
+    definition = await session.book.by_hash(final.definition)
+    agents = {step.name: step.agent for step in definition.steps.values()} if definition else {}
+    return tuple(
+        StepRow(
+            each.step,
+            agents.get(each.step, each.step),
+            each.status,
+            each.attempts,
+            each.items,
+            each.succeeded,
+            max((at for (step, _), at in changed.items() if step == each.step), default=None),
+        )
+        for each in final.steps
+    )

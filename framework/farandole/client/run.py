@@ -1,0 +1,236 @@
+"""A run as its caller holds it: wait for the result, watch, cancel, ask how it stands.
+
+Waiting costs nothing but a place in the shared tail. Only where a run may have ended before
+we began to follow it (an id chosen by the caller, a run somebody else started) the tables are
+read once: all that was committed before is in them, all that comes later is on the tail.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+from farandole.client.following import Ending, Following
+from farandole.client.lookup import RunStatus, settled_of, status_of, stub_of
+from farandole.client.scan import BEGINNING, header, span
+from farandole.client.session import Session
+from farandole.client.tail import Subscription
+from farandole.definition.policy import duration, duration_text
+from farandole.errors import RunCancelled, RunError, RunFailed, RunNotFound, RunRefused, RunTimedOut
+from farandole.events.catalogue import decode, type_name
+from farandole.events.commands import CancelRun
+from farandole.events.facts import Event, RunSettled
+from farandole.events.facts import RunRefused as Refusal
+from farandole.transport.port import Record, TopicPartition
+
+R = TypeVar("R")
+
+GRACE = 0.25
+"""How long a start under a chosen id may stay unanswered before the tables are read, seconds.
+
+A coordinator answers in some 10 ms, and reading a partition costs more than that.
+"""
+
+_ERRORS: dict[str, type[RunError]] = {
+    "refused": RunRefused,
+    "failed": RunFailed,
+    "cancelled": RunCancelled,
+    "timed_out": RunTimedOut,
+}
+_SETTLED = type_name(RunSettled).encode()
+_REFUSED = type_name(Refusal).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start that we send. `is_new`: its id was generated here, so that the run cannot have ended before."""
+
+    command: str
+    pipeline: str
+    params_hash: str
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A run and how we follow it; `start` if it is ours."""
+
+    run: str
+    home: int
+    following: Following
+    subscription: Subscription
+    start: Start | None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing of the run can lie before we followed it."""
+        return self.start is not None and self.start.is_new
+
+
+async def follow(session: Session, run_id: str, start: Start | None = None) -> Followed:
+    """Follow a run from now on; before its start command is sent, so that nothing is missed."""
+    home = await session.home(run_id)
+    following = Following(start.command if start else "")
+    subscription = await session.tail.follow(run_id, home, following.take)
+    return Followed(run_id, home, following, subscription, start)
+
+
+class Run(Generic[R]):
+    """One run of a pipeline whose result is an `R`; made by `Client.start` and `Client.run`."""
+
+    def __init__(self, session: Session, followed: Followed, read: Callable[[Ending], Awaitable[R]]) -> None:
+        self.id = followed.run
+        self._session = session
+        self._followed = followed
+        self._read = read
+        self._looked_up = False
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r})"
+
+    async def result(self, timeout: str | timedelta | None = None) -> R:
+        """Wait for the end and return the pipeline's result.
+
+        None where the pipeline has no result, or the step that gives it was skipped (which a type `T | None`
+        tells, and a dead letter with `on_dead_letter: skip` may cause in a `partial` run).
+
+        Raises:
+            RunRefused, RunFailed, RunCancelled: so it ended, with the reason.
+            RunTimedOut: its deadline passed, or `timeout` did (the run goes on then).
+            RunNotFound: nothing is known of a run that was not started here.
+        """
+        ending = await self.ended(timeout)
+        if ending.outcome in _ERRORS:
+            text = f"run {self.id}: expected a result, but it {_told(ending)}"
+            raise _ERRORS[ending.outcome](text, run_id=self.id)
+        return await self._read(ending)
+
+    async def ended(self, timeout: str | timedelta | None = None) -> Ending:
+        """Wait for the end, whatever it is.
+
+        Raises:
+            RunTimedOut: `timeout` passed; the run goes on.
+            RunNotFound: nothing is known of a run that was not started here.
+        """
+        limit = duration(timeout) if timeout is not None else None
+        try:
+            return await asyncio.wait_for(self._ended(), limit.total_seconds() if limit else None)
+        except TimeoutError:
+            assert limit is not None
+            raise RunTimedOut(
+                f"run {self.id}: expected it to end within {duration_text(limit)}, but it did not; it goes on",
+                run_id=self.id,
+            ) from None
+
+    async def watch(self) -> AsyncGenerator[Event, None]:
+        """Every event of the run in the order of the log, from its beginning to its end.
+
+        Raises:
+            RunNotFound: nothing is known of a run that was not started here.
+        """
+        seen = 0
+        async with aclosing(self.watch_records()) as records:
+            async for record in records:
+                seen += 1
+                yield _event(record)
+        if not seen:
+            raise self._not_found()
+
+    async def watch_records(self) -> AsyncGenerator[Record, None]:
+        """As `watch`, as records with their headers; empty for a run of which nothing is known."""
+        queue: asyncio.Queue[Record] = asyncio.Queue()
+        session, home = self._session, self._followed.home
+        live = await session.tail.follow(self.id, home, queue.put_nowait)
+        try:
+            seen = False
+            async with aclosing(self._past(live.position)) as past:
+                async for record in past:
+                    seen = True
+                    yield record
+                    if self._is_last(record):
+                        return
+            while seen or self._followed.start is not None:
+                record = await queue.get()
+                yield record
+                if self._is_last(record):
+                    return
+        finally:
+            session.tail.unfollow(live)
+
+    async def cancel(self, reason: str = "") -> None:
+        """Ask that the run stop: it fires nothing more, and ends when every attempt has reported."""
+        await self._session.send(CancelRun(self.id, reason))
+
+    async def status(self) -> RunStatus:
+        """How it stands, from the tables.
+
+        Raises:
+            RunNotFound: they know nothing of it (yet, where it was just started).
+        """
+        found = await status_of(self._session, self.id)
+        if found is None:
+            raise self._not_found()
+        return found
+
+    async def _ended(self) -> Ending:
+        following = self._followed.following
+        if not self._followed.is_new and not self._looked_up and following.ending is None:
+            await self._look_back()
+        return await following.wait()
+
+    async def _look_back(self) -> None:
+        """Did it end before we followed it? Asked once: what comes later is on the tail."""
+        start, following = self._followed.start, self._followed.following
+        known = start is not None and await following.is_known(GRACE)
+        stub = None if known else await stub_of(self._session, self.id)
+        self._looked_up = True
+        if known or (stub is not None and stub.is_live):
+            return
+        if stub is None and start is not None:
+            return  # it has not been answered yet, or its id was forgotten and begins anew
+        if stub is not None and start is not None and not stub.answers(start.pipeline, start.params_hash):
+            return  # a conflict: the refusal is on its way
+        final = await settled_of(self._session, self.id)
+        if final is not None:
+            following.end(Ending(final.outcome, final.reason, final.output, final.definition))
+        elif stub is not None:
+            following.end(Ending(stub.outcome, stub.reason, None, stub.definition))
+        elif following.ending is None:
+            raise self._not_found()
+
+    async def _past(self, until: int) -> AsyncGenerator[Record, None]:
+        """The run's events before the live ones."""
+        followed = self._followed
+        if followed.start is not None and not followed.is_new:
+            await followed.following.is_known(GRACE)
+        is_whole = followed.is_new or followed.following.has_begun
+        begin = followed.subscription.position if is_whole else BEGINNING
+        at = TopicPartition(self._session.topics.events, followed.home)
+        async with aclosing(span(self._session.edge, {at: begin}, {at: until})) as records:
+            async for record in records:
+                if header(record, "ce_run") == self.id.encode():
+                    yield record
+
+    def _is_last(self, record: Record) -> bool:
+        kind = header(record, "ce_type")
+        return kind == _SETTLED or (kind == _REFUSED and self._followed.following.is_ours(record))
+
+    def _not_found(self) -> RunNotFound:
+        return RunNotFound(
+            f"run {self.id}: expected a run in {self._session.topics.namespace!r}, but nothing is known of it",
+            run_id=self.id,
+        )
+
+
+def _told(ending: Ending) -> str:
+    verb = {"refused": "was refused", "cancelled": "was cancelled", "timed_out": "timed out"}
+    said = verb.get(ending.outcome, ending.outcome)
+    return f"{said}: {ending.reason}" if ending.reason else said
+
+
+def _event(record: Record) -> Event:
+    fact = decode(record.value or b"")
+    assert isinstance(fact, Event)
+    return fact

@@ -1,0 +1,101 @@
+"""What a client and its runs share: the edge, the tail, the definitions, and how commands are sent.
+
+Belongs to one event loop. Knows nothing of pipelines as Python objects.
+"""
+
+import secrets
+from dataclasses import dataclass, field
+
+from farandole.artifacts import ArtifactStore
+from farandole.client.definitions import DefinitionBook
+from farandole.client.scan import existing_places
+from farandole.client.tail import EventTail
+from farandole.clock import Clock, SystemClock
+from farandole.errors import RunRefused, TransportError
+from farandole.events.catalogue import encode, type_name
+from farandole.events.commands import Command
+from farandole.events.envelope import Envelope
+from farandole.events.topics import Topics
+from farandole.ids import partition_of
+from farandole.transport.port import Edge, NewRecord, TopicPartition
+
+COMMAND_BYTES_MAX = 1_000_000
+"""Largest command, bytes: what `commands` takes, less its headers (see `transport.topology`)."""
+
+
+@dataclass(slots=True)
+class Session:
+    """One client's connection. `artifacts` is needed only where results are too large to travel."""
+
+    edge: Edge
+    topics: Topics
+    source: str
+    artifacts: ArtifactStore | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    tail: EventTail = field(init=False)
+    book: DefinitionBook = field(init=False)
+    _partitions: int = 0
+
+    def __post_init__(self) -> None:
+        self.tail = EventTail(self.edge, self.topics)
+        self.book = DefinitionBook(self.edge, self.topics)
+
+    async def partitions(self) -> int:
+        """P.
+
+        Raises:
+            ConfigError: the namespace was never applied.
+        """
+        if not self._partitions:
+            self._partitions = len(await existing_places(self.edge, self.topics.commands))
+        return self._partitions
+
+    async def home(self, run_id: str) -> int:
+        """The home partition of a run."""
+        return partition_of(run_id, await self.partitions())
+
+    async def at_home(self, topic: str, run_id: str) -> TopicPartition:
+        """The run's partition of one of the home topics."""
+        return TopicPartition(topic, await self.home(run_id))
+
+    def command_id(self, command: Command) -> str:
+        """A fresh id for a command: refusals name it as their cause."""
+        kind = type_name(type(command)).removeprefix("farandole.")
+        return f"{command.run_id}/{kind}/{secrets.token_hex(8)}"
+
+    async def send(self, command: Command, command_id: str = "") -> None:
+        """Write a command to its run's home.
+
+        Raises:
+            RunRefused: the command is too large to be written.
+            TransportError: it was not written, or perhaps it was: sending the same once more is safe.
+        """
+        run_id = command.run_id or ""
+        value = encode(command)
+        if len(value) > COMMAND_BYTES_MAX:
+            raise RunRefused(
+                f"run {run_id}: expected a command of at most {COMMAND_BYTES_MAX:,} bytes, but it has {len(value):,}. "
+                "Nothing was sent; put large data where the handlers can read it, and pass its place.",
+                run_id=run_id,
+            )
+        envelope = Envelope(
+            id=command_id or self.command_id(command),
+            type=type_name(type(command)),
+            source=self.source,
+            time=self.clock.now(),
+            run=run_id,
+        )
+        home = await self.home(run_id)
+        record = NewRecord(self.topics.commands, run_id.encode(), value, envelope.headers(), home)
+        try:
+            await self.edge.send(record)
+        except TransportError as error:
+            raise TransportError(
+                f"run {run_id}: {type(command).__name__} was not acknowledged: {error}. "
+                "Sending it again with the same run id is safe."
+            ) from error
+
+    async def close(self) -> None:
+        """End the tail and the edge."""
+        await self.tail.close()
+        await self.edge.close()

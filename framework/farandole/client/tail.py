@@ -1,0 +1,114 @@
+"""One live tail over `events`, shared by everybody in the process who waits for a run.
+
+It starts at the ends that stood before the first command was sent, so whoever follows a run
+before sending its command misses nothing. Records are picked by their run header alone;
+nothing is decoded here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from weakref import WeakSet
+
+from farandole.client.scan import closing, existing_places, header
+from farandole.errors import TransportError
+from farandole.events.topics import Topics
+from farandole.transport.port import Edge, Isolation, Record, TopicPartition
+
+log = logging.getLogger("farandole.client")
+
+BACKOFF_MIN = 0.2
+"""Shortest wait before the tail is begun anew after an error, seconds."""
+
+BACKOFF_MAX = 10.0
+"""Longest wait before the tail is begun anew after an error, seconds: as long as a broker takes to restart."""
+
+
+class Subscription:
+    """Records of one run, handed to `on_record` on the event loop; ends when it is closed or forgotten."""
+
+    def __init__(self, run_id: str, on_record: Callable[[Record], None], position: int) -> None:
+        self.run = run_id.encode()
+        self.on_record = on_record
+        self.position = position
+        """Next offset of the run's home partition: everything from there on is handed over."""
+
+
+class EventTail:
+    """The tail and those who follow it; belongs to one event loop."""
+
+    def __init__(self, edge: Edge, topics: Topics) -> None:
+        self._edge = edge
+        self._topic = topics.events
+        self._task: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._positions: dict[TopicPartition, int] = {}
+        self._following: dict[bytes, WeakSet[Subscription]] = {}
+
+    async def follow(self, run_id: str, home: int, on_record: Callable[[Record], None]) -> Subscription:
+        """Hand over what `events` will hold about a run; keep the subscription for as long as it matters."""
+        await self._started()
+        position = self._positions.get(TopicPartition(self._topic, home), 0)
+        subscription = Subscription(run_id, on_record, position)
+        self._following.setdefault(subscription.run, WeakSet()).add(subscription)
+        return subscription
+
+    def unfollow(self, subscription: Subscription) -> None:
+        """Hand over nothing more; doing it twice is harmless."""
+        followers = self._following.get(subscription.run)
+        if followers is not None:
+            followers.discard(subscription)
+            if not followers:
+                del self._following[subscription.run]
+
+    async def close(self) -> None:
+        """Stop reading."""
+        for task in (self._starting, self._task):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def _started(self) -> None:
+        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
+            self._starting = asyncio.create_task(self._start(), name="farandole-tail-start")
+        await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        places = await existing_places(self._edge, self._topic)
+        self._positions = dict(await self._edge.ends(places, Isolation.COMMITTED))
+        self._task = asyncio.create_task(self._read(), name="farandole-tail")
+
+    async def _read(self) -> None:
+        pause = BACKOFF_MIN
+        while True:
+            before = dict(self._positions)
+            try:
+                await self._read_on()
+                reason = "it ended"
+            except TransportError as error:
+                reason = str(error)
+            pause = BACKOFF_MIN if self._positions != before else min(BACKOFF_MAX, 2 * pause)
+            log.warning("%s: the tail broke: %s; it goes on in %.1f s", self._topic, reason, pause)
+            await asyncio.sleep(pause)
+
+    async def _read_on(self) -> None:
+        async with closing(self._edge.tail(dict(self._positions))) as tail:
+            async for item in tail:
+                if isinstance(item, Record):
+                    self._positions[item.at] = item.offset + 1
+                    self._hand_over(item)
+                else:
+                    self._positions[item.at] = item.position
+
+    def _hand_over(self, record: Record) -> None:
+        run = header(record, "ce_run")
+        followers = self._following.get(run)
+        if followers is None:
+            return
+        if not followers:
+            del self._following[run]  # all were forgotten
+        for subscription in list(followers):
+            try:
+                subscription.on_record(record)
+            except Exception:
+                log.exception("%s: a follower of run %s failed", record.place, run.decode(errors="replace"))

@@ -1,0 +1,68 @@
+"""What a live run waits for, and since when: from its state and the instants of its events.
+
+Pure: a run and instants in, sentences out.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from farandole.ids import NO_ITEM
+from farandole.kernel.state import TERMINAL, Phase, Run, Status, Unit, instant
+
+Changed = Mapping[tuple[str, int], datetime]
+"""When the last event about a step (or an item of it) was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """One thing that a run waits for.
+
+    `kind` is `agent`, `retry`, `dead_letter`, `suspected`, `parents`, `reports` or `kernel_error`; `until` is
+    when the coordinator stops waiting for it, where it does.
+    """
+
+    kind: str
+    text: str
+    step: str = ""
+    item: int = NO_ITEM
+    attempt: int = 0
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def waits(run: Run, changed: Changed) -> list[Wait]:
+    """Everything the run waits for, what needs a person first."""
+    if run.is_settled:
+        return []
+    if run.head.kernel_error:
+        return [Wait("kernel_error", f"{run.head.kernel_error}; release or cancel it", until=_instant(run.head.due))]
+    found = [wait for name, item, unit in run.units() for wait in _of_unit(run, name, item, unit, changed)]
+    return sorted(found, key=lambda each: _ORDER.index(each.kind))
+
+
+_ORDER = ("kernel_error", "dead_letter", "suspected", "retry", "agent", "reports", "parents")
+
+
+def _of_unit(run: Run, name: str, item: int, unit: Unit, changed: Changed) -> Iterator[Wait]:
+    since, agent = changed.get((name, item)), run.graph.step(name).agent
+    at = (name, item, unit.attempt, since)
+    match unit.status:
+        case Status.SCHEDULED:
+            yield Wait("agent", f"attempt {unit.attempt} is with agent {agent}", *at, _instant(unit.deadline))
+        case Status.RETRY:
+            yield Wait("retry", f"attempt {unit.attempt + 1} waits for its time: {unit.error}", *at, _instant(unit.due))
+        case Status.DEAD:
+            yield Wait("dead_letter", f"dead letter: {unit.error or unit.reason}", *at, _instant(unit.due))
+        case Status.SUSPECTED:
+            text = f"attempt {unit.attempt} was consumed by agent {agent} without a result; release or cancel the run"
+            yield Wait("suspected", text, *at, _instant(unit.due))
+        case Status.PENDING if item == NO_ITEM and run.head.phase is Phase.RUNNING:
+            parents = [each.name for each in run.graph.parents[name] if run.step(each.name).status not in TERMINAL]
+            yield Wait("parents", f"waits for {', '.join(parents)}", *at)
+        case _ if unit.waiting:
+            yield Wait("reports", f"attempt {unit.waiting[-1]} has not reported yet", *at)
+
+
+def _instant(milliseconds: int) -> datetime | None:
+    return instant(milliseconds) if milliseconds else None

@@ -1,0 +1,181 @@
+"""Expressions: the Common Expression Language over the values of a run.
+
+A plain path (`validate.order`) is looked up; anything else is compiled by the package
+`common-expression-language`, which is imported only then: importing it takes 0.2 to 0.5 s.
+Text is read by our own parser first, within bounds. Knows nothing of steps or runs.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cached_property, lru_cache
+from typing import Protocol
+
+from farandole.definition.cel_nodes import Node, free_paths, renamed
+from farandole.definition.cel_parser import CHARACTERS_MAX, parse
+from farandole.definition.cel_text import written
+from farandole.definition.cel_tokens import KEYWORDS, RESERVED_WORDS, SyntaxProblem
+from farandole.errors import RecordError
+
+_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*\Z", re.ASCII)
+_RESULTS = (bool, int, float, str, datetime, list, dict, type(None), bytes)
+_SHOWN_MAX = 200
+
+
+class ExpressionError(RecordError):
+    """An expression cannot be read or evaluated; `expression` is its text."""
+
+    def __init__(self, message: str, *, expression: str = "") -> None:
+        super().__init__(message, reason="expression")
+        self.expression = expression
+
+
+class _Program(Protocol):
+    def execute(self, context: dict[str, object]) -> object: ...
+
+
+_Tree = dict[str, "_Tree | None"]
+"""Which fields of a value are read; None: the whole value."""
+
+
+class Expression:
+    """One expression, read once and used by many threads."""
+
+    def __init__(self, text: str) -> None:
+        """Read the text.
+
+        Raises:
+            ExpressionError: it is no expression, or exceeds a bound.
+        """
+        self.text = text
+        self._path = _plain_path(text)
+        paths = [self._path] if self._path else list(free_paths(self.node))
+        self.roots: frozenset[str] = frozenset(path[0] for path in paths)
+        self.paths: frozenset[tuple[str, ...]] = frozenset(path[:2] for path in paths)
+        self._read = _tree(paths)
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it only names a value, so that any type may pass."""
+        return self._path is not None
+
+    @cached_property
+    def node(self) -> Node:
+        """The tree of the expression."""
+        try:
+            return parse(self.text)
+        except SyntaxProblem as bad:
+            shown = _shown(self.text)
+            raise ExpressionError(
+                f"expression {shown}, character {bad.at + 1}: {bad.message}", expression=self.text
+            ) from None
+
+    @cached_property
+    def canonical(self) -> str:
+        """The same expression in its one canonical spelling."""
+        return self.text if self._path else written(self.node)
+
+    def renamed(self, old: str, new: str) -> str:
+        """Its canonical text with the free name `old` called `new`."""
+        return written(renamed(self.node, old, new)) if old in self.roots else self.canonical
+
+    def evaluate(self, env: Mapping[str, object]) -> object:
+        """Its value, given those of its roots.
+
+        Raises:
+            ExpressionError: a value is missing, of a wrong type, or the operation has no result.
+        """
+        if self._path is not None:
+            return self._look_up(self._path, env)
+        for root in self.roots:
+            if root not in env:
+                raise self._error(f"{root!r} has no value")
+        try:
+            found = self._program.execute({root: _pruned(env[root], self._read[root]) for root in self.roots})
+        except Exception as bad:
+            raise self._error(f"{type(bad).__name__}: {bad}") from bad
+        if not isinstance(found, _RESULTS):
+            raise self._error(f"it gave a {type(found).__name__}, which is no value of ours")
+        return _ordered(found)
+
+    def check_compiles(self) -> None:
+        """Have the package compile it, which happens at the first evaluation otherwise.
+
+        Raises:
+            ExpressionError: the package does not accept it.
+        """
+        if self._path is None:
+            _ = self._program
+
+    @cached_property
+    def _program(self) -> _Program:
+        import cel
+
+        try:
+            return cel.compile(self.text)
+        except Exception as bad:
+            raise self._error(f"{type(bad).__name__}: {bad}") from bad
+
+    def _look_up(self, path: tuple[str, ...], env: Mapping[str, object]) -> object:
+        value: object = env
+        for n, part in enumerate(path):
+            if not isinstance(value, Mapping):
+                raise self._error(f"expected a record at {'.'.join(path[:n])!r}, but found {type(value).__name__}")
+            if part not in value:
+                raise self._error(f"{'.'.join(path[: n + 1])!r} has no value")
+            value = value[part]
+        return value
+
+    def _error(self, fact: str) -> ExpressionError:
+        return ExpressionError(f"expression {_shown(self.text)}: {fact}", expression=self.text)
+
+
+@lru_cache(maxsize=8192)
+def compile_expression(text: str) -> Expression:
+    """The expression of that text, read once.
+
+    Raises:
+        ExpressionError: it is no expression, or exceeds a bound.
+    """
+    return Expression(text)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "…")
+
+
+def _plain_path(text: str) -> tuple[str, ...] | None:
+    if len(text) > CHARACTERS_MAX or not _PATH.match(text):
+        return None
+    parts = tuple(text.split("."))
+    if parts[0] in RESERVED_WORDS or not KEYWORDS.isdisjoint(parts):
+        return None
+    return parts
+
+
+def _tree(paths: list[tuple[str, ...]]) -> _Tree:
+    """What the paths read, so that no more of a large value is handed to the package."""
+    tree: _Tree = {}
+    for path in sorted(paths, key=len):
+        below = tree
+        for part in path[:-1]:
+            inner = below.setdefault(part, {})
+            if inner is None:
+                break
+            below = inner
+        else:
+            below[path[-1]] = None
+    return tree
+
+
+def _pruned(value: object, tree: _Tree | None) -> object:
+    if tree is None or not isinstance(value, Mapping):
+        return value
+    return {part: _pruned(value[part], below) for part, below in tree.items() if part in value}
+
+
+def _ordered(value: object) -> object:
+    """The package gives maps in an order of its own, another one in each process; ours must not differ."""
+    if isinstance(value, dict):
+        return {key: _ordered(value[key]) for key in sorted(value)}
+    return [_ordered(each) for each in value] if isinstance(value, list) else value

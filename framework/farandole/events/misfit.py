@@ -1,0 +1,35 @@
+"""A value that does not fit its schema, and where inside it.
+
+Raised at the leaf; each container on the way out puts its own step in front of the path,
+so that nothing is paid for paths while values fit. Never leaves `events`.
+"""
+
+SHOWN_MAX = 60
+"""Characters of a wrong value that a message shows: enough to recognise it, never a payload in a log."""
+
+
+class Misfit(Exception):  # noqa: N818 - internal; becomes a RecordError at the edge
+    """`expected` and `found` complete the sentence that `told` makes of them."""
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(expected, found)
+        self.expected = expected
+        self.found = found
+        self.path = ""
+
+    def under(self, step: str) -> "Misfit":
+        """The same misfit seen from one container further out; `step` is `.field`, `[3]` or `["key"]`."""
+        self.path = step + self.path
+        return self
+
+    def told(self, root: str) -> str:
+        """Place, expectation, fact; the consequence is the caller's to add."""
+        return f"{root}{self.path}: expected {self.expected}, but found {self.found}"
+
+
+def misfit(expected: str, value: object) -> Misfit:
+    """A misfit that shows the value that was found, shortened."""
+    shown = repr(value)
+    if len(shown) > SHOWN_MAX:
+        shown = shown[:SHOWN_MAX] + "…"
+    return Misfit(expected, f"{type(value).__name__} {shown}" if value is not None else "null")

@@ -1,0 +1,340 @@
+"""From Avro's binary form to plain values, where the reader's schema may differ from the writer's.
+
+Avro's resolution rules, compiled once per pair of schemas. fastavro is not used for this:
+what the reader does not want it skips without looking for the end of the data, so that six
+bytes keep it busy for ever, and the defaults it fills in are raw and shared. Here
+everything is read, then dropped. The reader's logical types give the plain form.
+
+Source: Avro 1.12 specification, "Schema Resolution"; branches of the reader's union are
+tried for the same type first, then for promotions, as Java does.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from farandole.events.encoding import Default
+from farandole.events.logical import logical_of
+from farandole.events.schema_tree import Array, Enum, Field, Fixed, Map, Node, Primitive, Record, Union, kind_of
+from farandole.events.wire import DOUBLE, FLOAT, INT_MAX, INT_MIN, read_length, read_long
+
+Read = Callable[[bytes, int], tuple[object, int]]
+"""The value at a place, and where it ends; IndexError or ValueError where the data is not of its schema."""
+
+
+class Unresolvable(Exception):  # noqa: N818 - internal; becomes a RecordError at the edge
+    """The reader's schema cannot read what the writer wrote; the text says where and why."""
+
+
+@dataclass(slots=True)
+class Resolver:
+    """Compiles pairs of nodes, each pair once; `default` gives plain defaults of the reader's fields."""
+
+    default: Default
+    _known: dict[tuple[int, int], Read | Unresolvable] = field(default_factory=dict)
+
+    def compile(self, writer: Node, reader: Node, place: str) -> Read:
+        """The function that reads what `writer` describes as `reader` wants it.
+
+        Raises:
+            Unresolvable: no value of the writer's could be read.
+        """
+        found = self._try(writer, reader, place)
+        if isinstance(found, Unresolvable):
+            raise found
+        return found
+
+    def _try(self, writer: Node, reader: Node, place: str) -> Read | Unresolvable:
+        key = (id(writer), id(reader))
+        if key not in self._known:
+            try:
+                self._known[key] = self._compile(writer, reader, place)
+            except Unresolvable as bad:
+                self._known[key] = bad
+        return self._known[key]
+
+    def _compile(self, writer: Node, reader: Node, place: str) -> Read:
+        match writer, reader:
+            case Union(branches=branches), _:
+                return _union([self._try(branch, reader, place) for branch in branches])
+            case _, Union():
+                return self.compile(writer, self._branch(writer, reader, place), place)
+            case Record(), Record():
+                _check_names(writer, reader, place)
+                return self._record(writer, reader)
+            case Array(items=written), Array(items=wanted):
+                return _array(self.compile(written, wanted, f"{place}[]"))
+            case Map(values=written), Map(values=wanted):
+                return _map(self.compile(written, wanted, f"{place}{{}}"))
+            case Enum(), Enum():
+                _check_names(writer, reader, place)
+                return _enum(writer, reader)
+            case Fixed(), Fixed():
+                _check_names(writer, reader, place)
+                if writer.size != reader.size:
+                    raise Unresolvable(f"{place}: written with {writer.size} bytes, wanted with {reader.size}")
+                return _logical(writer, reader, _fixed(writer.size), place)
+            case Primitive(), Primitive():
+                return _primitive(writer, reader, place)
+        raise _mismatch(writer, reader, place)
+
+    def _branch(self, writer: Node, reader: Union, place: str) -> Node:
+        same = [branch for branch in reader.branches if kind_of(branch) == kind_of(writer)]
+        for branch in [*same, *reader.branches]:
+            if not isinstance(self._try(writer, branch, place), Unresolvable):
+                return branch
+        raise _mismatch(writer, reader, place)
+
+    def _record(self, writer: Record, reader: Record) -> Read:
+        wanted = {each.name: each for each in reader.fields}
+        aliased = {alias: each for each in reader.fields for alias in each.aliases}
+        steps: list[tuple[str | None, Read]] = []
+        for written in writer.fields:
+            target = wanted.get(written.name) or aliased.get(written.name)
+            if target is None or target.name not in wanted:
+                steps.append((None, self.compile(written.type, written.type, f"{writer.name}.{written.name}")))
+            else:
+                del wanted[target.name]
+                place = f"{reader.name}.{target.name}"
+                steps.append((target.name, self.compile(written.type, target.type, place)))
+        fill = [(each.name, self._fresh(each, reader)) for each in wanted.values()]
+
+        def read(data: bytes, at: int) -> tuple[object, int]:
+            record: dict[str, object] = {}
+            for name, read_field in steps:
+                value, at = read_field(data, at)
+                if name is not None:
+                    record[name] = value
+            for name, fresh in fill:
+                record[name] = fresh()
+            return record, at
+
+        return read
+
+    def _fresh(self, each: Field, reader: Record) -> Callable[[], object]:
+        if not each.has_default:
+            raise Unresolvable(f"{reader.name}.{each.name}: not written, and it has no default")
+        return fresh(self.default(each))
+
+
+def fresh(default: object) -> Callable[[], object]:
+    """Gives a default again and again; what could be changed by who gets it is copied."""
+    if isinstance(default, list | dict):
+        return lambda: copy.deepcopy(default)
+    return lambda: default
+
+
+def _mismatch(writer: Node, reader: Node, place: str) -> Unresolvable:
+    return Unresolvable(f"{place}: written as {_told(writer)}, wanted as {_told(reader)}")
+
+
+def _told(node: Node) -> str:
+    if isinstance(node, Union):
+        return " or ".join(_told(branch) for branch in node.branches[:10])
+    return str(getattr(node, "name", None) or kind_of(node))
+
+
+def _check_names(writer: Record | Enum | Fixed, reader: Record | Enum | Fixed, place: str) -> None:
+    """Names match without their namespace, or by an alias of the reader's."""
+    plain = writer.name.rpartition(".")[2]
+    if plain != reader.name.rpartition(".")[2] and not {plain, writer.name} & set(reader.aliases):
+        raise Unresolvable(f"{place}: written as {writer.name}, wanted as {reader.name}")
+
+
+def _logical(writer: Primitive | Fixed, reader: Primitive | Fixed, read_raw: Read, place: str) -> Read:
+    """The reader's logical type over the raw value; two different ones would silently give wrong values."""
+    logical = logical_of(reader)
+    if logical is None:
+        return read_raw
+    theirs, ours = (writer.logical, writer.precision, writer.scale), (reader.logical, reader.precision, reader.scale)
+    if writer.logical is not None and (theirs[0] != ours[0] or theirs[2] != ours[2]):
+        raise Unresolvable(f"{place}: written as {_told_logical(writer)}, wanted as {_told_logical(reader)}")
+    from_raw = logical.from_raw
+
+    def read(data: bytes, at: int) -> tuple[object, int]:
+        raw, at = read_raw(data, at)
+        return from_raw(raw), at
+
+    return read
+
+
+def _told_logical(node: Primitive | Fixed) -> str:
+    return f"{node.logical}(scale {node.scale})" if node.logical == "decimal" else str(node.logical)
+
+
+def _primitive(writer: Primitive, reader: Primitive, place: str) -> Read:
+    read_raw = _PRIMITIVES[writer.kind]
+    if writer.kind == reader.kind:
+        return _logical(writer, reader, read_raw, place)
+    promote = _PROMOTIONS.get((writer.kind, reader.kind))
+    if promote is None:
+        raise _mismatch(writer, reader, place)
+
+    def read(data: bytes, at: int) -> tuple[object, int]:
+        raw, at = read_raw(data, at)
+        return promote(raw), at
+
+    return _logical(writer, reader, read, place)
+
+
+def _same(value: object) -> object:
+    return value
+
+
+def _to_float(value: object) -> object:
+    assert isinstance(value, int)
+    return float(value)
+
+
+def _to_bytes(value: object) -> object:
+    assert isinstance(value, str)
+    return value.encode()
+
+
+def _to_text(value: object) -> object:
+    assert isinstance(value, bytes)
+    return value.decode()
+
+
+_PROMOTIONS: dict[tuple[str, str], Callable[[object], object]] = {
+    ("int", "long"): _same,
+    ("int", "float"): _to_float,
+    ("int", "double"): _to_float,
+    ("long", "float"): _to_float,
+    ("long", "double"): _to_float,
+    ("float", "double"): _same,
+    ("string", "bytes"): _to_bytes,
+    ("bytes", "string"): _to_text,
+}
+
+
+def _null(data: bytes, at: int) -> tuple[object, int]:
+    return None, at
+
+
+def _boolean(data: bytes, at: int) -> tuple[object, int]:
+    byte = data[at]
+    if byte > 1:
+        raise ValueError(f"a boolean of {byte}")
+    return byte == 1, at + 1
+
+
+def _int(data: bytes, at: int) -> tuple[object, int]:
+    number, at = read_long(data, at)
+    if not INT_MIN <= number <= INT_MAX:
+        raise ValueError("an int of more than 32 bits")
+    return number, at
+
+
+def _float(data: bytes, at: int) -> tuple[object, int]:
+    return FLOAT.unpack(_taken(data, at, 4))[0], at + 4
+
+
+def _double(data: bytes, at: int) -> tuple[object, int]:
+    return DOUBLE.unpack(_taken(data, at, 8))[0], at + 8
+
+
+def _bytes(data: bytes, at: int) -> tuple[bytes, int]:
+    length, at = read_length(data, at)
+    return _taken(data, at, length), at + length
+
+
+def _string(data: bytes, at: int) -> tuple[object, int]:
+    raw, at = _bytes(data, at)
+    return raw.decode(), at
+
+
+def _taken(data: bytes, at: int, length: int) -> bytes:
+    if at + length > len(data):
+        raise IndexError(f"{length} bytes wanted, {len(data) - at} left")
+    return data[at : at + length]
+
+
+_PRIMITIVES: dict[str, Read] = {
+    "null": _null,
+    "boolean": _boolean,
+    "int": _int,
+    "long": read_long,
+    "float": _float,
+    "double": _double,
+    "bytes": _bytes,
+    "string": _string,
+}
+
+
+def _fixed(size: int) -> Read:
+    return lambda data, at: (_taken(data, at, size), at + size)
+
+
+def _enum(writer: Enum, reader: Enum) -> Read:
+    known = [symbol if symbol in reader.symbols else reader.default for symbol in writer.symbols]
+
+    def read(data: bytes, at: int) -> tuple[object, int]:
+        index, at = read_length(data, at)
+        if index >= len(known):
+            raise ValueError(f"symbol {index} of {len(known)}")
+        if known[index] is None:
+            raise Unresolvable(f"{reader.name}: written as {writer.symbols[index]}, which it lacks, without a default")
+        return known[index], at
+
+    return read
+
+
+def _union(branches: list[Read | Unresolvable]) -> Read:
+    if all(isinstance(branch, Unresolvable) for branch in branches):
+        raise next(branch for branch in branches if isinstance(branch, Unresolvable))
+
+    def read(data: bytes, at: int) -> tuple[object, int]:
+        index, at = read_length(data, at)
+        if index >= len(branches):
+            raise ValueError(f"branch {index} of {len(branches)}")
+        branch = branches[index]
+        if isinstance(branch, Unresolvable):
+            raise Unresolvable(str(branch))
+        return branch(data, at)
+
+    return read
+
+
+def _block(data: bytes, at: int) -> tuple[int, int, int | None]:
+    """Items in the next block, where they begin, and where they end if the writer said so."""
+    count, at = read_long(data, at)
+    if count >= 0:
+        return count, at, None
+    size, at = read_length(data, at)
+    return -count, at, at + size
+
+
+def _check_block(at: int, end: int | None) -> None:
+    if end is not None and at != end:
+        raise ValueError(f"a block that ends {at - end} bytes off")
+
+
+def _array(read_item: Read) -> Read:
+    def read(data: bytes, at: int) -> tuple[object, int]:
+        items: list[object] = []
+        while True:
+            count, at, end = _block(data, at)
+            if count == 0:
+                return items, at
+            for _ in range(count):  # ends with the data: admitted items take at least a byte
+                item, at = read_item(data, at)
+                items.append(item)
+            _check_block(at, end)
+
+    return read
+
+
+def _map(read_value: Read) -> Read:
+    def read(data: bytes, at: int) -> tuple[object, int]:
+        values: dict[str, object] = {}
+        while True:
+            count, at, end = _block(data, at)
+            if count == 0:
+                return values, at
+            for _ in range(count):
+                raw, at = _bytes(data, at)
+                values[raw.decode()], at = read_value(data, at)
+            _check_block(at, end)
+
+    return read

@@ -1,0 +1,138 @@
+"""JSON over HTTP to a registry: bounded, repeated where that can help, and never redirected.
+
+The environment's proxies are not used (nothing below the command line reads the
+environment), and credentials never follow a redirect to another host. Knows nothing of
+what is asked.
+"""
+
+import base64
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from farandole.errors import ConfigError, TransportError
+
+ANSWER_BYTES_MAX = 2_097_152
+"""Largest answer read, bytes: the largest schema text (256 KiB), escaped at its worst, with room."""
+
+AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Answers after which the same question may be asked again. Source: RFC 9110, RFC 6585."""
+
+_CONTENT = "application/vnd.schemaregistry.v1+json"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Where a registry is and how patient we are with it. `url` without credentials; waits double up to `wait_max`."""
+
+    url: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    timeout: timedelta = timedelta(seconds=10)
+    attempts_max: int = 5
+    wait: timedelta = timedelta(milliseconds=200)
+    wait_max: timedelta = timedelta(seconds=5)
+
+    def __post_init__(self) -> None:
+        """Refuse what could not work.
+
+        Raises:
+            ConfigError: the address is no http or https address, or carries credentials.
+        """
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"registry url: expected http(s)://host[:port], but found scheme {parts.scheme!r}")
+        if parts.username is not None:
+            raise ConfigError("registry url: expected no credentials in the address; give `user` and `password`")
+
+
+class Refused(Exception):  # noqa: N818 - internal to this package; becomes an error of the tree
+    """The registry answered, and said no: HTTP status, its own code, its message."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(f"{status}/{code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object, **__: object) -> None:
+        return None
+
+
+class JsonHttp:
+    """Asks a registry; one question at a time."""
+
+    def __init__(self, settings: HttpSettings, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Connects to nothing yet; `sleep` is for tests."""
+        self._settings = settings
+        self._sleep = sleep
+        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect).open
+
+    def ask(self, method: str, path: str, body: object = None) -> object:
+        """The JSON answer to a question.
+
+        Raises:
+            Refused: the registry said no, and asking again would not help.
+            ConfigError: it does not accept who we are.
+            TransportError: it was not reached, or gave no usable answer, in all attempts.
+        """
+        wait = self._settings.wait
+        problem = ""
+        for attempt in range(self._settings.attempts_max):
+            if attempt:
+                self._sleep(wait.total_seconds())
+                wait = min(2 * wait, self._settings.wait_max)
+            try:
+                return self._once(method, path, body)
+            except Refused as no:
+                if no.status not in AGAIN:
+                    raise
+                problem = str(no)
+            except (OSError, http.client.HTTPException) as bad:
+                problem = f"{type(bad).__name__}: {bad}"
+        raise TransportError(
+            f"registry {self._settings.url}: expected an answer to {method} {path}, but after "
+            f"{self._settings.attempts_max} attempts: {problem}"
+        )
+
+    def _once(self, method: str, path: str, body: object) -> object:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._settings.url.rstrip("/") + path, data=data, method=method)
+        request.add_header("Accept", f"{_CONTENT}, application/json")
+        if data is not None:
+            request.add_header("Content-Type", _CONTENT)
+        if self._settings.user:
+            pair = f"{self._settings.user}:{self._settings.password}".encode()
+            request.add_header("Authorization", "Basic " + base64.b64encode(pair).decode())
+        try:
+            with self._open(request, timeout=self._settings.timeout.total_seconds()) as answer:
+                return self._parsed(answer.read(ANSWER_BYTES_MAX + 1))
+        except urllib.error.HTTPError as error:
+            with error:
+                raise self._no(error) from None
+
+    def _no(self, error: urllib.error.HTTPError) -> Exception:
+        if error.code in (401, 403):
+            return ConfigError(f"registry {self._settings.url}: expected to be let in, but it answered {error.code}")
+        try:
+            told = json.loads(error.read(ANSWER_BYTES_MAX))
+            return Refused(error.code, int(told["error_code"]), str(told["message"])[:500])
+        except (ValueError, TypeError, LookupError, OSError):
+            return Refused(error.code, error.code, str(error.reason)[:500])
+
+    def _parsed(self, answer: bytes) -> object:
+        if len(answer) > ANSWER_BYTES_MAX:
+            raise TransportError(f"registry {self._settings.url}: expected at most {ANSWER_BYTES_MAX} bytes of answer")
+        try:
+            parsed: object = json.loads(answer)
+        except (ValueError, RecursionError):
+            raise TransportError(f"registry {self._settings.url}: expected JSON, but found {answer[:80]!r}") from None
+        return parsed

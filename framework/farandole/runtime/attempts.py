@@ -1,0 +1,156 @@
+"""One try of one step, and what it can come to: the words between the loop and its executors.
+
+An attempt is made from an inbox record, run by an executor and answered by a reaction. Only
+plain data here; nothing runs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from farandole.definition.model import Definition, Step
+from farandole.definition.spec import AgentSpec
+from farandole.events.envelope import Envelope
+from farandole.events.outgoing import Trigger
+from farandole.runtime.partition import Partition
+from farandole.transport.port import Record
+
+LaneKey = tuple[int, bytes]
+"""The assignment and the record's key: entries of an earlier assignment hold up nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A record that a handler wants written with its result, encoded."""
+
+    topic: str
+    key: str | None
+    value: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The handler returned; `output` is framed, a claim if it is large."""
+
+    output: bytes
+    published: Sequence[Published] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed; `kind` as in `StepFailed`."""
+
+    kind: str
+    error: str
+    fingerprint: str
+    retryable: bool = True
+    retry_after: timedelta | None = None
+
+
+Outcome = Succeeded | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """All that a handler's process must know of an attempt."""
+
+    run: str
+    pipeline: str
+    step: str
+    item: int
+    attempt: int
+    epoch: int
+    input: bytes
+    input_schema: str
+    output_schema: str
+    timeout_s: float | None
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """An inbox record with all that was looked up for it.
+
+    `started` is set by the executor when the handler begins, on the loop's monotonic clock. `is_over`: it has
+    its outcome, or none is wanted any more; an executor that has not begun it does not begin it.
+    """
+
+    partition: Partition
+    record: Record
+    spec: AgentSpec
+    envelope: Envelope
+    trigger: Trigger
+    definition: Definition
+    step: Step
+    call: Call
+    started: float | None = None
+    is_over: bool = False
+    is_told: bool = False
+    """Whether telemetry knows that it has begun."""
+
+    @property
+    def lane(self) -> LaneKey:
+        """Its place in the order."""
+        return lane_of(self.partition, self.record)
+
+
+def lane_of(partition: Partition, record: Record) -> LaneKey:
+    """The lane of a record; one without key has a lane of its own."""
+    key = record.key if record.key is not None else b"\0%d" % record.offset
+    return partition.number, key
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """An admitted record that waits for its turn."""
+
+    partition: Partition
+    record: Record
+
+    @property
+    def lane(self) -> LaneKey:
+        """Its place in the order."""
+        return lane_of(self.partition, self.record)
+
+    @property
+    def charge(self) -> int:
+        """Bytes that it holds."""
+        return len(self.record.value or b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An executor's answer."""
+
+    attempt: Attempt
+    outcome: Outcome
+
+
+class Executor(Protocol):
+    """Runs handlers. Every method belongs to the loop's thread; results come by `drain`, after a `wake` of the loop."""
+
+    def has_room(self, spec: AgentSpec) -> bool:
+        """Whether an attempt of this agent would begin soon; else it waits with the loop, which can call it off."""
+        ...
+
+    def submit(self, attempt: Attempt) -> None:
+        """Run the handler when there is a place for it; exactly one `Done` follows, unless it is called off."""
+        ...
+
+    def call_off(self, attempt: Attempt) -> None:
+        """The attempt has timed out: stop it if that is possible, and free its place; no `Done` is wanted."""
+        ...
+
+    def drain(self) -> Sequence[Done]:
+        """What has ended since the last time."""
+        ...
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether so much is stuck that the process had better be replaced."""
+        ...
+
+    def close(self) -> None:
+        """Stop everything; what is running is given up."""
+        ...

@@ -1,0 +1,207 @@
+"""Transactions one at a time: submitted, judged, made again (R2 to R6, R11).
+
+    idle ──submit──► in flight ──committed──► idle
+                        │ aborted, stale: results are in hand again, after a pause that grows
+                        │ refused: halves, until the culprit stands alone
+                        └ doubt, fenced: renew the producer, read every position, judge
+
+Belongs to the loop's thread; asks through `ask`, never blocks.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from farandole.clock import Clock
+from farandole.errors import FatalTransportError, MetadataUnreadable, NotJoined
+from farandole.runtime.lanes import Load
+from farandole.runtime.partition import Ask, Ownership, Partition, Stage
+from farandole.runtime.planner import Flight, Planner
+from farandole.runtime.recording import Counts
+from farandole.transport.doubt import judge_all
+from farandole.transport.port import (
+    Commit,
+    Member,
+    ReadPositions,
+    RenewProducer,
+    Reply,
+    Verdict,
+)
+
+FENCED_MAX = 2
+"""Fencings in a row after which we give way: another process has the same slot."""
+
+PAUSE_MIN_S, PAUSE_MAX_S = 0.02, 1.0
+"""Wait before a transaction is made again, doubling: a rebalance takes tens of milliseconds, an election a second."""
+
+log = logging.getLogger("farandole.runtime")
+
+
+@dataclass(slots=True)
+class Committer:
+    """The one transaction, and what it waits for. `committed` is told of each that stands."""
+
+    member: Member
+    ask: Ask
+    planner: Planner
+    ownership: Ownership
+    load: Load
+    counts: Counts
+    clock: Clock
+    committed: Callable[[Flight], None]
+    settle_after_s: float
+    flight: Flight | None = None
+    _not_before: float = 0.0
+    _pause: float = 0.0
+    _fenced: int = 0
+    _settling: dict[Partition, float] = field(default_factory=dict)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a transaction, or the ending of another's, may begin."""
+        return self.flight is None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether results are in hand that could go now."""
+        return self.planner.has_answers and self.is_free and self.clock.monotonic() >= self._not_before
+
+    def next_due(self) -> float | None:
+        """When something has to be submitted that cannot be now, on the monotonic clock."""
+        dues = [due for p, due in self._settling.items() if p.stage is Stage.RUNNING]
+        if (self.planner.has_answers or self.ownership.opening()) and self._not_before > 0:
+            dues.append(self._not_before)
+        return min(dues, default=None)
+
+    def look_at_end(self, partition: Partition) -> None:
+        """Commit over the markers and gaps at its end after a while, unless results do it first (R9)."""
+        if partition.offsets.is_settled and partition.offsets.base > partition.committed:
+            self._settling[partition] = self.clock.monotonic() + self.settle_after_s
+
+    def forget(self, is_current: Callable[[Partition], bool]) -> None:
+        """Results of partitions that are no longer ours are dropped (R6)."""
+        for answer in self.planner.drop(is_current):
+            self.load.remove(answer.charge)
+            self.counts.dropped += 1
+        self._settling = {p: due for p, due in self._settling.items() if is_current(p)}
+
+    def submit(self, closing: list[Partition] | None = None) -> bool:
+        """Begin the next transaction, if there is something to say and nothing in the way."""
+        now = self.clock.monotonic()
+        if self.flight is not None or self.ownership.is_fencing or now < self._not_before:
+            return False
+        opening = self.ownership.opening()
+        settling = [p for p, due in self._settling.items() if due <= now and p.stage is Stage.RUNNING]
+        if not (self.planner.has_answers or opening or settling or closing):
+            return False
+        self.forget(self.ownership.is_current)
+        try:
+            snapshot = self.member.snapshot()
+        except NotJoined:
+            return False
+        flight = self.planner.plan(opening, closing or (), settling)
+        if flight is None:
+            return False
+        self.flight = flight
+        try:
+            self.ask(Commit(flight.records, flight.positions, snapshot), self._landed)
+        except NotJoined:
+            self._without_effect(flight)
+            return False
+        return True
+
+    # --- how it ended ---------------------------------------------------------------------
+
+    def _landed(self, reply: Reply) -> None:
+        flight = self.flight
+        assert flight is not None
+        verdict = reply.verdict or Verdict.DOUBT
+        self.counts.transactions[verdict.value] += 1
+        match verdict:
+            case Verdict.COMMITTED:
+                self._fenced = 0
+                self._stands(flight)
+            case Verdict.STALE | Verdict.ABORTED:
+                self._without_effect(flight)
+                self._wait()
+            case Verdict.REFUSED:
+                self._refused(flight, str(reply.error))
+            case Verdict.DOUBT | Verdict.FENCED:
+                self._doubt(flight, verdict, reply)
+
+    def _stands(self, flight: Flight) -> None:
+        self.flight, self._pause, self._not_before = None, 0.0, 0.0
+        self.planner.committed(flight, self.ownership.is_current)
+        for answer in flight.answers:
+            self.load.remove(answer.charge)
+        for p in flight.touched.values():
+            self._settling.pop(p, None)
+            self.look_at_end(p)
+        self.committed(flight)
+
+    def _without_effect(self, flight: Flight) -> None:
+        self.flight = None
+        self.planner.without_effect(flight)
+
+    def _refused(self, flight: Flight, error: str) -> None:
+        self.flight = None
+        if not flight.answers:
+            self.planner.without_effect(flight)
+            self._wait()
+            return
+        culprit = self.planner.refused(flight, error)
+        if culprit is not None:
+            place = f"{culprit.partition.at.topic}[{culprit.partition.at.partition}]@{culprit.offset}"
+            log.error("%s: expected its records to be taken, but %s. Its attempt failed", place, error)
+
+    def _wait(self) -> None:
+        """The first repetition goes at once, with a fresh snapshot; after that, the pause grows."""
+        self._not_before = self.clock.monotonic() + self._pause if self._pause else 0.0
+        self._pause = min(PAUSE_MAX_S, self._pause * 2 if self._pause else PAUSE_MIN_S)
+
+    # --- doubt ----------------------------------------------------------------------------
+
+    def _doubt(self, flight: Flight, verdict: Verdict, reply: Reply) -> None:
+        if verdict is Verdict.FENCED:
+            self._fenced += 1
+            if self._fenced >= FENCED_MAX:
+                raise FatalTransportError(
+                    f"{self.member.client_id}: expected to be the only process of this slot, but another one takes "
+                    "its place again and again. This one gives way: give each process a slot of its own"
+                )
+        log.warning("a transaction of %d results is in doubt: %s", len(flight.answers), reply.error or verdict.value)
+        self._renew(flight)
+
+    def _renew(self, flight: Flight) -> None:
+        """Throw the producer away: nothing can be added to the transaction any more."""
+
+        def renewed(reply: Reply) -> None:
+            if reply.error is not None:
+                # The client waits between its tries by itself.
+                self._renew(flight)
+                return
+            self.counts.renewals += 1
+            self._judge(flight)
+
+        self.ask(RenewProducer(), renewed)
+
+    def _judge(self, flight: Flight) -> None:
+        """Any position with our writer and number says that it committed; none, if all are known, that it did not."""
+        asked = list(flight.positions)
+
+        def answered(reply: Reply) -> None:
+            try:
+                stands = judge_all(asked, reply.positions, self.planner.writer, flight.number)
+            except MetadataUnreadable as bad:
+                # Its next owner is of a newer version. What was in flight is on the log or in the inbox: begin anew.
+                raise FatalTransportError(f"a transaction in doubt cannot be judged: {bad}") from bad
+            if reply.error is not None or stands is None:
+                self._judge(flight)
+            elif stands:
+                self.counts.judged["committed"] += 1
+                self._stands(flight)
+            else:
+                self.counts.judged["without_effect"] += 1
+                self._without_effect(flight)
+
+        self.ask(ReadPositions(asked, stable=True), answered)

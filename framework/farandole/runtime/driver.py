@@ -1,0 +1,86 @@
+"""Runs an agent loop in a process: signals, draining, recycling, the way out.
+
+The one module here that touches signals. Blocks until the loop has ended.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from farandole.runtime.loop import AgentLoop
+from farandole.runtime.settings import AgentSettings
+
+STEP_WAIT_S = 1.0
+"""Longest wait of a step: the client must be polled every few seconds (`max.poll.interval.ms`, R14)."""
+
+WORN_EXIT = 75
+"""Exit status that asks a supervisor for a fresh process. Source: sysexits.h, EX_TEMPFAIL."""
+
+log = logging.getLogger("farandole.runtime")
+
+
+class Stop:
+    """A request to end, from a signal or another thread."""
+
+    def __init__(self, loop: AgentLoop) -> None:
+        self._loop = loop
+        self._event = threading.Event()
+
+    @property
+    def is_set(self) -> bool:
+        """Whether somebody asked."""
+        return self._event.is_set()
+
+    def set(self) -> None:
+        """Ask: the loop drains from its next step on."""
+        self._event.set()
+        self._loop.wake()
+
+
+def drive(loop: AgentLoop, settings: AgentSettings, stop: Stop) -> int:
+    """Step the loop until it is asked to stop, or worn; then drain and leave. Returns the exit status.
+
+    Raises:
+        FarandoleError: the loop cannot start, or cannot go on; it is closed all the same.
+    """
+    status = 0
+    try:
+        while not stop.is_set:
+            loop.step(STEP_WAIT_S)
+            if loop.is_worn:
+                log.error("too many timed-out handlers are stuck: this process drains and asks to be replaced")
+                status = WORN_EXIT
+                break
+        _drain(loop, settings)
+    finally:
+        loop.close()
+    return status
+
+
+def _drain(loop: AgentLoop, settings: AgentSettings) -> None:
+    loop.drain()
+    until = loop.monotonic() + settings.drain_budget.total_seconds()
+    while not loop.is_drained and loop.monotonic() < until:
+        loop.step(min(STEP_WAIT_S, max(0.0, until - loop.monotonic())))
+    if not loop.is_drained:
+        log.warning("handlers are still running after %s: their records will be run again", settings.drain_budget)
+
+
+@contextmanager
+def stopping_on_signals(stop: Stop) -> Iterator[None]:
+    """SIGTERM and SIGINT ask to stop; main thread only. A second SIGINT interrupts as usual."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

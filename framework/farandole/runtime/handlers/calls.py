@@ -1,0 +1,162 @@
+"""One handler called once: its input decoded, its result encoded, whatever goes wrong as a failure.
+
+The same for every executor. Nothing escapes: an exception of the handler is data here. Knows
+nothing of threads, processes or the log.
+"""
+
+import asyncio
+import hashlib
+import re
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from farandole.definition.calling import arguments, result_plain
+from farandole.definition.context import Context
+from farandole.definition.spec import AgentSpec
+from farandole.errors import DefinitionError, RecordError, RetryableStepError, TerminalStepError
+from farandole.events.avro import Schema, SchemaBook
+from farandole.events.framing import SINGLE_OBJECT
+from farandole.runtime.attempts import Call, Failed, Outcome, Succeeded
+from farandole.runtime.context import AttemptContext
+from farandole.runtime.reactions import Payload
+
+ERROR_MAX = 4_000
+"""Characters of an error that travel with a failure."""
+
+_VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+")
+"""What differs from one failure to the next of the same cause: addresses, UUIDs, numbers."""
+
+_OURS = str(PurePath(__file__).parents[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Payloads:
+    """How large payloads leave the artifact store and get there."""
+
+    check_in: Payload
+    check_out: Payload
+
+
+class _Bad(Exception):
+    """Carries a failure out of the steps before and after the handler."""
+
+    def __init__(self, failure: Failed) -> None:
+        super().__init__(failure.error)
+        self.failure = failure
+
+
+def run_plain(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
+    """Call a plain function."""
+    try:
+        given = _given(spec, call, context, payloads)
+        result = _handle(spec, given)
+        return _succeeded(spec, call, context, result, payloads)
+    except _Bad as bad:
+        return bad.failure
+
+
+async def run_async(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
+    """Await an async function. Cancellation of the task is passed on: it means that nobody waits any more."""
+    try:
+        given = _given(spec, call, context, payloads)
+        try:
+            result = await spec.handler(**given)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return Failed("exception", "CancelledError: the handler cancelled itself", fingerprint_of("CancelledError"))
+        except BaseException as error:
+            return failure_of(error)
+        return _succeeded(spec, call, context, result, payloads)
+    except _Bad as bad:
+        return bad.failure
+
+
+def failure_of(error: BaseException) -> Failed:
+    """What an exception of a handler says of its attempt."""
+    kind, retryable, retry_after = "exception", True, None
+    match error:
+        case TerminalStepError():
+            retryable = False
+        case RetryableStepError(retry_after=after):
+            retry_after = after
+        case MemoryError():
+            kind = "memory"
+        case DefinitionError():
+            kind, retryable = "contract", False
+        case _:
+            pass
+    name, place = type(error).__qualname__, _place(error)
+    text = str(error) or "(no message)"
+    shown = f"{name}: {text}"[: ERROR_MAX - 200] + (f" ({place[0]})" if place[0] else "")
+    return Failed(kind, shown, fingerprint_of(name, text, place[1]), retryable, retry_after)
+
+
+def timed_out(call: Call) -> Failed:
+    """An attempt that took too long."""
+    error = f"expected {call.step} to be done in {call.timeout_s:g} s, but it was not. The attempt is given up"
+    return Failed("timeout", error, fingerprint_of("timeout", call.step))
+
+
+def fingerprint_of(*parts: str) -> str:
+    """Groups failures of one cause: stable over processes, and over the numbers in a message."""
+    normalised = "\n".join(_VARIABLE.sub("#", part) for part in parts)
+    return hashlib.sha256(normalised.encode(errors="replace")).hexdigest()[:16]
+
+
+def _given(spec: AgentSpec, call: Call, context: Context, payloads: Payloads) -> Mapping[str, object]:
+    try:
+        given = arguments(spec, _decoded(call.input_schema, payloads.check_out(call.input)))
+    except RecordError as bad:
+        raise _Bad(
+            Failed(
+                "undecodable", f"input: {bad}"[:ERROR_MAX], fingerprint_of("undecodable", bad.reason, call.step), False
+            )
+        ) from bad
+    except MemoryError as error:
+        raise _Bad(failure_of(error)) from error
+    except Exception as error:
+        # The artifact store is away, or a constructor of the user's failed in a way of its own.
+        raise _Bad(failure_of(error)) from error
+    if spec.context_parameter is not None:
+        given[spec.context_parameter] = context
+    return given
+
+
+def _decoded(schema: str, value: bytes) -> object:
+    """The plain input: framed Avro, or the JSON of somebody who repaired it."""
+    known = Schema.parse(schema)
+    return known.decode(value) if value.startswith(SINGLE_OBJECT) else SchemaBook([known]).decode_as(known, value)
+
+
+def _handle(spec: AgentSpec, given: Mapping[str, object]) -> object:
+    try:
+        return spec.handler(**given)
+    except BaseException as error:
+        raise _Bad(failure_of(error)) from error
+
+
+def _succeeded(spec: AgentSpec, call: Call, context: AttemptContext, result: object, payloads: Payloads) -> Outcome:
+    try:
+        output = Schema.parse(call.output_schema).encode(result_plain(spec, result))
+    except RecordError as bad:
+        return Failed("contract", str(bad)[:ERROR_MAX], fingerprint_of("contract", str(bad), call.step), False)
+    except Exception as error:
+        return failure_of(error)
+    try:
+        return Succeeded(payloads.check_in(output), tuple(context.published))
+    except Exception as error:
+        return failure_of(error)
+
+
+def _place(error: BaseException) -> tuple[str, str]:
+    """Where it was raised, for people (file:line in function) and for the fingerprint (file:function)."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_OURS)]
+    if not frames:
+        return "", ""
+    last = frames[-1]
+    file = PurePath(last.filename).name
+    return f"{file}:{last.lineno} in {last.name}", f"{file}:{last.name}"

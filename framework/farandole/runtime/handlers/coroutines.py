@@ -1,0 +1,129 @@
+"""Async handlers, on one event loop in a thread of its own.
+
+Attempts are handed over in batches: one wake-up of the event loop for all that are waiting.
+A handler that blocks the event loop holds up the others; one that has timed out and does not
+let go counts as stuck, like a thread.
+"""
+
+import asyncio
+import threading
+from collections import deque
+
+from farandole.runtime.attempts import Attempt
+from farandole.runtime.handlers.calls import run_async
+from farandole.runtime.handlers.environment import Environment
+
+BLOCKED_S = 30.0
+"""How long the event loop may be deaf before the process asks to be replaced: three sessions of a member."""
+
+CLOSE_S = 1.0
+"""How long closing waits for cancelled handlers to clean up."""
+
+
+class Coroutines:
+    """An event loop that runs up to `count` handlers at once."""
+
+    def __init__(self, environment: Environment, count: int, stuck_max: int) -> None:
+        self._env = environment
+        self._count = count
+        self._stuck_max = stuck_max
+        self._given: set[Attempt] = set()
+        self._inbox: deque[Attempt] = deque()
+        self._is_woken = False
+        self._woken_at = 0.0
+        self._tasks: dict[Attempt, asyncio.Task[None]] = {}
+        """Owned by the event loop."""
+        self._left: set[Attempt] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another handler may begin."""
+        return len(self._given) < self._count
+
+    def submit(self, attempt: Attempt) -> None:
+        """Begin the handler."""
+        self._given.add(attempt)
+        self._inbox.append(attempt)
+        if not self._is_woken:
+            self._is_woken, self._woken_at = True, self._env.clock.monotonic()
+            self._running_loop().call_soon_threadsafe(self._begin)
+
+    def call_off(self, attempt: Attempt) -> None:
+        """Cancel the handler; it counts as stuck until it lets go."""
+        self._given.discard(attempt)
+        attempt.is_over = True
+        if attempt.started is not None and self._loop is not None:
+            self._left.add(attempt)
+            self._loop.call_soon_threadsafe(self._cancel, attempt)
+
+    def ended(self, attempt: Attempt) -> None:
+        """The loop has the attempt's outcome."""
+        self._given.discard(attempt)
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether too many handlers ignore their cancellation, or one blocks the event loop for all of them."""
+        blocked = self._is_woken and self._env.clock.monotonic() - self._woken_at > BLOCKED_S
+        return blocked or len(self._left) >= self._stuck_max
+
+    def close(self) -> None:
+        """Cancel everything and end the thread, unless a handler blocks it."""
+        if self._loop is None or self._thread is None:
+            return
+        self._loop.call_soon_threadsafe(self._stop)
+        self._thread.join(CLOSE_S * 2)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(
+                target=self._run_loop, args=(self._loop,), name="farandole-async", daemon=True
+            )
+            self._thread.start()
+        return self._loop
+
+    # --- on the event loop's thread ------------------------------------------------------------
+
+    def _run_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+            loop.run_until_complete(self._finish())
+        finally:
+            loop.close()
+
+    def _begin(self) -> None:
+        self._is_woken = False
+        while self._inbox:
+            attempt = self._inbox.popleft()
+            if not attempt.is_over:
+                attempt.started = self._env.clock.monotonic()
+                self._tasks[attempt] = asyncio.ensure_future(self._run(attempt))
+
+    async def _run(self, attempt: Attempt) -> None:
+        env = self._env
+        try:
+            outcome = await run_async(attempt.spec, attempt.call, env.context(attempt), env.payloads)
+            if not attempt.is_over:
+                env.results.put(attempt, outcome)
+        finally:
+            self._tasks.pop(attempt, None)
+            self._left.discard(attempt)
+
+    def _cancel(self, attempt: Attempt) -> None:
+        task = self._tasks.get(attempt)
+        if task is None:
+            self._left.discard(attempt)
+        else:
+            task.cancel()
+
+    def _stop(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        asyncio.get_running_loop().stop()
+
+    async def _finish(self) -> None:
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()), timeout=CLOSE_S)

@@ -1,0 +1,99 @@
+"""Plain functions in threads.
+
+A thread cannot be stopped: an attempt that times out leaves its thread behind, another takes
+its place, and when too many pile up the executor is worn and the process asks to be replaced.
+The threads are daemons, so that a stuck one never keeps the process alive.
+"""
+
+import queue
+import threading
+
+from farandole.runtime.attempts import Attempt
+from farandole.runtime.handlers.calls import run_plain
+from farandole.runtime.handlers.environment import Environment
+
+AHEAD = 2
+"""Attempts handed over per thread: one at work, one so that it need not wait for the loop."""
+
+
+class Threads:
+    """A fixed number of working threads, plus those that were left behind."""
+
+    def __init__(self, environment: Environment, count: int, stuck_max: int) -> None:
+        self._env = environment
+        self._count = count
+        self._stuck_max = stuck_max
+        self._queue: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
+        self._given: set[Attempt] = set()
+        self._lock = threading.Lock()
+        self._running: set[Attempt] = set()
+        self._left: set[Attempt] = set()
+        self._threads = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether few enough are waiting."""
+        return len(self._given) < self._count * AHEAD
+
+    def submit(self, attempt: Attempt) -> None:
+        """Hand over to the next free thread; threads are begun as they are needed."""
+        self._given.add(attempt)
+        self._queue.put(attempt)
+        self._staff()
+
+    def call_off(self, attempt: Attempt) -> None:
+        """Leave the attempt's thread behind, if it has one; the place is free for another."""
+        self._given.discard(attempt)
+        with self._lock:
+            attempt.is_over = True
+            if attempt in self._running:
+                self._running.discard(attempt)
+                self._left.add(attempt)
+        self._staff()
+
+    def ended(self, attempt: Attempt) -> None:
+        """The loop has the attempt's outcome."""
+        self._given.discard(attempt)
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether too many threads are stuck."""
+        return len(self._left) >= self._stuck_max
+
+    def close(self) -> None:
+        """Let idle threads end; the others are daemons."""
+        for _ in range(self._threads):
+            self._queue.put(None)
+
+    def _staff(self) -> None:
+        """One more thread if there is more to do than there are threads for it."""
+        with self._lock:
+            working = self._threads - len(self._left)
+            if working >= min(self._count, len(self._given)):
+                return
+            self._threads += 1
+        threading.Thread(target=self._work, name="farandole-handler", daemon=True).start()
+
+    def _work(self) -> None:
+        while (attempt := self._queue.get()) is not None:
+            if self._run(attempt):
+                break
+        with self._lock:
+            self._threads -= 1
+
+    def _run(self, attempt: Attempt) -> bool:
+        """Call the handler; whether this thread was left behind meanwhile, so that another has its place."""
+        env = self._env
+        with self._lock:
+            if attempt.is_over:
+                return False
+            self._running.add(attempt)
+            attempt.started = env.clock.monotonic()
+        outcome = run_plain(attempt.spec, attempt.call, env.context(attempt), env.payloads)
+        with self._lock:
+            if attempt in self._left:
+                self._left.discard(attempt)
+                return True
+            self._running.discard(attempt)
+        env.results.put(attempt, outcome)
+        return False

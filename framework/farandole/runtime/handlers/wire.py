@@ -1,0 +1,76 @@
+"""What a unit's process and its child processes say to each other, and how it is written.
+
+Only bytes and text cross: inputs and outputs stay encoded, so that decoding, too, happens in
+the child.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from farandole.runtime.attempts import Call, Failed, Succeeded
+
+
+class Setup(msgspec.Struct, tag=True, frozen=True):
+    """The first word to a child: what to load. `progress_every_s` as in the settings."""
+
+    unit: str
+    parent: int
+    progress_every_s: float
+
+
+class Loaded(msgspec.Struct, tag=True, frozen=True):
+    """The unit is loaded, or `error` says why not."""
+
+    error: str = ""
+
+
+class Run(msgspec.Struct, tag=True, frozen=True):
+    """Call this agent's handler. `memory_limit`: bytes that it may take on top of what the child has now."""
+
+    agent: str
+    call: Call
+    memory_limit: int | None = None
+
+
+class Began(msgspec.Struct, tag=True, frozen=True):
+    """The handler's time runs from here."""
+
+
+class Progress(msgspec.Struct, tag=True, frozen=True):
+    """As `Context.progress`."""
+
+    at: datetime
+    done: float
+    total: float | None
+    note: str
+
+
+class Result(msgspec.Struct, tag=True, frozen=True):
+    """The handler returned."""
+
+    outcome: Succeeded
+
+
+class Failure(msgspec.Struct, tag=True, frozen=True):
+    """The handler failed, in a way that left the child alive."""
+
+    outcome: Failed
+
+
+Order = Setup | Run
+Word = Loaded | Began | Progress | Result | Failure
+
+encode = msgspec.msgpack.Encoder().encode
+_orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
+_words: msgspec.msgpack.Decoder[Word] = msgspec.msgpack.Decoder(Word)
+
+
+def read_order(data: bytes) -> Order:
+    """What the child was told."""
+    return _orders.decode(data)
+
+
+def read_word(data: bytes) -> Word:
+    """What the child says."""
+    return _words.decode(data)

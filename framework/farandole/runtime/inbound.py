@@ -1,0 +1,102 @@
+"""From an inbox record to an attempt, or to the reason why there is none. Pure.
+
+What is not ours, or cannot be understood, is quarantined with a named reason: the partition
+goes on. An unknown definition is no reason yet: the table is read again first (R13).
+"""
+
+import base64
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from farandole.definition.model import Definition
+from farandole.definition.spec import AgentSpec
+from farandole.errors import RecordError
+from farandole.events.envelope import Envelope, parse_envelope
+from farandole.events.outgoing import TRIGGER, Trigger
+from farandole.ids import is_run_id
+from farandole.runtime.attempts import Attempt, Call
+from farandole.runtime.partition import Partition
+from farandole.transport.port import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A record that cannot be worked on; `trigger` where the run, step and attempt are known."""
+
+    reason: str
+    error: str
+    trigger: Trigger | None = None
+    envelope: Envelope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownDefinition:
+    """The record may be good, but its definition is not in the table as last read."""
+
+    digest: str
+    quarantine: Quarantine
+    """What becomes of it if the table still does not have it when read again."""
+
+
+Lookup = Callable[[str], Definition | None]
+
+
+def read_trigger(
+    partition: Partition, record: Record, spec: AgentSpec, lookup: Lookup
+) -> Attempt | Quarantine | UnknownDefinition:
+    """What an inbox record asks of the agent."""
+    try:
+        envelope = parse_envelope(record.headers)
+    except RecordError as bad:
+        return _quarantine(record, bad.reason, str(bad))
+    if envelope.type != TRIGGER or not envelope.step or envelope.attempt < 1:
+        return _quarantine(record, "not_a_trigger", f"expected a {TRIGGER}, but found a {envelope.type[:100]}")
+    if not is_run_id(envelope.run):
+        return _quarantine(record, "no_run", f"expected a run id in ce_run, but found {envelope.run[:100]!r}")
+    trigger = Trigger(envelope.run, envelope.step, spec.name, envelope.attempt, record.value or b"", envelope.item)
+    if envelope.agent not in ("", spec.name):
+        return _quarantine(record, "other_agent", f"expected agent {spec.name}, but found {envelope.agent[:100]!r}")
+    try:
+        trigger = (
+            replace(trigger, params=base64.b64decode(envelope.params, validate=True)) if envelope.params else trigger
+        )
+    except binascii.Error as bad:
+        return _quarantine(record, "bad_envelope", f"ce_params: expected base64, but {bad}", trigger, envelope)
+    if record.value is None:
+        return _quarantine(record, "undecodable", "expected an input, but the record has no value", trigger, envelope)
+    definition = lookup(envelope.definition)
+    if definition is None:
+        error = f"expected a definition that was applied, but found {envelope.definition[:100]!r}"
+        return UnknownDefinition(envelope.definition, _quarantine(record, "unknown", error, trigger, envelope))
+    return _attempt(partition, record, spec, envelope, trigger, definition)
+
+
+def _attempt(
+    partition: Partition, record: Record, spec: AgentSpec, envelope: Envelope, trigger: Trigger, definition: Definition
+) -> Attempt | Quarantine:
+    step = definition.steps.get(trigger.step)
+    if step is None or step.agent != spec.name:
+        error = f"expected a step of {definition.name} that agent {spec.name} runs, but found {trigger.step!r}"
+        return _quarantine(record, "unknown", error, trigger, envelope)
+    timeout = step.timeout or spec.timeout
+    call = Call(
+        run=trigger.run,
+        pipeline=definition.name,
+        step=step.name,
+        item=trigger.item,
+        attempt=trigger.attempt,
+        epoch=partition.epoch,
+        input=trigger.input,
+        input_schema=step.input_schema,
+        output_schema=step.output_schema,
+        timeout_s=None if timeout is None else timeout.total_seconds(),
+    )
+    return Attempt(partition, record, spec, envelope, trigger, definition, step, call)
+
+
+def _quarantine(
+    record: Record, reason: str, fact: str, trigger: Trigger | None = None, envelope: Envelope | None = None
+) -> Quarantine:
+    error = f"{record.topic}[{record.partition}]@{record.offset}: {fact}. The record was dead-lettered."
+    return Quarantine(reason, error, trigger, envelope)

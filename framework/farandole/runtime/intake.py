@@ -1,0 +1,142 @@
+"""From what a poll brings to admitted records: windows, bounds, ends, troubles.
+
+Whoever is full is paused, never left unpolled. Belongs to the loop's thread.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from farandole.clock import Clock
+from farandole.runtime.committing import Committer
+from farandole.runtime.offsets import Admission
+from farandole.runtime.partition import Ownership, Partition, Stage
+from farandole.runtime.recording import Counts
+from farandole.runtime.settings import AgentSettings
+from farandole.runtime.working import Workplace
+from farandole.transport.port import End, Member, Polled, Record, Trouble
+
+STOPPING_TROUBLES = frozenset({"position_out_of_range", "position_missing"})
+"""A partition with one of these is stopped: going on elsewhere would lose or repeat records (R8)."""
+
+TOLD_EVERY_S = 60.0
+"""Least time between two log lines about the same trouble."""
+
+log = logging.getLogger("farandole.runtime")
+
+
+@dataclass(slots=True)
+class Intake:
+    """The way in. `is_open` is false once the process drains."""
+
+    settings: AgentSettings
+    clock: Clock
+    member: Member
+    ownership: Ownership
+    committer: Committer
+    workplace: Workplace
+    counts: Counts
+    is_open: bool = True
+    _is_throttled: bool = False
+    _told: dict[str, float] = field(default_factory=dict)
+
+    def take(self, polled: Sequence[Polled]) -> None:
+        """What a poll has brought."""
+        for each in polled:
+            match each:
+                case Record():
+                    self._record(each)
+                case End():
+                    self._end(each)
+                case Trouble():
+                    self._trouble(each)
+
+    def begin(self, partition: Partition) -> None:
+        """A partition is open: read from its position."""
+        self.member.seek(partition.at, partition.offsets.position)
+        self._resume([partition])
+
+    def settle(self, partitions: Iterable[Partition]) -> None:
+        """Positions have moved: records beyond the window may be within it now."""
+        for p in partitions:
+            while p.later and self._admit(p, p.later[0]):
+                p.later.popleft()
+            if not p.later:
+                self._reach_end(p)
+                self._resume([p])
+
+    def throttle(self) -> None:
+        """Pause everything when full, go on at half."""
+        load = self.workplace.load
+        if not self._is_throttled and load.is_full:
+            self._is_throttled = True
+            self._pause(self.ownership.at(Stage.RUNNING))
+        elif self._is_throttled and load.is_low:
+            self._is_throttled = False
+            self._resume(self.ownership.at(Stage.RUNNING))
+
+    def shut(self) -> None:
+        """Take no more."""
+        self.is_open = False
+        self._pause(self.ownership.at(Stage.RUNNING))
+        for p in self.ownership.partitions.values():
+            p.later.clear()
+
+    def _record(self, record: Record) -> None:
+        p = self.ownership.partitions.get(record.at)
+        if p is None or p.stage is not Stage.RUNNING or not self.is_open:
+            return  # not ours to work on now: it stays unfinished, and is read again by who may
+        if p.later or not self._admit(p, record):
+            p.later.append(record)
+            self._pause([p])
+
+    def _admit(self, p: Partition, record: Record) -> bool:
+        """Whether the record is dealt with; false if it is beyond the window."""
+        match p.offsets.admit(record.offset):
+            case Admission.ADMITTED:
+                self.workplace.take(p, record)
+            case Admission.DONE:
+                self.counts.redelivered += 1
+            case Admission.LATER:
+                return False
+        return True
+
+    def _end(self, end: End) -> None:
+        p = self.ownership.partitions.get(end.at)
+        if p is None or p.stage is not Stage.RUNNING or not self.is_open:
+            return
+        p.ended_at = end.position
+        if not p.later:
+            self._reach_end(p)
+
+    def _reach_end(self, p: Partition) -> None:
+        """Nothing before its end is still to come: markers and gaps there may be committed over (R9)."""
+        p.offsets.reached_end(p.ended_at)
+        self.committer.look_at_end(p)
+
+    def _trouble(self, trouble: Trouble) -> None:
+        if trouble.at is not None and trouble.kind in STOPPING_TROUBLES:
+            self.ownership.stop(trouble.at, f"{trouble.kind}: {trouble.error}; its records may be lost to retention")
+            return
+        key = f"{trouble.kind} {trouble.at}"
+        now = self.clock.monotonic()
+        if now - self._told.get(key, -TOLD_EVERY_S) >= TOLD_EVERY_S:
+            self._told[key] = now
+            where = f"{trouble.at.topic}[{trouble.at.partition}]" if trouble.at is not None else "the log"
+            log.warning("%s does not deliver (%s): %s; trying again", where, trouble.kind, trouble.error)
+
+    def _pause(self, partitions: Iterable[Partition]) -> None:
+        chosen = [p for p in partitions if not p.is_paused]
+        for p in chosen:
+            p.is_paused = True
+        if chosen:
+            self.member.pause([p.at for p in chosen])
+
+    def _resume(self, partitions: Iterable[Partition]) -> None:
+        if self._is_throttled or not self.is_open:
+            return
+        chosen = [p for p in partitions if p.is_paused and not p.later and p.stage is Stage.RUNNING]
+        for p in chosen:
+            p.is_paused = False
+        if chosen:
+            self.member.resume([p.at for p in chosen])

@@ -1,0 +1,294 @@
+"""The agent process of one unit, as a loop that can be stepped by hand, by a thread or by a simulator.
+
+Each step takes replies, polls, moves take-overs on, works, and submits the next transaction if
+none is in flight. Nothing here blocks but `poll` and `replies`, no longer than it is told: with
+nothing in flight it waits for records, else for results and replies, and polls in between.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from secrets import randbits
+
+from farandole.artifacts import ArtifactStore, check_in, check_out
+from farandole.clock import Clock
+from farandole.definition.spec import AgentSpec
+from farandole.runtime.attempts import Executor
+from farandole.runtime.committing import Committer
+from farandole.runtime.handlers.calls import Payloads
+from farandole.runtime.handlers.environment import Environment
+from farandole.runtime.handlers.executors import Executors
+from farandole.runtime.handlers.results import Results
+from farandole.runtime.intake import Intake
+from farandole.runtime.lanes import Load
+from farandole.runtime.partition import Ownership, Stage
+from farandole.runtime.planner import Flight, Limits, Planner
+from farandole.runtime.reactions import Surroundings
+from farandole.runtime.recording import Counts
+from farandole.runtime.settings import AgentSettings
+from farandole.runtime.startup import Layout
+from farandole.runtime.tables import AgentTables
+from farandole.runtime.telemetry import Signals
+from farandole.runtime.working import Workplace
+from farandole.transport.metadata import NUMBER_BITS
+from farandole.transport.port import Reply, Request, TopicPartition, Transport
+
+WAIT_MIN_S, WAIT_MAX_S = 0.001, 0.02
+"""Wait for a result or a reply between two polls; it doubles while nothing happens, and new records wait that long."""
+
+TABLES_EVERY_S = 0.02
+"""How stale `control` may be while records keep coming."""
+
+log = logging.getLogger("farandole.runtime")
+
+MakeExecutor = Callable[[Environment], Executor]
+
+
+@dataclass(frozen=True, slots=True)
+class Surrounding:
+    """What a loop is given from outside. `executor` makes another one than that of `handlers`."""
+
+    transport: Transport
+    clock: Clock
+    artifacts: ArtifactStore
+    layout: Layout
+    executor: MakeExecutor | None = None
+
+
+class AgentLoop:
+    """One process's share of a unit's inboxes. Every method belongs to one thread, except `wake`."""
+
+    def __init__(
+        self,
+        agents: Mapping[str, AgentSpec],
+        given: Surrounding,
+        settings: AgentSettings,
+        unit_path: Path | None = None,
+    ) -> None:
+        topics, clock, transport = settings.topics, given.clock, given.transport
+        self._settings = settings
+        self._clock = clock
+        self._agents = {topics.inbox(spec.name): spec for spec in agents.values()}
+        self._asked: dict[int, Callable[[Reply], None]] = {}
+        self._member = transport.member(settings.member())
+        self.counts = Counts()
+        self._signals = Signals(
+            transport.producer(f"{settings.client_id}.telemetry"),
+            topics,
+            settings.source,
+            given.layout.home_partitions,
+        )
+        payloads = Payloads(partial(check_in, given.artifacts), partial(check_out, given.artifacts))
+        environment = Environment(payloads, clock, self._signals, Results(self._member.wake), settings.progress_every)
+        if given.executor is None:
+            self._executor: Executor = Executors(environment, settings, list(agents.values()), unit_path)
+        else:
+            self._executor = given.executor(environment)
+        self._tables = AgentTables(
+            transport.reader(f"{settings.client_id}.tables"), topics, given.layout.tables, self._ask
+        )
+        self.ownership = Ownership(settings.client_id, self._ask, window=settings.window)
+        load = Load(settings.in_flight_records_max, settings.in_flight_bytes_max)
+        limits = Limits(settings.transaction_records_max, settings.transaction_bytes_max)
+        planner = Planner(settings.client_id, randbits(NUMBER_BITS), limits)
+        self._committer = Committer(
+            self._member,
+            self._ask,
+            planner,
+            self.ownership,
+            load,
+            self.counts,
+            clock,
+            self._committed,
+            settings.settle_after.total_seconds(),
+        )
+        self._work = Workplace(
+            settings,
+            clock,
+            self._executor,
+            self._tables,
+            self.ownership,
+            planner,
+            self._signals,
+            self.counts,
+            Surroundings(topics, settings.source, payloads.check_in, payloads.check_out),
+            self._agents,
+            given.layout.home_partitions,
+            load,
+        )
+        self._intake = Intake(settings, clock, self._member, self.ownership, self._committer, self._work, self.counts)
+        self._is_subscribed = False
+        self._is_closed = False
+        self._patience = WAIT_MIN_S
+        self._tables_at = -TABLES_EVERY_S
+
+    # --- one step -------------------------------------------------------------------------
+
+    def step(self, wait: float) -> bool:
+        """Do what can be done now, waiting at most `wait` seconds for something to do; whether anything was done.
+
+        Raises:
+            ConfigError: an inbox is another unit's (R8).
+            FatalTransportError: this process must be started anew.
+        """
+        if not self._is_subscribed:
+            return self._begin(wait)
+        under_way = bool(self._asked) or not self._work.is_idle
+        did = self._hear(self._short(wait) if under_way else 0.0)
+        polled = self._member.poll(0.0 if did or under_way else self._until_due(wait))
+        self._intake.take(polled)
+        did |= bool(polled)
+        did |= self._look_at_tables(is_busy=did)
+        did |= self.ownership.step(self._clock.monotonic(), may_fence=self._committer.is_free)
+        did |= self._work.step()
+        self._intake.throttle()
+        did |= self._committer.submit()
+        self._patience = WAIT_MIN_S if did else min(WAIT_MAX_S, self._patience * 2)
+        self.counts.fenced_writers, self.counts.partitions_stopped = self.ownership.fenced, self.ownership.stopped
+        self.counts.signals_dropped = self._signals.dropped
+        return did
+
+    def next_due(self) -> datetime | None:
+        """When time alone gives `step` something to do: a time-out, a pause, an end to commit over."""
+        due = self._due()
+        return None if due is None else self._clock.now() + timedelta(seconds=max(0.0, due - self._clock.monotonic()))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way or waiting; what only time brings is in `next_due`."""
+        return (
+            self._is_subscribed
+            and not self._asked
+            and self._work.is_idle
+            and self._committer.is_free
+            and not self._committer.planner.has_answers
+            and self.ownership.is_settled
+        )
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether the process had better be replaced: too many handlers are stuck."""
+        return self._executor.is_worn
+
+    def monotonic(self) -> float:
+        """The loop's own clock."""
+        return self._clock.monotonic()
+
+    def wake(self) -> None:
+        """End a wait in `step` soon; the one method that other threads and signal handlers may call."""
+        self._member.wake()
+
+    # --- the end --------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Take no more; go on stepping until `is_drained`, then `close`. What waits in a lane stays in its inbox."""
+        if self._intake.is_open:
+            self._intake.shut()
+            self._work.forget_queued(lambda partition: True)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether every handler that had begun is done and committed."""
+        is_done = self._work.is_idle and self._committer.is_free and not self._committer.planner.has_answers
+        return not self._intake.is_open and is_done
+
+    def close(self) -> None:
+        """Let go of every partition, clean, leave the group and free everything."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._intake.shut()
+        self._member.close()
+        self._executor.close()
+        self._tables.close()
+        self._signals.close()
+
+    # --- Rebalance: partitions come and go --------------------------------------------------
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """Take them over; nothing of them is read before our epoch is committed (R6)."""
+        self.ownership.assigned(partitions)
+
+    def releasing(self, partitions: Sequence[TopicPartition]) -> bool:
+        """Let what has begun end, commit it and that the partitions are clean (R6, R11)."""
+        leaving = [p for at in partitions if (p := self.ownership.partitions.get(at)) is not None]
+        now = self._clock.monotonic()
+        fresh = [p for p in leaving if p.release_until is None]
+        for p in fresh:
+            p.release_until = now + self._settings.release_wait.total_seconds()
+            p.stage = Stage.RELEASING if p.stage is Stage.RUNNING else Stage.STOPPED
+            p.later.clear()
+        if fresh:
+            self._work.forget_queued(lambda partition: partition.release_until is not None)
+        self._hear(WAIT_MIN_S)
+        self._work.step()
+        waiting = [p for p in leaving if p.stage is Stage.RELEASING and not p.is_released]
+        ready = [p for p in waiting if p.out == 0 or (p.release_until or now) <= now]
+        self._committer.submit(ready)
+        touched = self._committer.flight.touched if self._committer.flight is not None else {}
+        return not waiting and not any(at in touched for at in partitions)
+
+    def gone(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
+        """Drop everything of theirs that is not committed."""
+        for p in self.ownership.gone(partitions):
+            p.later.clear()
+        self._work.forget_queued(lambda partition: not self.ownership.is_current(partition))
+        self._committer.forget(self.ownership.is_current)
+        if lost:
+            log.warning("%d partitions were lost: others may have had them for a while", len(partitions))
+
+    # --- inside ---------------------------------------------------------------------------
+
+    def _begin(self, wait: float) -> bool:
+        """Join only once both tables are read to their end (R13), and only if the inboxes are ours (R8)."""
+        took = self._tables.step(wait)
+        if self._tables.is_ready:
+            self._tables.check_unit(self._settings.unit, [spec.name for spec in self._agents.values()])
+            self._member.subscribe(sorted(self._agents), self)
+            self._is_subscribed = True
+            return True
+        return took
+
+    def _ask(self, request: Request, then: Callable[[Reply], None]) -> None:
+        self._asked[self._member.call(request)] = then
+
+    def _hear(self, wait: float) -> bool:
+        replies = self._member.replies(wait)
+        for reply in replies:
+            if reply.error is not None and reply.verdict is None:
+                log.info("%s was not answered: %s", type(reply.request).__name__, reply.error)
+            then = self._asked.pop(reply.ticket, None)
+            if then is not None:
+                then(reply)
+        return bool(replies)
+
+    def _committed(self, flight: Flight) -> None:
+        for p in flight.opening:
+            if self.ownership.is_current(p) and p.stage is Stage.RUNNING:
+                self._intake.begin(p)
+        self._intake.settle(p for p in flight.touched.values() if p.later and p.stage is Stage.RUNNING)
+
+    def _look_at_tables(self, *, is_busy: bool) -> bool:
+        """Follow the tables: at each idle step, and often enough between records."""
+        now = self._clock.monotonic()
+        if is_busy and now - self._tables_at < TABLES_EVERY_S and not self._tables.is_wanted:
+            return False
+        self._tables_at = now
+        return self._tables.step()
+
+    def _short(self, wait: float) -> float:
+        return min(self._until_due(wait), self._patience)
+
+    def _until_due(self, wait: float) -> float:
+        """How long a wait may be: not past the next thing that time brings."""
+        if self._committer.is_due or not self.ownership.is_settled:
+            wait = min(wait, WAIT_MAX_S)
+        due = self._due()
+        return wait if due is None else max(0.0, min(wait, due - self._clock.monotonic()))
+
+    def _due(self) -> float | None:
+        dues = (self._work.next_due(), self._committer.next_due(), self.ownership.next_due())
+        return min((each for each in dues if each is not None), default=None)

@@ -1,0 +1,44 @@
+"""What an agent process counts: plain numbers, read by whoever exports metrics.
+
+Written by the loop's thread alone; a reader may see them a moment old.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Counts:
+    """Totals since the process began."""
+
+    records: int = 0
+    """Inbox records admitted."""
+
+    redelivered: int = 0
+    """Inbox records that an earlier owner had already answered."""
+
+    handler_runs: int = 0
+    attempts: Counter[str] = field(default_factory=Counter)
+    """By outcome: `succeeded`, `cancelled`, or the kind of the failure."""
+
+    quarantined: Counter[str] = field(default_factory=Counter)
+    """By reason."""
+
+    transactions: Counter[str] = field(default_factory=Counter)
+    """By verdict."""
+
+    judged: Counter[str] = field(default_factory=Counter)
+    """Doubts by what they came to: `committed` or `without_effect`."""
+
+    renewals: int = 0
+    """Producers thrown away and made anew."""
+
+    fenced_writers: int = 0
+    """Departed members whose transactions were ended (R7)."""
+
+    dropped: int = 0
+    """Results thrown away because their partition was no longer ours (R6)."""
+
+    partitions_stopped: int = 0
+    signals_dropped: int = 0
+    published: int = 0

@@ -1,0 +1,60 @@
+"""What an answer says instead, when its records cannot be produced.
+
+First the failure of the attempt with its input, then the same without the input; a third
+refusal is not the record's fault, and nothing is ever committed without a word on the log.
+"""
+
+from dataclasses import dataclass
+
+from farandole.clock import Clock
+from farandole.errors import InvariantViolation
+from farandole.events.envelope import Envelope
+from farandole.events.outgoing import Outgoing, Trigger
+from farandole.runtime import reactions
+from farandole.runtime.attempts import Attempt, Failed
+from farandole.runtime.handlers.calls import fingerprint_of
+from farandole.runtime.inbound import Quarantine
+from farandole.runtime.reactions import Surroundings
+from farandole.transport.outgoing import new_records
+from farandole.transport.port import NewRecord, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Retreat:
+    """The way back of one inbox record's answer."""
+
+    around: Surroundings
+    clock: Clock
+    home_partitions: int
+    record: Record
+    about: Attempt | Quarantine
+
+    def records(self, refused: int, error: str) -> list[NewRecord]:
+        """Records in place of those that were refused for the `refused`-th time.
+
+        Raises:
+            InvariantViolation: even the smallest are refused.
+        """
+        if refused > 2:
+            raise InvariantViolation(
+                f"{self.record.place}: expected the log to take at least a failure without its input, but: {error}"
+            )
+        return new_records(self._outgoing(refused, error), self.home_partitions)
+
+    def _outgoing(self, refused: int, error: str) -> list[Outgoing]:
+        now, about = self.clock.now(), self.about
+        if isinstance(about, Quarantine) and (about.trigger is None or about.envelope is None):
+            agent = self.record.topic.rpartition(".")[2]
+            return [reactions.stranger_without_value(self.around, self.record, agent, about, now)]
+        trigger, envelope = _of(about)
+        text = f"expected records that the log takes, but it refused them: {error}"
+        failed = Failed("contract", text, fingerprint_of("refused", error), retryable=False)
+        if refused == 1 and isinstance(about, Attempt):
+            return reactions.failed(self.around, about, failed, now)
+        return reactions.failed_without_input(self.around, trigger, envelope, self.record, failed, now)
+
+
+def _of(about: Attempt | Quarantine) -> tuple[Trigger, Envelope]:
+    assert about.trigger is not None
+    assert about.envelope is not None
+    return about.trigger, about.envelope

@@ -1,0 +1,101 @@
+"""Names and limits of an agent process, each with where it comes from."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from farandole.errors import ConfigError
+from farandole.events.topics import Topics
+from farandole.ids import is_name
+from farandole.transport.metadata import WINDOW
+from farandole.transport.port import MemberSettings
+
+SESSION_MIN, SESSION_MAX = timedelta(seconds=6), timedelta(seconds=15)
+"""Below, a busy machine loses its partitions; above, the dead hold theirs for too long (R14)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """How the process of one unit runs. `slot` tells it from its peers and survives a restart (R7)."""
+
+    unit: str
+    namespace: str = "farandole"
+    slot: str = "0"
+    session_timeout: timedelta = timedelta(seconds=10)
+
+    transaction_records_max: int = 1_000
+    """Most records of one transaction: 9 ms of broker time [lab/txn3]; one answer is never split."""
+
+    transaction_bytes_max: int = 4 * 1024 * 1024
+    """Most bytes of one transaction: sixteen payloads at the inline limit."""
+
+    in_flight_records_max: int = 2_000
+    """Records taken and not yet committed; ten transactions of 200, so that the next is always full (DESIGN 9)."""
+
+    in_flight_bytes_max: int = 64 * 1024 * 1024
+    """Their inputs: four times what the client prefetches (`queued.max.messages.kbytes`, R14)."""
+
+    window: int = WINDOW
+    """Offsets above the lowest unfinished one, of one partition (R9)."""
+
+    release_wait: timedelta = timedelta(seconds=2)
+    """How long a revocation waits for running handlers; what is not done then runs again at the next owner."""
+
+    settle_after: timedelta = timedelta(milliseconds=500)
+    """Idle time before markers and gaps at a partition's end are committed over, so that lag reaches 0 (R9)."""
+
+    drain_budget: timedelta = timedelta(seconds=20)
+    """How long SIGTERM waits for running handlers; below the 30 s that Kubernetes gives."""
+
+    threads: int = 16
+    """Plain functions that run at once: for waiting, not for computing, which one interpreter does in turn."""
+
+    coroutines: int = 256
+    """Async handlers that run at once."""
+
+    processes: int = 2
+    """Child processes for `isolation="process"`."""
+
+    stuck_max: int = 8
+    """Timed-out threads that are still running before the process asks to be replaced: half the threads."""
+
+    started_after: timedelta | None = timedelta(milliseconds=50)
+    """Telemetry tells of attempts that run longer than this; None: of none. Short ones are over before one looks."""
+
+    progress_every: timedelta = timedelta(milliseconds=100)
+    """Least time between two progress signals of an attempt."""
+
+    topics: Topics = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "topics", Topics(self.namespace))
+        for what, name in (("unit", self.unit), ("namespace", self.namespace)):
+            if not is_name(name):
+                raise ConfigError(f"{what}: expected a name such as 'orders', but found {name!r}")
+        if not self.slot or not all(c.isalnum() or c in "-_" for c in self.slot) or len(self.slot) > 63:
+            raise ConfigError(f"slot: expected letters, digits, '-' and '_', at most 63, but found {self.slot!r}")
+        if not SESSION_MIN <= self.session_timeout <= SESSION_MAX:
+            raise ConfigError(
+                f"session_timeout: expected {SESSION_MIN.seconds} to {SESSION_MAX.seconds} s (R14), "
+                f"but found {self.session_timeout.total_seconds()} s"
+            )
+        if not 1 <= self.window <= WINDOW:
+            raise ConfigError(f"window: expected 1 to {WINDOW} offsets (R9), but found {self.window}")
+
+    @property
+    def group(self) -> str:
+        """The consumer group of the unit (R8)."""
+        return self.topics.group(self.unit)
+
+    @property
+    def client_id(self) -> str:
+        """Client id and transactional id (R7)."""
+        return f"{self.group}.{self.slot}"
+
+    @property
+    def source(self) -> str:
+        """How records name their writer."""
+        return f"{self.namespace}/{self.unit}/{self.slot}"
+
+    def member(self) -> MemberSettings:
+        """How it joins its group (R14)."""
+        return MemberSettings(self.group, self.client_id, "cooperative-sticky", self.session_timeout)

@@ -1,0 +1,274 @@
+"""From records whose turn has come to answers: look up, dispatch, time out, react.
+
+Belongs to the loop's thread. Everything that an attempt needs of the world is checked at the
+moment of its dispatch, so that what waits in a lane can still be answered otherwise: by the
+run's stopping, or by a partition's going.
+"""
+
+import heapq
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import count
+
+from farandole.clock import Clock
+from farandole.definition.spec import AgentSpec
+from farandole.events.outgoing import Outgoing
+from farandole.runtime import reactions
+from farandole.runtime.attempts import Arrival, Attempt, Done, Executor, Failed, Outcome, Succeeded
+from farandole.runtime.handlers.calls import timed_out
+from farandole.runtime.inbound import Quarantine, UnknownDefinition, read_trigger
+from farandole.runtime.lanes import Lanes, Load
+from farandole.runtime.partition import Ownership, Partition
+from farandole.runtime.planner import Answer, Planner
+from farandole.runtime.reactions import Surroundings
+from farandole.runtime.recording import Counts
+from farandole.runtime.retreats import Retreat
+from farandole.runtime.settings import AgentSettings
+from farandole.runtime.tables import AgentTables
+from farandole.runtime.telemetry import Signals
+from farandole.transport.outgoing import new_records, size_of
+from farandole.transport.port import Record
+
+log = logging.getLogger("farandole.runtime")
+
+
+@dataclass(slots=True)
+class Workplace:
+    """Attempts under way, and what waits for them. `agents` by inbox topic."""
+
+    settings: AgentSettings
+    clock: Clock
+    executor: Executor
+    tables: AgentTables
+    ownership: Ownership
+    planner: Planner
+    signals: Signals
+    counts: Counts
+    around: Surroundings
+    agents: Mapping[str, AgentSpec]
+    home_partitions: int
+    load: Load
+    lanes: Lanes[Arrival] = field(default_factory=Lanes)
+    running: dict[Attempt, None] = field(default_factory=dict)
+    _full: dict[str, deque[Attempt]] = field(default_factory=dict)
+    """Attempts for which there was no room, by isolation."""
+
+    _timeouts: list[tuple[float, int, Attempt]] = field(default_factory=list)
+    _untold: deque[tuple[float, Attempt]] = field(default_factory=deque)
+    """Attempts of which telemetry is to be told if they last."""
+
+    _tick: Callable[[], int] = field(default_factory=lambda: count().__next__)
+
+    # --- in -------------------------------------------------------------------------------
+
+    def take(self, partition: Partition, record: Record) -> None:
+        """An admitted record: it gets its turn in its lane."""
+        arrival = Arrival(partition, record)
+        partition.out += 1
+        self.counts.records += 1
+        self.load.add(arrival.charge)
+        self.lanes.put(arrival.lane, arrival)
+
+    def step(self) -> bool:
+        """Take results, time out, dispatch; whether anything was done."""
+        did = self._take_results()
+        did |= self._time_out()
+        did |= self._dispatch()
+        self._tell_started()
+        return did
+
+    def next_due(self) -> float | None:
+        """When `step` has to look again, on the monotonic clock."""
+        while self._timeouts and self._timeouts[0][2].is_over:
+            heapq.heappop(self._timeouts)
+        return self._timeouts[0][0] if self._timeouts else None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is queued, running or waiting for a definition."""
+        return self.lanes.is_empty and not self.running
+
+    # --- out ------------------------------------------------------------------------------
+
+    def forget_queued(self, is_gone: Callable[[Partition], bool]) -> None:
+        """Drop what has not begun of partitions that go; it stays unfinished, so the next owner gets it."""
+        for arrival in self.lanes.drop(lambda each: is_gone(each.partition)):
+            self._leave(arrival.partition, arrival.charge)
+        for arrival in self.tables.forget(lambda each: is_gone(each.partition)):
+            self._leave(arrival.partition, arrival.charge)
+            self.lanes.done(arrival.lane)
+        for waiting in self._full.values():
+            for attempt in [a for a in waiting if is_gone(a.partition)]:
+                waiting.remove(attempt)
+                self._forget(attempt)
+        for attempt in [a for a in self.running if a.started is None and is_gone(a.partition)]:
+            self.executor.call_off(attempt)
+            self._forget(attempt)
+
+    def _forget(self, attempt: Attempt) -> None:
+        attempt.is_over = True
+        self.running.pop(attempt, None)
+        self._leave(attempt.partition, len(attempt.record.value or b""))
+        self.lanes.done(attempt.lane)
+
+    def _leave(self, partition: Partition, charge: int) -> None:
+        partition.out -= 1
+        self.load.remove(charge)
+
+    # --- dispatch -------------------------------------------------------------------------
+
+    def _dispatch(self) -> bool:
+        did = False
+        for waiting in self._full.values():
+            while waiting and self.executor.has_room(waiting[0].spec):
+                self._submit(waiting.popleft())
+                did = True
+        for arrival in self.tables.retry():
+            self._resolve(arrival, is_certain=True)
+            did = True
+        while (next_arrival := self.lanes.take()) is not None:
+            self._resolve(next_arrival, is_certain=False)
+            did = True
+        return did
+
+    def _resolve(self, arrival: Arrival, *, is_certain: bool) -> None:
+        """Look up what a record asks for, and do it if it can be done now."""
+        record, partition = arrival.record, arrival.partition
+        spec = self.agents[record.topic]
+        found = read_trigger(partition, record, spec, self.tables.definition)
+        if isinstance(found, UnknownDefinition) and not is_certain:
+            self.tables.want(arrival)
+            return
+        match found:
+            case Attempt():
+                self._begin(found)
+            case UnknownDefinition(quarantine=quarantine):
+                self._quarantine(arrival, spec, quarantine)
+            case Quarantine():
+                self._quarantine(arrival, spec, found)
+
+    def _begin(self, attempt: Attempt) -> None:
+        self.running[attempt] = None
+        stopping = self.tables.stopping(attempt.trigger.run)
+        if stopping is not None:
+            self.counts.attempts["cancelled"] += 1
+            self._answer(attempt, reactions.cancelled(self.around, attempt, stopping, self.clock.now()))
+        elif self.executor.has_room(attempt.spec):
+            self._submit(attempt)
+        else:
+            self._full.setdefault(attempt.spec.isolation, deque()).append(attempt)
+
+    def _submit(self, attempt: Attempt) -> None:
+        now = self.clock.monotonic()
+        self.counts.handler_runs += 1
+        if attempt.call.timeout_s is not None:
+            heapq.heappush(self._timeouts, (now + attempt.call.timeout_s, self._tick(), attempt))
+            self._weed()
+        if self.settings.started_after is not None:
+            self._untold.append((now + self.settings.started_after.total_seconds(), attempt))
+        self.executor.submit(attempt)
+
+    def _weed(self) -> None:
+        """Let go of attempts that ended long before their time: they hold their inputs."""
+        if len(self._timeouts) > 2 * len(self.running) + 1_000:
+            self._timeouts = [each for each in self._timeouts if not each[2].is_over]
+            heapq.heapify(self._timeouts)
+
+    # --- results --------------------------------------------------------------------------
+
+    def _take_results(self) -> bool:
+        ended = self.executor.drain()
+        for done in ended:
+            if not done.attempt.is_over:
+                self._react(done)
+        return bool(ended)
+
+    def _time_out(self) -> bool:
+        """Give up attempts whose time, counted from the handler's start, is over."""
+        now, did = self.clock.monotonic(), False
+        while self._timeouts and self._timeouts[0][0] <= now:
+            _, tick, attempt = heapq.heappop(self._timeouts)
+            if attempt.is_over or attempt.call.timeout_s is None:
+                continue
+            due = (now if attempt.started is None else attempt.started) + attempt.call.timeout_s
+            if due > now:
+                heapq.heappush(self._timeouts, (due, tick, attempt))
+                continue
+            self.executor.call_off(attempt)
+            self._react(Done(attempt, timed_out(attempt.call)))
+            did = True
+        return did
+
+    def _react(self, done: Done) -> None:
+        attempt, outcome = done.attempt, done.outcome
+        if not self.ownership.is_current(attempt.partition) or attempt.partition.is_released:
+            self.counts.dropped += 1
+            self._forget(attempt)
+            return
+        self.counts.attempts["succeeded" if isinstance(outcome, Succeeded) else outcome.kind] += 1
+        self._answer(attempt, self._reaction(attempt, outcome))
+
+    def _reaction(self, attempt: Attempt, outcome: Outcome) -> list[Outgoing]:
+        now = self.clock.now()
+        began = attempt.started
+        lasted = timedelta(seconds=0 if began is None else self.clock.monotonic() - began)
+        if isinstance(outcome, Succeeded):
+            may_fire = self.tables.stopping(attempt.trigger.run) is None
+            self.counts.published += len(outcome.published)
+            return reactions.succeeded(self.around, attempt, outcome, now, lasted, may_fire=may_fire)
+        if outcome.kind == "undecodable":
+            self.counts.quarantined["undecodable"] += 1
+        self._log_failure(attempt, outcome)
+        return reactions.failed(self.around, attempt, outcome, now, lasted)
+
+    def _answer(self, attempt: Attempt, outgoing: list[Outgoing]) -> None:
+        attempt.is_over = True
+        self.running.pop(attempt, None)
+        self._in_hand(Arrival(attempt.partition, attempt.record), outgoing, attempt)
+
+    def _quarantine(self, arrival: Arrival, spec: AgentSpec, it: Quarantine) -> None:
+        self.counts.quarantined[it.reason] += 1
+        log.warning("%s", it.error, extra={"at": arrival.record.place, "reason": it.reason})
+        outgoing = reactions.quarantined(self.around, arrival.record, spec.name, it, self.clock.now())
+        self._in_hand(arrival, outgoing, it)
+
+    def _in_hand(self, arrival: Arrival, outgoing: list[Outgoing], about: Attempt | Quarantine) -> None:
+        """The record is answered: its result waits for the next transaction, its lane is free."""
+        records = new_records(outgoing, self.home_partitions)
+        retreat = Retreat(self.around, self.clock, self.home_partitions, arrival.record, about)
+        size = sum(size_of(record) for record in records)
+        self.planner.add(
+            Answer(arrival.partition, arrival.record.offset, records, size, arrival.charge, retreat.records)
+        )
+        arrival.partition.out -= 1
+        self.lanes.done(arrival.lane)
+
+    # --- telling --------------------------------------------------------------------------
+
+    def _tell_started(self) -> None:
+        """Tell telemetry of attempts that last."""
+        now = self.clock.monotonic()
+        while self._untold and (self._untold[0][0] <= now or self._untold[0][1].is_over):
+            _, attempt = self._untold.popleft()
+            if attempt.is_over:
+                continue
+            if attempt.started is None:
+                after = self.settings.started_after or timedelta()
+                self._untold.append((now + max(0.01, after.total_seconds()), attempt))
+                continue
+            at = self.clock.now() - timedelta(seconds=now - attempt.started)
+            self.signals.started(attempt.call, attempt.spec.name, at)
+
+    def _log_failure(self, attempt: Attempt, outcome: Failed) -> None:
+        log.warning(
+            "%s/%s attempt %d failed (%s): %s",
+            attempt.trigger.run,
+            attempt.step.name,
+            attempt.trigger.attempt,
+            outcome.kind,
+            outcome.error,
+            extra={"run_id": attempt.trigger.run, "step": attempt.step.name, "fingerprint": outcome.fingerprint},
+        )

@@ -1,0 +1,145 @@
+"""Random pipelines, and what their steps come to, for tests that must hold for all of them.
+
+Everything is drawn from the `random.Random` that is handed in: a seed names a pipeline for
+ever, and hypothesis shrinks one that it drew. Conditions, joins, maps over lists and over
+maps, ordering, retries, deadlines and every meaning of a dead letter occur. Knows nothing of
+the kernel.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from farandole.definition.model import Definition
+from farandole.definition.policy import Join, JoinKind, OnDeadLetter, Retry
+from farandole.testing.sketch import ITEM, Node, define, framed
+
+STEPS_MAX = 8
+ITEMS_MAX = 4
+ATTEMPTS_DOOMED = 3
+"""Attempts after which every step succeeds, so that each replayed run comes to an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What may occur. `timed`: deadlines and retry budgets, whose effect depends on when things happen."""
+
+    steps_max: int = STEPS_MAX
+    timed: bool = True
+
+
+def random_definition(rng: random.Random, shape: Shape = Shape()) -> Definition:
+    """A pipeline that `check` would let pass: acyclic, each expression of a fitting type."""
+    nodes: list[Node] = []
+    for number in range(rng.randint(1, shape.steps_max)):
+        nodes.append(_Drawing(rng, shape, nodes).node(f"s{number}"))
+    plain = [each.name for each in nodes if each.over is None]
+    outputs = [None, rng.choice(nodes).name, *(f"{name}.n" for name in plain[-1:])]
+    return define(
+        *nodes,
+        output=rng.choice(outputs),
+        deadline=timedelta(seconds=rng.randint(5, 60)) if shape.timed and rng.random() < 0.2 else None,
+        hold_max=timedelta(hours=1),
+        stop_max=timedelta(minutes=1),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """One step in the making, below those that are there."""
+
+    rng: random.Random
+    shape: Shape
+    above: Sequence[Node]
+
+    def node(self, name: str) -> Node:
+        """The step of that name."""
+        parents = self._some(self.above, 3) if self.rng.random() < 0.85 else []
+        over = self._over(parents)
+        join = self._join(parents) if over is None else Join()
+        inputs = [self._input(each, join) for each in parents if each.name != over]
+        if over is not None:
+            inputs.append(ITEM)
+        if not inputs or self.rng.random() < 0.2:
+            inputs.append("params.n")
+        taken = {each.name for each in parents}
+        return Node(
+            name,
+            tuple(inputs),
+            when=self._when(parents, over) if join.kind is JoinKind.ALL_SUCCEEDED else None,
+            over=over,
+            after=tuple(each.name for each in self._some(self.above, 2) if each.name not in taken and self._seldom()),
+            join=join,
+            retry=self._retry(),
+            deadline=timedelta(seconds=self.rng.randint(1, 20)) if self.shape.timed and self._seldom() else None,
+            on_dead_letter=self.rng.choice(list(OnDeadLetter)),
+        )
+
+    def _some(self, nodes: Sequence[Node], most: int) -> list[Node]:
+        count = self.rng.randint(0, min(most, len(nodes)))
+        return sorted(self.rng.sample(list(nodes), count), key=lambda each: each.name)
+
+    def _seldom(self) -> bool:
+        return self.rng.random() < 0.25
+
+    def _over(self, parents: Sequence[Node]) -> str | None:
+        """What the step runs over, if it is mapped: params, a list that a step gives, or a mapped step item by item."""
+        if self.rng.random() >= 0.35:
+            return None
+        lists = [each.name if each.over else f"{each.name}.items" for each in parents]
+        return self.rng.choice([*lists, "params.items"])
+
+    def _join(self, parents: Sequence[Node]) -> Join:
+        if len(parents) < 2 or self.rng.random() < 0.5:
+            return Join()
+        kind = self.rng.choice(list(JoinKind))
+        return Join(kind, self.rng.randint(1, len(parents)) if kind is JoinKind.N_OF else 0)
+
+    def _input(self, parent: Node, join: Join) -> str:
+        """A parent's output or its number; what a step may have to do without is optional."""
+        text = f"{parent.name}.n" if parent.over is None and self._seldom() else parent.name
+        optional = join.kind is not JoinKind.ALL_SUCCEEDED or self._seldom()
+        return text + "?" * optional
+
+    def _when(self, parents: Sequence[Node], over: str | None) -> str | None:
+        if self.rng.random() >= 0.3:
+            return None
+        element = f"{ITEM}.n" if any(each.name == over for each in parents) else ITEM
+        told = [f"{each.name}.n % 3 != 0" for each in parents if each.over is None]
+        told += [f"{element} % 2 == 0"] if over else []
+        return self.rng.choice([*told, "params.n < 7"])
+
+    def _retry(self) -> Retry:
+        total = timedelta(seconds=self.rng.randint(1, 30)) if self.shape.timed and self._seldom() else None
+        return Retry(self.rng.randint(1, 3), base=timedelta(milliseconds=self.rng.randint(1, 3000)), total=total)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an attempt comes to: a framed output, or a failure."""
+
+    output: bytes | None
+    retryable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What each attempt of each step and item comes to: a function of the seed, in whatever order it is asked."""
+
+    seed: int
+    failing: float = 0.25
+    """How often an attempt fails."""
+
+    def result(self, step: str, item: int, attempt: int) -> Result:
+        """What that attempt comes to; beyond the doomed attempts it succeeds."""
+        rng = random.Random(f"{self.seed}/{step}/{item}/{attempt}")
+        if attempt <= ATTEMPTS_DOOMED and rng.random() < self.failing:
+            return Result(None, retryable=rng.random() < 0.7)
+        return Result(self._value(step, item))
+
+    def _value(self, step: str, item: int) -> bytes:
+        """The same from every attempt."""
+        rng = random.Random(f"{self.seed}/{step}/{item}")
+        items = [rng.randint(0, 9) for _ in range(rng.randint(0, ITEMS_MAX))]
+        return framed(rng.randint(0, 9), items)

@@ -1,0 +1,176 @@
+"""A pipeline in memory, for users' own tests: the real kernel, coordinator and agents on a virtual clock.
+
+    harness = Harness(orders).fail(charge, times=2)
+    run = harness.run(order=big)
+    assert run.attempts(charge) == 3 and run.outcome == "succeeded"
+
+Back-offs, deadlines and time-outs pass in no time at all; what a test does not script happens as
+the handlers do it. `start` and `advance` let a test look between.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from types import TracebackType
+from typing import Generic, ParamSpec, Self, TypeVar
+
+from farandole.definition.agents import Agent
+from farandole.definition.pipelines import Pipeline
+from farandole.definition.policy import duration
+from farandole.definition.types import from_plain, to_plain
+from farandole.errors import RetryableStepError, RunNotFound
+from farandole.events.avro import Schema
+from farandole.events.catalogue import decode, encode, type_name
+from farandole.events.commands import CancelRun, Command, ReplayDeadLetter, StartRun
+from farandole.events.envelope import Envelope
+from farandole.ids import partition_of
+from farandole.testing.harness.result import HarnessRun, name_of
+from farandole.testing.harness.script import Mishap, Rule
+from farandole.testing.harness.stage import PARTITIONS, Stage
+from farandole.transport.port import NewRecord
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+HORIZON = timedelta(hours=1)
+"""How far `run` looks ahead for something to do: past every usual back-off, before a hold of 24 h ends."""
+
+
+class Harness(Generic[P, R]):
+    """One pipeline with its agents; scripted mishaps first, then runs. A context manager, or closed by the collector."""
+
+    def __init__(self, pipeline: Pipeline[P, R]) -> None:
+        self._pipeline = pipeline
+        self._stage = Stage(pipeline.definition, pipeline.agents)
+        self._runs: dict[str, HarnessRun[R]] = {}
+        self._read = 0
+        self._commands = 0
+
+    # --- what goes wrong ------------------------------------------------------------------
+
+    def fail(self, agent: "Agent[..., object] | str", times: int = 1, error: BaseException | None = None) -> Self:
+        """The next attempts of an agent fail with `error` (default: a retryable one) without calling its handler."""
+        rule = Rule(Mishap.FAIL, error or RetryableStepError("scripted by the test"))
+        return self._script(agent, rule, times)
+
+    def time_out(self, agent: "Agent[..., object] | str", times: int = 1) -> Self:
+        """The next attempts of an agent never answer; without a timeout of its own the attempt hangs for ever."""
+        return self._script(agent, Rule(Mishap.TIME_OUT), times)
+
+    def deliver_twice(self, agent: "Agent[..., object] | str", times: int = 1) -> Self:
+        """The next attempts run twice, as if the process had died between the handler and its commit."""
+        return self._script(agent, Rule(Mishap.TWICE), times)
+
+    def stub(self, agent: "Agent[..., object] | str", handler: Callable[..., object]) -> Self:
+        """Call `handler` in place of an agent's own, with the same arguments."""
+        self._stage.script.stubs[name_of(agent)] = handler
+        return self
+
+    @property
+    def unused(self) -> dict[str, int]:
+        """Scripted mishaps that have not happened, by agent."""
+        return self._stage.script.unused
+
+    # --- runs -----------------------------------------------------------------------------
+
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> HarnessRun[R]:
+        """Start a run and live until it has ended, or waits for more than an hour (for a person, say)."""
+        run = self.start(*args, **kwargs)
+        self._settle(HORIZON)
+        return run
+
+    def start(self, *args: P.args, **kwargs: P.kwargs) -> HarnessRun[R]:
+        """Write the start of a run; nothing has happened yet."""
+        run_id = f"run-{len(self._runs) + 1}"
+        plain = self._pipeline.bind(*args, **kwargs)
+        params = Schema.parse(self._pipeline.definition.params_schema).encode(plain)
+        run: HarnessRun[R] = HarnessRun(run_id, self._result, lambda: self._stage.executor.calls)
+        self._runs[run_id] = run
+        self._send(StartRun(self._pipeline.definition.name, params, run_id))
+        return run
+
+    def advance(self, by: str | timedelta) -> Self:
+        """Let time pass, with everything that comes due on the way."""
+        self._stage.pass_time(duration(by))
+        self._take()
+        return self
+
+    def cancel(self, run: HarnessRun[R], reason: str = "") -> HarnessRun[R]:
+        """Ask that a run stop, and live until it has."""
+        self._send(CancelRun(run.id, reason))
+        self._settle(HORIZON)
+        return run
+
+    def replay(
+        self, run: HarnessRun[R], step: "Agent[..., object] | str", *, item: int = -1, input: object = None  # noqa: A002
+    ) -> HarnessRun[R]:
+        """Replay a dead-lettered step, with another input if one is given, and live on.
+
+        Raises:
+            RunNotFound: the run has no dead letter of that step.
+        """
+        name = name_of(step)
+        dead = next((d for d in reversed(run.dead_letters()) if d.step == name and d.item == item), None)
+        if dead is None:
+            raise RunNotFound(f"run {run.id}: expected a dead letter of {name}, but there is none", run_id=run.id)
+        schema = self._pipeline.definition.steps[name].input_schema
+        given = None if input is None else Schema.parse(schema).encode(to_plain(input, type(input)))
+        self._send(ReplayDeadLetter(run.id, name, dead.attempt, "harness", given, item))
+        self._settle(HORIZON)
+        return run
+
+    # --- inside ---------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Free everything; idempotent in effect."""
+        self._stage.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _script(self, agent: "Agent[..., object] | str", rule: Rule, times: int) -> Self:
+        name = name_of(agent)
+        if all(spec.name != name for spec in self._pipeline.agents.values()):
+            known = ", ".join(sorted(spec.name for spec in self._pipeline.agents.values()))
+            raise ValueError(f"{self._pipeline.definition.name}: expected one of its agents ({known}), but found {name}")
+        self._stage.script.add(name, rule, times)
+        return self
+
+    def _send(self, command: Command) -> None:
+        self._commands += 1
+        run_id = command.run_id or ""
+        envelope = Envelope(
+            f"{run_id}/command/{self._commands}",
+            type_name(type(command)),
+            "harness",
+            self._stage.clock.now(),
+            run=run_id,
+        )
+        home = partition_of(run_id, PARTITIONS)
+        self._stage.send(
+            NewRecord(self._stage.topics.commands, run_id.encode(), encode(command), envelope.headers(), home)
+        )
+
+    def _settle(self, horizon: timedelta) -> None:
+        self._stage.settle(horizon)
+        self._take()
+
+    def _take(self) -> None:
+        """Hand new facts to the runs they are about."""
+        for record in self._stage.records[self._read :]:
+            event = decode(record.value or b"")
+            run = self._runs.get(getattr(event, "run", ""))
+            if run is not None:
+                run.events.append(event)  # type: ignore[arg-type]
+        self._read = len(self._stage.records)
+
+    def _result(self, framed: bytes) -> R:
+        schema = self._pipeline.definition.output_schema
+        assert schema is not None
+        plain = Schema.parse(schema).decode(framed)
+        result: R = from_plain(plain, self._pipeline.result_type)  # type: ignore[assignment]
+        return result

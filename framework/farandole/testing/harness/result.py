@@ -1,0 +1,116 @@
+"""What a test may ask of a run in the harness; everything is read from the topics."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from farandole.definition.agents import Agent
+from farandole.errors import RunCancelled, RunError, RunFailed, RunRefused, RunTimedOut
+from farandole.events import facts
+from farandole.testing.harness.executor import HandlerCall
+
+R = TypeVar("R")
+
+_ENDINGS: dict[str, type[RunError]] = {
+    "failed": RunFailed,
+    "cancelled": RunCancelled,
+    "timed_out": RunTimedOut,
+}
+
+
+def name_of(step: "Agent[..., object] | str") -> str:
+    """A step's name, given as text or by its agent."""
+    return step if isinstance(step, str) else step.spec.name
+
+
+@dataclass(slots=True)
+class HarnessRun(Generic[R]):
+    """One run. `events` are its facts in the order of the log; `decode` makes the typed result."""
+
+    id: str
+    decode: Callable[[bytes], R]
+    calls_of: Callable[[], Sequence[HandlerCall]]
+    events: list[facts.Event] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> str | None:
+        """`succeeded`, `partial`, `failed`, `cancelled`, `timed_out`, `refused`, or None while it is live."""
+        for event in self.events:
+            if isinstance(event, facts.RunSettled):
+                return event.outcome
+        if any(isinstance(event, facts.RunRefused) for event in self.events):
+            return None if self._is_started else "refused"
+        return None
+
+    @property
+    def status(self) -> str:
+        """The outcome, or `running`, `held`, `stopping` while it is live."""
+        if self.outcome is not None:
+            return self.outcome
+        if any(isinstance(event, facts.RunStopping) for event in self.events):
+            return "stopping"
+        return "held" if self._holds > 0 else "running"
+
+    @property
+    def result(self) -> R:
+        """What the pipeline returned.
+
+        Raises:
+            RunError: the run did not succeed (yet); its class says how it ended.
+        """
+        for event in self.events:
+            if isinstance(event, facts.RunSettled) and event.outcome in ("succeeded", "partial"):
+                if event.output is None:
+                    raise RunError(f"run {self.id} ended {event.outcome} without a result", run_id=self.id)
+                return self.decode(event.output)
+        raise _ENDINGS.get(self.status, RunRefused if self.status == "refused" else RunError)(
+            f"run {self.id} is {self.status}: {self.why}", run_id=self.id
+        )
+
+    @property
+    def why(self) -> str:
+        """The reason that the log gives for where the run stands."""
+        for event in reversed(self.events):
+            if isinstance(event, facts.RunSettled | facts.RunStopping) and event.reason:
+                return event.reason
+            if isinstance(event, facts.RunHeld | facts.RunRefused):
+                return f"{event.reason}: {event.detail}"
+            if isinstance(event, facts.StepFailed):
+                return event.error
+        return ""
+
+    def attempts(self, step: "Agent[..., object] | str") -> int:
+        """How many attempts of a step have reported, all items together."""
+        name = name_of(step)
+        return sum(isinstance(e, facts.AgentFact) and e.step == name for e in self.events)
+
+    def calls(self, agent: "Agent[..., object] | str") -> int:
+        """How many times an agent's handler ran for this run: more than its attempts if it was delivered twice."""
+        name = name_of(agent)
+        return sum(call.agent == name and call.run == self.id for call in self.calls_of())
+
+    def dead_letters(self) -> list[facts.StepDeadLettered]:
+        """The attempts that were given up on."""
+        return [event for event in self.events if isinstance(event, facts.StepDeadLettered)]
+
+    def steps(self) -> Counter[str]:
+        """Accepted successes by step: a mapped one has one for each item."""
+        won = {(e.step, e.item) for e in self.events if isinstance(e, facts.StepSucceeded)}
+        return Counter(step for step, _ in won)
+
+    @property
+    def _is_started(self) -> bool:
+        return any(isinstance(event, facts.RunStarted) for event in self.events)
+
+    @property
+    def _holds(self) -> int:
+        held: set[tuple[str, int]] = set()
+        for event in self.events:
+            if isinstance(event, facts.RunHeld):
+                held.add((event.step, event.item))
+            elif isinstance(event, facts.StepScheduled):
+                held.discard((event.step, event.item))
+            elif isinstance(event, facts.RunReleased):
+                held.clear()
+        return len(held)

@@ -1,0 +1,175 @@
+"""What one version wrote, another reads, as Avro's rules say and Apache avro does."""
+
+import io
+import json
+import warnings
+from datetime import UTC, datetime
+from typing import cast
+
+import avro.io
+import avro.schema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from farandole.errors import RecordError
+from farandole.events.avro import Schema, SchemaBook
+
+
+def record(*fields: dict[str, object], name: str = "R", **more: object) -> dict[str, object]:
+    """A record schema."""
+    return {"type": "record", "name": name, "namespace": "n", "fields": list(fields), **more}
+
+
+def field(name: str, kind: object, **more: object) -> dict[str, object]:
+    """A field of it."""
+    return {"name": name, "type": kind, **more}
+
+
+def resolve(writer: object, reader: object, plain: object) -> object:
+    """What a reader makes of a value of the writer's."""
+    ours, theirs = Schema.parse(json.dumps(reader)), Schema.parse(json.dumps(writer))
+    return SchemaBook([theirs]).decode_as(ours, theirs.encode(plain))
+
+
+def apache(writer: object, reader: object, plain: object) -> object:
+    """What Apache avro makes of it."""
+    body = Schema.parse(json.dumps(writer)).encode_body(plain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        schemas = [avro.schema.parse(json.dumps(each)) for each in (writer, reader)]
+        return cast(object, avro.io.DatumReader(*schemas).read(avro.io.BinaryDecoder(io.BytesIO(body))))
+
+
+CASES: list[tuple[object, object, object, object]] = [
+    ("int", "long", 5, 5),
+    ("int", "double", 5, 5.0),
+    ("long", "float", 5, 5.0),
+    ("float", "double", 0.5, 0.5),
+    ("string", "bytes", "ä", "ä".encode()),
+    ("bytes", "string", "ä".encode(), "ä"),
+    ("int", ["null", "int"], 5, 5),
+    (["null", "int"], "long", 5, 5),
+    (["null", "string"], ["string", "null"], None, None),
+    (["int", "string"], ["string", "double"], 5, 5.0),
+    ({"type": "array", "items": "int"}, {"type": "array", "items": "double"}, [1, 2], [1.0, 2.0]),
+    ({"type": "map", "values": "int"}, {"type": "map", "values": ["null", "long"]}, {"a": 1}, {"a": 1}),
+    (record(field("a", "int"), field("b", "string")), record(field("b", "string")), {"a": 1, "b": "x"}, {"b": "x"}),
+    (record(field("a", "int")), record(field("b", "long", default=7), field("a", "int")), {"a": 1}, {"a": 1, "b": 7}),
+    (
+        {"type": "enum", "name": "E", "symbols": ["A", "B"]},
+        {"type": "enum", "name": "E", "symbols": ["B", "A"]},
+        "A",
+        "A",
+    ),
+]
+
+
+@pytest.mark.parametrize(("writer", "reader", "plain", "wanted"), CASES)
+def test_value_of_another_version_is_read_as_apache_avro_reads_it(
+    writer: object, reader: object, plain: object, wanted: object
+) -> None:
+    found = resolve(writer, reader, plain)
+
+    assert found == wanted
+    assert type(found) is type(wanted)
+    assert apache(writer, reader, plain) == wanted
+
+
+def test_enum_symbol_of_a_newer_writer_becomes_the_default() -> None:
+    writer = {"type": "enum", "name": "E", "symbols": ["A", "NEW"]}
+    reader = {"type": "enum", "name": "E", "symbols": ["A", "OTHER"], "default": "OTHER"}
+
+    assert [resolve(writer, reader, "A"), resolve(writer, reader, "NEW")] == ["A", "OTHER"]
+
+
+def test_field_that_was_renamed_is_read_by_its_alias() -> None:
+    writer = record(field("colour", "string"))
+    reader = record(field("color", "string", aliases=["colour"]), name="S", aliases=["R"])
+
+    assert resolve(writer, reader, {"colour": "red"}) == {"color": "red"}
+
+
+def test_default_is_plain_and_never_shared() -> None:
+    when = {"type": "long", "logicalType": "timestamp-millis"}
+    reader = record(
+        field("a", "int"),
+        field("raw", "bytes", default="\u00ff"),
+        field("at", when, default=0),
+        field("tags", {"type": "array", "items": "string"}, default=["x"]),
+    )
+
+    first = resolve(record(field("a", "int")), reader, {"a": 1})
+    assert first == {"a": 1, "raw": b"\xff", "at": datetime(1970, 1, 1, tzinfo=UTC), "tags": ["x"]}
+    cast(dict[str, list[str]], first)["tags"].append("mine")
+
+    assert cast(dict[str, list[str]], resolve(record(field("a", "int")), reader, {"a": 1}))["tags"] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("writer", "reader", "plain", "why"),
+    [
+        ("string", "int", "x", "int: written as string, wanted as int"),
+        (record(field("a", "int")), record(field("b", "int")), {"a": 1}, "n.R.b: not written, and it has no default"),
+        (record(field("a", "string")), record(field("a", "int")), {"a": "x"}, "n.R.a: written as string"),
+        (record(field("a", "int")), record(field("a", "int"), name="S"), {"a": 1}, "written as n.R, wanted as n.S"),
+        (["null", "string"], "string", None, "written as null, wanted as string"),
+        (
+            {"type": "enum", "name": "E", "symbols": ["A", "B"]},
+            {"type": "enum", "name": "E", "symbols": ["A"]},
+            "B",
+            "written as B, which it lacks",
+        ),
+        (
+            {"type": "fixed", "name": "F", "size": 2},
+            {"type": "fixed", "name": "F", "size": 3},
+            b"ab",
+            "written with 2 bytes, wanted with 3",
+        ),
+        (
+            record(field("t", {"type": "long", "logicalType": "timestamp-micros"})),
+            record(field("t", {"type": "long", "logicalType": "timestamp-millis"}), field("x", "int", default=0)),
+            {"t": datetime(2026, 1, 1, tzinfo=UTC)},
+            "written as timestamp-micros, wanted as timestamp-millis",
+        ),
+    ],
+)
+def test_value_that_the_reader_cannot_take_is_refused_with_the_place(
+    writer: object, reader: object, plain: object, why: str
+) -> None:
+    with pytest.raises(RecordError, match=why) as refusal:
+        resolve(writer, reader, plain)
+
+    assert refusal.value.reason == "contract"
+
+
+NAMES = ["a", "b", "c", "d"]
+WIDER = {"int": ["int", "long", "double"], "long": ["long", "double"], "double": ["double"], "string": ["string"]}
+VALUES: dict[str, st.SearchStrategy[object]] = {
+    "int": st.integers(-1000, 1000),
+    "long": st.integers(-(1 << 40), 1 << 40),
+    "double": st.floats(allow_nan=False),
+    "string": st.text("xyz", max_size=5),
+}
+DEFAULTS: dict[str, object] = {"int": 1, "long": 2, "double": 0.5, "string": "s"}
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_records_that_gained_lost_moved_and_widened_fields_are_read_as_apache_avro_does(data: st.DataObject) -> None:
+    written = {name: data.draw(st.sampled_from(sorted(WIDER))) for name in data.draw(st.sets(st.sampled_from(NAMES)))}
+    wanted = data.draw(st.permutations(NAMES).map(lambda names: names[:3]))
+    kinds = {
+        name: data.draw(st.sampled_from(WIDER[written[name]] if name in written else sorted(WIDER))) for name in wanted
+    }
+    lists = data.draw(st.booleans())
+    kind = [field(name, {"type": "array", "items": of} if lists else of) for name, of in written.items()]
+    reader = [
+        field(name, {"type": "array", "items": of}, default=[]) if lists else field(name, of, default=DEFAULTS[of])
+        for name, of in kinds.items()
+    ]
+    plain = {name: data.draw(st.lists(VALUES[of], max_size=3) if lists else VALUES[of]) for name, of in written.items()}
+
+    found = resolve(record(*kind), record(*reader), plain)
+
+    assert found == apache(record(*kind), record(*reader), plain)
