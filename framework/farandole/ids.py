@@ -14,6 +14,9 @@ RunId = NewType("RunId", str)
 StepName = NewType("StepName", str)
 DefinitionHash = NewType("DefinitionHash", str)
 
+Uuid = UUID
+"""The standard library's type, for the pure packages: those may read a UUID, and not import what can draw one."""
+
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}\Z")
 """Pipelines, steps, agents, units, namespaces: at most 63 characters, safe in topic names, metrics and paths."""
 

@@ -12,6 +12,7 @@ import avro.io
 import avro.schema
 import fastavro
 import pytest
+from fastavro.types import Schema as FastSchema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ LONG_MAX = (1 << 63) - 1
 INT_MAX = (1 << 31) - 1
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
-LEAVES: list[tuple[object, st.SearchStrategy[object]]] = [
+LEAVES: list[tuple[FastSchema, st.SearchStrategy[object]]] = [
     ("boolean", st.booleans()),
     ("int", st.integers(-INT_MAX - 1, INT_MAX)),
     ("long", st.integers(-LONG_MAX - 1, LONG_MAX)),
@@ -59,7 +60,7 @@ LEAVES: list[tuple[object, st.SearchStrategy[object]]] = [
 
 
 @st.composite
-def schemas(draw: st.DrawFn, depth: int = 3, name: str = "N") -> tuple[object, st.SearchStrategy[object]]:
+def schemas(draw: st.DrawFn, depth: int = 3, name: str = "N") -> tuple[FastSchema, st.SearchStrategy[object]]:
     """An admissible schema without logical types, its named types under `name`, and values that fit it."""
     kinds = ["leaf"] if depth == 0 else ["leaf", "array", "map", "record", "optional", "enum", "fixed"]
     kind = draw(st.sampled_from(kinds))

@@ -1,14 +1,13 @@
-"""What one version wrote, another reads, as Avro's rules say and Apache avro does."""
+"""What one version wrote, another reads, as Avro's rules say and fastavro does."""
 
 import io
 import json
-import warnings
 from datetime import UTC, datetime
 from typing import cast
 
-import avro.io
-import avro.schema
+import fastavro
 import pytest
+from fastavro.types import Schema as FastSchema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,13 +31,12 @@ def resolve(writer: object, reader: object, plain: object) -> object:
     return SchemaBook([theirs]).decode_as(ours, theirs.encode(plain))
 
 
-def apache(writer: object, reader: object, plain: object) -> object:
-    """What Apache avro makes of it."""
+def fast(writer: object, reader: object, plain: object) -> object:
+    """What fastavro makes of it, which resolves more than Apache avro's Python does; on data that is in order."""
     body = Schema.parse(json.dumps(writer)).encode_body(plain)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        schemas = [avro.schema.parse(json.dumps(each)) for each in (writer, reader)]
-        return cast(object, avro.io.DatumReader(*schemas).read(avro.io.BinaryDecoder(io.BytesIO(body))))
+    return cast(
+        object, fastavro.schemaless_reader(io.BytesIO(body), cast(FastSchema, writer), cast(FastSchema, reader))
+    )
 
 
 CASES: list[tuple[object, object, object, object]] = [
@@ -66,14 +64,14 @@ CASES: list[tuple[object, object, object, object]] = [
 
 
 @pytest.mark.parametrize(("writer", "reader", "plain", "wanted"), CASES)
-def test_value_of_another_version_is_read_as_apache_avro_reads_it(
+def test_value_of_another_version_is_read_as_fastavro_reads_it(
     writer: object, reader: object, plain: object, wanted: object
 ) -> None:
     found = resolve(writer, reader, plain)
 
     assert found == wanted
     assert type(found) is type(wanted)
-    assert apache(writer, reader, plain) == wanted
+    assert fast(writer, reader, plain) == wanted
 
 
 def test_enum_symbol_of_a_newer_writer_becomes_the_default() -> None:
@@ -156,7 +154,7 @@ DEFAULTS: dict[str, object] = {"int": 1, "long": 2, "double": 0.5, "string": "s"
 
 @settings(deadline=None, max_examples=150)
 @given(st.data())
-def test_records_that_gained_lost_moved_and_widened_fields_are_read_as_apache_avro_does(data: st.DataObject) -> None:
+def test_records_that_gained_lost_moved_and_widened_fields_are_read_as_fastavro_does(data: st.DataObject) -> None:
     written = {name: data.draw(st.sampled_from(sorted(WIDER))) for name in data.draw(st.sets(st.sampled_from(NAMES)))}
     wanted = data.draw(st.permutations(NAMES).map(lambda names: names[:3]))
     kinds = {
@@ -172,4 +170,4 @@ def test_records_that_gained_lost_moved_and_widened_fields_are_read_as_apache_av
 
     found = resolve(record(*kind), record(*reader), plain)
 
-    assert found == apache(record(*kind), record(*reader), plain)
+    assert found == fast(record(*kind), record(*reader), plain)

@@ -91,7 +91,7 @@ class Model(RuleBasedStateMachine):
         assert position == self.map.base
         assert position >= self.last[0], "never below an earlier one"
         assert all(position <= offset for offset in self.unfinished), "never lose"
-        assert {o for o in self.done if o >= position} == {o for o in bits(position, bitmap)}
+        assert {o for o in self.done if o >= position} == bits(position, bitmap)
         assert len(bitmap) <= self.window // 8 + 1
 
 

@@ -7,8 +7,7 @@ import typer
 from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace, Place
 
 if TYPE_CHECKING:
-    from farandole.client import Client
-    from farandole.client.dead import DeadLetter
+    pass
 
 app = typer.Typer(help="Dead letters: what was given up on, and another try.", no_args_is_help=True)
 
@@ -30,9 +29,7 @@ def list_(
     from farandole.client.dead import grouped, list_dead
 
     settings = settings_of(config, bootstrap, namespace)
-    letters = with_client(
-        settings, lambda client: list_dead(client.session, agent=agent, run_id=run, closed=all_)
-    )
+    letters = with_client(settings, lambda client: list_dead(client.session, agent=agent, run_id=run, closed=all_))
     groups = grouped(letters)
     print_json(groups) if json else print_groups(groups)
 

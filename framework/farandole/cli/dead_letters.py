@@ -27,7 +27,9 @@ def print_groups(groups: Sequence[Group]) -> None:
         typer.echo("no dead letters wait for anybody")
     for group in groups:
         typer.echo(f"{len(group.letters)} of agent {group.agent}: {shorten(group.error, 160)}")
-        rows = [(f"  {e.place}", e.state, e.run, where(e), f"attempt {e.attempt}", ago(e.at, now)) for e in group.letters]
+        rows = [
+            (f"  {e.place}", e.state, e.run, where(e), f"attempt {e.attempt}", ago(e.at, now)) for e in group.letters
+        ]
         print_table(("  PLACE", "STATE", "RUN", "STEP", "ATTEMPT", "AGE"), rows)
 
 

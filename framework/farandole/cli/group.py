@@ -21,7 +21,7 @@ INTERRUPTED = 130
 class ReportingGroup(TyperGroup):
     """The outermost group: turns our errors into messages."""
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own signature
+    def invoke(self, ctx: Any) -> Any:
         """Run the command; what it raises of ours becomes a message and an exit code."""
         try:
             return super().invoke(ctx)

@@ -31,9 +31,15 @@ def as_json(value: object) -> object:
         case Iterable():
             return [as_json(each) for each in value]
         case _ if dataclasses.is_dataclass(value):
-            return {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+            return {name: as_json(each) for name, each in as_fields(value).items()}
         case _:
             return str(value)
+
+
+def as_fields(value: object) -> dict[str, object]:
+    """The fields of a dataclass by name, one level deep."""
+    assert dataclasses.is_dataclass(value)
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
 def print_json(value: object, *, indent: int | None = 2) -> None:

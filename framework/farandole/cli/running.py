@@ -37,7 +37,7 @@ def run_agent(
 
     setup_logging(log_level, log_format)
     settings = settings_of(config, bootstrap, namespace)
-    agent_process(transport_of(settings), settings, load(path, unit), slot)
+    raise typer.Exit(agent_process(transport_of(settings), settings, load(path, unit), slot))
 
 
 @coordinator_app.command("run")
@@ -56,4 +56,4 @@ def run_coordinator(
 
     setup_logging(log_level, log_format)
     settings = settings_of(config, bootstrap, namespace)
-    coordinator_process(transport_of(settings), settings, slot)
+    raise typer.Exit(coordinator_process(transport_of(settings), settings, slot))

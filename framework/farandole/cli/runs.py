@@ -1,6 +1,5 @@
 """`farandole run …`: start, list, show, watch, cancel."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,9 +7,7 @@ import typer
 from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace, RunIdArgument
 
 if TYPE_CHECKING:
-    from farandole.client import Client, Ending
-    from farandole.client.query import RunDetail
-    from farandole.cli.settings import Settings
+    from farandole.client import Client
 
 app = typer.Typer(help="Start runs, and see how they stand.", no_args_is_help=True)
 
@@ -26,7 +23,9 @@ def start(
     run_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Run id; the same id twice is one run.", show_default=False)
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until the run ends or is held; see the exit codes.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the run ends or is held; see the exit codes.")
+    ] = False,
     timeout: Annotated[
         str | None, typer.Option(help="Wait no longer than this (such as 30s).", show_default=False)
     ] = None,
@@ -71,7 +70,10 @@ def list_(
     if json:
         print_json(rows)
     else:
-        cells = [(r.run, r.pipeline, r.status, instant(r.started_at), instant(r.updated_at), shorten(r.waiting, 60)) for r in rows]
+        cells = [
+            (r.run, r.pipeline, r.status, instant(r.started_at), instant(r.updated_at), shorten(r.waiting, 60))
+            for r in rows
+        ]
         print_table(("RUN", "PIPELINE", "STATUS", "STARTED", "CHANGED", "WHY"), cells)
 
 

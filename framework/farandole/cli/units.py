@@ -19,6 +19,7 @@ class Named:
     """A loaded unit and its name (default: its folder's, DESIGN section 1)."""
 
     name: str
+    path: Path
     unit: Unit
 
     @property
@@ -48,8 +49,10 @@ def load(path: Path, name: str | None) -> Named:
         raise ConfigError(f"{path}: expected a folder or file that defines agents and pipelines, but it does not exist")
     chosen = name or (path.resolve().stem if path.is_file() else path.resolve().name)
     if not is_name(chosen):
-        raise ConfigError(f"{path}: expected a name of a-z 0-9 _ - for the unit, but found {chosen!r}; pass --unit NAME")
-    return Named(chosen, load_unit(path))
+        raise ConfigError(
+            f"{path}: expected a name of a-z 0-9 _ - for the unit, but found {chosen!r}; pass --unit NAME"
+        )
+    return Named(chosen, path.resolve(), load_unit(path))
 
 
 def deployment_of(named: Named) -> Deployment:

@@ -18,8 +18,8 @@ from farandole.client.payload import definition_of, framed_input, framed_params,
 from farandole.client.run import Run, Start, follow
 from farandole.client.session import Session
 from farandole.clock import Clock, SystemClock
-from farandole.definition.pipelines import Pipeline
 from farandole.definition.model import Definition
+from farandole.definition.pipelines import Pipeline
 from farandole.errors import RecordError, RunNotFound, RunRefused
 from farandole.events.commands import ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.topics import Topics
@@ -113,7 +113,7 @@ class Client:
                     definition, cast(Mapping[str, object] | bytes | str, kwargs.get("params", b"{}"))
                 )
             else:
-                definition, returns = pipeline.definition, pipeline.returns
+                definition, returns = pipeline.definition, pipeline.result_type
                 params = framed_params(definition, pipeline.bind(*args, **kwargs))
         except RecordError as bad:
             raise RunRefused(f"run {chosen}: params: {bad}. Nothing was sent.", run_id=chosen) from bad
@@ -139,7 +139,7 @@ class Client:
         """A run that was started elsewhere; with its pipeline the result is typed, else plain values."""
         session = self.session
         hint = pipeline.definition if pipeline is not None else None
-        returns = pipeline.returns if pipeline is not None else None
+        returns = pipeline.result_type if pipeline is not None else None
 
         async def read(ending: Ending) -> R:
             return cast(R, await result_of(session, ending, hint if ending.definition else None, returns))

@@ -28,7 +28,7 @@ def plain_of(schema: str, framed: bytes, artifacts: ArtifactStore | None) -> obj
                 "expected an artifact store, because this payload is too large to travel, but this client has none. "
                 "Give it the store that the agents use: Client(..., artifacts=...)."
             )
-        framed = check_out(framed, artifacts)
+        framed = check_out(artifacts, framed)
     return Schema.parse(schema).decode(framed)
 
 

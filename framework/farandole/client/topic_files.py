@@ -10,7 +10,7 @@ Only what differs needs to stand there; `holds` is for readers.
 from collections.abc import Mapping
 from pathlib import Path
 
-from farandole.definition.strict_yaml import load_yaml
+from farandole.definition.strict_yaml import load_strict
 from farandole.errors import ConfigError
 from farandole.transport.topology import Override
 
@@ -22,12 +22,13 @@ def read_overrides(folder: Path, namespace: str) -> tuple[Override, ...]:
 
     Raises:
         ConfigError: a file is not as above; it says which.
+        DefinitionError: a file is no YAML, with line and column.
     """
     return tuple(_read(path, namespace) for path in sorted(folder.glob("*.yaml")))
 
 
 def _read(path: Path, namespace: str) -> Override:
-    found = load_yaml(path.read_text(encoding="utf-8"), str(path))
+    found = load_strict(path.read_bytes(), str(path)).plain()
     if not isinstance(found, Mapping) or not isinstance(found.get("topic"), str):
         raise ConfigError(f"{path}: expected a mapping with `topic: NAME`, but found {found!r:.80}")
     unknown = sorted(set(found) - _KEYS)

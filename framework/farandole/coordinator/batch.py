@@ -20,6 +20,7 @@ from farandole.kernel.decide import follow
 from farandole.kernel.decision import Decision, Moment
 from farandole.kernel.evolve import start
 from farandole.kernel.outbox import Cause, outbox
+from farandole.kernel.settle import WITH_OUTPUT
 from farandole.kernel.snapshot import state_records, tombstones
 from farandole.kernel.state import Run
 from farandole.kernel.timers import Timer, timers_after
@@ -126,7 +127,7 @@ class Batch:
         """Drop the stub of an ended run, and what `control` says of it."""
         self.runs[run.id] = None
         headers = Envelope(f"{run.id}/forgotten", "farandole.Forgotten", self.source, now, run=run.id).headers()
-        if run.head.outcome not in ("succeeded", "partial"):
+        if run.head.reason or run.head.outcome not in WITH_OUTPUT:  # it was stopping before it ended
             self.records.append(Outgoing(self.topics.control, f"run:{run.id}", None, headers))
 
     def _keep(self, run: Run, events: list[facts.Event]) -> None:

@@ -200,7 +200,7 @@ def _start(batch: Batch, command: StartRun, run_id: str, definitions: Definition
     definition = definitions.current(command.pipeline)
     if definition is None and not definitions.certain:
         raise DefinitionWanted(command.pipeline)
-    answer = admit(command, run_id, definition, batch.run(run_id), batch.moment().now)
+    answer = admit(command, run_id, definition, batch.run(run_id), batch.moment())
     match answer:
         case None:
             return "duplicate"

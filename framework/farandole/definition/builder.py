@@ -11,6 +11,9 @@ from farandole.definition.spec import AgentSpec, Parameter, members_text
 from farandole.definition.value_types import Many, Record, ValueType, value_type
 from farandole.errors import DefinitionError
 
+_ITEM = object()
+"""Stands for the item of a map among the inputs of its step."""
+
 
 class BodyReader:
     """Collects the steps of one body, in the order of its calls."""
@@ -51,7 +54,9 @@ class BodyReader:
         step = StepDraft(
             name=name,
             spec=call.spec,
-            inputs={key: Given(self._text(value, f"{where}.with.{key}", place), place) for key, value in inputs.items()},
+            inputs={
+                key: Given(self._text(value, f"{where}.with.{key}", place), place) for key, value in inputs.items()
+            },
             place=place,
             when=None if call.when is None else Given(self._condition(call.when, where, place), place),
             over=Given(self._text(call.items, f"{where}.map", place), place) if call.is_mapped else None,
@@ -78,7 +83,7 @@ class BodyReader:
             raise problem(place, where, f"expected a value of this pipeline, but found {value!r} of another one")
 
     def _bound(self, call: Call, where: str, place: str) -> dict[str, object]:
-        """Inputs by parameter. Unknown and missing ones are left to validation, which knows them for both front ends."""
+        """Inputs by parameter; unknown and missing ones are left to validation, as for YAML."""
         names = [each.name for each in call.spec.parameters]
         if call.is_mapped:
             return self._bound_map(call, names, where, place)
@@ -95,11 +100,11 @@ class BodyReader:
         free = [name for name in names if name not in call.named]
         if not free:
             raise problem(place, where, f"expected a parameter of {call.spec.name} that takes the item, but found none")
-        return {free[0]: Reference(Name("item"), {**self._types, "item": _element(call.items, self._types)})} | dict(
-            call.named
-        )
+        return {free[0]: _ITEM, **call.named}
 
     def _text(self, value: object, where: str, place: str) -> str:
+        if value is _ITEM:
+            return "item"
         try:
             return text_of(value)
         except DefinitionError as bad:
@@ -131,19 +136,3 @@ class BodyReader:
 def _too_many(spec: AgentSpec, found: int) -> str:
     names = ", ".join(each.name for each in spec.parameters) or "none"
     return f"expected at most {len(spec.parameters)} inputs of agent {spec.name} ({names}), but found {found}"
-
-
-def _element(items: object, types: dict[str, ValueType]) -> ValueType:
-    """The type of an item, as far as it is known here; validation says what is wrong with the list."""
-    found = _type_of(items, types)
-    return found.item if isinstance(found, Many) and found.item is not None else Record("item", ())
-
-
-def _type_of(items: object, types: dict[str, ValueType]) -> ValueType:
-    from farandole.definition.cel_types import TypeProblem, part_type
-    from farandole.definition.references import node_of
-
-    try:
-        return part_type(node_of(items), types)
-    except (TypeProblem, DefinitionError):
-        return Record("item", ())

@@ -54,10 +54,10 @@ def element(annotation: object) -> object | None:
 def _record(record: type, written: set[type]) -> object:
     if record in written:
         return schema_name(record)
+    namespace = {} if written else {"namespace": NAMESPACE}  # inner records inherit it
     written.add(record)
     hints = get_type_hints(record)
     fields = [_field(each, hints[each.name], written) for each in dataclasses.fields(record)]
-    namespace = {"namespace": NAMESPACE} if len(written) == 1 else {}
     return {"type": "record", "name": record.__name__, **namespace, "fields": fields}
 
 

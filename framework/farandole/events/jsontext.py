@@ -53,10 +53,10 @@ def _constant(word: str) -> NoReturn:
 
 
 def _number(text: str) -> Decimal:
-    number = Decimal(text)
-    if not number.is_finite():  # an exponent beyond what Decimal holds
-        raise ValueError(f"the number {text[:60]} is out of range")
-    return number
+    try:
+        return Decimal(text)
+    except ArithmeticError:  # an exponent beyond what Decimal holds
+        raise ValueError(f"the number {text[:60]} is out of range") from None
 
 
 def _check(value: object, depth_max: int, *, escapes: bool) -> None:

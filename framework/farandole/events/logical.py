@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TypeVar
-from uuid import UUID
 
 from farandole.events.misfit import misfit
 from farandole.events.schema_tree import Fixed, Primitive
+from farandole.ids import Uuid
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCAL_EPOCH = EPOCH.replace(tzinfo=None)
@@ -170,15 +170,15 @@ def _uuid() -> Logical:
     expected = "a UUID"
 
     def to_raw(value: object) -> object:
-        if not isinstance(value, UUID):
+        if not isinstance(value, Uuid):
             raise misfit(expected, value)
         return str(value)
 
     def from_raw(raw: object) -> object:
         assert isinstance(raw, str)
-        return UUID(raw)
+        return Uuid(raw)
 
-    return Logical(UUID, to_raw, from_raw, lambda value: _iso(UUID, expected, value))
+    return Logical(Uuid, to_raw, from_raw, lambda value: _iso(Uuid, expected, value))
 
 
 def _timedelta() -> Logical:

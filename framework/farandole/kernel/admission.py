@@ -1,11 +1,11 @@
 """Whether a start is admitted, refused, or answered already.
 
-The same id is the same run; the same id with other params is a conflict that leaves the
-run untouched. Generated ids carry their instant and are refused once the window in which
-duplicates are recognised has passed.
+The same id is the same run, whatever its pipeline has become since; the same id with other
+params is a conflict that leaves the run untouched. Generated ids carry their instant and are
+refused once the window in which duplicates are recognised has passed.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from farandole.definition.model import Definition
 from farandole.errors import RecordError
@@ -13,7 +13,7 @@ from farandole.events.avro import Schema, SchemaBook
 from farandole.events.commands import StartRun
 from farandole.events.facts import RunRefused, RunStarted
 from farandole.ids import generated_at, is_run_id, sha256
-from farandole.kernel.decision import DEDUPE_WINDOW
+from farandole.kernel.decision import Moment
 from farandole.kernel.state import Run
 
 AHEAD_MAX = timedelta(minutes=5)
@@ -21,7 +21,7 @@ AHEAD_MAX = timedelta(minutes=5)
 
 
 def admit(
-    command: StartRun, run_id: str, definition: Definition | None, known: Run | None, now: datetime
+    command: StartRun, run_id: str, definition: Definition | None, known: Run | None, moment: Moment
 ) -> RunStarted | RunRefused | None:
     """The fact that answers a start; None if the run exists and this is the same start once more."""
 
@@ -30,22 +30,28 @@ def admit(
 
     if not is_run_id(run_id):
         return refused("run_id", f"expected 1 to 128 of A-Z a-z 0-9 . _ : -, but found {run_id[:140]!r}")
+    if known is not None:
+        same = known.head.pipeline == command.pipeline and _is_same(command, known)
+        return None if same else refused("conflict", "the id belongs to a run with another pipeline or other params")
     if definition is None:
         return refused("unknown_pipeline", f"no pipeline {command.pipeline!r} was applied; run `farandole apply` first")
     try:
         params = framed_params(command, definition)
     except RecordError as bad:
         return refused("params", str(bad))
-    digest = sha256(params)
-    if known is not None:
-        same = known.head.params_hash == digest and known.head.pipeline == command.pipeline
-        return None if same else refused("conflict", "the id belongs to a run with another pipeline or other params")
-    if (made := generated_at(run_id)) and not now - DEDUPE_WINDOW <= made <= now + AHEAD_MAX:
-        return refused(
-            "expired_id", f"the generated id is of {made.isoformat()}, outside the window of {DEDUPE_WINDOW}"
-        )
+    now, window = moment.now, moment.dedupe_window
+    if (made := generated_at(run_id)) and not now - window <= made <= now + AHEAD_MAX:
+        return refused("expired_id", f"the generated id is of {made.isoformat()}, outside the window of {window}")
     deadline = now + definition.deadline if definition.deadline else None
-    return RunStarted(run_id, command.pipeline, definition.hash, params, digest, now, deadline)
+    return RunStarted(run_id, command.pipeline, definition.hash, params, sha256(params), now, deadline)
+
+
+def _is_same(command: StartRun, known: Run) -> bool:
+    """Whether the run was started with these params: read by its own definition, not by one applied since."""
+    try:
+        return sha256(framed_params(command, known.graph.definition)) == known.head.params_hash
+    except RecordError:
+        return False
 
 
 def framed_params(command: StartRun, definition: Definition) -> bytes:

@@ -15,7 +15,7 @@ from farandole.events.facts import StepCompleted, StepExpanded, StepScheduled, S
 from farandole.ids import NO_ITEM
 from farandole.kernel.decision import Decision
 from farandole.kernel.state import TERMINAL, Phase, Run, Status
-from farandole.kernel.values import roots_of
+from farandole.kernel.values import input_roots, roots_of
 
 
 class Ready(Enum):
@@ -76,14 +76,19 @@ def readiness(run: Run, name: str) -> Ready:
 
 
 def _ended_for(run: Run, step: Step, parent: Parent) -> bool:
-    """Whether the step need not wait for this parent; an item-wise map goes on as soon as its parent is expanded."""
-    status = run.step(parent.name).status
-    return status in TERMINAL or (status is Status.EXPANDED and run.graph.items_of(step) == parent.name)
+    """Whether the step need not wait for this parent."""
+    return run.step(parent.name).status in TERMINAL or _flows(run, step, parent)
 
 
 def _won_for(run: Run, step: Step, parent: Parent) -> bool:
-    status = run.step(parent.name).status
-    return status is Status.SUCCEEDED or (status is Status.EXPANDED and run.graph.items_of(step) == parent.name)
+    return run.step(parent.name).status is Status.SUCCEEDED or _flows(run, step, parent)
+
+
+def _flows(run: Run, step: Step, parent: Parent) -> bool:
+    """Whether the step goes on item by item while this parent is expanded, because it reads its whole list nowhere."""
+    if run.step(parent.name).status is not Status.EXPANDED or run.graph.items_of(step) != parent.name:
+        return False
+    return parent.name not in roots_of(step.when) | input_roots(step)
 
 
 def _go(it: Decision, step: Step) -> None:
@@ -106,6 +111,7 @@ def _expand(it: Decision, step: Step) -> None:
     above = it.run.graph.items_of(step)
     count = it.run.step(above).items if above else len(it.values.items(it.run, step))
     it.emit(StepExpanded(it.run.id, step.name, count))
+    it.ended(step.name, NO_ITEM)  # not yet, but maps over it begin now: there is no barrier between them
     for item in range(count):
         _item_may_go(it, step, above, item)
     if not count:

@@ -10,10 +10,11 @@ from typing import assert_never
 
 from farandole.definition.policy import OnDeadLetter, Retry
 from farandole.events import facts
+from farandole.ids import NO_ITEM
 from farandole.kernel.advance import advance, consider, schedule
 from farandole.kernel.decision import Decision, Moment
 from farandole.kernel.evolve import evolve
-from farandole.kernel.settle import settle, settle_if_over, stop
+from farandole.kernel.settle import WITH_OUTPUT, settle, settle_if_over, stop
 from farandole.kernel.state import HOLDING, OPEN, Phase, Run, Status, Unit, instant
 from farandole.kernel.values import Values
 
@@ -37,7 +38,7 @@ def follow(run: Run, given: facts.Event, moment: Moment, values: Values) -> Deci
         return _standing(run, given, moment, values)
     it = Decision(evolve(run, given), moment, values)
     if run.is_settled:
-        return it
+        return it  # the stub answers: nothing follows
     _answer(it, run, given)
     advance(it)
     if run.head.holds and not it.run.head.holds and _runs(it) and not isinstance(given, facts.ReleaseRequested):
@@ -101,14 +102,21 @@ def _standing(run: Run, given: facts.Event, moment: Moment, values: Values) -> D
     it = Decision(run, moment, values)
     match given:
         case facts.CancelRequested(reason=reason):
-            settle(it, "cancelled", reason)
+            _end_standing(it, "cancelled", reason)
         case facts.DeadlinePassed(scope="hold", step=""):
-            settle(it, "failed", run.head.kernel_error)
+            _end_standing(it, "failed", run.head.kernel_error)
         case facts.ReleaseRequested():
             it.emit(facts.RunReleased(run.id, "kernel_error"))
         case _:
             pass  # stays unfolded until the run is released
     return it
+
+
+def _end_standing(it: Decision, outcome: str, reason: str) -> None:
+    """End it without waiting for attempts, whose reports cannot be folded; agents are told, so that none begins."""
+    stop(it, outcome, reason)
+    decided = it.run.head.outcome
+    settle(it, outcome if decided in WITH_OUTPUT else decided, reason)
 
 
 def _unit(run: Run, step: str, item: int) -> Unit:
@@ -178,9 +186,18 @@ def _hold(it: Decision, step: str, item: int, reason: str, detail: str) -> None:
 def _replay(it: Decision, given: facts.ReplayRequested) -> None:
     """One more attempt with a fresh budget: once per dead letter, because the attempt must match."""
     unit = _unit(it.run, given.step, given.item)
-    if not _runs(it) or unit.status not in HOLDING or unit.attempt != given.attempt:
+    if not _runs(it) or unit.status not in HOLDING or unit.attempt != given.attempt or not _has_input(it.run, given):
         return
     schedule(it, it.run.graph.step(given.step), given.item, given.attempt + 1, fresh_budget=True)
+
+
+def _has_input(run: Run, given: facts.ReplayRequested) -> bool:
+    """Whether there is an input for another attempt: that of a step fired by an agent is unknown until it fails."""
+    if _unit(run, given.step, given.item).input is not None or given.item != NO_ITEM:
+        return True
+    data = [parent.name for parent in run.graph.parents[given.step] if not parent.ordering]
+    plain = [run.step(name) for name in data if not run.graph.step(name).is_mapped]
+    return all(unit.status is not Status.SUCCEEDED or unit.output is not None for unit in plain)
 
 
 def _deadline(it: Decision, given: facts.DeadlinePassed) -> None:
@@ -192,6 +209,8 @@ def _deadline(it: Decision, given: facts.DeadlinePassed) -> None:
         return
     if given.scope == "run":
         return stop(it, "timed_out", "the run's deadline passed")
+    if not given.step:
+        return  # of a hold by a kernel error, and the run was released before it was read back
     unit = _unit(it.run, given.step, given.item)
     if unit.attempt != given.attempt:
         return

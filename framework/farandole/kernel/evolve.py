@@ -66,6 +66,8 @@ def evolve(run: Run, event: facts.Event) -> Run:
     Raises:
         InvariantViolation: the event names a step or an item that the run does not have.
     """
+    if run.is_settled:
+        return run  # terminal is terminal: only a stub is left, and a late report finds it as it is
     fold = _FOLDS[type(event)]
     try:
         return fold(run, event)
@@ -118,7 +120,7 @@ def _step_succeeded(run: Run, event: facts.StepSucceeded) -> Run:
         Status.SUCCEEDED,
         attempt=unit.attempt if known else event.attempt,
         waiting=rest,
-        output=event.output if kept else None,
+        output=event.output or None if kept else None,
         input=None,
         reason="",
         error="",
@@ -150,7 +152,7 @@ def _step_failed(run: Run, event: facts.StepFailed) -> Run:
         Status.FAILED,
         attempt=unit.attempt,
         waiting=rest,
-        input=event.input,
+        input=event.input or None,  # an agent that could not repeat the input reports an empty one
         reason=event.fingerprint,
         error=event.error[:ERROR_MAX],
     )
@@ -224,7 +226,11 @@ def _step_dead_lettered(run: Run, event: facts.StepDeadLettered) -> Run:
 def _run_held(run: Run, event: facts.RunHeld) -> Run:
     until = ms(event.until) if event.until else 0
     if event.reason == "kernel_error":
-        return run.with_head(kernel_error=event.detail, unfolded_from=event.offset, due=until)
+        if run.head.kernel_error:
+            return run  # it stands still already, from an earlier event on
+        return run.with_head(
+            kernel_error=event.detail, unfolded_from=event.offset, due=until, due_before_error=run.head.due
+        )
     number = run.number(event.step, event.item)
     status = Status.SUSPECTED if event.reason == "trigger_suspected" else Status.DEAD
     return _replace(run, number, status=status, due=until)
@@ -232,10 +238,7 @@ def _run_held(run: Run, event: facts.RunHeld) -> Run:
 
 def _run_released(run: Run, event: facts.RunReleased) -> Run:
     if event.reason == "kernel_error":
-        due = run.graph.definition.deadline
-        return run.with_head(
-            kernel_error="", unfolded_from=-1, due=run.head.started_at + round(due.total_seconds() * 1000) if due else 0
-        )
+        return run.with_head(kernel_error="", unfolded_from=-1, due=run.head.due_before_error, due_before_error=0)
     for name, item, unit in run.units():
         if unit.status is Status.SUSPECTED:
             run = _replace(run, run.number(name, item), status=Status.SCHEDULED, due=0)
@@ -267,7 +270,7 @@ def _replay_requested(run: Run, event: facts.ReplayRequested) -> Run:
     """Keeps a repaired input for the attempt that may follow."""
     number = run.number(event.step, event.item)
     unit = run.unit(number)
-    if event.input is None or unit.status not in HOLDING or unit.attempt != event.attempt:
+    if not event.input or unit.status not in HOLDING or unit.attempt != event.attempt:
         return run
     return _replace(run, number, input=event.input)
 

@@ -1,6 +1,8 @@
 """How runs stop and end.
 
 A run settles only when every attempt that was ever triggered has reported, or at `stop_max`.
+One whose steps have all ended while an attempt has not reported (a verdict went over it) is
+stopping too: what it will end with is known, and its agents are told.
 """
 
 from datetime import timedelta
@@ -10,6 +12,9 @@ from farandole.events.facts import RunSettled, RunStopping
 from farandole.kernel.decision import Decision
 from farandole.kernel.state import Phase, Status
 from farandole.kernel.values import roots_of
+
+WITH_OUTPUT = frozenset({"succeeded", "partial"})
+"""Outcomes of runs that came to their end, and have a result."""
 
 
 def stop(it: Decision, outcome: str, reason: str) -> None:
@@ -22,20 +27,22 @@ def stop(it: Decision, outcome: str, reason: str) -> None:
 def settle_if_over(it: Decision) -> None:
     """End the run if nothing is left of it."""
     head = it.run.head
-    if head.waiting or head.phase is Phase.SETTLED:
-        return
-    if head.phase is Phase.STOPPING:
+    if head.phase is Phase.STOPPING and not head.waiting:
         settle(it, head.outcome, head.reason)
-    elif not head.pending:
-        settle(it, "partial" if head.partial else "succeeded", "", with_output=True)
+    elif head.phase is Phase.RUNNING and not head.pending:
+        outcome = "partial" if head.partial else "succeeded"
+        if head.waiting:
+            stop(it, outcome, "every step has ended, but an attempt has not reported")
+        else:
+            settle(it, outcome, "")
 
 
-def settle(it: Decision, outcome: str, reason: str, *, with_output: bool = False) -> None:
+def settle(it: Decision, outcome: str, reason: str) -> None:
     """End the run now."""
     kept: timedelta = it.moment.dedupe_window
     if it.run.head.phase is Phase.STOPPING:
         kept = max(kept, it.moment.stopped_window)
-    output = _output(it) if with_output else None
+    output = _output(it) if outcome in WITH_OUTPUT else None
     it.emit(RunSettled(it.run.id, outcome, it.now, it.now + kept, reason, output))
 
 

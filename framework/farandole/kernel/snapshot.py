@@ -8,6 +8,7 @@ written: the cost of an event depends neither on the run's size nor on its histo
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 
@@ -36,9 +37,16 @@ class _ChunkState(msgspec.Struct, frozen=True, array_like=True):
     units: tuple[Unit, ...]
 
 
+class _Version(msgspec.Struct, frozen=True, array_like=True):
+    version: int
+
+
+_T = TypeVar("_T", _HeadState, _ChunkState)
+
 _encode = msgspec.msgpack.Encoder().encode
 _head_decoder = msgspec.msgpack.Decoder(_HeadState)
 _chunk_decoder = msgspec.msgpack.Decoder(_ChunkState)
+_version_decoder = msgspec.msgpack.Decoder(_Version)
 
 
 def state_records(before: Run | None, after: Run, now: datetime) -> Iterator[tuple[str, bytes | None]]:
@@ -142,12 +150,10 @@ def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run
     public = decode(records[""])
     if not isinstance(public, RunHead):
         raise InvariantViolation(f"runs/{run_id}: expected a RunHead, but found {type(public).__name__}")
-    private = _head_decoder.decode(public.state)
-    _check(private.version, run_id)
+    private = _read_state(_head_decoder, public.state, run_id)
     chunks = [private.chunk] if private.chunks else []
     for n in range(1, private.chunks):
-        chunk = _chunk_decoder.decode(_need(records, f"c/{n}", run_id))
-        _check(chunk.version, run_id)
+        chunk = _read_state(_chunk_decoder, _need(records, f"c/{n}", run_id), run_id)
         chunks.append(chunk.units)
     whole = tuple(_with_payloads(chunk, n, records, run_id) for n, chunk in enumerate(chunks))
     params = private.params if private.params is not None else _need(records, "p", run_id)
@@ -174,9 +180,15 @@ def _need(records: Mapping[str, bytes], part: str, run_id: str) -> bytes:
     return records[part]
 
 
-def _check(version: int, run_id: str) -> None:
-    if version != VERSION:
-        raise InvariantViolation(f"runs/{run_id}: expected state version {VERSION}, but found {version}")
+def _read_state(decoder: msgspec.msgpack.Decoder[_T], state: bytes, run_id: str) -> _T:
+    """A private part; its version is looked at before its shape, which may be any if the version is another."""
+    try:
+        version = _version_decoder.decode(state).version
+        if version == VERSION:
+            return decoder.decode(state)
+    except msgspec.MsgspecError as bad:
+        raise InvariantViolation(f"runs/{run_id}: expected a state record, but it is damaged: {bad}") from bad
+    raise InvariantViolation(f"runs/{run_id}: expected state version {VERSION}, but found {version}")
 
 
 def group_by_run(records: Iterable[tuple[str, bytes]]) -> dict[str, dict[str, bytes]]:

@@ -8,13 +8,16 @@ what `runs` holds.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
 import msgspec
 
 from farandole.definition.graph import Graph
 from farandole.ids import NO_ITEM
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 CHUNK = 64
 """Units per state record: small enough to rewrite on each touch, large enough that a usual run has one chunk."""
@@ -90,7 +93,8 @@ class Head(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
 
     `pending`: steps not yet terminal; `waiting`: attempts that have not reported; `holds`: units that hold the
     run; `due`: the run's deadline (RUNNING) or the end of patience (STOPPING), ms. `kernel_error` with the first
-    event offset that is not folded: the run stands still until it is released or ended.
+    event offset that is not folded: the run stands still until it is released or ended, and `due` is then the end
+    of the hold, `due_before_error` what it was.
     """
 
     run: str
@@ -110,6 +114,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     unfolded_from: int = -1
     settled_at: int = 0
     expires: int = 0
+    due_before_error: int = 0
 
 
 EMPTY_UNIT = Unit()
@@ -135,8 +140,8 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def is_held(self) -> bool:
-        """Whether it waits for a person."""
-        return not self.is_settled and (self.head.holds > 0 or bool(self.head.kernel_error))
+        """Whether it waits for a person; a run that is stopping does not, whatever held it before."""
+        return bool(self.head.kernel_error) or (self.head.phase is Phase.RUNNING and self.head.holds > 0)
 
     def unit(self, number: int) -> Unit:
         """The unit of that number."""
@@ -202,10 +207,10 @@ def fresh_chunks(steps: int) -> tuple[tuple[Unit, ...], ...]:
 
 
 def ms(instant: datetime) -> int:
-    """An aware instant as milliseconds since the epoch."""
-    return round(instant.timestamp() * 1000)
+    """An aware instant as milliseconds since the epoch, cut as its record on the log is: both must say the same."""
+    return (instant - _EPOCH) // _MILLISECOND
 
 
 def instant(milliseconds: int) -> datetime:
     """Milliseconds since the epoch as an aware instant."""
-    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+    return _EPOCH + milliseconds * _MILLISECOND

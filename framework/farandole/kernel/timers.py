@@ -57,7 +57,9 @@ def timers_after(run: Run, events: list[facts.Event]) -> Iterator[Timer]:
                     yield from unit_timers(run.id, step, item, run.unit(run.number(step, item)))
             case facts.RunHeld(step=step, item=item) if step and not run.is_settled:
                 yield from unit_timers(run.id, step, item, run.unit(run.number(step, item)))
-            case facts.RunStarted() | facts.RunStopping() | facts.RunSettled() | facts.RunHeld() | facts.RunReleased():
+            case facts.RunReleased(reason="kernel_error") if not run.is_settled:
+                yield from timers(run)  # those that came due while the run stood still were dropped
+            case facts.RunStarted() | facts.RunStopping() | facts.RunSettled() | facts.RunHeld():
                 head_changed = True
             case _:
                 pass
@@ -81,7 +83,10 @@ def _current(run: Run, timer: Timer) -> list[Timer]:
         return [Timer(run.head.due, run.id, _head_kind(run))] if run.head.due else []
     if run.head.kernel_error:
         return []
-    unit = run.unit(run.number(timer.step, timer.item))
+    try:
+        unit = run.unit(run.number(timer.step, timer.item))
+    except (KeyError, IndexError):
+        return []  # the timer of an earlier run that had the same id
     return list(unit_timers(run.id, timer.step, timer.item, unit))
 
 

@@ -23,6 +23,9 @@ OURS = "farandole."
 RUN_HEADER = "farandole_run"
 """Run id of a start without one; it stays with the command when it is forwarded to its home."""
 
+COMMANDS = ".commands"
+"""How the one topic ends whose records may be JSON without an envelope."""
+
 Unit = tuple[str, int]
 """A step and one of its items (`NO_ITEM` where it is not mapped)."""
 
@@ -73,11 +76,11 @@ class Entry:
     @property
     def run(self) -> str:
         """The run that it is about; empty if it is about none."""
+        if self.topic.endswith(COMMANDS):
+            derived = self.notes.get(RUN_HEADER) or derived_run_id(self.topic, self.partition, self.offset)
+            return str(getattr(self.content, "run_id", None) or derived)
         if self.envelope is not None and self.envelope.run:
             return self.envelope.run
-        if isinstance(self.content, _COMMANDS):
-            derived = self.notes.get(RUN_HEADER) or derived_run_id(self.topic, self.partition, self.offset)
-            return self.content.run_id or derived
         return str(getattr(self.content, "run", ""))
 
     @property
@@ -177,7 +180,7 @@ def _content(
     if envelope is not None and envelope.type in (TRIGGER, DEAD_LETTER):
         return None, ""
     try:
-        return (decode_command(value, headers) if topic.endswith(".commands") else decode(value)), ""
+        return (decode_command(value, headers) if topic.endswith(COMMANDS) else decode(value)), ""
     except RecordError as bad:
         return None, bad.reason
 

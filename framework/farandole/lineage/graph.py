@@ -6,7 +6,7 @@ from the fact that set the timer, a replay from the dead letter that it names.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from farandole.definition.model import Definition
 from farandole.events import facts
@@ -82,7 +82,7 @@ class Lineage:
         """What its handlers wrote to topics of the user's own."""
         return tuple(each for each in self.entries if each.is_published)
 
-    def _walk(self, start: str, neighbours: "dict[str, tuple[Entry, ...]] | dict[str, list[Entry]]") -> tuple[Entry, ...]:
+    def _walk(self, start: str, neighbours: Mapping[str, Sequence[Entry]]) -> tuple[Entry, ...]:
         front = [each.place for each in self.find(start)]
         seen, out = set(front), []
         while front:

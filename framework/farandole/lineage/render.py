@@ -25,8 +25,9 @@ Node = tuple[str, "list[Node]"]
 def render(tree: Tree) -> str:
     """The tree as text, without a line end."""
     lines = [_head(tree)]
-    nodes = [(mark, []) for mark in (*(f"refused: {each}" for each in tree.refusals), *tree.marks)]
-    below: list[Node] = [*nodes, *(_branch(each) for each in tree.branches)]
+    below: list[Node] = [(f"refused: {each}", []) for each in tree.refusals]
+    below += [(mark, []) for mark in tree.marks]
+    below += [_branch(each) for each in tree.branches]
     lines.extend(_drawn(below, ""))
     return "\n".join(lines)
 
@@ -165,9 +166,9 @@ def _group(works: Sequence[Work]) -> Node:
     spread = _spread(one for work in works for one in work.tries)
     if len(works) == 1:
         return _line([f"{name} {first.item}", *_work_words(first), *_short(first)]), _tries(first)
-    below = [(_line(_shared_parts([w.tries[n] for w in works])), []) for n in range(len(first.tries))]
+    below: list[Node] = [(_line(_shared_parts([w.tries[n] for w in works])), []) for n in range(len(first.tries))]
     line = _line([f"{name} {ranges([w.item for w in works])}", *_work_words(first), spread])
-    return line, [] if len(below) == 1 and _is_plain(first.tries[0]) else list(below)
+    return line, [] if len(below) == 1 and _is_plain(first.tries[0]) else below
 
 
 def _shared_parts(tries: Sequence[Try]) -> Iterator[str]:

@@ -23,10 +23,10 @@ log = logging.getLogger("farandole.runtime")
 
 
 class Stop:
-    """A request to end, from a signal or another thread."""
+    """A request to end, from a signal or another thread. The loop sees it at its next step, a second later at most."""
 
-    def __init__(self, loop: AgentLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
+        # No wake-up of the loop: a signal may come while this very thread holds the lock that waking takes.
         self._event = threading.Event()
 
     @property
@@ -35,9 +35,8 @@ class Stop:
         return self._event.is_set()
 
     def set(self) -> None:
-        """Ask: the loop drains from its next step on."""
+        """Ask."""
         self._event.set()
-        self._loop.wake()
 
 
 def drive(loop: AgentLoop, settings: AgentSettings, stop: Stop) -> int:

@@ -20,13 +20,13 @@ class Lanes(Generic[Entry]):
     _busy: dict[Hashable, deque[Entry] | None] = field(default_factory=dict)
     """Entries that wait behind the one that is out; None instead of an empty queue."""
 
-    _ready: deque[Entry] = field(default_factory=deque)
+    _ready: deque[tuple[Hashable, Entry]] = field(default_factory=deque)
 
     def put(self, lane: Hashable, entry: Entry) -> None:
         """Add an entry at the end of its lane."""
         if lane not in self._busy:
             self._busy[lane] = None
-            self._ready.append(entry)
+            self._ready.append((lane, entry))
             return
         waiting = self._busy[lane]
         if waiting is None:
@@ -36,7 +36,7 @@ class Lanes(Generic[Entry]):
 
     def take(self) -> Entry | None:
         """The next entry whose turn it is, in the order in which lanes became free."""
-        return self._ready.popleft() if self._ready else None
+        return self._ready.popleft()[1] if self._ready else None
 
     def done(self, lane: Hashable) -> None:
         """The lane's entry has its result: the next one may go. An unknown lane is no error: it was dropped."""
@@ -44,18 +44,24 @@ class Lanes(Generic[Entry]):
             return
         waiting = self._busy[lane]
         if waiting:
-            self._ready.append(waiting.popleft())
+            self._ready.append((lane, waiting.popleft()))
         else:
             del self._busy[lane]
 
     def drop(self, is_gone: Callable[[Entry], bool]) -> list[Entry]:
         """Take out every entry that has not come out yet and is gone; a lane left with nothing is free again."""
-        out = [entry for entry in self._ready if is_gone(entry)]
-        self._ready = deque(entry for entry in self._ready if not is_gone(entry))
+        out: list[Entry] = []
         for lane, waiting in self._busy.items():
-            if waiting:
-                out.extend(entry for entry in waiting if is_gone(entry))
+            if waiting and (dropped := [entry for entry in waiting if is_gone(entry)]):
+                out.extend(dropped)
                 self._busy[lane] = deque(entry for entry in waiting if not is_gone(entry)) or None
+        ready, self._ready = self._ready, deque()
+        for lane, entry in ready:
+            if is_gone(entry):
+                out.append(entry)
+                self.done(lane)
+            else:
+                self._ready.append((lane, entry))
         return out
 
     @property

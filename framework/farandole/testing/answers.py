@@ -61,7 +61,9 @@ def success(
     return StepSucceeded(task.run, task.step, task.attempt, output, names, task.item), fired
 
 
-def failure(task: Task, *, retryable: bool = True, error: str = "boom", retry_after_ms: int | None = None) -> StepFailed:
+def failure(
+    task: Task, *, retryable: bool = True, error: str = "boom", retry_after_ms: int | None = None
+) -> StepFailed:
     """The fact of a failure; the agent writes the dead letter itself where no other attempt can help."""
     return StepFailed(
         run=task.run,

@@ -29,7 +29,10 @@ class Shape:
     timed: bool = True
 
 
-def random_definition(rng: random.Random, shape: Shape = Shape()) -> Definition:
+ANY = Shape()
+
+
+def random_definition(rng: random.Random, shape: Shape = ANY) -> Definition:
     """A pipeline that `check` would let pass: acyclic, each expression of a fitting type."""
     nodes: list[Node] = []
     for number in range(rng.randint(1, shape.steps_max)):
@@ -72,8 +75,8 @@ class _Drawing:
             after=tuple(each.name for each in self._some(self.above, 2) if each.name not in taken and self._seldom()),
             join=join,
             retry=self._retry(),
-            deadline=timedelta(seconds=self.rng.randint(1, 20)) if self.shape.timed and self._seldom() else None,
-            on_dead_letter=self.rng.choice(list(OnDeadLetter)),
+            deadline=timedelta(seconds=self.rng.randint(1, 20)) if self.shape.timed and self.rng.random() < 0.1 else None,
+            on_dead_letter=self.rng.choices(list(OnDeadLetter), weights=(4, 1, 3))[0],
         )
 
     def _some(self, nodes: Sequence[Node], most: int) -> list[Node]:
@@ -128,7 +131,7 @@ class Script:
     """What each attempt of each step and item comes to: a function of the seed, in whatever order it is asked."""
 
     seed: int
-    failing: float = 0.25
+    failing: float = 0.15
     """How often an attempt fails."""
 
     def result(self, step: str, item: int, attempt: int) -> Result:

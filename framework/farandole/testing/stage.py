@@ -39,7 +39,8 @@ from farandole.kernel.values import Values
 from farandole.testing.answers import Task, failure, refusal, success, task_of
 from farandole.testing.sketch import framed, framed_params
 
-BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+BEGINNING = datetime(2026, 1, 1, 0, 0, 0, 999, tzinfo=UTC)
+"""Not a whole millisecond: what is cut on the way must be cut everywhere."""
 
 _E = TypeVar("_E", bound=facts.Event)
 

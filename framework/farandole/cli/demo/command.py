@@ -21,13 +21,15 @@ def demo(
     ] = None,
     path: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="The folder agents/flights (else looked for here and above).", show_default=False),
+        typer.Option(
+            metavar="PATH", help="The folder agents/flights (else looked for here and above).", show_default=False
+        ),
     ] = None,
     month: Annotated[int, typer.Option(min=1, max=12, help="Month of 2013.")] = 1,
     day: Annotated[int, typer.Option(min=1, max=28, help="Day whose input is truncated.")] = 17,
-    home: Annotated[
-        Path, typer.Option(metavar="PATH", help="Where the working copy, the report and logs go.")
-    ] = Path(".farandole/demo"),
+    home: Annotated[Path, typer.Option(metavar="PATH", help="Where the working copy, the report and logs go.")] = Path(
+        ".farandole/demo"
+    ),
     namespace: Annotated[str, typer.Option(metavar="NAME", help="Prefix of the demo's topics.")] = "farandole-demo",
     json: Json = False,
 ) -> None:

@@ -16,15 +16,20 @@ from farandole.cli.demo.flights import HOME_VARIABLE, Flights, find_folder
 from farandole.cli.demo.screen import Screen
 from farandole.cli.demo.stage import Stage, kafka_stage, memory_stage
 from farandole.cli.demo.tally import Tally
-from farandole.cli.output import print_json
+from farandole.cli.history import lineage_tree
+from farandole.cli.output import as_fields, print_json
 from farandole.client import Client, Run
 from farandole.client.dead import DeadLetter, list_dead
 from farandole.client.query import event_of
-from farandole.errors import ConfigError, FarandoleError
+from farandole.errors import FarandoleError
 from farandole.events import facts
+from farandole.lineage.render import render
 
 ACT_TIMEOUT = 120.0
 """Longest that the demo waits for the run to be held, or to end, seconds: ten times what a slow machine takes."""
+
+GUARD_EVERY = 0.25
+"""How often the crew is looked after, seconds."""
 
 DONE, FAILED = 0, 1
 
@@ -40,6 +45,16 @@ class Play:
     home: Path
     namespace: str
     json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What the play leaves: counts, the report, the dead letter as it was, the lineage as text."""
+
+    tally: Tally
+    report: object
+    letter: DeadLetter
+    lineage: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,37 +93,59 @@ def play(it: Play) -> int:
         screen.say(f"laid out the flights of 2013-{it.month:02}, the file of day {it.day} cut to half")
         with _stage(it, flights) as stage:
             screen.say(stage.told)
-            tally, report, letter = asyncio.run(_acts(stage, flights, screen))
-            run_lineage = stage.lineage(letter.run)
+            played = asyncio.run(_acts(stage, flights, screen))
+    tally = played.tally
     outcome = Outcome(
-        1, int(len(tally.done) == tally.total), len(tally.done), tally.attempts, tally.dead_letters, tally.replayed,
-        time.monotonic() - began, flights.report,
-    )  # fmt: skip
+        runs=1,
+        succeeded=int(len(tally.done) == tally.total),
+        steps=len(tally.done),
+        attempts=tally.attempts,
+        dead_letters=tally.dead_letters,
+        replayed=tally.replayed,
+        seconds=time.monotonic() - began,
+        report=flights.report,
+    )
     if it.json:
-        print_json({**{name: getattr(outcome, name) for name in outcome.__slots__}, "dead_letter": letter})
+        print_json({**as_fields(outcome), "dead_letter": played.letter})
     else:
-        screen.show("")
-        screen.show(flights.head(report))
-        screen.show(f"\nlineage of {letter.run}")
-        screen.show(run_lineage)
-        screen.show(outcome.line)
+        screen.show(f"\n{flights.head(played.report)}\n\n{played.lineage}\n\n{outcome.line}")
     return DONE if outcome.succeeded == outcome.runs else FAILED
 
 
 def _stage(it: Play, flights: Flights) -> Stage:
     if it.bootstrap is None:
-        return memory_stage(flights, it.namespace, it.home)
-    return kafka_stage(flights, it.namespace, it.home, it.bootstrap)
+        return memory_stage(flights.folder, it.namespace, it.home)
+    return kafka_stage(flights.folder, it.namespace, it.home, it.bootstrap)
 
 
-async def _acts(stage: Stage, flights: Flights, screen: Screen) -> tuple[Tally, object, DeadLetter]:
+async def _acts(stage: Stage, flights: Flights, screen: Screen) -> Played:
+    """The play, unless the crew fails it first."""
+    acting = asyncio.create_task(_act(stage, flights, screen))
+    guarding = asyncio.create_task(_guard(stage))
+    try:
+        await asyncio.wait((acting, guarding), return_when=asyncio.FIRST_COMPLETED)
+        if guarding.done():
+            guarding.result()
+        return await acting
+    finally:
+        for task in (acting, guarding):
+            task.cancel()
+        await asyncio.gather(acting, guarding, return_exceptions=True)
+
+
+async def _guard(stage: Stage) -> None:
+    while True:
+        stage.check()
+        await asyncio.sleep(GUARD_EVERY)
+
+
+async def _act(stage: Stage, flights: Flights, screen: Screen) -> Played:
     pipeline = stage.pipeline
     async with Client(stage.transport, stage.namespace, artifacts=stage.artifacts, name="demo") as client:
         run = await client.start(pipeline, flights.month, run_id=f"demo-2013-{flights.month:02}-{secrets.token_hex(4)}")
         screen.say(f"started {run.id}")
-        tally = Tally(pipeline.definition)
+        tally, held = Tally(pipeline.definition), asyncio.Event()
         screen.begin("nightly")
-        held = asyncio.Event()
         watching = asyncio.create_task(_watch(run, tally, screen, held))
         try:
             letter = await _held(client, run, held, watching)
@@ -122,7 +159,7 @@ async def _acts(stage: Stage, flights: Flights, screen: Screen) -> tuple[Tally, 
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
         screen.end()
-        return tally, report, letter
+        return Played(tally, report, letter, render(await lineage_tree(client, run.id, [])))
 
 
 async def _watch(run: Run[object], tally: Tally, screen: Screen, held: asyncio.Event) -> None:
@@ -132,7 +169,9 @@ async def _watch(run: Run[object], tally: Tally, screen: Screen, held: asyncio.E
             tally.take(event)
             screen.update(len(tally.done), tally.total, f"nightly: {tally.last}")
             if isinstance(event, facts.StepFailed):
-                screen.say(f"  {event.step}[{event.item}] attempt {event.attempt} failed: {event.error.splitlines()[0]}")
+                screen.say(
+                    f"  {event.step}[{event.item}] attempt {event.attempt} failed: {event.error.splitlines()[0]}"
+                )
             elif isinstance(event, facts.RunHeld):
                 held.set()
 

@@ -22,3 +22,16 @@ class Case:
 def cases(*checks: Callable[[Kit], None]) -> tuple[Case, ...]:
     """Cases named after their functions."""
     return tuple(Case(check.__name__, check) for check in checks)
+
+
+def expect_error(kind: type[Exception], call: Callable[[], object]) -> Exception:
+    """The error of this kind that the call raises.
+
+    Raises:
+        AssertionError: it raises none.
+    """
+    try:
+        outcome = call()
+    except kind as error:
+        return error
+    raise AssertionError(f"expected {kind.__name__}, but the call returned {outcome!r}")

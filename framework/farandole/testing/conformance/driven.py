@@ -1,10 +1,8 @@
 """Members and readers with the simplest loop there is: they note everything, and do as a case tells them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import Protocol, TypeVar
-
-from collections.abc import Callable
 
 from farandole.transport.port import (
     Commit,
@@ -30,7 +28,7 @@ _moments = count()
 class Waits(Protocol):
     """What pumps everything while somebody waits (`Kit`)."""
 
-    def until(self, is_so: Callable[[], T], what: str) -> T:
+    def until(self, is_so: Callable[[], T | None], what: str) -> T:
         """Pump until it is so."""
         ...
 
@@ -107,7 +105,7 @@ class Driven(Noted):
     """A member, and the rebalance listener that belongs to it.
 
     `moves` are the calls back in their order: what, which partitions, and a moment that is comparable
-    among members. `may_go` is what `releasing` answers.
+    among members. `answer` says what `releasing` answers.
     """
 
     def __init__(self, waits: Waits, member: Member, start: int | None) -> None:
@@ -118,7 +116,7 @@ class Driven(Noted):
         self._replies: dict[int, Reply] = {}
         self._is_silent = False
         self._is_closed = False
-        self.may_go = True
+        self.answer: Callable[[], bool] = lambda: True
         self.moves: list[tuple[str, frozenset[TopicPartition], int]] = []
         self.largest_poll = 0
 
@@ -149,7 +147,7 @@ class Driven(Noted):
     def releasing(self, partitions: Sequence[TopicPartition]) -> bool:
         """They may go when the case says so."""
         self._note_move("releasing", partitions)
-        return self.may_go
+        return self.answer()
 
     def gone(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
         """Note it."""
@@ -220,7 +218,7 @@ class Driven(Noted):
         """Leave."""
         if not self._is_closed:
             self._is_closed = True
-            self.may_go = True
+            self.answer = lambda: True
             self.member.close()
 
     def _note_move(self, what: str, partitions: Collection[TopicPartition]) -> None:

@@ -16,6 +16,7 @@ from farandole.clock import Clock, ManualClock, SystemClock
 from farandole.testing.conformance.driven import Driven, Reading
 from farandole.transport.port import (
     Admin,
+    Isolation,
     MemberSettings,
     NewRecord,
     Position,
@@ -34,6 +35,9 @@ SESSION = timedelta(seconds=6)
 """Session of a member that is to die: the shortest that a broker allows by default."""
 
 _LOOK = 0.01
+
+BEGINNING, LATEST = -2, -1
+"""Kafka's logical offsets, as `Reader.assign` takes them."""
 
 
 class Hang(Protocol):
@@ -144,7 +148,9 @@ class Kit:
         """A member that is alone in its group and has been assigned everything."""
         driven = self.member(topics, group, client_id, start=start, poll_max_records=poll_max_records)
         everything = {at for topic in topics for at in self.places(topic)}
-        self.until(lambda: driven.owned == everything, f"{driven.client_id} to be assigned {len(everything)} partitions")
+        self.until(
+            lambda: driven.owned == everything, f"{driven.client_id} to be assigned {len(everything)} partitions"
+        )
         return driven
 
     def reading(self, positions: Mapping[TopicPartition, int], client_id: str = "reader") -> Reading:
@@ -181,6 +187,16 @@ class Kit:
         """All partitions of a topic."""
         return places(topic, self.admin.topics([topic])[topic].partitions)
 
+    def sees(self, at: TopicPartition, values: Sequence[bytes]) -> None:
+        """A committed reader finds exactly these values, once nothing is open any more.
+
+        Raises:
+            AssertionError: it finds others.
+        """
+        reading = self.reading({at: BEGINNING})
+        reading.reaches(at, self.admin.ends([at], Isolation.UNCOMMITTED)[at])
+        assert reading.values() == list(values), f"expected {values} in {at}, but found {reading.values()}"
+
     # --- waiting --------------------------------------------------------------------------
 
     @property
@@ -197,7 +213,7 @@ class Kit:
         elif not self._pumped:
             time.sleep(_LOOK)
 
-    def until(self, is_so: Callable[[], T], what: str) -> T:
+    def until(self, is_so: Callable[[], T | None], what: str) -> T:
         """Pump until it is so; what it is then.
 
         Raises:

@@ -1,0 +1,189 @@
+"""Loading a unit: the agents and pipelines of a folder, a module or a YAML file, by path.
+
+A unit's folder goes on `sys.path`, so that its modules import each other by bare name; a module is
+loaded once, however it is reached. No package of the name `agents` is ever imported.
+"""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from farandole.definition.agents import Agent
+from farandole.definition.pipelines import Pipeline
+from farandole.definition.spec import AgentSpec
+from farandole.definition.yaml import draft_of, read_yaml
+from farandole.errors import DefinitionError
+
+_YAML = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The agents that are deployed together, and the pipelines defined beside them, by name."""
+
+    agents: Mapping[str, AgentSpec]
+    pipelines: Mapping[str, Pipeline[..., object]]
+
+
+def load_unit(path: Path | str) -> Unit:
+    """Load a folder (its `.py` and YAML files, without those of its folders), one module, or one YAML file.
+
+    Raises:
+        DefinitionError: it is not there, cannot be loaded, or defines something wrongly.
+    """
+    root = Path(path).resolve()
+    found = _Found()
+    if root.is_dir():
+        for each in sorted(root.iterdir()):
+            if _is_unit_file(each):
+                found.add(each)
+    elif root.is_file() and root.suffix in (".py", *_YAML):
+        found.add(root)
+    else:
+        raise DefinitionError("expected a folder, a .py or a .yaml file, but found none", place=str(path))
+    if not found.agents and not found.pipelines:
+        raise DefinitionError("expected agents or pipelines, but found none", place=str(path))
+    return Unit(dict(sorted(found.agents.items())), dict(sorted(found.pipelines.items())))
+
+
+def _is_unit_file(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    if path.suffix in _YAML:
+        return _is_pipeline(path)
+    return path.suffix == ".py" and not path.name.startswith(("_", "test_")) and path.name != "conftest.py"
+
+
+def _is_pipeline(path: Path) -> bool:
+    """Whether a YAML file of a folder is meant as one of ours: others may lie beside it."""
+    return any(line.startswith((b"pipeline:", b"steps:")) for line in path.read_bytes().splitlines())
+
+
+class _Found:
+    def __init__(self) -> None:
+        self.agents: dict[str, AgentSpec] = {}
+        self.pipelines: dict[str, Pipeline[..., object]] = {}
+
+    def add(self, path: Path) -> None:
+        """What one file defines."""
+        if path.suffix == ".py":
+            self._add_module(load_module(path))
+            return
+        pipeline, modules = load_yaml(path)
+        for module in modules:
+            self._add_module(module)
+        self._add_pipeline(pipeline)
+
+    def _add_module(self, module: ModuleType) -> None:
+        for spec in agents_of(module).values():
+            other = self.agents.setdefault(spec.name, spec)
+            if other is not spec:
+                fact = f"agent {spec.name}: expected one of this name in a unit, but found another at {other.place}"
+                raise DefinitionError(fact, place=spec.place)
+        for each in vars(module).values():
+            if isinstance(each, Pipeline):
+                self._add_pipeline(each)
+
+    def _add_pipeline(self, pipeline: Pipeline[..., object]) -> None:
+        for spec in pipeline.agents.values():
+            self.agents.setdefault(spec.name, spec)
+        other = self.pipelines.setdefault(pipeline.name, pipeline)
+        if other.definition.hash != pipeline.definition.hash:
+            fact = f"pipeline {pipeline.name}: expected one of this name in a unit, but another one is at {other.place}"
+            raise DefinitionError(fact, place=pipeline.place)
+
+
+def agents_of(module: ModuleType) -> dict[str, AgentSpec]:
+    """The agents that a module names, its own and those it imports."""
+    found: dict[str, AgentSpec] = {}
+    for each in vars(module).values():
+        if isinstance(each, Agent):
+            other = found.setdefault(each.spec.name, each.spec)
+            if other is not each.spec:
+                fact = f"agent {each.spec.name}: expected one of this name, but found another at {other.place}"
+                raise DefinitionError(fact, place=each.spec.place)
+    return found
+
+
+def load_yaml(path: Path) -> tuple[Pipeline[..., object], list[ModuleType]]:
+    """The pipeline of a YAML file, and the modules of its agents.
+
+    Raises:
+        DefinitionError: the file, a module or the pipeline is wrong.
+    """
+    file = read_yaml(path.read_bytes(), str(path))
+    modules = [_agents_module(path, each) for each in file.agents]
+    agents: dict[str, AgentSpec] = {}
+    names: dict[str, object] = {}
+    for module in modules:
+        agents |= agents_of(module)
+        names |= vars(module)
+    draft = draft_of(file, agents, names)
+    only = next((each for each in draft.steps if draft.output and each.name == draft.output.text), None)
+    result: object = None
+    if only is not None:
+        result = only.spec.result if only.over is None else list[only.spec.result]  # type: ignore[name-defined]
+    return Pipeline[..., object](draft, result), modules
+
+
+def _agents_module(path: Path, agents: str) -> ModuleType:
+    target = (path.parent / agents).resolve()
+    if target.suffix != ".py" or not target.is_file():
+        raise DefinitionError(f"agents: expected the path of a .py file, but found {agents!r}", place=str(path))
+    return load_module(target)
+
+
+def load_module(path: Path) -> ModuleType:
+    """The module of a file, loaded once and found by its neighbours under its bare name.
+
+    Raises:
+        DefinitionError: it raises when it is loaded.
+    """
+    path = path.resolve()
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file is not None and file == str(path):
+            return module
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    name = _module_name(path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except DefinitionError:
+        del sys.modules[name]
+        raise
+    except Exception as broken:
+        del sys.modules[name]
+        raise DefinitionError(
+            f"expected a module that can be loaded, but it raised {type(broken).__name__}: {broken}",
+            place=f"{path}:{_line_in(path, broken)}",
+        ) from broken
+    return module
+
+
+def _module_name(path: Path) -> str:
+    """Its bare name, unless that is taken; a file `agents.py` never becomes a package of the name `agents`."""
+    stem = path.stem
+    taken = stem in sys.modules or stem in sys.stdlib_module_names or stem == "agents"
+    if not taken:
+        return stem
+    return f"farandole_unit_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{stem}"
+
+
+def _line_in(path: Path, error: BaseException) -> int:
+    """The last line of the file that the error came through."""
+    line, trace = 1, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

@@ -1,0 +1,167 @@
+"""The history sorted for judging: look-ups over all records, and one case per run.
+
+Only runs whose start is on the log are judged one by one: of others too much may have expired.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from farandole.definition.graph import Graph, graph_of
+from farandole.definition.model import Definition
+from farandole.events import facts
+from farandole.ids import partition_of
+from farandole.lineage.entries import Entry
+from farandole.testing.history.report import History, Violation
+from farandole.testing.history.standing import Standing, final
+from farandole.testing.history.story import folded_at, story
+
+MARGIN = timedelta(seconds=30)
+"""How old a record must be before a missing counterpart is a violation: topics of a live cluster are read one after
+the other, and a transaction lasts 10 s at most (R14)."""
+
+AttemptKey = tuple[str, int, int]
+"""Step, item and attempt, within a run."""
+
+
+@dataclass(slots=True)
+class Case:
+    """One run. `starts`: its `RunStarted`, more than one only after it was forgotten and started again."""
+
+    run: str
+    starts: tuple[Entry, ...]
+    definition: Definition | None
+    events: tuple[Entry, ...] = ()
+    story: tuple[Entry, ...] = ()
+    triggers: dict[AttemptKey, list[Entry]] = field(default_factory=lambda: defaultdict(list))
+    reports: dict[AttemptKey, list[Entry]] = field(default_factory=lambda: defaultdict(list))
+    dead: list[Entry] = field(default_factory=list)
+    settled: list[Entry] = field(default_factory=list)
+    is_folded: bool = False
+    """Whether the coordinator has folded all of its facts, so that what must follow must be there."""
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of its definition."""
+        assert self.definition is not None
+        return graph_of(self.definition)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether its story can be followed: one start, and a definition that is known."""
+        return len(self.starts) == 1 and self.definition is not None and not self.strangers
+
+    @property
+    def strangers(self) -> list[Entry]:
+        """Records that name a step which its definition does not have."""
+        if self.definition is None:
+            return []
+        triggers = [each for several in self.triggers.values() for each in several]
+        return [e for e in (*self.events, *triggers) if e.unit[0] and e.unit[0] not in self.definition.steps]
+
+    def final(self) -> Standing:
+        """How it stands after all that is known."""
+        return final(self.graph, self.story)
+
+    def broken(self, invariant: str, message: str, *evidence: Entry) -> Violation:
+        """A violation of this run."""
+        return Violation(invariant, self.run, message, tuple(each.place for each in evidence))
+
+
+@dataclass(slots=True)
+class Docket:
+    """The history with look-ups. `cases` hold every run that anything says something about, foreign ones left out."""
+
+    history: History
+    by_id: Mapping[str, list[Entry]]
+    by_place: Mapping[str, Entry]
+    cases: Mapping[str, Case]
+
+    @property
+    def judged(self) -> list[Case]:
+        """The runs whose story can be followed."""
+        return [case for case in self.cases.values() if case.is_judged]
+
+    def home_of(self, run: str) -> int | None:
+        """The run's home partition; None if P is not known."""
+        count = self.history.home_partitions
+        return partition_of(run, count) if count else None
+
+    def is_old(self, entry: Entry) -> bool:
+        """Whether what belongs to a record must have been seen too: while the log goes on, only after a while."""
+        now = self.history.now
+        return self.history.quiescent or now is None or entry.time < now - MARGIN
+
+    def may_have_expired(self, place: str) -> bool:
+        """Whether a record at that place may be missing because its topic no longer keeps it."""
+        topic, _, rest = place.rpartition("/")[0].rpartition("/")
+        offset = place.rpartition("/")[2]
+        if not rest.isdigit() or not offset.isdigit():
+            return False
+        span = self.history.spans.get((topic, int(rest)))
+        return span is not None and int(offset) < span.begin
+
+
+def docket_of(history: History) -> Docket:
+    """The history, sorted."""
+    by_id: dict[str, list[Entry]] = defaultdict(list)
+    by_place: dict[str, Entry] = {}
+    for each in history.entries:
+        by_id[each.id].append(each)
+        by_place[each.place] = each
+    cases = _cases(history)
+    reached = _folded(history)
+    for case in cases.values():
+        case.story = story(case.events)
+        told = [each for each in case.events if not each.is_consequence]
+        last = max(told, key=lambda e: e.offset, default=None)
+        case.is_folded = last is None or reached.get(last.partition, 0) > last.offset
+    return Docket(history, dict(by_id), by_place, cases)
+
+
+def _cases(history: History) -> dict[str, Case]:
+    events = _by_run(history.events)
+    triggers, dead, settled = _by_run(history.inboxes), _by_run(history.dead), _by_run(history.settled)
+    cases: dict[str, Case] = {}
+    for run in dict.fromkeys([*events, *triggers, *dead, *settled]):
+        if run in history.foreign:
+            continue
+        own = tuple(sorted(events.get(run, ()), key=lambda e: (e.partition, e.offset)))
+        starts = tuple(each for each in own if isinstance(each.fact, facts.RunStarted))
+        case = cases[run] = Case(run, starts, _definition(history, starts), own)
+        for each in triggers.get(run, ()):
+            if each.is_trigger:
+                case.triggers[*each.unit, each.attempt].append(each)
+        for each in own:
+            if isinstance(each.fact, facts.AgentFact):
+                case.reports[*each.unit, each.attempt].append(each)
+        case.dead.extend(dead.get(run, ()))
+        case.settled.extend(settled.get(run, ()))
+    return cases
+
+
+def _by_run(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+    out: dict[str, list[Entry]] = defaultdict(list)
+    for each in entries:
+        if each.run:
+            out[each.run].append(each)
+    return out
+
+
+def _definition(history: History, starts: tuple[Entry, ...]) -> Definition | None:
+    first = starts[0].fact if starts else None
+    return history.definitions.get(first.definition) if isinstance(first, facts.RunStarted) else None
+
+
+def _folded(history: History) -> dict[int, int]:
+    """How far each partition of `events` is known to be folded: by commits, or by what consequences say."""
+    reached: dict[int, int] = defaultdict(int)
+    for each in history.events:
+        folded = folded_at(each)
+        if folded is not None:
+            reached[folded[0]] = max(reached[folded[0]], folded[1])
+    for committed in history.committed:
+        if committed.topic == history.topics.events:
+            reached[committed.partition] = max(reached[committed.partition], committed.position)
+    return reached

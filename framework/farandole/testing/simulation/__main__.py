@@ -1,0 +1,35 @@
+"""`python -m farandole.testing.simulation FROM TO`: seeds in a row, what was violated, what was seen."""
+
+import logging
+import sys
+import time
+from collections import Counter
+
+from farandole.testing.simulation.checks import violations
+from farandole.testing.simulation.world import World
+
+
+def main() -> int:
+    """Seeds from the command line; the exit code says whether any was violated."""
+    logging.disable(logging.CRITICAL)
+    first, last = int(sys.argv[1]), int(sys.argv[2])
+    began, rare, kinds, bad = time.monotonic(), Counter[str](), Counter[str](), 0
+    for seed in range(first, last):
+        world = World(seed)
+        try:
+            found = [] if world.live() else [f"stuck: {sorted(set(world.clients.runs) - set(world.clients.ended))}"]
+            found += violations(world)
+        finally:
+            world.close()
+        rare += world.rare
+        kinds += Counter(world.clients.ended.values())
+        if found:
+            bad += 1
+            print(f"seed {seed}: {len(found)} violations; {found[0]}")
+    spent = time.monotonic() - began
+    print(f"seeds={last - first} violated={bad} seconds={spent:.0f} outcomes={dict(kinds)}\nseen={dict(sorted(rare.items()))}")
+    return min(bad, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

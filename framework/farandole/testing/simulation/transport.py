@@ -1,0 +1,59 @@
+"""The log that one simulated process sees: shared broker, calls in pieces, a clock of its own."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from farandole.clock import ManualClock
+from farandole.testing.simulation.member import SimMember
+from farandole.testing.simulation.network import Network
+from farandole.transport.memory.admin import MemoryAdmin
+from farandole.transport.memory.edge import MemoryEdge
+from farandole.transport.memory.producer import MemoryProducer
+from farandole.transport.memory.reader import MemoryReader
+from farandole.transport.port import MemberSettings
+
+
+@dataclass(slots=True)
+class SkewedClock:
+    """The world's time as a process sees it: the wall may be wrong and may step, the monotonic clock never does."""
+
+    world: ManualClock
+    skew: timedelta = timedelta()
+
+    def now(self) -> datetime:
+        """What this machine's wall clock shows."""
+        return self.world.now() + self.skew
+
+    def monotonic(self) -> float:
+        """The same everywhere but for a constant, which nobody can see."""
+        return self.world.monotonic() + 1.0
+
+
+@dataclass(slots=True)
+class SimTransport:
+    """`members` made here, so that the world can advance their calls, and forget them with their process."""
+
+    network: Network
+    members: list[SimMember] = field(default_factory=list)
+
+    def member(self, settings: MemberSettings) -> SimMember:
+        """A member."""
+        made = SimMember(self.network, settings)
+        self.members.append(made)
+        return made
+
+    def reader(self, client_id: str) -> MemoryReader:
+        """A reader."""
+        return MemoryReader(self.network.hub, client_id)
+
+    def producer(self, client_id: str) -> MemoryProducer:
+        """A plain producer."""
+        return MemoryProducer(self.network.hub, client_id)
+
+    def admin(self) -> MemoryAdmin:
+        """An admin client."""
+        return MemoryAdmin(self.network.hub)
+
+    def edge(self, client_id: str) -> MemoryEdge:
+        """Nobody uses asyncio here."""
+        return MemoryEdge(self.network.hub, client_id)

@@ -1,0 +1,147 @@
+"""Large payloads: stored by their hash, fetched whole or not at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from farandole.artifacts import ArtifactStore, LocalArtifacts, check_in, check_out
+from farandole.errors import ClaimBroken, RecordError, TransportError
+from farandole.events.avro import Schema
+from farandole.events.catalogue import encode, schema_of
+from farandole.events.claims import is_claim
+from farandole.events.tables import Claim
+from farandole.ids import sha256
+
+TEXT = Schema.parse('"string"')
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    """An empty store."""
+    return LocalArtifacts(tmp_path / "artifacts")
+
+
+def only_file(root: Path) -> Path:
+    """The one file below a folder."""
+    files = [path for path in root.rglob("*") if path.is_file()]
+    assert len(files) == 1
+    return files[0]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=2000))
+def test_stored_payload_is_fetched_as_it_was(store: ArtifactStore, data: bytes) -> None:
+    claim = store.put(data)
+
+    assert claim == Claim(sha256(data), len(data))
+    assert store.get(claim) == data
+
+
+def test_payload_stored_twice_is_one_file_and_no_half_one_stays(store: ArtifactStore, tmp_path: Path) -> None:
+    claim = store.put(b"x" * 1000)
+
+    assert store.put(b"x" * 1000) == claim
+    assert only_file(tmp_path).name == claim.sha256
+
+
+def test_missing_payload_breaks_the_claim(store: ArtifactStore) -> None:
+    with pytest.raises(ClaimBroken, match="missing"):
+        store.get(Claim("ab" * 32, 5))
+
+
+@pytest.mark.parametrize("altered", [b"y" * 10, b"x" * 9, b""])
+def test_altered_payload_breaks_the_claim_and_is_mended_by_storing_it_again(
+    store: ArtifactStore, tmp_path: Path, altered: bytes
+) -> None:
+    claim = store.put(b"x" * 10)
+    only_file(tmp_path).write_bytes(altered)
+
+    with pytest.raises(ClaimBroken):
+        store.get(claim)
+
+    store.put(b"x" * 10)
+    assert store.get(claim) == b"x" * 10
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../../etc/passwd", "AB" * 32, "ab" * 31, "ab" * 32 + "\n", "/" + "a" * 63, "ab" * 32 + "/x"]
+)
+def test_claim_that_names_no_hash_leads_nowhere(store: ArtifactStore, name: str) -> None:
+    with pytest.raises(ClaimBroken, match="SHA-256"):
+        store.get(Claim(name, 3))
+
+
+def test_claim_of_a_negative_size_is_broken(store: ArtifactStore) -> None:
+    with pytest.raises(ClaimBroken):
+        store.get(Claim("ab" * 32, -1))
+
+
+def test_link_in_the_place_of_a_payload_is_not_followed(store: ArtifactStore, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    claim = store.put(b"x" * 6)
+    path = tmp_path / "artifacts" / claim.sha256[:2] / claim.sha256
+    path.unlink()
+    path.symlink_to(secret)
+
+    with pytest.raises((ClaimBroken, TransportError)):
+        store.get(Claim(claim.sha256, 6))
+
+
+def test_pipe_in_the_place_of_a_payload_does_not_block(store: ArtifactStore, tmp_path: Path) -> None:
+    claim = store.put(b"x")
+    path = tmp_path / "artifacts" / claim.sha256[:2] / claim.sha256
+    path.unlink()
+    os.mkfifo(path)
+
+    with pytest.raises(ClaimBroken):
+        store.get(claim)
+
+
+def test_store_that_cannot_be_written_is_the_operators_trouble(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(TransportError, match="expected to store 1 bytes"):
+        LocalArtifacts(tmp_path / "file").put(b"x")
+
+
+def test_payload_up_to_the_limit_stays_in_the_record(store: ArtifactStore, tmp_path: Path) -> None:
+    framed = TEXT.encode("x" * 100)
+
+    checked = check_in(store, framed, limit=len(framed))
+
+    assert checked is framed
+    assert check_out(store, checked) is framed
+    assert not list(tmp_path.iterdir())
+
+
+def test_payload_above_the_limit_becomes_a_claim_and_comes_back(store: ArtifactStore) -> None:
+    framed = TEXT.encode("x" * 300_000)
+
+    checked = check_in(store, framed)
+
+    assert len(checked) < 100
+    assert is_claim(checked) == Claim(sha256(framed), len(framed))
+    assert check_out(store, checked) == framed
+
+
+def test_payload_itself_is_no_claim() -> None:
+    assert is_claim(TEXT.encode("x")) is None
+    assert is_claim(b"{}") is None
+
+
+def test_claim_of_a_claim_is_broken(store: ArtifactStore) -> None:
+    twice = encode(store.put(encode(Claim("ab" * 32, 5))))
+
+    with pytest.raises(ClaimBroken, match="another claim"):
+        check_out(store, twice)
+
+
+def test_frame_of_a_claim_around_rubbish_is_refused() -> None:
+    head = schema_of(Claim).encode({"sha256": "", "size": 0})[:10]
+
+    with pytest.raises(RecordError):
+        is_claim(head + b"\xff")

@@ -1,0 +1,54 @@
+"""Whether versions understand each other, told with the place."""
+
+import json
+
+import pytest
+
+from farandole.errors import SchemaRefused
+from farandole.events.avro import Schema
+from farandole.registry.compatibility import Compatibility, check, problems
+
+
+def record(*fields: tuple[object, ...]) -> Schema:
+    """A version: fields as (name, type) or (name, type, default)."""
+    made = [dict(zip(("name", "type", "default"), each, strict=False)) for each in fields]
+    return Schema.parse(json.dumps({"type": "record", "name": "R", "namespace": "n", "fields": made}))
+
+
+OLD = record(("a", "int"))
+WITH_DEFAULT = record(("a", "int"), ("b", "string", ""))
+WITHOUT_DEFAULT = record(("a", "int"), ("b", "string"))
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "mode", "told"),
+    [
+        (WITH_DEFAULT, OLD, Compatibility.FULL, []),
+        (WITHOUT_DEFAULT, OLD, Compatibility.FORWARD, []),
+        (WITHOUT_DEFAULT, OLD, Compatibility.BACKWARD, ["backward", "n.R.b: not written, and it has no default"]),
+        (OLD, WITHOUT_DEFAULT, Compatibility.BACKWARD, []),
+        (OLD, WITHOUT_DEFAULT, Compatibility.FORWARD, ["forward", "reader_field_missing_default_value"]),
+        (record(("a", "long")), OLD, Compatibility.BACKWARD, []),
+        (record(("a", "long")), OLD, Compatibility.FULL, ["forward", "type_mismatch", "n.R.a"]),
+        (Schema.parse('["null","int"]'), Schema.parse('"int"'), Compatibility.BACKWARD, []),
+        (Schema.parse('["null","int"]'), Schema.parse('"int"'), Compatibility.FORWARD, ["type_mismatch"]),
+        (
+            record(("a", {"type": "long", "logicalType": "timestamp-micros"})),
+            record(("a", {"type": "long", "logicalType": "timestamp-millis"})),
+            Compatibility.BACKWARD,
+            ["written as timestamp-millis, wanted as timestamp-micros"],
+        ),
+    ],
+)
+def test_problems_of_two_versions_are_told(new: Schema, old: Schema, mode: Compatibility, told: list[str]) -> None:
+    found = problems(new, old, mode)
+
+    assert bool(found) is bool(told)
+    assert all(part in " ".join(found) for part in told)
+
+
+def test_check_refuses_with_everything_that_is_wrong() -> None:
+    with pytest.raises(
+        SchemaRefused, match=r"n\.R: expected a version that is full compatible .* It was not published"
+    ):
+        check(WITHOUT_DEFAULT, OLD, Compatibility.FULL)

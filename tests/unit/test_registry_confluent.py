@@ -1,0 +1,266 @@
+"""A Confluent-compatible registry, against a small one in this process."""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
+
+import pytest
+
+from farandole.clock import ManualClock
+from farandole.errors import ConfigError, SchemaRefused, TransportError, UnknownSchema
+from farandole.events.avro import Schema, SchemaBook
+from farandole.events.framing import Kind, unframe
+from farandole.registry import SchemaRegistry
+from farandole.registry.compatibility import Compatibility
+from farandole.registry.confluent import UNKNOWN_FOR, ConfluentRegistry
+from farandole.registry.http import ANSWER_BYTES_MAX, HttpSettings, JsonHttp
+
+ORDER = Schema.parse('{"type":"record","name":"Order","namespace":"shop","fields":[{"name":"id","type":"string"}]}')
+PLAIN = {"id": "o-1"}
+
+
+@dataclass
+class Registry:
+    """What the server holds, what it was asked, and what it is to answer instead."""
+
+    url: str = ""
+    texts: list[str] = field(default_factory=list)
+    subjects: dict[str, list[int]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    authorization: list[str | None] = field(default_factory=list)
+    instead: list[tuple[int, bytes, dict[str, str]]] = field(default_factory=list)
+
+    def answer(self, method: str, path: str, body: dict[str, str]) -> tuple[int, object]:
+        """As the Confluent registry answers."""
+        match method, [unquote(part) for part in path.strip("/").split("/")]:
+            case "POST", ["subjects", subject, "versions"]:
+                if body["schema"] not in self.texts:
+                    self.texts.append(body["schema"])
+                number = self.texts.index(body["schema"]) + 1
+                if number not in self.subjects.setdefault(subject, []):
+                    self.subjects[subject].append(number)
+                return 200, {"id": number}
+            case "POST", ["subjects", subject]:
+                if body["schema"] in self.texts and subject in self.subjects:
+                    return 200, {"id": self.texts.index(body["schema"]) + 1, "schema": body["schema"], "version": 1}
+                return 404, {"error_code": 40403, "message": "Schema not found"}
+            case "GET", ["subjects", subject, "versions", "latest"] if subject in self.subjects:
+                number = self.subjects[subject][-1]
+                return 200, {"id": number, "schema": self.texts[number - 1]}
+            case "GET", ["schemas", "ids", number] if 0 < int(number) <= len(self.texts):
+                return 200, {"schema": self.texts[int(number) - 1]}
+        return 404, {"error_code": 40401, "message": "not found"}
+
+
+@pytest.fixture
+def server() -> Iterator[Registry]:
+    """A registry on a free port of this machine."""
+    registry = Registry()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _reply(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+            registry.asked.append(f"{self.command} {self.path}")
+            registry.authorization.append(self.headers.get("Authorization"))
+            headers: dict[str, str] = {}
+            if registry.instead:
+                status, raw, headers = registry.instead.pop(0)
+            else:
+                status, answer = registry.answer(self.command, self.path, body)
+                raw = json.dumps(answer).encode()
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(raw)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(raw)
+
+        do_GET = do_POST = _reply
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        registry.url = f"http://127.0.0.1:{http.server_address[1]}"
+        yield registry
+        http.shutdown()
+        thread.join()
+
+
+@dataclass
+class Client:
+    """A process: its registry client, its book, its clock, and how long it slept."""
+
+    registry: ConfluentRegistry
+    book: SchemaBook
+    clock: ManualClock
+    slept: list[float]
+
+
+def client(server: Registry, user: str = "", password: str = "", **more: object) -> Client:
+    """A process that knows nothing yet."""
+    book, clock, slept = SchemaBook(), ManualClock(), list[float]()
+    settings = HttpSettings(server.url, user, password, timeout=timedelta(seconds=5), attempts_max=3)
+    return Client(ConfluentRegistry(JsonHttp(settings, slept.append), book, clock), book, clock, slept)
+
+
+def test_payload_crosses_from_one_process_to_another_in_the_registrys_frame(server: Registry) -> None:
+    ours, theirs = client(server), client(server)
+    apply: SchemaRegistry = client(server).registry
+    apply.publish([ORDER])
+    ours.book.add(ORDER)
+
+    on_topic = ours.registry.outbound(ORDER.encode(PLAIN))
+
+    assert unframe(on_topic).kind is Kind.CONFLUENT
+    assert on_topic[:5] == b"\0\0\0\0\1"
+    assert theirs.registry.inbound(on_topic) == ORDER.encode(PLAIN)
+    assert theirs.book.decode(on_topic) == PLAIN
+
+
+def test_what_was_found_once_is_never_asked_again(server: Registry) -> None:
+    ours = client(server)
+    ours.registry.publish([ORDER])
+    asked = len(server.asked)
+
+    for _ in range(3):
+        ours.registry.inbound(ours.registry.outbound(ORDER.encode(PLAIN)))
+
+    assert len(server.asked) == asked
+    assert ours.registry.find(1) == ours.registry.find(ORDER.fingerprint) == ORDER
+
+
+def test_schema_is_registered_under_its_full_name_and_only_by_publish(server: Registry) -> None:
+    ours = client(server)
+    ours.book.add(ORDER)
+    with pytest.raises(UnknownSchema, match=r"the registry has no shop\.Order"):
+        ours.registry.outbound(ORDER.encode(PLAIN))
+    assert not server.subjects
+
+    ours.registry.publish([ORDER, Schema.parse('{"type":"array","items":"int"}')])
+
+    assert "shop.Order" in server.subjects
+    assert any(name.startswith("array-") for name in server.subjects)
+
+
+def test_json_and_foreign_frames_pass_the_edge_unchanged(server: Registry) -> None:
+    ours = client(server).registry
+
+    assert ours.outbound(b"{}") == ours.inbound(b"{}") == b"{}"
+    assert ours.inbound(ORDER.encode(PLAIN)) == ORDER.encode(PLAIN)
+    assert not server.asked
+
+
+def test_unknown_id_is_asked_once_and_again_after_a_while(server: Registry) -> None:
+    ours = client(server)
+    for _ in range(3):
+        with pytest.raises(UnknownSchema, match="registry id 1"):
+            ours.registry.find(1)
+    assert len(server.asked) == 1
+
+    client(server).registry.publish([ORDER])
+    ours.clock.advance(UNKNOWN_FOR + timedelta(seconds=1))
+
+    assert ours.registry.find(1) == ORDER
+
+
+def test_registry_in_trouble_is_asked_again_with_growing_waits(server: Registry) -> None:
+    ours = client(server)
+    server.instead = [(503, b"", {}), (500, b'{"error_code":50001,"message":"store"}', {})]
+
+    ours.registry.publish([ORDER])
+
+    assert ours.slept == [0.2, 0.4]
+    assert server.subjects == {"shop.Order": [1]}
+
+
+def test_registry_that_stays_in_trouble_is_told_with_its_last_answer(server: Registry) -> None:
+    ours = client(server)
+    server.instead = [(503, b'{"error_code":50302,"message":"no leader"}', {})] * 3
+
+    with pytest.raises(TransportError, match="after 3 attempts: 503/50302: no leader"):
+        ours.registry.find(1)
+
+
+def test_registry_that_is_not_there_is_a_transport_error() -> None:
+    nowhere = Registry(url="http://127.0.0.1:1")
+
+    with pytest.raises(TransportError, match="after 3 attempts: URLError"):
+        client(nowhere).registry.find(1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "why"),
+    [
+        ((401, b"{}", {}), ConfigError, "expected to be let in, but it answered 401"),
+        ((409, b'{"error_code":409,"message":"incompatible"}', {}), SchemaRefused, "incompatible"),
+        ((422, b'{"error_code":42201,"message":"Invalid schema"}', {}), SchemaRefused, "Invalid schema"),
+        ((418, b"tea", {}), TransportError, "refused the question"),
+        ((302, b"", {"Location": "http://127.0.0.1:1/elsewhere"}), TransportError, "302"),
+        ((200, b"not json", {}), TransportError, "expected JSON"),
+        ((200, b"[" * 100_000, {}), TransportError, "expected JSON"),
+        ((200, b'{"id":"1"}', {}), TransportError, "expected a schema id"),
+        ((200, b'{"id":-1}', {}), TransportError, "expected a schema id"),
+        ((200, b" " * (ANSWER_BYTES_MAX + 1), {}), TransportError, "bytes of answer"),
+    ],
+)
+def test_answer_that_is_a_refusal_or_no_answer_names_who_must_act(
+    server: Registry, answer: tuple[int, bytes, dict[str, str]], error: type[Exception], why: str
+) -> None:
+    server.instead = [answer]
+
+    with pytest.raises(error, match=why):
+        client(server).registry.publish([ORDER])
+
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"schema": "{}", "schemaType": "JSON"}, "expected an Avro schema"),
+        ({"schema": '"string"', "references": [{"name": "x"}]}, "references"),
+        ({"schema": '{"type":"array","items":"null"}'}, "at least one byte"),
+    ],
+)
+def test_schema_of_the_registry_that_is_not_admissible_is_refused(
+    server: Registry, answer: dict[str, object], why: str
+) -> None:
+    server.instead = [(200, json.dumps(answer).encode(), {})]
+
+    with pytest.raises(SchemaRefused, match=why):
+        client(server).registry.find(7)
+
+
+def test_credentials_are_sent_and_never_shown(server: Registry) -> None:
+    ours = client(server, "ada", "s3cret")
+
+    ours.registry.publish([ORDER])
+
+    assert server.authorization == ["Basic " + base64.b64encode(b"ada:s3cret").decode()]
+    assert "s3cret" not in repr(HttpSettings(server.url, "ada", "s3cret"))
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "registry:8081", "http://", "http://ada:s3cret@host"])
+def test_address_that_could_not_work_is_refused_without_showing_secrets(url: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        HttpSettings(url)
+
+    assert "s3cret" not in str(refusal.value)
+
+
+def test_new_version_is_checked_against_the_registrys_latest(server: Registry) -> None:
+    ours = client(server).registry
+    newer = Schema.parse(ORDER.text.replace('"type":"string"', '"type":"int"'))
+    assert ours.problems(newer) == []
+
+    ours.publish([ORDER])
+
+    assert ours.problems(ORDER, Compatibility.FULL) == []
+    assert "shop.Order.id" in ours.problems(newer)[0]

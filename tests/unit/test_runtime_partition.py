@@ -1,0 +1,192 @@
+"""How a partition becomes ours: its last writer first, then its position, then our epoch (R6, R7, R8)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from farandole.errors import TransportError
+from farandole.runtime.partition import Ownership, Partition, Stage
+from farandole.transport.metadata import Metadata, decode, encode
+from farandole.transport.port import FenceWriter, ListMembers, Position, ReadPositions, Reply, Request, TopicPartition
+
+A, B = TopicPartition("inbox", 0), TopicPartition("inbox", 1)
+
+
+@dataclass
+class Broker:
+    """Answers when it is told to."""
+
+    positions: dict[TopicPartition, Position | None] = field(default_factory=dict)
+    pending: set[TopicPartition] = field(default_factory=set)
+    members: frozenset[str] = frozenset()
+    error: TransportError | None = None
+    asked: list[Request] = field(default_factory=list)
+    _waiting: list[tuple[Request, Callable[[Reply], None]]] = field(default_factory=list)
+
+    def ask(self, request: Request, then: Callable[[Reply], None]) -> None:
+        self.asked.append(request)
+        self._waiting.append((request, then))
+
+    def answer(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for request, then in waiting:
+            then(self._reply(request))
+
+    def _reply(self, request: Request) -> Reply:
+        if self.error is not None:
+            return Reply(1, request, error=self.error)
+        match request:
+            case ReadPositions(partitions=partitions, stable=stable):
+                found = {at: self.positions.get(at) for at in partitions if not (stable and at in self.pending)}
+                return Reply(1, request, positions=found)
+            case ListMembers():
+                return Reply(1, request, members=self.members)
+            case _:
+                return Reply(1, request)
+
+    def kinds(self) -> list[str]:
+        return [type(request).__name__ for request in self.asked]
+
+
+def written(writer: str, *, clean: bool = False, epoch: int = 3) -> Position:
+    return Position(40, encode(Metadata(writer, 1, epoch, clean, bitmap=bytes([0b100]))))
+
+
+def owning(
+    positions: Mapping[TopicPartition, Position | None], members: frozenset[str] = frozenset({"me"})
+) -> tuple[Ownership, Broker]:
+    broker = Broker(dict(positions), members=members)
+    ownership = Ownership("me", broker.ask)
+    ownership.assigned(positions)
+    return ownership, broker
+
+
+def go_on(ownership: Ownership, broker: Broker, *, now: float = 0.0, steps: int = 8) -> None:
+    for n in range(steps):
+        ownership.step(now + n, may_fence=True)
+        broker.answer()
+
+
+@pytest.mark.parametrize(
+    ("position", "members", "asked"),
+    [
+        (Position(40), {"me"}, ["ReadPositions", "ReadPositions"]),
+        (written("me"), {"me"}, ["ReadPositions", "ReadPositions"]),
+        (written("gone", clean=True), {"me"}, ["ReadPositions", "ReadPositions"]),
+        (written("alive"), {"me", "alive"}, ["ReadPositions", "ListMembers", "ReadPositions"]),
+        (written("gone"), {"me"}, ["ReadPositions", "ListMembers", "FenceWriter", "ReadPositions"]),
+    ],
+    ids=["fresh", "ours", "left in order", "alive", "dead"],
+)
+def test_partition_is_taken_over_and_only_a_dead_writer_is_fenced(
+    position: Position, members: set[str], asked: list[str]
+) -> None:
+    ownership, broker = owning({A: position}, frozenset(members))
+
+    go_on(ownership, broker)
+
+    assert broker.kinds() == asked
+    assert ownership.opening()[0].offsets.commit_point()[0] == 40
+
+
+def test_partition_takes_over_epoch_and_bitmap_and_its_own_epoch_is_one_higher() -> None:
+    ownership, broker = owning({A: written("me", epoch=3)})
+    go_on(ownership, broker)
+    (p,) = ownership.opening()
+
+    p.opened()
+
+    assert (p.stage, p.epoch, p.offsets.commit_point()) == (Stage.RUNNING, 4, (40, bytes([0b100])))
+
+
+def test_pending_transaction_of_a_dead_writer_is_ended_before_positions_are_read() -> None:
+    """A kill -9 inside a transaction: its pending positions would hold up a stable read for ten seconds."""
+    ownership, broker = owning({A: written("gone")})
+    broker.pending = {A}
+    go_on(ownership, broker, steps=3)
+    assert any(isinstance(request, FenceWriter) for request in broker.asked)
+
+    broker.pending = set()
+    go_on(ownership, broker, now=10.0)
+
+    assert ownership.opening()
+
+
+def test_fence_waits_for_a_transaction_under_way() -> None:
+    ownership, broker = owning({A: written("gone")})
+    for n in range(4):
+        ownership.step(float(n), may_fence=False)
+        broker.answer()
+    assert "FenceWriter" not in broker.kinds()
+
+    ownership.step(5.0, may_fence=True)
+
+    assert ownership.is_fencing
+    broker.answer()
+    assert not ownership.is_fencing
+
+
+def test_partition_without_position_is_stopped_and_looked_at_again_later() -> None:
+    ownership, broker = owning({A: None, B: Position(0)})
+    go_on(ownership, broker, steps=3)
+    assert [p.at for p in ownership.opening()] == [B]
+    assert ownership.partitions[A].stage is Stage.STOPPED
+
+    broker.positions[A] = Position(0)
+    go_on(ownership, broker, now=20.0)
+
+    assert {p.at for p in ownership.opening()} == {A, B}
+
+
+def test_partition_with_unreadable_metadata_is_stopped_for_good() -> None:
+    ownership, broker = owning({A: Position(0, "f9.future"), B: Position(0)})
+
+    go_on(ownership, broker)
+    go_on(ownership, broker, now=100.0)
+
+    assert [p.at for p in ownership.opening()] == [B]
+    assert ownership.stopped == 1
+
+
+def test_answer_to_an_earlier_assignment_says_nothing_of_the_next() -> None:
+    ownership, broker = owning({A: written("me", epoch=3)})
+    ownership.step(0.0, may_fence=True)
+    (before,) = ownership.gone([A])
+    ownership.assigned([A])
+
+    broker.answer()
+
+    assert not ownership.is_current(before)
+    assert ownership.partitions[A].stage is Stage.LAST_WRITER
+    assert ownership.partitions[A].number > before.number
+
+
+def test_broker_that_is_away_is_asked_again_after_a_pause() -> None:
+    ownership, broker = owning({A: Position(0)})
+    broker.error = TransportError("away")
+    ownership.step(0.0, may_fence=True)
+    broker.answer()
+    assert not ownership.step(0.01, may_fence=True)
+    assert ownership.next_due() == pytest.approx(0.1)
+
+    broker.error = None
+    go_on(ownership, broker, now=1.0)
+
+    assert ownership.opening()
+
+
+def test_partitions_that_stand_still_cost_no_question() -> None:
+    ownership, broker = owning({A: Position(0)})
+    go_on(ownership, broker)
+    for p in ownership.opening():
+        p.opened()
+    ownership.step(50.0, may_fence=True)
+    before = len(broker.asked)
+
+    go_on(ownership, broker, now=60.0)
+
+    assert len(broker.asked) == before
+    assert ownership.next_due() is None
+    assert decode("").epoch == 0
+    assert isinstance(ownership.partitions[A], Partition)

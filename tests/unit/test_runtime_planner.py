@@ -1,0 +1,166 @@
+"""The planner: every result is in exactly one transaction that stands, with the positions that belong to it."""
+
+import random
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from farandole.runtime.partition import Partition, Stage
+from farandole.runtime.planner import Answer, Flight, Limits, Planner
+from farandole.transport.metadata import decode
+from farandole.transport.port import NewRecord, TopicPartition
+
+
+def partition(number: int, offsets: int = 0) -> Partition:
+    it = Partition(TopicPartition("inbox", number), number, stage=Stage.RUNNING, epoch=7)
+    for offset in range(offsets):
+        it.offsets.admit(offset)
+    return it
+
+
+def answer(p: Partition, offset: int, records: int = 1, retreat: str = "less") -> Answer:
+    def instead(refused: int, error: str) -> Sequence[NewRecord]:
+        return [NewRecord("events", b"k", f"{retreat} {refused}".encode())]
+
+    made = [NewRecord("events", b"k", f"{p.number}/{offset}/{n}".encode()) for n in range(records)]
+    return Answer(p, offset, made, 10 * records, 1, instead)
+
+
+def planner(records_max: int = 100, bytes_max: int = 10_000) -> Planner:
+    return Planner("me", 5, Limits(records_max, bytes_max))
+
+
+def always(p: Partition) -> bool:
+    return True
+
+
+def plan(it: Planner) -> Flight:
+    flight = it.plan()
+    assert flight is not None
+    return flight
+
+
+def test_transaction_names_position_and_metadata_of_each_partition_it_answers() -> None:
+    it, a, b = planner(), partition(0, 3), partition(1, 2)
+    it.add(answer(a, 1))
+    it.add(answer(b, 0))
+
+    flight = plan(it)
+
+    assert flight.positions[a.at].offset == 0
+    assert flight.positions[b.at].offset == 1
+    metadata = decode(flight.positions[a.at].metadata)
+    assert (metadata.writer, metadata.number, metadata.epoch, metadata.clean) == ("me", 6, 7, False)
+    assert metadata.bitmap == bytes([0b10])
+
+
+def test_results_that_came_meanwhile_all_go_with_the_next_within_its_bounds() -> None:
+    it, a = planner(records_max=5), partition(0, 10)
+    for offset in range(10):
+        it.add(answer(a, offset, records=2))
+
+    sizes = []
+    while (flight := it.plan()) is not None:
+        sizes.append(len(flight.records))
+        it.committed(flight, always)
+
+    assert sizes == [4] * 5
+    assert a.offsets.commit_point() == (10, b"")
+
+
+def test_one_answer_larger_than_the_bounds_still_goes_alone() -> None:
+    it, a = planner(records_max=2, bytes_max=15), partition(0, 2)
+    it.add(answer(a, 0, records=9))
+    it.add(answer(a, 1))
+
+    assert [len(plan(it).answers), len(plan(it).answers)] == [1, 1]
+
+
+def test_transaction_without_effect_is_made_again_with_the_same_results_first_and_another_number() -> None:
+    it, a = planner(), partition(0, 3)
+    it.add(answer(a, 0))
+    it.add(answer(a, 1))
+    flight = plan(it)
+    it.add(answer(a, 2))
+
+    it.without_effect(flight)
+    again = plan(it)
+
+    assert [each.offset for each in again.answers] == [0, 1, 2]
+    assert again.number != flight.number
+    assert a.offsets.base == 0
+
+
+def test_results_of_an_earlier_assignment_are_dropped_and_their_offsets_stay_unfinished() -> None:
+    it, gone, kept = planner(), partition(0, 1), partition(1, 1)
+    it.add(answer(gone, 0))
+    it.add(answer(kept, 0))
+
+    dropped = it.drop(lambda p: p is kept)
+
+    assert [each.partition for each in dropped] == [gone]
+    assert list(plan(it).touched) == [kept.at]
+
+
+def test_opening_commits_the_next_epoch_unclean_before_anything_is_dispatched() -> None:
+    it, a = planner(), partition(0)
+    a.stage = Stage.EPOCH
+
+    flight = it.plan(opening=[a])
+    assert flight is not None
+    it.committed(flight, always)
+
+    metadata = decode(flight.positions[a.at].metadata)
+    assert (metadata.epoch, metadata.clean, flight.records) == (8, False, [])
+    assert (a.stage, a.epoch) == (Stage.RUNNING, 8)
+
+
+def test_closing_is_clean_only_when_all_results_of_the_partition_go_with_it() -> None:
+    it, a = planner(records_max=1), partition(0, 2)
+    it.add(answer(a, 0))
+    it.add(answer(a, 1))
+
+    first = it.plan(closing=[a])
+    assert first is not None
+    it.committed(first, always)
+    assert not a.is_released
+    last = it.plan(closing=[a])
+    assert last is not None
+    it.committed(last, always)
+
+    assert [decode(flight.positions[a.at].metadata).clean for flight in (first, last)] == [False, True]
+    assert a.is_released
+
+
+def test_nothing_to_say_is_no_transaction() -> None:
+    assert planner().plan() is None
+
+
+@settings(max_examples=200)
+@given(st.integers(1, 30), st.sets(st.integers(0, 29), max_size=3), st.integers(0, 1 << 30))
+def test_refused_batch_is_halved_until_only_the_culprits_say_something_else(
+    count: int, bad: set[int], seed: int
+) -> None:
+    """Whatever aborts in between: each result is written exactly once, the culprits' retreat in place of theirs."""
+    chance, it, a = random.Random(seed), planner(), partition(0, count)
+    for offset in range(count):
+        it.add(answer(a, offset))
+    log: list[bytes] = []
+
+    for _ in range(1000):
+        flight = it.plan()
+        if flight is None:
+            break
+        values = [record.value or b"" for record in flight.records]
+        if chance.random() < 0.2:
+            it.without_effect(flight)
+        elif any(value == f"0/{offset}/0".encode() for value in values for offset in bad):
+            it.refused(flight, "too large")
+        else:
+            log += values
+            it.committed(flight, always)
+
+    expected = [f"0/{n}/0".encode() if n not in bad else b"less 1" for n in range(count)]
+    assert sorted(log) == sorted(expected)
+    assert a.offsets.commit_point() == (count, b"")
