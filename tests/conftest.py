@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         names = item.fixturenames
         if item.get_closest_marker("kafka") is not None and "kafka" not in names:
-            names.insert(0, "kafka")
+            item.fixturenames = ["kafka", *names]  # a list of its own: variants of one test share the old one
         elif "kafka" in names or "kafka_broker" in names:
             item.add_marker("kafka")
 

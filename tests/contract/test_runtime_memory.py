@@ -1,6 +1,7 @@
 """The agent loop on the log in memory: what it writes, what it keeps, what it drops. One thread, virtual time."""
 
 import json
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -14,6 +15,7 @@ from farandole.clock import ManualClock
 from farandole.definition.agents import Agent, agent
 from farandole.definition.context import Context, FencingToken
 from farandole.definition.model import Definition, Input, Step
+from farandole.definition.spec import AgentSpec
 from farandole.errors import ConfigError, FatalTransportError, RetryableStepError, TerminalStepError
 from farandole.events.avro import Schema
 from farandole.events.catalogue import decode, encode
@@ -805,6 +807,115 @@ def test_writer_that_is_gone_is_fenced_before_its_partitions_are_read(world: Wor
 
     assert two.counts.fenced_writers == 1
     assert one.counts.fenced_writers == 0
+
+
+class Chance(InlineExecutor):
+    """Handlers that end in any order, and some never."""
+
+    def __init__(self, environment: Environment, chance: random.Random) -> None:
+        super().__init__(environment)
+        self.chance = chance
+        self.held: list[Attempt] = []
+
+    def has_room(self, spec: AgentSpec) -> bool:
+        return len(self.held) < 5
+
+    def submit(self, attempt: Attempt) -> None:
+        attempt.started = self._env.clock.monotonic()
+        self.held.append(attempt)
+
+    def end_some(self) -> None:
+        for attempt in self.chance.sample(self.held, self.chance.randint(0, len(self.held))):
+            self.held.remove(attempt)
+            super().submit(attempt)
+
+    def call_off(self, attempt: Attempt) -> None:
+        if attempt in self.held:
+            self.held.remove(attempt)
+
+
+class Chaos:
+    """Processes that come, go, die and sleep, transactions that end as they like."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.world = world
+        self.chance = random.Random(seed)
+        self.executors: dict[AgentLoop, Chance] = {}
+        self.asleep: dict[AgentLoop, int] = {}
+        self.slots = 0
+
+    def begin(self) -> None:
+        made: list[Chance] = []
+
+        def executor(environment: Environment) -> Chance:
+            made.append(Chance(environment, self.chance))
+            return made[0]
+
+        loop = self.world.start(f"s{self.slots}", executor, window=16, release_wait=timedelta(milliseconds=100))
+        self.slots += 1
+        self.executors[loop] = made[0]
+
+    def shake(self, number: int) -> None:
+        """One thing that may happen."""
+        draw, loops = self.chance.random(), list(self.executors)
+        if draw < 0.3:
+            self.world.trigger(f"r-{number}")
+        elif draw < 0.33 and len(loops) < 3:
+            self.begin()
+        elif draw < 0.345 and len(loops) > 1:
+            leaver = self.chance.choice(loops)
+            del self.executors[leaver]
+            leaver.close()
+        elif draw < 0.355 and len(loops) > 1:
+            del self.executors[self.chance.choice(loops)]  # killed: nobody hears of it again
+        elif draw < 0.37 and loops:
+            self.asleep[self.chance.choice(loops)] = self.chance.randrange(200)
+        elif draw < 0.47 and loops:
+            verdict = self.chance.choice([Verdict.ABORTED, Verdict.STALE, Verdict.DOUBT, Verdict.DOUBT])
+            is_done = verdict is Verdict.DOUBT and self.chance.random() < 0.5
+            self.world.shaken(self.chance.choice(loops)).verdicts = [(verdict, is_done)]
+
+    def step(self) -> None:
+        for loop, executor in list(self.executors.items()):
+            if self.asleep.get(loop, 0) > 0:
+                self.asleep[loop] -= 1
+                continue
+            executor.end_some()
+            loop.step(0.0)
+        self.world.clock.advance(timedelta(milliseconds=self.chance.choice([5, 50, 400])))
+
+    def calm_down(self) -> None:
+        """No more faults: everything must come to its end."""
+        self.asleep.clear()
+        if not self.executors:
+            self.begin()
+        for _ in range(3_000):
+            self.step()
+            idle = all(loop.is_idle for loop in self.executors)
+            if idle and self.world.lag() == 0:
+                return
+        raise AssertionError("it does not come to rest")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_trigger_is_answered_once_whatever_happens_to_processes_and_transactions(
+    tmp_path: Path, seed: int
+) -> None:
+    world = World(tmp_path, make(total_of, timeout="30s"))
+    chaos = Chaos(world, seed)
+    chaos.begin()
+
+    for number in range(600):
+        chaos.shake(number)
+        chaos.step()
+    chaos.calm_down()
+
+    triggers = [parse_envelope(r.headers) for name in world.agents for r in world.records(TOPICS.inbox(name))]
+    facts = [(fact.run, fact.step, fact.attempt) for fact in world.facts()]
+    assert sorted(facts) == sorted((it.run, it.step, it.attempt) for it in triggers), f"seed {seed}"
+    assert len(set(facts)) == len(facts)
+    fired = [(fact.run, name) for fact in world.facts(StepSucceeded) for name in fact.fired]
+    assert sorted(fired) == sorted((it.run, it.step) for it in triggers if it.step == "second")
 
 
 # --- refusals at the start ------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from farandole.kernel.snapshot import group_by_run, read_run, state_records
 from farandole.kernel.state import HOLDING, TERMINAL, Run, Status
 from farandole.kernel.timers import Timer, marker, timers
 from farandole.kernel.values import Values
-from farandole.testing.generate import Script, Shape, random_definition
+from farandole.testing.generate import Script, Shape, random_definition, random_items, random_pad
 from farandole.testing.schedule import Manners, play
 from farandole.testing.stage import Stage
 
@@ -32,9 +32,7 @@ def staged(seed: int, shape: Shape = ANY_SHAPE) -> Stage:
     """A run of the pipeline that a seed names."""
     rng = random.Random(seed)
     definition = random_definition(rng, shape)
-    return Stage(
-        definition, n=rng.randint(0, 9), items=[rng.randint(0, 9) for _ in range(rng.randint(0, 4))], luck=rng.random()
-    )
+    return Stage(definition, n=rng.randint(0, 9), items=random_items(rng), pad=random_pad(rng), luck=rng.random())
 
 
 def log_folded_by(log: Sequence[Logged], at: int) -> list[Logged]:

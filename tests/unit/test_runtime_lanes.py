@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,17 +65,24 @@ def test_key_whose_first_entry_was_dropped_before_it_came_out_lets_the_next_go()
     assert lanes.take() == "next"
 
 
-def test_load_is_full_by_records_or_by_bytes_and_low_at_half_of_both() -> None:
+@pytest.mark.parametrize(
+    ("sizes", "is_full", "is_low"),
+    [
+        ([], False, True),
+        ([10, 10], False, True),
+        ([10, 10, 10], False, False),
+        ([1, 1, 1, 1], True, False),
+        ([90], False, False),
+        ([50], False, True),
+        ([100], True, False),
+    ],
+)
+def test_load_is_full_by_records_or_by_bytes_and_low_at_half_of_both(
+    sizes: list[int], is_full: bool, is_low: bool
+) -> None:
     load = Load(4, 100)
-    for size in (10, 10, 10):
+    for size in (*sizes, 7):
         load.add(size)
-    assert not load.is_full
+    load.remove(7)
 
-    load.add(90)
-    assert load.is_full
-    load.remove(90)
-    load.remove(10)
-
-    assert load.is_low
-    load.add(80)
-    assert not load.is_low
+    assert (load.is_full, load.is_low) == (is_full, is_low)

@@ -23,9 +23,9 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class LocalArtifacts:
     """An `ArtifactStore` in a folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path | str) -> None:
         """`root` is made when something is stored first."""
-        self._root = root
+        self._root = Path(root)
 
     def put(self, data: bytes) -> Claim:
         """Store a payload; one that is there already, whole, is left alone."""

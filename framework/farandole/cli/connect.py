@@ -26,9 +26,9 @@ def topics_of(settings: Settings) -> Topics:
 
 def transport_of(settings: Settings) -> Transport:
     """The log: Kafka at the address in the settings."""
-    from farandole.transport.kafka import KafkaTransport
+    from farandole.transport.kafka import KafkaSettings, KafkaTransport
 
-    return KafkaTransport(settings.bootstrap)
+    return KafkaTransport(KafkaSettings(settings.bootstrap, settings.kafka))
 
 
 def artifacts_of(settings: Settings) -> ArtifactStore:

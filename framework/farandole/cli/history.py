@@ -58,13 +58,13 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check that what stands on the topics can have happened: each run's events, effects and positions."""
-    from farandole.cli.connect import settings_of, topics_of, transport_of
+    from farandole.cli.connect import settings_of, transport_of
     from farandole.cli.output import print_json
-    from farandole.testing.history import check, collect
+    from farandole.testing.history import check_history, collect
 
     settings = settings_of(config, bootstrap, namespace)
-    history = collect(transport_of(settings), topics_of(settings))
-    violations = list(check(history))
+    history = collect(transport_of(settings), settings.namespace)
+    violations = list(check_history(history))
     if json:
         print_json({"runs": len({entry.run for entry in history.events}), "violations": violations})
     else:

@@ -116,6 +116,31 @@ def watch(
 
 
 @app.command()
+def release(
+    run: RunIdArgument,
+    bootstrap: Bootstrap = None,
+    namespace: Namespace = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Let a run go on that is held by an error of its definition or by a trigger that seems lost."""
+    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.output import print_json
+
+    settings = settings_of(config, bootstrap, namespace)
+
+    async def ask(client: "Client") -> None:
+        await (await client.run(run)).status()
+        await client.release(run)
+
+    with_client(settings, ask)
+    if json:
+        print_json({"run": run, "asked": "release"})
+    else:
+        typer.echo(f"asked that {run} go on; `farandole run watch {run}` shows it")
+
+
+@app.command()
 def cancel(
     run: RunIdArgument,
     reason: Annotated[str, typer.Option(help="Why, for whoever reads the run's history.")] = "",

@@ -6,6 +6,7 @@ the file, those from elsewhere to the working folder.
 """
 
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -54,8 +55,13 @@ class Settings(BaseSettings):
     replication: int = Field(default=-1, ge=-1)
     """Replicas of created topics; -1 is the broker's default."""
 
-    kafka: dict[str, str | int | bool] = Field(default_factory=dict)
-    """Security of the connection, and whatever else both clients need."""
+    kafka: dict[str, str] = Field(default_factory=dict)
+    """Further settings of the connection under librdkafka's names (`security.protocol`, …)."""
+
+    @field_validator("kafka", mode="before")
+    @classmethod
+    def _flat(cls, value: object) -> object:
+        return dict(_flattened(value, "")) if isinstance(value, dict) else value
 
     @field_validator("namespace")
     @classmethod
@@ -114,6 +120,15 @@ def read_file(path: Path) -> dict[str, object]:
         if isinstance(content.get(name), str):
             content[name] = path.parent / str(content[name])
     return content
+
+
+def _flattened(value: Mapping[str, object], prefix: str) -> Iterator[tuple[str, str]]:
+    """TOML reads `security.protocol = "SSL"` as a table in a table; librdkafka's names have the dots."""
+    for name, each in value.items():
+        if isinstance(each, dict):
+            yield from _flattened(each, f"{prefix}{name}.")
+        else:
+            yield prefix + name, str(each).lower() if isinstance(each, bool) else str(each)
 
 
 def _told(bad: ValidationError, path: Path | None) -> str:

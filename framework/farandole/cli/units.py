@@ -47,7 +47,8 @@ def load(path: Path, name: str | None) -> Named:
     """
     if not path.exists():
         raise ConfigError(f"{path}: expected a folder or file that defines agents and pipelines, but it does not exist")
-    chosen = name or (path.resolve().stem if path.is_file() else path.resolve().name)
+    folder = path.resolve().parent if path.is_file() else path.resolve()
+    chosen = name or folder.name
     if not is_name(chosen):
         raise ConfigError(
             f"{path}: expected a name of a-z 0-9 _ - for the unit, but found {chosen!r}; pass --unit NAME"

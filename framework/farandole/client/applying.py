@@ -69,8 +69,9 @@ def apply(transport: Transport, it: Plan) -> None:
             admin.create(it.create)
         for topic in dict.fromkeys(fault.topic for fault in it.mend):
             admin.configure(topic, {fault.what: fault.expected for fault in it.mend if fault.topic == topic})
+        fresh = {spec.name: spec.partitions for spec in it.create}
         for group, topic in it.starts:
-            _start(admin, group, topic)
+            _start(admin, group, topic, fresh.get(topic))
     producer = transport.producer(f"{it.topics.namespace}.apply")
     try:
         _publish(producer, it)
@@ -118,11 +119,14 @@ def _text(record: Record) -> str:
     return (record.value or b"").decode(errors="replace")
 
 
-def _start(admin: Admin, group: str, topic: str) -> None:
-    """Start positions for every partition without one: what is in the topic was written for this group."""
-    spec = admin.topics([topic])[topic]
-    places = [TopicPartition(topic, number) for number in range(spec.partitions)]
-    begin = admin.beginnings(places)
+def _start(admin: Admin, group: str, topic: str, created: int | None) -> None:
+    """Start positions for every partition without one: what is in the topic was written for this group.
+
+    `created`: partitions of a topic made just now, which begins at 0 though it may have no leader to say so yet.
+    """
+    count = created or admin.topics([topic])[topic].partitions
+    places = [TopicPartition(topic, number) for number in range(count)]
+    begin = {} if created else admin.beginnings(places)
     admin.start_positions(group, {at: Position(begin.get(at, 0)) for at in places})
 
 

@@ -187,6 +187,6 @@ class Client:
 def _transport(log: Transport | str) -> Transport:
     if not isinstance(log, str):
         return log
-    from farandole.transport.kafka import KafkaTransport
+    from farandole.transport.kafka import KafkaSettings, KafkaTransport
 
-    return KafkaTransport(log)
+    return KafkaTransport(KafkaSettings(log))

@@ -48,6 +48,8 @@ class Following:
 
     async def is_known(self, within: float) -> bool:
         """Whether an event of the run is seen in so many seconds."""
+        if self._known.is_set():
+            return True
         try:
             await asyncio.wait_for(self._known.wait(), within)
         except TimeoutError:

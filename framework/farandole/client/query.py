@@ -20,15 +20,17 @@ from farandole.client.lookup import (
     state_of,
     status_of,
 )
-from farandole.client.scan import header, places_of, scan, table
+from farandole.client.scan import existing_places, header, scan, table
 from farandole.client.session import Session
 from farandole.client.waiting import Wait, waits
 from farandole.errors import RecordError, RunNotFound
-from farandole.events.catalogue import decode
-from farandole.events.facts import Event
+from farandole.events.catalogue import decode, type_name
+from farandole.events.facts import Event, StepSucceeded
 from farandole.ids import NO_ITEM
 from farandole.kernel.state import Run
 from farandole.transport.port import Record
+
+_SUCCEEDED = type_name(StepSucceeded).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,10 @@ class RunDetail:
 
 async def list_runs(session: Session, *, pipeline: str = "", status: str = "", limit: int = 0) -> list[RunStatus]:
     """Runs, the latest start first; of one pipeline, of one status, at most `limit` (0: all)."""
-    ended = await table(session.edge, await places_of(session.edge, session.topics.settled))
-    heads = await table(session.edge, await places_of(session.edge, session.topics.runs), lambda key: b"#" not in key)
+    ended = await table(session.edge, await existing_places(session.edge, session.topics.settled))
+    heads = await table(
+        session.edge, await existing_places(session.edge, session.topics.runs), lambda key: b"#" not in key
+    )
     rows: dict[str, RunStatus] = {}
     for record in ended.values():
         final = read_settled(record)
@@ -115,6 +119,10 @@ def _changed(records: Iterable[Record]) -> dict[tuple[str, int], datetime]:
         step, item = header(record, "ce_step").decode(), header(record, "ce_item").decode()
         if step:
             out[step, int(item) if item else NO_ITEM] = _written(record)
+        if header(record, "ce_type") == _SUCCEEDED:
+            fact = event_of(record)
+            fired = fact.fired if isinstance(fact, StepSucceeded) else ()
+            out.update({(child, NO_ITEM): _written(record) for child in fired})
     return out
 
 

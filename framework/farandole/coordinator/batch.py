@@ -6,7 +6,7 @@ leaves the others alone.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from farandole.coordinator.home import Home
@@ -26,6 +26,12 @@ from farandole.kernel.state import Run
 from farandole.kernel.timers import Timer, timers_after
 from farandole.kernel.values import ClaimNeeded, Values
 from farandole.transport.port import Record
+
+TEXT_MAX = 500
+"""Characters of an error or a reason that a record carries: it stands in several, and a command may hold a megabyte."""
+
+RUN_ID_MAX = 128
+"""Characters of a valid run id."""
 
 FetchClaim = Callable[[ClaimNeeded], bytes]
 
@@ -94,7 +100,7 @@ class Batch:
 
     def _hold(self, run: Run, error: Exception, cause: Cause, offset: int) -> None:
         moment = self.moment()
-        detail = f"{type(error).__name__}: {error}"[:500]
+        detail = f"{type(error).__name__}: {error}"[:TEXT_MAX]
         until = moment.now + run.graph.definition.hold_max
         event = facts.RunHeld(run.id, "kernel_error", detail, until=until, offset=offset)
         it = Decision(run, moment, self.values)
@@ -105,7 +111,8 @@ class Batch:
 
     def hold_unreadable(self, run: Run, error: Exception, cause: Cause, offset: int) -> None:
         """Hold a run whose event cannot be read: folding past it would be a guess."""
-        self._hold(run, error, cause, offset)
+        if not run.is_settled and not run.head.kernel_error:
+            self._hold(run, error, cause, offset)
 
     def mark(self, marker: facts.Marker, *, event_id: str, cause: str, now: datetime, input_: str = "") -> None:
         """Write a marker: it is folded when it is read back, after everything before it in the log."""
@@ -119,7 +126,9 @@ class Batch:
         self.records.append(event_record(self.topics, marker, event_id=event_id, cause=cause, origin=origin))
 
     def refuse(self, event: facts.RunRefused, cause: Cause) -> None:
-        """Write a refusal; no run is touched."""
+        """Write a refusal; no run is touched. What a stranger chose is cut, so that it can be written."""
+        run, pipeline, detail = event.run[:RUN_ID_MAX], event.pipeline[:RUN_ID_MAX], event.detail[:TEXT_MAX]
+        event = replace(event, run=run, pipeline=pipeline, detail=detail)
         refused = consequence_id(cause.id, "RunRefused", 0)
         self.records.append(event_record(self.topics, event, event_id=refused, cause=cause.id, origin=cause.origin))
 

@@ -63,7 +63,8 @@ class Builder:
             except DefinitionWanted:
                 wanted = True
                 break
-        self._timers(batch, home)
+        if not home.limit:  # while a culprit is looked for, nothing but the records in question is in a batch
+            self._timers(batch, home)
         for fact in self.suspects(home.number):
             about = attempt_id(fact.run, fact.step, fact.item, fact.attempt)
             batch.mark(fact, event_id=f"{about}/suspected", cause=f"{about}/trigger", now=self.moment().now)

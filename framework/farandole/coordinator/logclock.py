@@ -14,10 +14,10 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 @dataclass(slots=True)
 class LogClock:
-    """`reading` is the last instant told; `monotonic` the seconds at which it was told."""
+    """`reading` is the last instant told; `monotonic` the seconds at which it was told, None before the first."""
 
     reading: datetime = _EPOCH
-    monotonic: float = 0.0
+    monotonic: float | None = None
 
     def raise_to(self, persisted: datetime) -> None:
         """A predecessor has told this instant: ours is no earlier."""
@@ -25,10 +25,10 @@ class LogClock:
 
     def tell(self, wall: datetime, monotonic: float) -> datetime:
         """The instant now, from both clocks."""
-        if self.monotonic == 0.0 and self.reading <= wall:
-            self.reading, self.monotonic = wall, monotonic
+        if self.monotonic is None:
+            self.reading, self.monotonic = max(self.reading, wall), monotonic
             return self.reading
-        passed = timedelta(seconds=max(0.0, monotonic - self.monotonic)) if self.monotonic else timedelta()
+        passed = timedelta(seconds=max(0.0, monotonic - self.monotonic))
         straight = self.reading + passed
         bound = passed * SLEW
         correction = min(max(wall - straight, -bound), bound)

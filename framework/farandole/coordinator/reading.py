@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from farandole.coordinator.batch import Batch
+from farandole.coordinator.batch import TEXT_MAX, Batch
 from farandole.coordinator.home import Home
 from farandole.coordinator.refold import RefoldWanted
 from farandole.definition.graph import Graph, graph_of
@@ -71,12 +71,9 @@ def read_event(batch: Batch, record: Record) -> str:
         return "orphan"
     cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place, envelope.traceparent))
     try:
-        fact = decode(record.value or b"")
-        if not isinstance(fact, facts.AgentFact | facts.Marker) or fact.run != envelope.run:
-            raise RecordError(f"{record.place}: expected a fact of run {envelope.run}, but found {type(fact).__name__}")
-    except RecordError as bad:
-        if not run.is_settled:
-            batch.hold_unreadable(run, bad, cause, record.offset)
+        fact = _fact(record, envelope.run)
+    except Exception as bad:
+        batch.hold_unreadable(run, bad, cause, record.offset)
         return "unreadable"
     if isinstance(fact, facts.Marker):
         batch.read_back.append(fact)
@@ -112,10 +109,24 @@ def _release(batch: Batch, run: Run, record: Record, cause: Cause) -> str:
 
 def _refold(batch: Batch, run_id: str, record: Record, origin: Origin) -> None:
     run = batch.run(run_id)
-    fact = decode(record.value or b"")
-    if run is None or run.head.kernel_error or not isinstance(fact, facts.AgentFact | facts.Marker):
+    if run is None or run.head.kernel_error:
         return  # held anew by an earlier one: `unfolded_from` names it
-    batch.fold(run, fact, Cause(parse_envelope(record.headers).id, origin), offset=record.offset)
+    try:
+        cause = Cause(parse_envelope(record.headers).id, origin)
+    except RecordError:
+        return  # it was skipped when it was read first
+    try:
+        fact = _fact(record, run_id)
+    except Exception as bad:
+        return batch.hold_unreadable(run, bad, cause, record.offset)
+    batch.fold(run, fact, cause, offset=record.offset)
+
+
+def _fact(record: Record, run_id: str) -> facts.Fact:
+    fact = decode(record.value or b"")
+    if not isinstance(fact, facts.AgentFact | facts.Marker) or fact.run != run_id:
+        raise RecordError(f"{record.place}: expected a fact of run {run_id}, but found {type(fact).__name__}")
+    return fact
 
 
 def read_command(batch: Batch, record: Record, definitions: Definitions, partitions: int) -> str:
@@ -132,29 +143,42 @@ def read_command(batch: Batch, record: Record, definitions: Definitions, partiti
         batch.commands_at = record.offset + 1
         batch.records.append(Outgoing(batch.topics.commands, run_id, record.value, headers, home=run_id))
         return "forwarded"
-    word = _answer(batch, record, (command, run_id, reason), definitions)
+    try:
+        word = _answer(batch, record, (command, run_id, reason), definitions)
+    except DefinitionWanted:
+        raise
+    except Exception as error:  # one bad command never stops a partition
+        log.exception("%s: a command could not be answered", record.place)
+        word = _refuse(batch, record, "error", f"{type(error).__name__}: {error}")
     batch.commands_at = record.offset + 1
     return word
 
 
 def give_up(batch: Batch, home: Home) -> str:
     """The first waiting record leads to something that the log refuses: hold its run, or refuse the command."""
-    error = RecordError(f"what follows from it cannot be written: {home.refused}", reason="unproducible")
-    if home.events:
-        record = home.events[0]
-        batch.events_at = record.offset + 1
+    why = f"what follows from it cannot be written: {home.refused}"
+    if not home.events:
+        batch.commands_at = home.commands[0].offset + 1
+        return _refuse(batch, home.commands[0], "unproducible", why)
+    record = home.events[0]
+    batch.events_at = record.offset + 1
+    try:
         envelope = parse_envelope(record.headers)
-        cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place))
-        if (run := batch.run(envelope.run)) is not None:
-            batch.hold_unreadable(run, error, cause, record.offset)
-        return "event_unproducible"
-    record = home.commands[0]
-    batch.commands_at = record.offset + 1
+    except RecordError:
+        return "unreadable"
+    cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place))
+    if (run := batch.run(envelope.run)) is not None:
+        batch.hold_unreadable(run, RecordError(why, reason="unproducible"), cause, record.offset)
+    return "unproducible"
+
+
+def _refuse(batch: Batch, record: Record, reason: str, detail: str) -> str:
+    """Refuse a command whose answer failed; nothing that its writer chose is repeated but the ids."""
     command, run_id, _ = _parse(record)
     pipeline = command.pipeline if isinstance(command, StartRun) else ""
     cause = Cause(record.place, batch.origin(batch.moment().now, record.place))
-    batch.refuse(facts.RunRefused(run_id, pipeline, "unproducible", str(error)), cause)
-    return "command_unproducible"
+    batch.refuse(facts.RunRefused(run_id, pipeline, reason, detail), cause)
+    return reason
 
 
 def _parse(record: Record) -> tuple[Command | None, str, str]:
@@ -163,7 +187,7 @@ def _parse(record: Record) -> tuple[Command | None, str, str]:
     derived = carried or derived_run_id(record.topic, record.partition, record.offset)
     try:
         command = decode_command(record.value or b"", record.headers)
-    except RecordError as bad:
+    except Exception as bad:  # mostly a RecordError, but these are a stranger's bytes
         return None, derived, str(bad)
     return command, command.run_id or derived, ""
 
@@ -180,7 +204,7 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
         case StartRun():
             return _start(batch, command, run_id, definitions, cause)
         case CancelRun(reason=why):
-            marker: facts.Marker = facts.CancelRequested(run_id, why)
+            marker: facts.Marker = facts.CancelRequested(run_id, why[:TEXT_MAX])
         case ReplayDeadLetter():
             marker = facts.ReplayRequested(
                 run_id, command.step, command.attempt, command.dead_letter, command.input, command.item
@@ -191,9 +215,20 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
     if run is None or run.is_settled or not is_run_id(run_id):
         log.warning("a %s was without effect: no live run %s", type(command).__name__, run_id[:128])
         return "no_such_run"
+    if isinstance(marker, facts.ReplayRequested) and not _has(run, marker):
+        log.warning("a replay was without effect: run %s has no %s, item %d", run_id, marker.step[:128], marker.item)
+        return "no_such_step"
     kind = type_name(type(marker)).removeprefix("farandole.")
     batch.mark(marker, event_id=consequence_id(record.place, kind, 0), cause=cause.id, now=now, input_=record.place)
     return "marked"
+
+
+def _has(run: Run, replay: facts.ReplayRequested) -> bool:
+    try:
+        run.number(replay.step, replay.item)
+    except (KeyError, IndexError):
+        return False
+    return True
 
 
 def _start(batch: Batch, command: StartRun, run_id: str, definitions: Definitions, cause: Cause) -> str:

@@ -59,6 +59,7 @@ class Writer:
     stale_definitions: bool = False
     _numbers: Numbers = field(default_factory=Numbers)
     _fenced: int = 0
+    _suspects_turn: bool = False
 
     @property
     def is_free(self) -> bool:
@@ -92,18 +93,23 @@ class Writer:
         certain, self.stale_definitions = self.stale_definitions, False
         definitions = Definitions(self.definitions.current, self.definitions.by_hash, certain)
         batches: list[Batch] = []
-        for home in homes:
+        for home in self._chosen(list(homes)):
             batch, wanted = self.builder.build(home, definitions, self.partitions)
             if wanted:
                 self.stale_definitions = True
             if batch.is_empty:
-                batch.abandon()
-                home.move(batch.events_at, batch.commands_at)
+                _pass_over(home, batch)
             else:
                 batches.append(batch)
         if self.stale_definitions:
             self.definitions.refresh()
         return bool(batches) and self._send(self._flight_of(batches))
+
+    def _chosen(self, homes: Sequence[Home]) -> Sequence[Home]:
+        """The homes of the next transaction: one alone that may hold what was refused, then again all the others."""
+        suspects, sound = [h for h in homes if h.limit], [h for h in homes if not h.limit]
+        self._suspects_turn = bool(suspects) and not (sound and self._suspects_turn)
+        return suspects[:1] if self._suspects_turn else sound
 
     def _flight_of(self, batches: Sequence[Batch]) -> Flight:
         number, now = self._numbers.next(), self.now()
@@ -163,13 +169,15 @@ class Writer:
     def _bisect(self, flight: Flight, error: TransportError | None) -> None:
         """A record of the batch cannot be produced: find its cause by halves, then hold the run it belongs to."""
         log.error("a transaction was refused: %s", error)
-        for batch in flight.batches:
-            waiting = len(batch.home.events) + len(batch.home.commands)
-            taken = batch.home.limit or min(self.settings.batch_records, waiting)
-            if taken > 1:
-                batch.home.limit = (taken + 1) // 2
-            else:
-                batch.home.refused = str(error)
+        for home in (batch.home for batch in flight.batches):
+            waiting = len(home.events) + len(home.commands)
+            taken = min(home.limit or self.settings.batch_records, waiting)
+            if len(flight.batches) > 1:
+                home.limit = taken  # whose batch it was comes first: each goes alone
+            elif taken > 1:
+                home.limit = (taken + 1) // 2
+            elif taken:
+                home.limit, home.refused = 1, str(error)
 
     def _in_doubt(self, flight: Flight, verdict: Verdict, error: TransportError | None) -> None:
         """We do not know: a new producer, and the homes are restored from what the log says (R4)."""
@@ -191,6 +199,14 @@ class Writer:
             self.renewing = False
 
         self.ask(RenewProducer(), renewed)
+
+
+def _pass_over(home: Home, batch: Batch) -> None:
+    """Go past records and timers that lead to nothing; the timers are not given back, or they would be due for ever."""
+    home.move(batch.events_at, batch.commands_at)
+    home.refused = ""
+    if not home.events and not home.commands:
+        home.limit = 0
 
 
 def _positions_in(flight: Flight, number: int, topics: Topics) -> tuple[int, int]:

@@ -19,9 +19,10 @@ from farandole.errors import DefinitionError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Agent(Generic[P, R]):
+class Agent(Generic[P, R_co]):
     """An agent, as pipelines use it: `.when .after .options .map` act before the call."""
 
     def __init__(
@@ -50,21 +51,21 @@ class Agent(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<agent {self.spec.name} at {self.spec.place}>"
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """A step of the pipeline whose body is being read; outside of one it raises `DefinitionError`."""
-        return cast(R, self._call(args, kwargs))
+        return cast(R_co, self._call(args, kwargs))
 
-    def map(self, items: Iterable[object], **constants: object) -> list[R]:
+    def map(self, items: Iterable[object], **constants: object) -> list[R_co]:
         """A step that runs once per item of a list; `constants` are the same for each item."""
-        return cast("list[R]", self._call((), constants, items=items, is_mapped=True))
+        return cast("list[R_co]", self._call((), constants, items=items, is_mapped=True))
 
-    def when(self, condition: object) -> "Agent[P, R]":
+    def when(self, condition: object) -> "Agent[P, R_co]":
         """The step runs only if the condition holds; else it is skipped and its output is None."""
         if self._when is not None:
             raise DefinitionError(f"agent {self.name}: expected one .when(), but found two; join them with `&`")
         return Agent(self.spec, self._options, condition, self._after)
 
-    def after(self, *steps: object) -> "Agent[P, R]":
+    def after(self, *steps: object) -> "Agent[P, R_co]":
         """The step waits for these to end, however they end, and takes no data of theirs."""
         return Agent(self.spec, self._options, self._when, (*self._after, *steps))
 
@@ -77,7 +78,7 @@ class Agent(Generic[P, R]):
         deadline: str | timedelta | None = None,
         on_dead_letter: DeadLetterChoice | None = None,
         join: JoinChoice | None = None,
-    ) -> "Agent[P, R]":
+    ) -> "Agent[P, R_co]":
         """Choices of this one step, in place of the agent's own."""
         chosen = step_options(
             name=name, retry=retry, timeout=timeout, deadline=deadline, on_dead_letter=on_dead_letter, join=join

@@ -199,10 +199,20 @@ def _parse_step(raw: Mapping[str, dict[str, dict[str, object]]]) -> Step:
         item_name=str(raw.get("as", "item")),
         after=tuple(str(name) for name in raw.get("after", ())),
         join=Join(JoinKind(str(join.get("kind", "all_succeeded"))), int(str(join.get("needed", 0)))),
-        retry=Retry(**{k: int(str(v)) if k == "attempts" else str(v) for k, v in retry.items()}),  # type: ignore[arg-type]
+        retry=_parse_retry(retry),
         timeout=duration(str(raw["timeout"])) if "timeout" in raw else None,
         deadline=duration(str(raw["deadline"])) if "deadline" in raw else None,
         on_dead_letter=OnDeadLetter(str(raw.get("on_dead_letter", "hold"))),
+    )
+
+
+def _parse_retry(raw: Mapping[str, object]) -> Retry:
+    usual, total = Retry(), raw.get("total")
+    return Retry(
+        attempts=int(str(raw.get("attempts", usual.attempts))),
+        base=str(raw["base"]) if "base" in raw else usual.base,
+        cap=str(raw["cap"]) if "cap" in raw else usual.cap,
+        total=None if total is None else str(total),
     )
 
 

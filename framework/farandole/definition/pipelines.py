@@ -22,10 +22,11 @@ from farandole.errors import DefinitionError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Pipeline(Generic[P, R]):
-    """A compiled pipeline; `P` are its params and `R` its result.
+class Pipeline(Generic[P, R_co]):
+    """A compiled pipeline; `P` are its params and `R_co` its result.
 
     `result_type` is the Python type of the result, None where a YAML file computes one that has no type.
     """
@@ -75,15 +76,15 @@ class Pipeline(Generic[P, R]):
 
         return Schema.parse(self.definition.params_schema).encode(self.bind(*args, **kwargs))
 
-    def result_from_plain(self, plain: object) -> R:
+    def result_from_plain(self, plain: object) -> R_co:
         """The Python result of a run; None where the step that gives it was skipped, plain where no type is known.
 
         Raises:
             RecordError: it does not fit the pipeline's result type.
         """
         if plain is None or self.result_type is None:
-            return cast(R, plain)
-        return cast(R, from_plain(plain, self.result_type, what=f"{self.name}.output"))
+            return cast(R_co, plain)
+        return cast(R_co, from_plain(plain, self.result_type, what=f"{self.name}.output"))
 
     def _by_name(self, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
         names = [each.name for each in self.parameters]

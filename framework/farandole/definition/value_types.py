@@ -213,7 +213,7 @@ def _record_misfit(source: Record, target: Record, path: str) -> str | None:
         if given is not None and (bad := misfit(given.type, wanted.type, f"{path}.{wanted.name}")):
             return bad
     extra = [each.name for each in source.members if target.member(each.name) is None]
-    if source.name is None and extra:
+    if extra:  # the writer refuses what its schema does not name
         return f"expected the fields of {described(target)}, but found {path}.{extra[0]} too"
     return None
 

@@ -282,9 +282,10 @@ def _input(given: _At, key: str, node: YamlNode) -> Given:
 
 def _add_item(inputs: dict[str, Given], spec: AgentSpec, item_name: str, over: _At) -> None:
     """Unless `with` names it, the item goes to the parameter of its name, else to the first one that is free."""
-    if any(item_name in _roots(each.text) for each in inputs.values()):
-        return
+    used = frozenset().union(*(_roots(each.text) for each in inputs.values()))
     free = [each.name for each in spec.parameters if each.name not in inputs]
+    if item_name in used or (not free and "item" in used):
+        return
     if not free:
         raise over.problem(f"expected a parameter of {spec.name} that takes the item, but found none")
     inputs[item_name if item_name in free else free[0]] = Given(item_name, over.place)

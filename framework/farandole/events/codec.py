@@ -85,7 +85,11 @@ class _Writing:
 
 
 def _sequence(write: Writer) -> Writer:
-    return lambda items: b"".join((VARINT[len(items)], *map(write, items), b"\0"))  # type: ignore[arg-type,call-overload]
+    def write_all(items: object) -> bytes:
+        assert isinstance(items, tuple)
+        return b"".join((VARINT[len(items)], *map(write, items), b"\0"))
+
+    return write_all
 
 
 def _millis(instant: datetime) -> int:

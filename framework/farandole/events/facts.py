@@ -149,7 +149,8 @@ class RunStarted:
 class RunRefused:
     """A start was refused; a run that already has the id is untouched.
 
-    `reason` is one of `conflict`, `unknown_pipeline`, `params`, `run_id`, `expired_id`, `undecodable`.
+    `reason` is one of `conflict`, `unknown_pipeline`, `params`, `run_id`, `expired_id`, `undecodable`, `unproducible`
+    (the log refused what follows from it), `error` (ours).
     """
 
     run: str

@@ -14,7 +14,7 @@ from farandole.ids import NO_ITEM
 from farandole.kernel.advance import advance, consider, schedule
 from farandole.kernel.decision import Decision, Moment
 from farandole.kernel.evolve import evolve
-from farandole.kernel.settle import WITH_OUTPUT, settle, settle_if_over, stop
+from farandole.kernel.settle import settle, settle_if_over, stop
 from farandole.kernel.state import HOLDING, OPEN, Phase, Run, Status, Unit, instant
 from farandole.kernel.values import Values
 
@@ -115,8 +115,7 @@ def _standing(run: Run, given: facts.Event, moment: Moment, values: Values) -> D
 def _end_standing(it: Decision, outcome: str, reason: str) -> None:
     """End it without waiting for attempts, whose reports cannot be folded; agents are told, so that none begins."""
     stop(it, outcome, reason)
-    decided = it.run.head.outcome
-    settle(it, outcome if decided in WITH_OUTPUT else decided, reason)
+    settle(it, outcome, reason)
 
 
 def _unit(run: Run, step: str, item: int) -> Unit:

@@ -86,8 +86,6 @@ class Attempt:
     call: Call
     started: float | None = None
     is_over: bool = False
-    is_told: bool = False
-    """Whether telemetry knows that it has begun."""
 
     @property
     def lane(self) -> LaneKey:

@@ -11,6 +11,7 @@ Belongs to the loop's thread; asks through `ask`, never blocks.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from farandole.clock import Clock
 from farandole.errors import FatalTransportError, MetadataUnreadable, NotJoined
@@ -54,6 +55,9 @@ class Committer:
     _not_before: float = 0.0
     _pause: float = 0.0
     _fenced: int = 0
+    _again: tuple[float, Callable[[], None]] | None = None
+    """A question about a doubtful transaction that got no answer, and when it is asked again."""
+
     _settling: dict[Partition, float] = field(default_factory=dict)
 
     @property
@@ -68,6 +72,8 @@ class Committer:
 
     def next_due(self) -> float | None:
         """When something has to be submitted that cannot be now, on the monotonic clock."""
+        if self._again is not None:
+            return self._again[0]
         dues = [due for p, due in self._settling.items() if p.stage is Stage.RUNNING]
         if (self.planner.has_answers or self.ownership.opening()) and self._not_before > 0:
             dues.append(self._not_before)
@@ -88,6 +94,10 @@ class Committer:
     def submit(self, closing: list[Partition] | None = None) -> bool:
         """Begin the next transaction, if there is something to say and nothing in the way."""
         now = self.clock.monotonic()
+        if self._again is not None and self._again[0] <= now:
+            (_, ask), self._again = self._again, None
+            ask()
+            return True
         if self.flight is not None or self.ownership.is_fencing or now < self._not_before:
             return False
         opening = self.ownership.opening()
@@ -177,8 +187,7 @@ class Committer:
 
         def renewed(reply: Reply) -> None:
             if reply.error is not None:
-                # The client waits between its tries by itself.
-                self._renew(flight)
+                self._again = (self.clock.monotonic() + PAUSE_MAX_S, partial(self._renew, flight))
                 return
             self.counts.renewals += 1
             self._judge(flight)
@@ -196,7 +205,7 @@ class Committer:
                 # Its next owner is of a newer version. What was in flight is on the log or in the inbox: begin anew.
                 raise FatalTransportError(f"a transaction in doubt cannot be judged: {bad}") from bad
             if reply.error is not None or stands is None:
-                self._judge(flight)
+                self._again = (self.clock.monotonic() + PAUSE_MIN_S, partial(self._judge, flight))
             elif stands:
                 self.counts.judged["committed"] += 1
                 self._stands(flight)

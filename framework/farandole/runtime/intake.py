@@ -3,26 +3,20 @@
 Whoever is full is paused, never left unpolled. Belongs to the loop's thread.
 """
 
-import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from farandole.clock import Clock
 from farandole.runtime.committing import Committer
 from farandole.runtime.offsets import Admission
 from farandole.runtime.partition import Ownership, Partition, Stage
-from farandole.runtime.recording import Counts
+from farandole.runtime.recording import Counts, Troubles
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.working import Workplace
 from farandole.transport.port import End, Member, Polled, Record, Trouble
 
 STOPPING_TROUBLES = frozenset({"position_out_of_range", "position_missing"})
 """A partition with one of these is stopped: going on elsewhere would lose or repeat records (R8)."""
-
-TOLD_EVERY_S = 60.0
-"""Least time between two log lines about the same trouble."""
-
-log = logging.getLogger("farandole.runtime")
 
 
 @dataclass(slots=True)
@@ -36,9 +30,9 @@ class Intake:
     committer: Committer
     workplace: Workplace
     counts: Counts
+    troubles: Troubles
     is_open: bool = True
     _is_throttled: bool = False
-    _told: dict[str, float] = field(default_factory=dict)
 
     def take(self, polled: Sequence[Polled]) -> None:
         """What a poll has brought."""
@@ -118,12 +112,9 @@ class Intake:
         if trouble.at is not None and trouble.kind in STOPPING_TROUBLES:
             self.ownership.stop(trouble.at, f"{trouble.kind}: {trouble.error}; its records may be lost to retention")
             return
-        key = f"{trouble.kind} {trouble.at}"
-        now = self.clock.monotonic()
-        if now - self._told.get(key, -TOLD_EVERY_S) >= TOLD_EVERY_S:
-            self._told[key] = now
-            where = f"{trouble.at.topic}[{trouble.at.partition}]" if trouble.at is not None else "the log"
-            log.warning("%s does not deliver (%s): %s; trying again", where, trouble.kind, trouble.error)
+        where = f"{trouble.at.topic}[{trouble.at.partition}]" if trouble.at is not None else "the log"
+        text = f"{where} does not deliver ({trouble.kind}): {trouble.error}; trying again"
+        self.troubles.tell(f"{trouble.kind} {where}", self.clock.monotonic(), text)
 
     def _pause(self, partitions: Iterable[Partition]) -> None:
         chosen = [p for p in partitions if not p.is_paused]

@@ -7,34 +7,17 @@ nothing in flight it waits for records, else for results and replies, and polls 
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
-from secrets import randbits
 
-from farandole.artifacts import ArtifactStore, check_in, check_out
-from farandole.clock import Clock
 from farandole.definition.spec import AgentSpec
-from farandole.runtime.attempts import Executor
-from farandole.runtime.committing import Committer
-from farandole.runtime.handlers.calls import Payloads
-from farandole.runtime.handlers.environment import Environment
-from farandole.runtime.handlers.executors import Executors
-from farandole.runtime.handlers.results import Results
-from farandole.runtime.intake import Intake
-from farandole.runtime.lanes import Load
-from farandole.runtime.partition import Ownership, Stage
-from farandole.runtime.planner import Flight, Limits, Planner
-from farandole.runtime.reactions import Surroundings
-from farandole.runtime.recording import Counts
+from farandole.runtime.assembly import Surrounding, Unit, assemble
+from farandole.runtime.partition import Stage
+from farandole.runtime.planner import Flight
 from farandole.runtime.settings import AgentSettings
-from farandole.runtime.startup import Layout
-from farandole.runtime.tables import AgentTables
-from farandole.runtime.telemetry import Signals
-from farandole.runtime.working import Workplace
-from farandole.transport.metadata import NUMBER_BITS
-from farandole.transport.port import Reply, Request, TopicPartition, Transport
+from farandole.transport.port import Reply, Request, TopicPartition
+
+__all__ = ["AgentLoop", "Surrounding"]
 
 WAIT_MIN_S, WAIT_MAX_S = 0.001, 0.02
 """Wait for a result or a reply between two polls; it doubles while nothing happens, and new records wait that long."""
@@ -43,19 +26,6 @@ TABLES_EVERY_S = 0.02
 """How stale `control` may be while records keep coming."""
 
 log = logging.getLogger("farandole.runtime")
-
-MakeExecutor = Callable[[Environment], Executor]
-
-
-@dataclass(frozen=True, slots=True)
-class Surrounding:
-    """What a loop is given from outside. `executor` makes another one than that of `handlers`."""
-
-    transport: Transport
-    clock: Clock
-    artifacts: ArtifactStore
-    layout: Layout
-    executor: MakeExecutor | None = None
 
 
 class AgentLoop:
@@ -68,58 +38,22 @@ class AgentLoop:
         settings: AgentSettings,
         unit_path: Path | None = None,
     ) -> None:
-        topics, clock, transport = settings.topics, given.clock, given.transport
         self._settings = settings
-        self._clock = clock
-        self._agents = {topics.inbox(spec.name): spec for spec in agents.values()}
+        self._clock = given.clock
+        self._agents = {settings.topics.inbox(spec.name): spec for spec in agents.values()}
         self._asked: dict[int, Callable[[Reply], None]] = {}
-        self._member = transport.member(settings.member())
-        self.counts = Counts()
-        self._signals = Signals(
-            transport.producer(f"{settings.client_id}.telemetry"),
-            topics,
-            settings.source,
-            given.layout.home_partitions,
-        )
-        payloads = Payloads(partial(check_in, given.artifacts), partial(check_out, given.artifacts))
-        environment = Environment(payloads, clock, self._signals, Results(self._member.wake), settings.progress_every)
-        if given.executor is None:
-            self._executor: Executor = Executors(environment, settings, list(agents.values()), unit_path)
-        else:
-            self._executor = given.executor(environment)
-        self._tables = AgentTables(
-            transport.reader(f"{settings.client_id}.tables"), topics, given.layout.tables, self._ask
-        )
-        self.ownership = Ownership(settings.client_id, self._ask, window=settings.window)
-        load = Load(settings.in_flight_records_max, settings.in_flight_bytes_max)
-        limits = Limits(settings.transaction_records_max, settings.transaction_bytes_max)
-        planner = Planner(settings.client_id, randbits(NUMBER_BITS), limits)
-        self._committer = Committer(
-            self._member,
-            self._ask,
-            planner,
-            self.ownership,
-            load,
-            self.counts,
-            clock,
-            self._committed,
-            settings.settle_after.total_seconds(),
-        )
-        self._work = Workplace(
-            settings,
-            clock,
-            self._executor,
-            self._tables,
-            self.ownership,
-            planner,
-            self._signals,
-            self.counts,
-            Surroundings(topics, settings.source, payloads.check_in, payloads.check_out),
-            self._agents,
-            given.layout.home_partitions,
-            load,
-        )
-        self._intake = Intake(settings, clock, self._member, self.ownership, self._committer, self._work, self.counts)
+        self._member = given.transport.member(settings.member())
+        unit = Unit(self._agents, given, settings, unit_path)
+        parts = assemble(unit, self._member, self._ask, self._committed)
+        self.counts = parts.counts
+        self.ownership = parts.ownership
+        self._troubles = parts.troubles
+        self._signals = parts.signals
+        self._executor = parts.executor
+        self._tables = parts.tables
+        self._committer = parts.committer
+        self._work = parts.work
+        self._intake = parts.intake
         self._is_subscribed = False
         self._is_closed = False
         self._patience = WAIT_MIN_S
@@ -259,7 +193,10 @@ class AgentLoop:
         replies = self._member.replies(wait)
         for reply in replies:
             if reply.error is not None and reply.verdict is None:
-                log.info("%s was not answered: %s", type(reply.request).__name__, reply.error)
+                what = type(reply.request).__name__
+                self._troubles.tell(
+                    what, self._clock.monotonic(), f"{what} was not answered: {reply.error}; trying again"
+                )
             then = self._asked.pop(reply.ticket, None)
             if then is not None:
                 then(reply)
@@ -277,7 +214,10 @@ class AgentLoop:
         if is_busy and now - self._tables_at < TABLES_EVERY_S and not self._tables.is_wanted:
             return False
         self._tables_at = now
-        return self._tables.step()
+        came = self._tables.step()
+        if came:
+            self._work.control_changed()
+        return came
 
     def _short(self, wait: float) -> float:
         return min(self._until_due(wait), self._patience)

@@ -152,7 +152,7 @@ class Ownership:
         return all(p.stage in settled for p in self.partitions.values())
 
     def step(self, now: float, *, may_fence: bool) -> bool:
-        """Ask what can be asked now; whether anything was. `may_fence`: no transaction is under way."""
+        """Ask what can be asked now; whether anything was. `may_fence`: no transaction of ours is under way."""
         if not self._is_moving:
             return False
         self._is_moving = not self.is_settled or any(p._not_before > 0 for p in self.partitions.values())
@@ -161,7 +161,10 @@ class Ownership:
                 p.stage = Stage.LAST_WRITER
         asked = self._ask_positions(Stage.LAST_WRITER, now, stable=False)
         asked |= self._ask_members(now)
-        asked |= self._fence(now) if may_fence else False
+        if not may_fence:
+            return asked
+        # Not while a transaction of ours is under way: it might name a partition that has come back to us.
+        asked |= self._fence(now)
         return self._ask_positions(Stage.POSITIONS, now, stable=True) or asked
 
     def stop(self, at: TopicPartition, why: str) -> None:

@@ -3,6 +3,7 @@
 Written by the loop's thread alone; a reader may see them a moment old.
 """
 
+import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -42,3 +43,27 @@ class Counts:
     partitions_stopped: int = 0
     signals_dropped: int = 0
     published: int = 0
+
+
+TOLD_EVERY_S = 60.0
+"""Least time between two log lines about the same trouble."""
+
+TROUBLES_MAX = 1_000
+"""Different troubles that are remembered; beyond that they are told anew."""
+
+
+@dataclass(slots=True)
+class Troubles:
+    """Says what is wrong once a minute, however often it is met."""
+
+    log: logging.Logger
+    _told: dict[str, float] = field(default_factory=dict)
+
+    def tell(self, key: str, now: float, message: str) -> None:
+        """Log a warning, unless the same `key` was told less than a minute ago; `now` is monotonic."""
+        if now - self._told.get(key, -TOLD_EVERY_S) < TOLD_EVERY_S:
+            return
+        if len(self._told) >= TROUBLES_MAX:
+            self._told.clear()
+        self._told[key] = now
+        self.log.warning("%s", message)

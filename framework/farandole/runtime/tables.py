@@ -4,7 +4,6 @@ Both are read to their end before the first record is taken, and followed. A rec
 unknown definition waits until `definitions` was read to the end that stood after it arrived.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from farandole.definition.model import Definition, parse_definition
@@ -14,6 +13,7 @@ from farandole.events.tables import RunControl
 from farandole.events.topics import Topics
 from farandole.runtime.attempts import Arrival
 from farandole.runtime.partition import Ask
+from farandole.runtime.recording import Troubles
 from farandole.transport.port import Isolation, ReadEnds, Reader, Record, Reply, TopicPartition
 from farandole.transport.tables import Follower, Table
 
@@ -25,19 +25,27 @@ RUN_PREFIX = "run:"
 
 STOPPING = "stopping"
 
-log = logging.getLogger("farandole.runtime")
-
 
 class AgentTables:
     """Both tables through one reader; `partitions` says how many each topic has."""
 
-    def __init__(self, reader: Reader, topics: Topics, partitions: Mapping[str, int], ask: Ask) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        topics: Topics,
+        partitions: Mapping[str, int],
+        ask: Ask,
+        troubles: Troubles,
+        now: Callable[[], float],
+    ) -> None:
         self._definitions: Table[Definition | str] = Table(
             topics.definitions, partitions[topics.definitions], _read_definition
         )
         self._control: Table[RunControl] = Table(topics.control, partitions[topics.control], _read_control)
         self._follower = Follower(reader, [self._definitions, self._control])
         self._ask = ask
+        self._troubles = troubles
+        self._now = now
         self._wanting: list[Arrival] = []
         """Arrived since the end of `definitions` was last asked for."""
         self._waiting: list[Arrival] = []
@@ -59,7 +67,7 @@ class AgentTables:
         """Follow the tables, and go on with what waits for them; whether anything came."""
         took = self._follower.follow(timeout)
         for trouble in self._follower.troubles:
-            log.warning("%s", trouble)
+            self._troubles.tell(trouble, self._now(), trouble)
         self._follower.troubles.clear()
         if self._wanting and not self._waiting and not self._is_asking:
             self._ask_ends()

@@ -32,6 +32,9 @@ from farandole.runtime.telemetry import Signals
 from farandole.transport.outgoing import new_records, size_of
 from farandole.transport.port import Record
 
+TELL_AGAIN_S = 0.02
+"""Wait before an attempt that was not old enough to tell of is looked at again."""
+
 log = logging.getLogger("farandole.runtime")
 
 
@@ -120,11 +123,18 @@ class Workplace:
 
     # --- dispatch -------------------------------------------------------------------------
 
+    def control_changed(self) -> None:
+        """Answer what waits for room although its run is stopping meanwhile: cancelling does not wait for it."""
+        for waiting in self._full.values():
+            for attempt in [a for a in waiting if self.tables.stopping(a.trigger.run) is not None]:
+                waiting.remove(attempt)
+                self._start(attempt)
+
     def _dispatch(self) -> bool:
         did = False
         for waiting in self._full.values():
             while waiting and self.executor.has_room(waiting[0].spec):
-                self._submit(waiting.popleft())
+                self._start(waiting.popleft())
                 did = True
         for arrival in self.tables.retry():
             self._resolve(arrival, is_certain=True)
@@ -152,14 +162,19 @@ class Workplace:
 
     def _begin(self, attempt: Attempt) -> None:
         self.running[attempt] = None
-        stopping = self.tables.stopping(attempt.trigger.run)
-        if stopping is not None:
-            self.counts.attempts["cancelled"] += 1
-            self._answer(attempt, reactions.cancelled(self.around, attempt, stopping, self.clock.now()))
-        elif self.executor.has_room(attempt.spec):
-            self._submit(attempt)
+        if self.executor.has_room(attempt.spec) or self.tables.stopping(attempt.trigger.run) is not None:
+            self._start(attempt)
         else:
             self._full.setdefault(attempt.spec.isolation, deque()).append(attempt)
+
+    def _start(self, attempt: Attempt) -> None:
+        """Call the handler, or answer without it: `control` is looked at as late as possible."""
+        stopping = self.tables.stopping(attempt.trigger.run)
+        if stopping is None:
+            self._submit(attempt)
+            return
+        self.counts.attempts["cancelled"] += 1
+        self._answer(attempt, reactions.cancelled(self.around, attempt, stopping, self.clock.now()))
 
     def _submit(self, attempt: Attempt) -> None:
         now = self.clock.monotonic()
@@ -250,14 +265,14 @@ class Workplace:
 
     def _tell_started(self) -> None:
         """Tell telemetry of attempts that last."""
-        now = self.clock.monotonic()
+        now, after = self.clock.monotonic(), (self.settings.started_after or timedelta()).total_seconds()
         while self._untold and (self._untold[0][0] <= now or self._untold[0][1].is_over):
             _, attempt = self._untold.popleft()
             if attempt.is_over:
                 continue
-            if attempt.started is None:
-                after = self.settings.started_after or timedelta()
-                self._untold.append((now + max(0.01, after.total_seconds()), attempt))
+            due = (now if attempt.started is None else attempt.started) + after
+            if attempt.started is None or due > now:
+                self._untold.append((max(due, now + TELL_AGAIN_S), attempt))
                 continue
             at = self.clock.now() - timedelta(seconds=now - attempt.started)
             self.signals.started(attempt.call, attempt.spec.name, at)

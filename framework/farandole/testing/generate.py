@@ -17,6 +17,12 @@ from farandole.testing.sketch import ITEM, Node, define, framed
 
 STEPS_MAX = 8
 ITEMS_MAX = 4
+ITEMS_MANY = 70
+"""Now and then: more units than one state record holds."""
+
+PAD_LARGE = 700
+"""Now and then: a payload that has a state record of its own."""
+
 ATTEMPTS_DOOMED = 3
 """Attempts after which every step succeeds, so that each replayed run comes to an end."""
 
@@ -46,6 +52,17 @@ def random_definition(rng: random.Random, shape: Shape = ANY) -> Definition:
         hold_max=timedelta(hours=1),
         stop_max=timedelta(minutes=1),
     )
+
+
+def random_items(rng: random.Random) -> list[int]:
+    """A list to run over: short, seldom long."""
+    count = ITEMS_MANY if rng.random() < 0.02 else rng.randint(0, ITEMS_MAX)
+    return [rng.randint(0, 9) for _ in range(count)]
+
+
+def random_pad(rng: random.Random) -> str:
+    """What makes a payload large, or not."""
+    return "x" * PAD_LARGE if rng.random() < 0.2 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,5 +161,4 @@ class Script:
     def _value(self, step: str, item: int) -> bytes:
         """The same from every attempt."""
         rng = random.Random(f"{self.seed}/{step}/{item}")
-        items = [rng.randint(0, 9) for _ in range(rng.randint(0, ITEMS_MAX))]
-        return framed(rng.randint(0, 9), items)
+        return framed(rng.randint(0, 9), random_items(rng), random_pad(rng))

@@ -1,7 +1,7 @@
 """Definitions in few words, for tests of whatever reads them.
 
-Every step gives a `Value` (a number `n` and a list of numbers `items`) and takes what its
-inputs name; schemas follow from the expressions. No handler exists: what a step gives is said
+Every step gives a `Value` (a number `n`, a list of numbers `items`, and a text `pad` that makes
+it large) and takes what its inputs name; schemas follow from the expressions. No handler exists: what a step gives is said
 by the test. Knows nothing of the front ends.
 """
 
@@ -18,7 +18,7 @@ ITEM = "item"
 """The name of a mapped step's element in its expressions."""
 
 _ITEMS = {"type": "array", "items": "long"}
-_FIELDS = [{"name": "n", "type": "long"}, {"name": "items", "type": _ITEMS}]
+_FIELDS = [{"name": "n", "type": "long"}, {"name": "items", "type": _ITEMS}, {"name": "pad", "type": "string"}]
 _VALUE = {"type": "record", "name": "Value", "fields": _FIELDS}
 _LONG = "long"
 
@@ -31,22 +31,22 @@ VALUE_SCHEMA = _text(_VALUE)
 """What every step gives."""
 
 PARAMS_SCHEMA = _text({"type": "record", "name": "Params", "fields": _FIELDS})
-"""Params of every pipeline: the same two fields."""
+"""Params of every pipeline: the same fields."""
 
 
-def value(n: int = 0, items: Sequence[int] = ()) -> dict[str, object]:
+def value(n: int = 0, items: Sequence[int] = (), pad: str = "") -> dict[str, object]:
     """A plain `Value`, or plain params."""
-    return {"n": n, "items": list(items)}
+    return {"n": n, "items": list(items), "pad": pad}
 
 
-def framed(n: int = 0, items: Sequence[int] = ()) -> bytes:
+def framed(n: int = 0, items: Sequence[int] = (), pad: str = "") -> bytes:
     """A `Value` as a step reports it."""
-    return Schema.parse(VALUE_SCHEMA).encode(value(n, items))
+    return Schema.parse(VALUE_SCHEMA).encode(value(n, items, pad))
 
 
-def framed_params(n: int = 0, items: Sequence[int] = ()) -> bytes:
+def framed_params(n: int = 0, items: Sequence[int] = (), pad: str = "") -> bytes:
     """Params as a client sends them."""
-    return Schema.parse(PARAMS_SCHEMA).encode(value(n, items))
+    return Schema.parse(PARAMS_SCHEMA).encode(value(n, items, pad))
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ class Stage:
         *,
         n: int = 0,
         items: Sequence[int] = (),
+        pad: str = "",
         run_id: str = "r-1",
         luck: float = 0.0,
     ) -> None:
@@ -87,7 +88,7 @@ class Stage:
         self.kept = Kept()
         self.lived: list[tuple[int, Run]] = []
         """How long the log was when the run was so."""
-        command = StartRun(definition.name, framed_params(n, items), run_id)
+        command = StartRun(definition.name, framed_params(n, items, pad), run_id)
         started = admit(command, run_id, definition, None, self.moment)
         assert isinstance(started, facts.RunStarted), started
         self.run: Run = start(self.graph, started)
@@ -191,11 +192,12 @@ class Stage:
         *,
         n: int = 0,
         items: Sequence[int] = (),
+        pad: str = "",
         attempt: int | None = None,
         leave_out: Collection[str] = (),
     ) -> facts.StepSucceeded:
         """A waiting task succeeds, and all there is is folded."""
-        fact = self.report(self.take(step, item, attempt), framed(n, items), leave_out)
+        fact = self.report(self.take(step, item, attempt), framed(n, items, pad), leave_out)
         self.fold()
         return fact
 
@@ -268,7 +270,9 @@ class Stage:
         return self.run.unit(self.run.number(step, item))
 
     def status(self, step: str, item: int = NO_ITEM) -> Status:
-        """Where a step or an item stands."""
+        """Where a step or an item stands; of an ended run only steps are known."""
+        if self.run.is_settled:
+            return next(Status[it.status.upper()] for it in self.final().steps if it.step == step)
         return self.unit(step, item).status
 
     def events(self, kind: type[_E]) -> list[_E]:

@@ -31,5 +31,7 @@ def new_records(outgoing: Iterable[Outgoing], home_partitions: int) -> list[NewR
 
 def size_of(it: NewRecord) -> int:
     """Bytes that a record takes on the log, headers included, framing not."""
-    headers = sum(len(name) + len(value) for name, value in it.headers)
-    return len(it.key or b"") + len(it.value or b"") + headers
+    size = len(it.key or b"") + len(it.value or b"")
+    for name, value in it.headers:
+        size += len(name) + len(value)
+    return size

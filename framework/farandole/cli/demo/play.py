@@ -17,7 +17,8 @@ from farandole.cli.demo.screen import Screen
 from farandole.cli.demo.stage import Stage, kafka_stage, memory_stage
 from farandole.cli.demo.tally import Tally
 from farandole.cli.history import lineage_tree
-from farandole.cli.output import as_fields, print_json
+from farandole.cli.logs import setup_logging
+from farandole.cli.output import as_fields, print_json, shorten
 from farandole.client import Client, Run
 from farandole.client.dead import DeadLetter, list_dead
 from farandole.client.query import event_of
@@ -86,6 +87,7 @@ def play(it: Play) -> int:
         ConfigError: the flights are not there, or Kafka is not.
     """
     began = time.monotonic()
+    setup_logging("error")  # failures are part of the play; it tells them itself
     flights = Flights(it.path or find_folder(Path.cwd()), (it.home / "flights").absolute(), it.month, it.day)
     os.environ[HOME_VARIABLE] = str(flights.home)
     with Screen(quiet=it.json) as screen:
@@ -108,7 +110,7 @@ def play(it: Play) -> int:
     if it.json:
         print_json({**as_fields(outcome), "dead_letter": played.letter})
     else:
-        screen.show(f"\n{flights.head(played.report)}\n\n{played.lineage}\n\n{outcome.line}")
+        screen.show(f"{flights.head(played.report)}\n\n{played.lineage}\n\n{outcome.line}")
     return DONE if outcome.succeeded == outcome.runs else FAILED
 
 
@@ -169,9 +171,7 @@ async def _watch(run: Run[object], tally: Tally, screen: Screen, held: asyncio.E
             tally.take(event)
             screen.update(len(tally.done), tally.total, f"nightly: {tally.last}")
             if isinstance(event, facts.StepFailed):
-                screen.say(
-                    f"  {event.step}[{event.item}] attempt {event.attempt} failed: {event.error.splitlines()[0]}"
-                )
+                screen.say(f"  {event.step}[{event.item}] attempt {event.attempt} failed: {shorten(event.error, 70)}")
             elif isinstance(event, facts.RunHeld):
                 held.set()
 

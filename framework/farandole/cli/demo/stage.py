@@ -13,7 +13,6 @@ from typing import Self
 from farandole.artifacts import ArtifactStore
 from farandole.cli.connect import artifacts_of, transport_of
 from farandole.cli.demo.children import Children
-from farandole.testing.threads import Loop, Threads
 from farandole.cli.deploy import make
 from farandole.cli.processes import agent_loop, agent_settings, coordinator_loop
 from farandole.cli.settings import Settings, load_settings
@@ -21,6 +20,7 @@ from farandole.cli.units import Named, load
 from farandole.client.applying import apply
 from farandole.definition.pipelines import Pipeline
 from farandole.errors import ConfigError
+from farandole.testing.threads import Loop, Threads
 from farandole.transport.port import Transport
 
 PIPELINE = "nightly"

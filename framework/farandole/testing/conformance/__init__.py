@@ -11,7 +11,7 @@ with a deadline, and closes what it opened. `check_transport` runs all without p
 from collections.abc import Callable
 from datetime import timedelta
 
-from farandole.testing.conformance import clients, flow, positions, records, sharing, transactions
+from farandole.testing.conformance import clients, edges, flow, positions, records, sharing, transactions
 from farandole.testing.conformance.case import Case
 from farandole.testing.conformance.kit import SESSION, SETTLE, Hang, Kit
 from farandole.transport.port import Transport
@@ -25,6 +25,7 @@ CASES: tuple[Case, ...] = (
     *sharing.CASES,
     *flow.CASES,
     *clients.CASES,
+    *edges.CASES,
 )
 """Every claim, by topic."""
 

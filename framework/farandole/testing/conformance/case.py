@@ -8,9 +8,10 @@ from farandole.testing.conformance.kit import Kit
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One claim: `name` says it, `run` raises `AssertionError` where it does not hold."""
+    """One claim: `name` says it, `why` gives its reason, `run` raises `AssertionError` where it does not hold."""
 
     name: str
+    why: str
     check: Callable[[Kit], None]
 
     def run(self, kit: Kit) -> None:
@@ -20,8 +21,8 @@ class Case:
 
 
 def cases(*checks: Callable[[Kit], None]) -> tuple[Case, ...]:
-    """Cases named after their functions."""
-    return tuple(Case(check.__name__, check) for check in checks)
+    """Cases named after their functions, with their docstrings as reasons."""
+    return tuple(Case(check.__name__, check.__doc__ or "", check) for check in checks)
 
 
 def expect_error(kind: type[Exception], call: Callable[[], object]) -> Exception:

@@ -12,6 +12,7 @@ def _numbers(until: int) -> list[bytes]:
 
 
 def a_paused_partition_delivers_nothing_and_goes_on_where_it_stood(kit: Kit) -> None:
+    """Back-pressure; not even what the client had fetched already is delivered."""
     paused, other = kit.topic_of([_numbers(MANY), []])
     member = kit.joined([paused.topic], poll_max_records=50)
     kit.until(lambda: member.values(paused), "the first records")
@@ -28,6 +29,7 @@ def a_paused_partition_delivers_nothing_and_goes_on_where_it_stood(kit: Kit) -> 
 
 
 def pausing_and_resuming_loses_and_repeats_nothing(kit: Kit) -> None:
+    """However often."""
     at, other = kit.topic_of([_numbers(MANY), _numbers(MANY)])
     member = kit.joined([at.topic], poll_max_records=100)
 
@@ -42,6 +44,7 @@ def pausing_and_resuming_loses_and_repeats_nothing(kit: Kit) -> None:
 
 
 def after_a_seek_nothing_stale_is_delivered(kit: Kit) -> None:
+    """Forwards and backwards."""
     (at,) = kit.topic_of([_numbers(MANY)])
     member = kit.joined([at.topic], poll_max_records=50)
     kit.until(lambda: len(member.records) >= 100, "the first records")
@@ -58,6 +61,7 @@ def after_a_seek_nothing_stale_is_delivered(kit: Kit) -> None:
 
 
 def a_paused_partition_may_be_moved_and_goes_on_there(kit: Kit) -> None:
+    """How a partition starts after its assignment, and again after an abort (R5)."""
     at, other = kit.topic_of([_numbers(MANY), []])
     member = kit.joined([at.topic], poll_max_records=50)
     kit.until(lambda: member.records, "the first records")
@@ -74,6 +78,7 @@ def a_paused_partition_may_be_moved_and_goes_on_there(kit: Kit) -> None:
 
 
 def a_position_among_markers_goes_on_with_the_next_record(kit: Kit) -> None:
+    """Committed positions often are markers (R9)."""
     (inbox,), (at,) = kit.topic_of([[]]), kit.topic_of([[]], "out")
     writer = kit.joined([inbox.topic])
     for number in range(3):
@@ -88,6 +93,7 @@ def a_position_among_markers_goes_on_with_the_next_record(kit: Kit) -> None:
 
 
 def a_partition_without_a_position_is_in_trouble_alone(kit: Kit) -> None:
+    """A missing position stops the partition and is never guessed (R8); a seek mends it."""
     missing, fine = kit.topic_of([[b"x"], [b"y"]])
     member = kit.joined([missing.topic], start=None)
 
@@ -103,6 +109,7 @@ def a_partition_without_a_position_is_in_trouble_alone(kit: Kit) -> None:
 
 
 def a_member_out_of_range_is_in_trouble_in_that_partition_alone(kit: Kit) -> None:
+    """No reset by itself, which would skip or repeat in silence (R8); a seek mends it."""
     beyond, fine = kit.topic_of([[b"x"], [b"y"]])
     member = kit.joined([beyond.topic], start=None)
 
@@ -119,6 +126,7 @@ def a_member_out_of_range_is_in_trouble_in_that_partition_alone(kit: Kit) -> Non
 
 
 def a_reader_out_of_range_is_in_trouble_in_that_partition_alone(kit: Kit) -> None:
+    """As a member."""
     beyond, fine = kit.topic_of([[b"x"], [b"y"]])
 
     reading = kit.reading({beyond: 1_000, fine: BEGINNING})
@@ -130,6 +138,7 @@ def a_reader_out_of_range_is_in_trouble_in_that_partition_alone(kit: Kit) -> Non
 
 
 def an_unknown_topic_is_in_trouble_alone(kit: Kit) -> None:
+    """What exists goes on."""
     (at,), nowhere = kit.topic_of([[b"x"]]), kit.name("nowhere")
 
     member = kit.member([at.topic, nowhere])

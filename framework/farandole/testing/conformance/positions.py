@@ -6,6 +6,7 @@ from farandole.transport.port import FenceWriter, NewRecord, Position, ReadPosit
 
 
 def positions_that_were_never_committed_are_told_as_none(kit: Kit) -> None:
+    """And are absent where an operator looks: missing is not zero (R8)."""
     first, second = kit.topic_of([[], []])
     member = kit.joined([first.topic])
     member.commits([], {first: Position(0, "zero")})
@@ -19,6 +20,7 @@ def positions_that_were_never_committed_are_told_as_none(kit: Kit) -> None:
 
 
 def positions_of_a_group_that_never_was_are_none(kit: Kit) -> None:
+    """Not an error: `apply` asks before anybody has joined (R8)."""
     (at,) = kit.topic_of([[]])
     member = kit.joined([at.topic])
 
@@ -29,6 +31,7 @@ def positions_of_a_group_that_never_was_are_none(kit: Kit) -> None:
 
 
 def positions_belong_to_their_group(kit: Kit) -> None:
+    """Also when another group's are asked for by a member (the watchdog does)."""
     (at,) = kit.topic_of([[]])
     one, other = kit.joined([at.topic], "one", "first"), kit.joined([at.topic], "other", "second")
     one.commits([], {at: Position(1, "one")})
@@ -42,6 +45,7 @@ def positions_belong_to_their_group(kit: Kit) -> None:
 
 
 def a_stable_read_leaves_out_what_is_pending_and_answers_for_the_rest(kit: Kit) -> None:
+    """One pending partition must not hold up the others (R12)."""
     pending, free = kit.topic_of([[], []])
     member = kit.joined([pending.topic])
     member.commits([], {pending: Position(1, "one"), free: Position(1, "one")})
@@ -56,6 +60,7 @@ def a_stable_read_leaves_out_what_is_pending_and_answers_for_the_rest(kit: Kit) 
 
 
 def fencing_the_writer_settles_its_pending_positions(kit: Kit) -> None:
+    """So that a take-over can go on (R7, R12)."""
     (at,) = kit.topic_of([[]])
     member = kit.joined([at.topic])
     member.commits([], {at: Position(1, "one")})
@@ -69,6 +74,7 @@ def fencing_the_writer_settles_its_pending_positions(kit: Kit) -> None:
 
 
 def start_positions_are_committed_only_where_there_is_none(kit: Kit) -> None:
+    """`apply` may run again at any time (R8)."""
     first, second = kit.topic_of([[b"x"], [b"x"]])
     group = kit.name("unborn")
 
@@ -79,6 +85,7 @@ def start_positions_are_committed_only_where_there_is_none(kit: Kit) -> None:
 
 
 def start_positions_may_be_committed_for_a_group_that_lives(kit: Kit) -> None:
+    """A new inbox of a running unit; nobody is rebalanced for it (R8)."""
     (inbox,), (fresh,) = kit.topic_of([[]]), kit.topic_of([[b"x"]], "fresh")
     member = kit.joined([inbox.topic])
     member.commits([], {inbox: Position(0)})

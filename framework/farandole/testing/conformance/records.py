@@ -18,6 +18,7 @@ def _all_of(kit: Kit, topic: str, count: int) -> dict[bytes | None, int]:
 
 
 def a_plain_record_with_a_key_lies_where_murmur2_places_it(kit: Kit) -> None:
+    """As Java's default partitioner; librdkafka's own (CRC32) would part a run from its home."""
     topic = kit.topic(partitions=7)
 
     kit.write(NewRecord(topic, key, b"") for key in KEYS)
@@ -26,6 +27,7 @@ def a_plain_record_with_a_key_lies_where_murmur2_places_it(kit: Kit) -> None:
 
 
 def a_record_of_a_transaction_lies_where_murmur2_places_it(kit: Kit) -> None:
+    """Transactional producers place as plain ones do."""
     (inbox,), topic = kit.topic_of([[]]), kit.topic("out", partitions=7)
     member = kit.joined([inbox.topic])
 
@@ -35,6 +37,7 @@ def a_record_of_a_transaction_lies_where_murmur2_places_it(kit: Kit) -> None:
 
 
 def an_explicit_partition_wins_over_the_key(kit: Kit) -> None:
+    """Records of a home name their partition, because a key such as `run#chunk` hashes elsewhere."""
     (inbox,), topic = kit.topic_of([[]]), kit.topic("out", partitions=3)
     member = kit.joined([inbox.topic])
 
@@ -46,6 +49,7 @@ def an_explicit_partition_wins_over_the_key(kit: Kit) -> None:
 
 
 def a_record_without_key_and_partition_lies_somewhere(kit: Kit) -> None:
+    """On any partition, but each exactly once."""
     topic = kit.topic(partitions=3)
 
     kit.write(NewRecord(topic, None, b"%d" % number) for number in range(12))
@@ -56,6 +60,7 @@ def a_record_without_key_and_partition_lies_somewhere(kit: Kit) -> None:
 
 
 def a_record_comes_back_as_it_was_written(kit: Kit) -> None:
+    """Null and empty are different, header names may repeat, their order counts; bytes are bytes."""
     (at,) = kit.topic_of([[]])
     headers = (("ce_id", b"1"), ("twice", b"a"), ("twice", b"b"), ("empty", b""), ("bytes", bytes(range(256))))
     written = [
@@ -82,6 +87,7 @@ def a_record_comes_back_as_it_was_written(kit: Kit) -> None:
 
 
 def records_of_a_partition_keep_their_order(kit: Kit) -> None:
+    """Over many polls, without a gap or a repetition."""
     (at,) = kit.topic_of([[b"%d" % number for number in range(2_000)]])
 
     member = kit.joined([at.topic], poll_max_records=300)
@@ -92,6 +98,7 @@ def records_of_a_partition_keep_their_order(kit: Kit) -> None:
 
 
 def a_poll_brings_no_more_records_than_it_may(kit: Kit) -> None:
+    """`poll_max_records` bounds what a loop has to hold."""
     first, second = kit.topic_of([[b"x"] * 100, [b"x"] * 100])
 
     member = kit.joined([first.topic], poll_max_records=15)
@@ -102,6 +109,7 @@ def a_poll_brings_no_more_records_than_it_may(kit: Kit) -> None:
 
 
 def an_end_is_told_past_the_markers_of_transactions(kit: Kit) -> None:
+    """Else lag would never reach 0 (R9), and a restore would wait for ever (R12)."""
     (inbox,), (at,) = kit.topic_of([[]]), kit.topic_of([[]], "out")
     writer, member = kit.joined([inbox.topic]), kit.joined([at.topic], "others", "other")
 
@@ -119,6 +127,7 @@ def an_end_is_told_past_the_markers_of_transactions(kit: Kit) -> None:
 
 
 def an_end_is_told_again_after_more_records(kit: Kit) -> None:
+    """Once each time the end is reached, not once for ever."""
     (at,) = kit.topic_of([[b"first"]])
     reading, member = kit.reading({at: BEGINNING}), kit.joined([at.topic])
     reading.reaches(at, 1)
@@ -132,6 +141,7 @@ def an_end_is_told_again_after_more_records(kit: Kit) -> None:
 
 
 def an_empty_partition_has_an_end(kit: Kit) -> None:
+    """A table without rows is read to its end too (R13)."""
     (at,) = kit.topic_of([[]])
 
     reading = kit.reading({at: BEGINNING})
@@ -142,6 +152,7 @@ def an_empty_partition_has_an_end(kit: Kit) -> None:
 
 
 def a_reader_begins_at_the_end_if_it_is_told_so(kit: Kit) -> None:
+    """-1 is the end as of the assignment."""
     (at,) = kit.topic_of([[b"old", b"old"]])
     reading = kit.reading({at: LATEST})
     reading.reaches(at, 2)
@@ -153,6 +164,7 @@ def a_reader_begins_at_the_end_if_it_is_told_so(kit: Kit) -> None:
 
 
 def a_reader_begins_at_a_number_and_reads_exactly_what_was_assigned_last(kit: Kit) -> None:
+    """Nothing of an earlier assignment is delivered any more."""
     first, second = kit.topic_of([[b"a0", b"a1", b"a2"], [b"b0", b"b1"]])
     reading = kit.reading({first: 1})
     reading.reaches(first, 3)
@@ -168,6 +180,7 @@ def a_reader_begins_at_a_number_and_reads_exactly_what_was_assigned_last(kit: Ki
 
 
 def ends_and_beginnings_are_told_for_empty_and_written_partitions(kit: Kit) -> None:
+    """At both isolation levels, which agree while nothing is open."""
     empty, written = kit.topic_of([[], [b"x", b"y"]])
     asked = [empty, written]
 
@@ -178,6 +191,7 @@ def ends_and_beginnings_are_told_for_empty_and_written_partitions(kit: Kit) -> N
 
 
 def ends_of_a_topic_that_does_not_exist_are_an_error(kit: Kit) -> None:
+    """Never a zero, which would look like an empty topic."""
     (at,) = kit.topic_of([[]])
     member = kit.joined([at.topic])
     nowhere = TopicPartition(kit.name("nowhere"), 0)

@@ -49,6 +49,7 @@ def _handed_over(first: Driven, second: Driven) -> None:
 
 
 def a_snapshot_before_joining_is_refused(kit: Kit) -> None:
+    """Without member id and generation the broker accepts a commit in any state (R3)."""
     (at,) = kit.topic_of([[]])
     member = kit.member([at.topic])
 
@@ -59,6 +60,7 @@ def a_snapshot_before_joining_is_refused(kit: Kit) -> None:
 
 
 def members_share_partitions_and_each_has_one_owner(kit: Kit) -> None:
+    """Everything is assigned, nothing twice, in equal shares."""
     topic = kit.topic(partitions=6)
     first, second = _pair(kit, topic)
 
@@ -69,6 +71,7 @@ def members_share_partitions_and_each_has_one_owner(kit: Kit) -> None:
 
 
 def a_partition_is_released_then_gone_then_assigned_elsewhere(kit: Kit) -> None:
+    """The next owner reads positions that the last one can no longer change."""
     first, second = _pair(kit, kit.topic(partitions=4))
 
     _handed_over(first, second)
@@ -76,6 +79,7 @@ def a_partition_is_released_then_gone_then_assigned_elsewhere(kit: Kit) -> None:
 
 
 def a_range_group_hands_over_in_the_same_order(kit: Kit) -> None:
+    """The eager protocol, which coordinators use."""
     first, second = _pair(kit, kit.topic(partitions=4), "range")
 
     _handed_over(first, second)
@@ -83,20 +87,29 @@ def a_range_group_hands_over_in_the_same_order(kit: Kit) -> None:
 
 
 def a_partition_stays_until_its_owner_lets_go(kit: Kit) -> None:
+    """`releasing` is asked again until it agrees: what is under way may end first."""
     topic = kit.topic(partitions=2)
     first = kit.joined([topic], client_id="first")
-    refusals = iter([False, False, False])
-    first.answer = lambda: next(refusals, True)
-
     second = kit.member([topic], client_id="second")
+    asked: list[frozenset[TopicPartition]] = []
+
+    def answer() -> bool:
+        """Let the other one poll meanwhile; agree when asked for the fourth time."""
+        second.pump(0.05)
+        asked.append(second.owned)
+        return len(asked) > 3
+
+    first.answer = answer
 
     _shared(kit, [first, second], [topic])
     (at,) = second.owned
     assert len(first.moments("releasing", at)) == 4
+    assert asked[:4] == [frozenset()] * 4
     _handed_over(first, second)
 
 
 def range_gives_the_same_numbers_of_several_topics_to_one_member(kit: Kit) -> None:
+    """A home's partitions of all home topics meet in one coordinator."""
     topics = [kit.topic(text, 6) for text in ("commands", "events", "telemetry")]
     members = [kit.member(topics, client_id=text, assignor="range") for text in ("first", "second")]
 
@@ -109,6 +122,7 @@ def range_gives_the_same_numbers_of_several_topics_to_one_member(kit: Kit) -> No
 
 
 def cooperative_members_keep_what_they_need_not_give(kit: Kit) -> None:
+    """What stays is neither released nor assigned again."""
     topic = kit.topic(partitions=6)
 
     first, second = _pair(kit, topic)
@@ -120,6 +134,7 @@ def cooperative_members_keep_what_they_need_not_give(kit: Kit) -> None:
 
 
 def newly_assigned_partitions_deliver_nothing_until_they_are_resumed(kit: Kit) -> None:
+    """Positions come from the loop, after a stable read (R6, R9)."""
     first, second = kit.topic_of([[b"a0", b"a1"], [b"b0"]])
     member = kit.joined([first.topic], start=None)
     other = kit.joined([first.topic], "others", "other")
@@ -136,6 +151,7 @@ def newly_assigned_partitions_deliver_nothing_until_they_are_resumed(kit: Kit) -
 
 
 def more_topics_may_be_subscribed_later(kit: Kit) -> None:
+    """By calling `subscribe` again with all of them."""
     (old,), (new,) = kit.topic_of([[b"old"]]), kit.topic_of([[b"new"]], "new")
     member = kit.joined([old.topic])
 
@@ -147,6 +163,7 @@ def more_topics_may_be_subscribed_later(kit: Kit) -> None:
 
 
 def a_snapshot_from_before_a_rebalance_is_stale_and_has_no_effect(kit: Kit) -> None:
+    """Also for a partition that was retained; with a fresh snapshot it goes through (R11)."""
     topic, (out,) = kit.topic(partitions=4), kit.topic_of([[]], "out")
     first = kit.joined([topic], client_id="first")
     at = kit.places(topic)[0]
@@ -165,6 +182,7 @@ def a_snapshot_from_before_a_rebalance_is_stale_and_has_no_effect(kit: Kit) -> N
 
 
 def a_zombie_cannot_commit_and_learns_that_it_lost_its_partitions(kit: Kit) -> None:
+    """Whatever it still wants to say: others own its partitions (R3)."""
     (at,), (out,) = kit.topic_of([[]]), kit.topic_of([[]], "out")
     zombie = kit.member([at.topic], client_id="zombie", session=kit.session)
     kit.until(lambda: zombie.owned, "the first member to be assigned")
@@ -186,6 +204,7 @@ def a_zombie_cannot_commit_and_learns_that_it_lost_its_partitions(kit: Kit) -> N
 
 
 def a_member_that_closes_leaves_at_once(kit: Kit) -> None:
+    """A graceful stop costs the others no session."""
     topic = kit.topic(partitions=2)
     members = [kit.member([topic], client_id=text, session=LONG_SESSION) for text in ("first", "second")]
     _shared(kit, members, [topic])
@@ -200,6 +219,7 @@ def a_member_that_closes_leaves_at_once(kit: Kit) -> None:
 
 
 def the_members_of_a_group_are_known_by_their_client_ids(kit: Kit) -> None:
+    """How a take-over finds out whether the last writer lives (R7)."""
     topic = kit.topic(partitions=2)
     first, second = _pair(kit, topic)
 

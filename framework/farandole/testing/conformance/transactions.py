@@ -27,6 +27,7 @@ def _position(kit: Kit, inbox: TopicPartition) -> Position | None:
 
 
 def a_transaction_is_seen_whole_on_every_partition(kit: Kit) -> None:
+    """Records on several partitions and positions with their metadata, all or nothing."""
     inbox, also = kit.topic_of([[], []])
     out = kit.topic_of([[], [], []], "out")
     member, reading = kit.joined([inbox.topic]), kit.reading(dict.fromkeys(out, BEGINNING))
@@ -45,6 +46,7 @@ def a_transaction_is_seen_whole_on_every_partition(kit: Kit) -> None:
 
 
 def a_transaction_of_positions_alone_commits(kit: Kit) -> None:
+    """How epochs and ends are committed (R3, R6, R9)."""
     (inbox,) = kit.topic_of([[b"x"]])
     member = kit.joined([inbox.topic])
 
@@ -54,6 +56,7 @@ def a_transaction_of_positions_alone_commits(kit: Kit) -> None:
 
 
 def transactions_follow_one_another(kit: Kit) -> None:
+    """One producer, many transactions, in order."""
     (inbox,), (out,) = kit.topic_of([[]]), kit.topic_of([[]], "out")
     member, reading = kit.joined([inbox.topic]), kit.reading({out: BEGINNING})
 
@@ -66,6 +69,7 @@ def transactions_follow_one_another(kit: Kit) -> None:
 
 
 def an_open_transaction_holds_committed_readers_back_and_ends_differ(kit: Kit) -> None:
+    """Readers stop at the last stable offset, and the ends tell where they will go on (R12)."""
     held, free = kit.topic_of([[b"before"], []])
     kit.hang(kit.name("dead"), [_to(held, b"open")])
     kit.write([_to(held, b"behind"), _to(free, b"elsewhere")])
@@ -85,6 +89,7 @@ def an_open_transaction_holds_committed_readers_back_and_ends_differ(kit: Kit) -
 
 
 def fencing_a_dead_writer_frees_readers_and_its_records_are_never_seen(kit: Kit) -> None:
+    """At once, not after the transaction's time-out (R7)."""
     (held,) = kit.topic_of([[b"before"]])
     dead = kit.name("dead")
     kit.hang(dead, [_to(held, b"open")])
@@ -103,6 +108,7 @@ def fencing_a_dead_writer_frees_readers_and_its_records_are_never_seen(kit: Kit)
 
 
 def fencing_a_writer_that_never_was_changes_nothing(kit: Kit) -> None:
+    """Metadata may name a writer that the log has forgotten."""
     (inbox,) = kit.topic_of([[]])
     member = kit.joined([inbox.topic])
 
@@ -113,6 +119,7 @@ def fencing_a_writer_that_never_was_changes_nothing(kit: Kit) -> None:
 
 
 def renewing_the_producer_aborts_what_it_left_open(kit: Kit) -> None:
+    """After doubt nothing may be added to the old transaction any more (R4)."""
     (held,) = kit.topic_of([[]])
     member = kit.joined([held.topic])
     kit.hang(member.client_id, [_to(held, b"open")])
@@ -128,6 +135,7 @@ def renewing_the_producer_aborts_what_it_left_open(kit: Kit) -> None:
 
 
 def a_renewed_producer_goes_on(kit: Kit) -> None:
+    """As often as it takes (R4)."""
     (inbox,) = kit.topic_of([[]])
     member = kit.joined([inbox.topic])
     member.commits([], {inbox: Position(1)})
@@ -139,6 +147,7 @@ def a_renewed_producer_goes_on(kit: Kit) -> None:
 
 
 def the_first_of_two_members_with_one_client_id_is_fenced(kit: Kit) -> None:
+    """Two processes in one slot: the later one wins, nothing is written twice."""
     (inbox,), (other,), (out,) = kit.topic_of([[]]), kit.topic_of([[]], "other"), kit.topic_of([[]], "out")
     first = kit.joined([inbox.topic], "group", "twin")
     first.commits([_to(out, b"first")], {inbox: Position(1)})
@@ -156,6 +165,7 @@ def the_first_of_two_members_with_one_client_id_is_fenced(kit: Kit) -> None:
 
 
 def a_fenced_member_that_renews_fences_in_its_turn(kit: Kit) -> None:
+    """The port has no opinion who is right; loops give up after two fencings."""
     (inbox,), (other,) = kit.topic_of([[]]), kit.topic_of([[]], "other")
     first = kit.joined([inbox.topic], "group", "twin")
     first.commits([], {inbox: Position(1)})
@@ -170,6 +180,7 @@ def a_fenced_member_that_renews_fences_in_its_turn(kit: Kit) -> None:
 
 
 def a_record_that_is_too_large_refuses_its_transaction_alone(kit: Kit) -> None:
+    """The verdict is certain, so that a batch can be bisected, and the producer is fit for the next one."""
     (inbox,), (out,) = kit.topic_of([[]]), kit.topic_of([[]], "out")
     member = kit.joined([inbox.topic])
     member.commits([_to(out, b"first")], {inbox: Position(1)})
@@ -184,6 +195,7 @@ def a_record_that_is_too_large_refuses_its_transaction_alone(kit: Kit) -> None:
 
 
 def an_unknown_topic_refuses_its_transaction_alone(kit: Kit) -> None:
+    """Nothing creates topics but `Admin.create`."""
     (inbox,), (out,) = kit.topic_of([[]]), kit.topic_of([[]], "out")
     member = kit.joined([inbox.topic])
 
@@ -199,6 +211,7 @@ def an_unknown_topic_refuses_its_transaction_alone(kit: Kit) -> None:
 
 
 def an_unknown_partition_refuses_its_transaction_alone(kit: Kit) -> None:
+    """As an unknown topic."""
     (inbox,), (out,) = kit.topic_of([[]]), kit.topic_of([[]], "out")
     member = kit.joined([inbox.topic])
 
@@ -210,6 +223,7 @@ def an_unknown_partition_refuses_its_transaction_alone(kit: Kit) -> None:
 
 
 def metadata_of_the_longest_length_comes_back(kit: Kit) -> None:
+    """4,096 characters, the broker's default bound (R4, R9)."""
     first, second = kit.topic_of([[], []])
     member = kit.joined([first.topic])
     longest = "".join(chr(ord("a") + number % 26) for number in range(METADATA_CHARACTERS_MAX))
@@ -220,6 +234,7 @@ def metadata_of_the_longest_length_comes_back(kit: Kit) -> None:
 
 
 def metadata_that_is_too_long_aborts_and_harms_no_neighbour(kit: Kit) -> None:
+    """The broker refuses it per partition; the transaction ends without effect all the same."""
     first, second = kit.topic_of([[], []])
     (out,) = kit.topic_of([[]], "out")
     member = kit.joined([first.topic])
@@ -236,6 +251,7 @@ def metadata_that_is_too_long_aborts_and_harms_no_neighbour(kit: Kit) -> None:
 
 
 def a_transaction_without_positions_is_refused_when_it_is_submitted(kit: Kit) -> None:
+    """The broker would not fence it (R3)."""
     (inbox,) = kit.topic_of([[]])
     member = kit.joined([inbox.topic])
     snapshot = member.member.snapshot()
@@ -246,6 +262,7 @@ def a_transaction_without_positions_is_refused_when_it_is_submitted(kit: Kit) ->
 
 
 def a_negative_position_is_refused_when_it_is_submitted(kit: Kit) -> None:
+    """Clients drop it in silence, and then nothing is fenced (R3)."""
     (inbox,) = kit.topic_of([[]])
     member = kit.joined([inbox.topic])
     snapshot = member.member.snapshot()

@@ -6,13 +6,14 @@ Only runs whose start is on the log are judged one by one: of others too much ma
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from farandole.definition.graph import Graph, graph_of
 from farandole.definition.model import Definition
 from farandole.events import facts
 from farandole.ids import partition_of
 from farandole.lineage.entries import Entry
+from farandole.lineage.tree import unit_text
 from farandole.testing.history.report import History, Violation
 from farandole.testing.history.standing import Standing, final
 from farandole.testing.history.story import folded_at, story
@@ -93,6 +94,11 @@ class Docket:
         now = self.history.now
         return self.history.quiescent or now is None or entry.time < now - MARGIN
 
+    def is_past(self, instant: datetime) -> bool:
+        """Whether an instant is so long gone that what it was to bring must have been seen."""
+        now = self.history.now
+        return now is not None and instant < now - MARGIN
+
     def may_have_expired(self, place: str) -> bool:
         """Whether a record at that place may be missing because its topic no longer keeps it."""
         topic, _, rest = place.rpartition("/")[0].rpartition("/")
@@ -165,3 +171,8 @@ def _folded(history: History) -> dict[int, int]:
         if committed.topic == history.topics.events:
             reached[committed.partition] = max(reached[committed.partition], committed.position)
     return reached
+
+
+def attempt_text(key: AttemptKey) -> str:
+    """`attempt 2 of clean[14]`."""
+    return f"attempt {key[2]} of {unit_text(key[:2])}"

@@ -84,7 +84,7 @@ def _why(case: Case) -> str:
 
 
 def an_outcome_fits_its_steps(case: Case) -> Iterator[Violation]:
-    """I2: a run succeeds when all steps have ended, is partial iff a dead letter was skipped, else ends as it stopped."""
+    """I2: a run that nothing stopped ends when all steps have; partial iff a dead letter was skipped."""
     for each, before in walk(case.graph, case.story):
         fact = each.fact
         if not isinstance(fact, facts.RunSettled) or before.phase == "settled":

@@ -6,7 +6,6 @@ not made twice. It follows what is on the log without judging it; the predicates
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from farandole.definition.graph import Graph
 from farandole.events import facts
@@ -25,19 +24,20 @@ class UnitState:
 
     `status`: `pending`, `scheduled`, `retry`, `dead`, `suspected`, `expanded`, `succeeded`, `skipped`, `failed`
     or `cancelled`; a failure that the coordinator has not answered yet is `failed` too. `attempt` is the last one
-    known, `budget_from` the attempt after which retries are counted. `reported` holds the attempts with a result.
+    known, `budget_from` the attempt after which retries are counted. `reported` holds the attempts with a result;
+    `holds`, `deadlines` and `retries_set` are the facts that set its timers.
     """
 
     status: str = "pending"
     attempt: int = 0
     budget_from: int = 0
-    deadline: datetime | None = None
     accepted: Entry | None = None
     failure: Entry | None = None
     retry: Entry | None = None
     triggered: set[int] = field(default_factory=set)
     reported: set[int] = field(default_factory=set)
-    held: Entry | None = None
+    holds: list[Entry] = field(default_factory=list)
+    deadlines: list[Entry] = field(default_factory=list)
     retries_set: dict[int, Entry] = field(default_factory=dict)
 
     @property
@@ -63,6 +63,7 @@ class Standing:
     stopping: Entry | None = None
     settled: Entry | None = None
     kernel_error: Entry | None = None
+    kernel_holds: list[Entry] = field(default_factory=list)
     is_partial: bool = False
 
     def unit(self, step: str, item: int = NO_ITEM) -> UnitState:
@@ -135,7 +136,8 @@ class Standing:
             case facts.StepScheduled(attempt=attempt, deadline=deadline, fresh_budget=fresh):
                 unit.status, unit.attempt = "scheduled", attempt
                 unit.triggered.add(attempt)
-                unit.deadline = deadline or unit.deadline
+                if deadline is not None:
+                    unit.deadlines.append(entry)
                 unit.budget_from = attempt - 1 if fresh else unit.budget_from
             case facts.StepExpanded(items=items):
                 unit.status = "expanded"
@@ -152,7 +154,7 @@ class Standing:
                 unit.status = "dead"
             case facts.RunHeld(reason=reason):
                 unit.status = "suspected" if reason == "trigger_suspected" else "dead"
-                unit.held = entry
+                unit.holds.append(entry)
             case _:
                 pass
 
@@ -162,6 +164,7 @@ class Standing:
                 self.started = self.started or entry
             case facts.RunHeld():
                 self.kernel_error = entry
+                self.kernel_holds.append(entry)
             case facts.RunReleased(reason="kernel_error"):
                 self.kernel_error = None
             case facts.RunReleased():

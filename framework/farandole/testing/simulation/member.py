@@ -1,11 +1,12 @@
 """A member whose broker calls take time and may be lost; everything else is the member in memory."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from farandole.errors import TransportError
 from farandole.testing.simulation.network import Exchange, Lost, Network
+from farandole.transport.memory.broker import Broker
 from farandole.transport.memory.member import MemoryMember
 from farandole.transport.memory.membership import Snapshot
 from farandole.transport.memory.refusals import (
@@ -24,6 +25,7 @@ from farandole.transport.port import (
     FenceWriter,
     ListMembers,
     MemberSettings,
+    NewRecord,
     ReadEnds,
     ReadPositions,
     RenewProducer,
@@ -144,19 +146,18 @@ class SimMember(MemoryMember):
         snapshot = request.snapshot
         assert isinstance(snapshot, Snapshot)
         exchange = self._network.exchange
+        self._network.rare["offsets_only"] += not request.records
         if not snapshot_stands(self, snapshot):
             self._network.rare["zombie_commit"] += 1
         try:
-            for record in request.records:
-                yield from self._patiently("produce", lambda b, it=record: b.append_in(writer, it))
+            for part in self._parts(request.records):
+                yield from self._patiently("produce", part(writer))
             yield from self._patiently(
                 "offsets",
                 lambda b: b.add_positions(
                     writer, snapshot.group, snapshot.member_id, snapshot.generation, request.positions
                 ),
             )
-            if not request.records:
-                self._network.rare["offsets_only"] += 1
             yield from exchange("end", lambda b: b.end_transaction(writer, commit=True))
         except StaleGeneration as stale:
             self._network.rare["stale_generation"] += 1
@@ -167,11 +168,22 @@ class SimMember(MemoryMember):
             return Verdict.REFUSED, TransportError(str(refusal))
         return Verdict.COMMITTED, None
 
-    def _patiently(self, kind: str, call: object) -> Exchange[object]:
+    def _parts(self, records: Sequence[NewRecord]) -> Iterator[Callable[[Writer], Callable[[Broker], None]]]:
+        """The records in a few produce requests, as a client batches them."""
+        size = max(1, -(-len(records) // self._network.rng.randint(1, 3)))
+        for at in range(0, len(records), size):
+            part = records[at : at + size]
+
+            def produce(writer: Writer, part: Sequence[NewRecord] = part) -> Callable[[Broker], None]:
+                return lambda broker: [broker.append_in(writer, record) for record in part].clear()
+
+            yield produce
+
+    def _patiently(self, kind: str, call: Callable[[Broker], None]) -> Exchange[None]:
         """A call that is repeated while the last transaction's markers are being written."""
         while True:
             try:
-                return (yield from self._network.exchange(kind, call))  # type: ignore[arg-type]
+                return (yield from self._network.exchange(kind, call))
             except TransactionBusy:
                 yield
 

@@ -1,0 +1,6 @@
+"""The log on Kafka: confluent-kafka for all that is transactional, aiokafka for the asyncio edge (R1)."""
+
+from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.kafka.transport import KafkaTransport
+
+__all__ = ["KafkaSettings", "KafkaTransport"]

@@ -1,0 +1,65 @@
+"""Broker calls off the loop's thread: one thread for the producer, one for what is only read.
+
+Work goes in as closures and comes out as replies, in the order in which it ends.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+
+from farandole.transport.port import Reply
+
+
+class Replies:
+    """Filled by helper threads, emptied by the loop's; `wake` ends a wait."""
+
+    def __init__(self) -> None:
+        self._box: deque[Reply] = deque()
+        self._condition = threading.Condition()
+        self._woken = False
+
+    def put(self, reply: Reply) -> None:
+        """A reply has come."""
+        with self._condition:
+            self._box.append(reply)
+            self._condition.notify()
+
+    def wake(self) -> None:
+        """End the wait under way, or the next one."""
+        with self._condition:
+            self._woken = True
+            self._condition.notify()
+
+    def take(self, timeout: float) -> Sequence[Reply]:
+        """All that have come, waiting at most `timeout` seconds for the first."""
+        with self._condition:
+            if not self._box and not self._woken and timeout > 0:
+                self._condition.wait(timeout)
+            self._woken = False
+            out = list(self._box)
+            self._box.clear()
+            return out
+
+
+class Helper:
+    """A thread that does one thing after another."""
+
+    def __init__(self, name: str, replies: Replies) -> None:
+        self._queue: SimpleQueue[Callable[[], Reply] | None] = SimpleQueue()
+        self._replies = replies
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[], Reply]) -> None:
+        """Do this when everything before it is done."""
+        self._queue.put(work)
+
+    def close(self, timeout: float) -> None:
+        """Finish what was submitted, then end."""
+        self._queue.put(None)
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (work := self._queue.get()) is not None:
+            self._replies.put(work())

@@ -1,0 +1,247 @@
+"""`farandole run`, `dead` and `lineage` against a running deployment in memory: words, JSON and exit codes."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from farandole import Retry, agent, pipeline
+from farandole.cli.main import app
+from farandole.testing.inprocess import InProcess
+from farandole.transport.memory import MemoryTransport
+
+BROKEN = {13}
+
+
+@dataclass(frozen=True)
+class Number:
+    """What travels."""
+
+    n: int
+
+
+@agent(retry=Retry(attempts=1))
+def double(number: Number) -> Number:
+    """Fails for what is broken."""
+    if number.n in BROKEN:
+        raise ValueError(f"{number.n} is broken")
+    return Number(2 * number.n)
+
+
+@agent(retry=Retry(attempts=50, base="100ms"))
+def stubborn(number: Number) -> Number:
+    """Never succeeds, and never gives up."""
+    raise ValueError("not yet")
+
+
+@pipeline(owner="tests@example.org")
+def twice(number: Number) -> Number:
+    """May be held."""
+    return double(number)
+
+
+@pipeline(owner="tests@example.org")
+def strict(number: Number) -> Number:
+    """May fail."""
+    return double.options(on_dead_letter="fail")(number)
+
+
+@pipeline(owner="tests@example.org")
+def lenient(number: Number) -> Number | None:
+    """May be partial."""
+    return double.options(on_dead_letter="skip")(number)
+
+
+@agent
+def slow(number: Number) -> Number:
+    """Takes longer than the deadline of its pipeline."""
+    threading.Event().wait(0.5)
+    return number
+
+
+@pipeline(owner="tests@example.org", deadline="100ms")
+def hasty(number: Number) -> Number:
+    """Times out."""
+    return slow(number)
+
+
+@pipeline(owner="tests@example.org")
+def patient(number: Number) -> Number:
+    """Goes on until it is cancelled."""
+    return stubborn(number)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
+    """A deployment of all pipelines above."""
+    pipelines = [twice, strict, lenient, hasty, patient]
+    folder = tmp_path_factory.mktemp("cli")
+    with InProcess(MemoryTransport(), pipelines, namespace="farandole", folder=folder) as it:
+        yield it
+
+
+@pytest.fixture
+def cli(cluster: InProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Cli":
+    """The command line on that deployment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("farandole.cli.connect.transport_of", lambda settings: cluster.transport)
+    return Cli()
+
+
+class Cli:
+    """Types commands."""
+
+    def type(self, *arguments: str, text: str | None = None) -> Result:
+        """Run a command."""
+        return CliRunner().invoke(app, arguments, input=text)
+
+    def json(self, *arguments: str) -> object:
+        """What a command prints as JSON."""
+        result = self.type(*arguments, "--json")
+        assert result.exit_code == 0, result.output
+        value: object = json.loads(result.stdout)
+        return value
+
+    def start(self, pipeline: str, n: int, *more: str) -> Result:
+        """Start a run of a number."""
+        return self.type("run", "start", pipeline, "--params", json.dumps({"number": {"n": n}}), *more)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "n", "code"),
+    [("twice", 4, 0), ("strict", 13, 10), ("twice", 13, 11), ("lenient", 13, 12), ("hasty", 1, 14)],
+)
+def test_waiting_start_exits_with_the_code_of_the_outcome(cli: Cli, pipeline: str, n: int, code: int) -> None:
+    result = cli.start(pipeline, n, "--wait", "--timeout", "20s")
+
+    assert result.exit_code == code, result.output
+
+
+def test_waiting_start_of_a_run_that_is_cancelled_exits_with_13(cli: Cli, unique: str) -> None:
+    assert cli.start("patient", 1, "--id", unique).exit_code == 0
+
+    _known(cli, unique)
+    cancelled = cli.type("run", "cancel", unique, "--reason", "enough")
+    waited = cli.start("patient", 1, "--id", unique, "--wait", "--timeout", "20s")
+
+    assert cancelled.exit_code == 0, cancelled.output
+    assert waited.exit_code == 13, waited.output
+    assert "enough" in waited.output
+
+
+def _known(cli: Cli, run: str) -> None:
+    """Wait until the run is in the tables: the watch ends with its first line."""
+    for _ in range(1000):
+        if cli.type("run", "show", run).exit_code == 0:
+            return
+    raise AssertionError(f"{run} never showed")
+
+
+def test_start_that_waits_too_long_says_so_and_exits_with_1(cli: Cli) -> None:
+    result = cli.start("patient", 1, "--wait", "--timeout", "200ms")
+
+    assert result.exit_code == 1
+    assert "it goes on" in result.output
+
+
+def test_params_come_from_a_file_or_standard_input(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "params.json").write_text('{"number": {"n": 4}}')
+
+    from_file = cli.type("run", "start", "twice", "--params", "@params.json", "--wait")
+    from_input = cli.type("run", "start", "twice", "--params", "-", "--wait", text='{"number": {"n": 5}}')
+
+    assert json.loads(from_file.stdout) == {"n": 8}
+    assert json.loads(from_input.stdout) == {"n": 10}
+
+
+def test_params_that_do_not_fit_are_refused(cli: Cli) -> None:
+    result = cli.type("run", "start", "twice", "--params", '{"number": {"n": "four"}}')
+
+    assert result.exit_code == 1
+    assert "params" in result.output
+    assert "Nothing was sent" in result.output
+
+
+def test_unknown_pipeline_names_those_that_are_known(cli: Cli) -> None:
+    result = cli.type("run", "start", "thrice")
+
+    assert result.exit_code == 2
+    assert "twice" in result.output
+
+
+def test_held_run_is_shown_found_looked_into_and_replayed(cli: Cli, unique: str) -> None:
+    assert cli.start("twice", 13, "--id", unique, "--wait").exit_code == 11
+
+    shown = cli.type("run", "show", unique)
+    listed = cli.type("dead", "list", "--run", unique)
+    groups = cli.json("dead", "list", "--run", unique)
+    assert isinstance(groups, list)
+    place = groups[0]["letters"][0]["place"]
+    looked = cli.type("dead", "show", place)
+    replayed = cli.type("dead", "replay", place, "--input", '{"n": 7}')
+    ended = cli.start("twice", 13, "--id", unique, "--wait")
+    again = cli.type("dead", "replay", place)
+
+    assert "held" in shown.output
+    assert "dead letter: ValueError: 13 is broken" in shown.output
+    assert place in listed.output
+    assert '"n": 13' in looked.output
+    assert replayed.exit_code == 0, replayed.output
+    assert (ended.exit_code, json.loads(ended.stdout)) == (0, {"n": 14})
+    assert (again.exit_code, "closed" in again.output) == (1, True)
+
+
+def test_watch_prints_events_to_the_end_as_lines_and_as_json(cli: Cli, unique: str) -> None:
+    assert cli.start("twice", 4, "--id", unique, "--wait").exit_code == 0
+
+    text = cli.type("run", "watch", unique).output.splitlines()
+    documents = [json.loads(line) for line in cli.type("run", "watch", unique, "--json").output.splitlines()]
+
+    assert "RunStarted" in text[0]
+    assert "succeeded" in text[-1]
+    assert [each["type"] for each in documents] == ["RunStarted", "StepScheduled", "StepSucceeded", "RunSettled"]
+
+
+def test_lineage_shows_the_tree(cli: Cli, unique: str) -> None:
+    assert cli.start("twice", 4, "--id", unique, "--wait").exit_code == 0
+
+    text = cli.type("lineage", unique)
+    data = cli.json("lineage", unique)
+
+    assert f"run {unique}  twice  succeeded" in text.output
+    assert isinstance(data, dict)
+    assert data["run"] == unique
+
+
+@pytest.mark.parametrize(
+    "command", [("run", "show"), ("run", "watch"), ("run", "cancel"), ("run", "release"), ("lineage",)]
+)
+def test_run_that_nobody_knows_is_an_error_with_its_name(cli: Cli, unique: str, command: tuple[str, ...]) -> None:
+    result = cli.type(*command, unique)
+
+    assert result.exit_code == 1
+    assert unique in result.output
+
+
+@pytest.mark.parametrize("place", ["nonsense", "farandole.dead.double/0/999", "farandole.events/0/0", "no.topic/0/0"])
+def test_place_without_a_dead_letter_is_an_error(cli: Cli, place: str) -> None:
+    result = cli.type("dead", "show", place)
+
+    assert result.exit_code == 1
+    assert "error:" in result.output
+
+
+def test_list_tells_status_and_filters(cli: Cli, unique: str) -> None:
+    assert cli.start("strict", 13, "--id", unique, "--wait").exit_code == 10
+
+    failed = cli.json("run", "list", "--status", "failed", "--limit", "0")
+    text = cli.type("run", "list", "--pipeline", "strict")
+
+    assert isinstance(failed, list)
+    assert unique in {row["run"] for row in failed}
+    assert {row["status"] for row in failed} == {"failed"}
+    assert unique in text.output

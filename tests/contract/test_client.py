@@ -1,0 +1,344 @@
+"""The client against a running deployment, in memory and on Kafka: every promise of `Client` and of the queries."""
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import pytest
+
+from farandole import Client, Retry, RunCancelled, RunFailed, RunNotFound, RunRefused, RunTimedOut, SyncClient, pipeline
+from farandole import agent as declare
+from farandole.client.dead import dead_record, grouped, input_of, list_dead
+from farandole.client.query import list_runs, run_detail
+from farandole.client.trail import trail_of
+from farandole.events import facts
+from farandole.testing.inprocess import InProcess
+from farandole.transport.kafka import KafkaSettings, KafkaTransport
+from farandole.transport.memory import MemoryTransport
+from farandole.transport.port import Transport
+
+
+@dataclass(frozen=True)
+class Number:
+    """What travels."""
+
+    n: int
+
+
+BROKEN = {13}
+"""Numbers that `double` cannot do; a test repairs the world by taking one out."""
+
+GATE = threading.Event()
+"""Closed: `wait` waits."""
+
+
+@declare(retry=Retry(attempts=2, base="10ms"))
+def double(number: Number) -> Number:
+    """Fails for what is broken."""
+    if number.n in BROKEN:
+        raise ValueError(f"{number.n} is broken")
+    return Number(2 * number.n)
+
+
+@declare
+async def add_one(number: Number) -> Number:
+    """One more."""
+    return Number(number.n + 1)
+
+
+@declare
+def wait(number: Number) -> Number:
+    """Waits for the test."""
+    GATE.wait(30)
+    return number
+
+
+@declare
+def inflate(number: Number) -> str:
+    """A result too large to travel."""
+    return "x" * number.n
+
+
+@pipeline(owner="tests@example.org")
+def calculate(number: Number) -> Number:
+    """Twice and one more."""
+    return add_one(double(number))
+
+
+@pipeline(owner="tests@example.org")
+def stand(number: Number) -> Number:
+    """Waits until the test lets it go."""
+    return add_one(wait(number))
+
+
+@pipeline(owner="tests@example.org")
+def strict(number: Number) -> Number:
+    """A dead letter ends it."""
+    return double.options(on_dead_letter="fail")(number)
+
+
+@pipeline(owner="tests@example.org")
+def large(number: Number) -> str:
+    """Its result is a claim."""
+    return inflate(number)
+
+
+@pytest.fixture(scope="module", params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
+def transport(request: pytest.FixtureRequest) -> Transport:
+    """The log."""
+    if request.param == "memory":
+        return MemoryTransport()
+    return KafkaTransport(KafkaSettings(request.getfixturevalue("kafka")))
+
+
+@pytest.fixture(scope="module")
+def cluster(transport: Transport, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
+    """A deployment of all pipelines above."""
+    folder = tmp_path_factory.mktemp("client")
+    namespace = f"t{uuid.uuid4().hex[:8]}"
+    with InProcess(transport, [calculate, stand, strict, large], namespace=namespace, folder=folder) as it:
+        yield it
+
+
+@pytest.fixture
+def client(cluster: InProcess) -> Iterator[SyncClient]:
+    """A blocking client of the deployment."""
+    with SyncClient(cluster.transport, cluster.namespace, artifacts=cluster.artifacts) as it:
+        yield it
+
+
+@pytest.fixture(autouse=True)
+def gate() -> Iterator[threading.Event]:
+    """The gate, closed; opened at the end, so that no handler outlives its test."""
+    GATE.clear()
+    yield GATE
+    GATE.set()
+
+
+async def _connected(cluster: InProcess) -> Client:
+    return Client(cluster.transport, cluster.namespace, artifacts=cluster.artifacts)
+
+
+def test_start_of_a_pipeline_gives_its_typed_result(client: SyncClient) -> None:
+    run = client.start(calculate, Number(4))
+
+    assert run.result("20s") == Number(9)
+
+
+def test_start_by_name_gives_plain_values(client: SyncClient) -> None:
+    from_values = client.start("calculate", params={"number": {"n": 4}})
+    from_text = client.start("calculate", params='{"number": {"n": 5}}')
+
+    assert from_values.result("20s") == {"n": 9}
+    assert from_text.result("20s") == {"n": 11}
+
+
+def test_same_id_and_params_twice_are_one_run(client: SyncClient, cluster: InProcess, unique: str) -> None:
+    first = client.start(calculate, Number(4), run_id=unique).result("20s")
+
+    again = client.start(calculate, Number(4), run_id=unique)
+
+    assert again.result("20s") == first
+    with SyncClient(cluster.transport, cluster.namespace) as other:
+        events = list(other.run(unique).watch())
+    assert sum(isinstance(event, facts.RunStarted) for event in events) == 1
+
+
+def test_same_id_with_other_params_is_refused_and_leaves_the_run_alone(client: SyncClient, unique: str) -> None:
+    run = client.start(stand, Number(4), run_id=unique)
+
+    other = client.start(stand, Number(5), run_id=unique)
+
+    with pytest.raises(RunRefused, match="conflict"):
+        other.result("20s")
+    GATE.set()
+    assert run.result("20s") == Number(5)
+
+
+def test_conflict_on_an_ended_run_is_refused_and_never_gives_its_result(client: SyncClient, unique: str) -> None:
+    client.start(calculate, Number(4), run_id=unique).result("20s")
+
+    other = client.start(calculate, Number(5), run_id=unique)
+
+    with pytest.raises(RunRefused, match="conflict"):
+        other.result("20s")
+
+
+def test_params_of_another_type_are_refused_before_anything_is_sent(client: SyncClient) -> None:
+    with pytest.raises(RunRefused, match="number"):
+        client.start(calculate, "four")
+
+
+def test_malformed_id_is_refused_before_anything_is_sent(client: SyncClient) -> None:
+    with pytest.raises(RunRefused, match="run id"):
+        client.start(calculate, Number(1), run_id="no/slash")
+
+
+def test_result_that_takes_longer_than_the_wait_times_out_and_the_run_goes_on(client: SyncClient) -> None:
+    run = client.start(stand, Number(4))
+
+    with pytest.raises(RunTimedOut, match="goes on"):
+        run.result("100ms")
+
+    GATE.set()
+    assert run.result("20s") == Number(5)
+
+
+def test_failed_run_raises_with_its_reason(client: SyncClient) -> None:
+    run = client.start(strict, Number(13))
+
+    with pytest.raises(RunFailed, match="double"):
+        run.result("20s")
+
+
+def test_cancelled_run_raises_with_the_reason_given(client: SyncClient) -> None:
+    run = client.start(stand, Number(4))
+    _until(run.watch(), facts.StepScheduled)
+
+    run.cancel("changed my mind")
+    GATE.set()
+
+    with pytest.raises(RunCancelled, match="changed my mind"):
+        run.result("20s")
+
+
+def test_run_of_somebody_else_is_found_again_by_its_id(client: SyncClient, cluster: InProcess, unique: str) -> None:
+    client.start(calculate, Number(4), run_id=unique).result("20s")
+
+    with SyncClient(cluster.transport, cluster.namespace) as other:
+        found = other.run(unique, calculate)
+
+        assert found.result("20s") == Number(9)
+        assert found.status().status == "succeeded"
+
+
+def test_unknown_run_is_not_found(client: SyncClient, unique: str) -> None:
+    run = client.run(unique)
+
+    with pytest.raises(RunNotFound):
+        run.result("20s")
+    with pytest.raises(RunNotFound):
+        list(run.watch())
+    with pytest.raises(RunNotFound):
+        run.status()
+
+
+def test_watch_tells_every_event_from_beginning_to_end(client: SyncClient) -> None:
+    run = client.start(calculate, Number(4))
+
+    events = list(run.watch())
+
+    kinds = [type(event) for event in events]
+    assert kinds == [
+        facts.RunStarted, facts.StepScheduled, facts.StepSucceeded, facts.StepSucceeded, facts.RunSettled,
+    ]  # fmt: skip
+    assert list(run.watch()) == events
+
+
+def test_result_above_the_inline_limit_is_fetched_from_the_store(client: SyncClient) -> None:
+    run = client.start(large, Number(400_000))
+
+    assert run.result("20s") == "x" * 400_000
+
+
+def test_hundred_waiters_share_one_tail(cluster: InProcess) -> None:
+    async def start_all() -> list[Number]:
+        async with await _connected(cluster) as client:
+            runs = await asyncio.gather(*(client.start(calculate, Number(n + 100)) for n in range(100)))
+            return await asyncio.gather(*(run.result("30s") for run in runs))
+
+    results = asyncio.run(start_all())
+
+    assert results == [Number(2 * (n + 100) + 1) for n in range(100)]
+
+
+def test_dead_letter_is_listed_and_closes_when_it_is_replayed(cluster: InProcess, unique: str) -> None:
+    async def repair() -> None:
+        async with await _connected(cluster) as client:
+            run = await client.start(calculate, Number(13), run_id=unique)
+            async with aclosing(run.watch()) as events:
+                async for event in events:
+                    if isinstance(event, facts.RunHeld):
+                        break
+            (letter,) = await list_dead(client.session, run_id=unique)
+            assert (letter.state, letter.step, letter.attempt) == ("open", "double", 2)
+            assert "13 is broken" in letter.error
+            assert len(grouped([letter])) == 1
+            found, record = await dead_record(client.session, letter.place)
+            assert await input_of(client.session, found, record) == {"n": 13}
+            detail = await run_detail(client.session, unique)
+            assert detail.status.status == "held"
+            assert detail.waits[0].kind == "dead_letter"
+
+            await client.replay(letter.place, letter.run, letter.step, letter.attempt, input={"n": 14})
+
+            assert await run.result("20s") == Number(29)
+            assert await list_dead(client.session, run_id=unique) == []
+            (closed,) = await list_dead(client.session, run_id=unique, closed=True)
+            assert closed.state == "closed"
+
+    asyncio.run(repair())
+
+
+def test_replay_with_an_input_of_another_type_is_refused(cluster: InProcess, unique: str) -> None:
+    async def replay() -> None:
+        async with await _connected(cluster) as client:
+            run = await client.start(stand, Number(1), run_id=unique)
+            async with aclosing(run.watch()) as events:
+                await anext(aiter(events))
+            await client.replay("nowhere/0/0", unique, "wait", 1, input={"n": "one"})
+
+    with pytest.raises(RunRefused, match="wait"):
+        asyncio.run(replay())
+
+
+def test_list_of_runs_tells_live_and_ended_ones(cluster: InProcess, unique: str) -> None:
+    async def look() -> tuple[dict[str, str], str]:
+        async with await _connected(cluster) as client:
+            live = await client.start(stand, Number(1), run_id=f"{unique}-live")
+            done = await client.start(calculate, Number(1), run_id=f"{unique}-done")
+            await done.result("20s")
+            async with aclosing(live.watch()) as events:
+                await anext(aiter(events))
+            rows = {row.run: row.status for row in await list_runs(client.session)}
+            (first, *_) = await list_runs(client.session, pipeline="calculate", status="succeeded", limit=1)
+            return rows, first.pipeline
+
+    rows, pipeline_of_first = asyncio.run(look())
+
+    assert rows[f"{unique}-live"] == "running"
+    assert rows[f"{unique}-done"] == "succeeded"
+    assert pipeline_of_first == "calculate"
+
+
+def test_trail_of_a_run_holds_its_command_facts_and_triggers(cluster: InProcess, unique: str) -> None:
+    async def trail() -> dict[str, int]:
+        async with await _connected(cluster) as client:
+            await (await client.start(calculate, Number(1), run_id=unique)).result("20s")
+            entries, definition = await trail_of(client.session, unique)
+            assert definition == calculate.definition
+            topics: dict[str, int] = {}
+            for entry in entries:
+                topics[entry.topic] = topics.get(entry.topic, 0) + 1
+            return topics
+
+    found = asyncio.run(trail())
+
+    names = cluster.topics
+    assert found == {names.commands: 1, names.events: 5, names.inbox("double"): 1, names.inbox("add_one"): 1}
+
+
+def test_namespace_that_was_never_applied_is_an_error_with_a_way_out(transport: Transport, unique: str) -> None:
+    from farandole import ConfigError
+
+    with SyncClient(transport, unique) as client, pytest.raises(ConfigError, match="farandole apply"):
+        client.start("calculate", params={})
+
+
+def _until(events: Iterator[facts.Event], kind: type[facts.Event]) -> None:
+    for event in events:
+        if isinstance(event, kind):
+            return

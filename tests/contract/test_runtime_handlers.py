@@ -1,0 +1,301 @@
+"""Handlers on real threads, event loops and processes: whatever they do, the unit's process goes on."""
+
+import json
+import os
+import signal
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from farandole.clock import SystemClock
+from farandole.definition.loading import load_unit
+from farandole.definition.model import Definition, Input, Step
+from farandole.definition.spec import AgentSpec
+from farandole.errors import TransportError
+from farandole.events.avro import Schema
+from farandole.events.envelope import Envelope
+from farandole.events.outgoing import Trigger
+from farandole.events.topics import Topics
+from farandole.runtime.attempts import Attempt, Call, Failed, Outcome, Succeeded
+from farandole.runtime.handlers.calls import Payloads
+from farandole.runtime.handlers.environment import Environment
+from farandole.runtime.handlers.executors import Executors
+from farandole.runtime.handlers.results import Results
+from farandole.runtime.partition import Partition
+from farandole.runtime.settings import AgentSettings
+from farandole.runtime.telemetry import Signals
+from farandole.transport.port import NewRecord, Record, TopicPartition
+
+UNIT = """
+import asyncio, ctypes, os, sys, time
+from pathlib import Path
+from farandole.definition.agents import agent
+from farandole.definition.context import Context
+from farandole.errors import TerminalStepError
+
+@agent
+def plain(n: int) -> int:
+    return n + 1
+
+@agent
+def sleepy(n: int) -> int:
+    time.sleep(n / 10)
+    return n
+
+@agent
+async def quick(n: int) -> int:
+    await asyncio.sleep(0)
+    return n * 2
+
+@agent
+async def endless(n: int) -> int:
+    await asyncio.sleep(3600)
+    return n
+
+@agent(isolation="process", publishes=["own"])
+def apart(ctx: Context, n: int) -> int:
+    ctx.progress(1, 2, "half")
+    ctx.publish("own", {"n": n, "key": ctx.idempotency_key})
+    return os.getpid()
+
+@agent(isolation="process", memory="256MiB")
+def dies(how: str) -> int:
+    match how:
+        case "exit":
+            os._exit(3)
+        case "segfault":
+            ctypes.string_at(0)
+        case "loop":
+            while True:
+                pass
+        case "memory":
+            return len(bytearray(2_000_000_000))
+        case "raise":
+            raise TerminalStepError("no")
+        case "sys.exit":
+            sys.exit(4)
+    return os.getpid()
+"""
+
+
+class Listening:
+    """A producer that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.sent: list[NewRecord] = []
+        self.is_full = False
+
+    def send(self, record: NewRecord) -> None:
+        if self.is_full:
+            raise TransportError("queue full")
+        self.sent.append(record)
+
+    def flush(self, timeout: float) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+class Bench:
+    """An executor and what it needs, without a loop."""
+
+    def __init__(self, folder: Path) -> None:
+        unit = folder / "unit.py"
+        unit.write_text(textwrap.dedent(UNIT))
+        self.agents = load_unit(unit).agents
+        self.woken = threading.Event()
+        self.producer = Listening()
+        self.clock = SystemClock()
+        self.signals = Signals(self.producer, Topics(), "test", 3)
+        payloads = Payloads(lambda payload: payload, lambda payload: payload)
+        environment = Environment(
+            payloads, self.clock, self.signals, Results(self.woken.set), timedelta(milliseconds=1)
+        )
+        given = AgentSettings("unit", processes=1, threads=2, stuck_max=2)
+        self.executor = Executors(environment, given, list(self.agents.values()), unit)
+        self.number = 0
+
+    def attempt(self, name: str, value: object, timeout_s: float | None = None) -> Attempt:
+        spec: AgentSpec = self.agents[name]
+        self.number += 1
+        framed = Schema.parse(spec.input_schema).encode({next(iter(spec.parameters)).name: value})
+        step = Step(name, name, {"n": Input("params.n")}, spec.input_schema, spec.output_schema)
+        definition = Definition("pipe", json.dumps({"type": "record", "name": "p", "fields": []}), {name: step})
+        partition = Partition(TopicPartition("inbox", 0), 1)
+        record = Record("inbox", 0, self.number, b"r", framed)
+        call = Call("r", "pipe", name, -1, 1, 4, framed, spec.input_schema, spec.output_schema, timeout_s)
+        envelope = Envelope("i", "farandole.Trigger", "t", self.clock.now(), run="r", step=name, attempt=1)
+        trigger = Trigger("r", name, name, 1, framed)
+        return Attempt(partition, record, spec, envelope, trigger, definition, step, call)
+
+    def submit(self, name: str, value: object) -> Attempt:
+        it = self.attempt(name, value)
+        self.executor.submit(it)
+        return it
+
+    def results(self, count: int = 1) -> dict[Attempt, Outcome]:
+        found: dict[Attempt, Outcome] = {}
+
+        def enough() -> bool:
+            found.update({done.attempt: done.outcome for done in self.executor.drain()})
+            return len(found) >= count
+
+        self.wait(enough)
+        return found
+
+    def outcome(self, name: str, value: object) -> Outcome:
+        it = self.submit(name, value)
+        return self.results()[it]
+
+    def wait(self, is_so: Callable[[], bool]) -> None:
+        until = time.monotonic() + 60
+        while not is_so():
+            assert time.monotonic() < until, "it does not become so"
+            self.woken.wait(0.02)
+            self.woken.clear()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.executor.close()
+
+
+def number(outcome: Outcome) -> object:
+    assert isinstance(outcome, Succeeded), outcome
+    return Schema.parse('"long"').decode(outcome.output)
+
+
+def failure(outcome: Outcome) -> Failed:
+    assert isinstance(outcome, Failed), outcome
+    return outcome
+
+
+def test_plain_and_async_handlers_give_their_results_and_wake_the_loop(bench: Bench) -> None:
+    sent = {bench.submit("plain", n): n + 1 for n in range(20)}
+    sent |= {bench.submit("quick", n): n * 2 for n in range(20)}
+
+    found = bench.results(40)
+
+    assert {it: number(outcome) for it, outcome in found.items()} == sent
+
+
+def test_thread_that_is_left_behind_frees_its_place_and_too_many_wear_the_process_out(bench: Bench) -> None:
+    stuck = [bench.submit("sleepy", 8) for _ in range(2)]
+    bench.wait(lambda: all(it.started is not None for it in stuck))
+    for it in stuck:
+        bench.executor.call_off(it)
+
+    assert bench.executor.is_worn
+    assert number(bench.outcome("plain", 1)) == 2
+    bench.wait(lambda: not bench.executor.is_worn)
+    assert bench.executor.drain() == []
+
+
+def test_attempt_called_off_before_it_began_never_begins(bench: Bench) -> None:
+    busy = [bench.submit("sleepy", 5) for _ in range(2)]
+    waiting = bench.submit("plain", 1)
+    bench.wait(lambda: all(it.started is not None for it in busy))
+
+    bench.executor.call_off(waiting)
+    found = bench.results(2)
+
+    assert set(found) == set(busy)
+    assert waiting.started is None
+
+
+def test_async_handler_that_is_called_off_is_cancelled(bench: Bench) -> None:
+    it = bench.submit("endless", 1)
+    bench.wait(lambda: it.started is not None)
+
+    bench.executor.call_off(it)
+
+    assert number(bench.outcome("quick", 4)) == 8
+    assert not bench.executor.is_worn
+
+
+def test_isolated_handler_runs_in_a_child_with_its_context(bench: Bench) -> None:
+    outcome = bench.outcome("apart", 7)
+
+    assert number(outcome) != os.getpid()
+    assert isinstance(outcome, Succeeded)
+    (published,) = outcome.published
+    assert json.loads(published.value) == {"n": 7, "key": "r:apart:-"}
+    assert [record.topic for record in bench.producer.sent] == ["farandole.telemetry"]
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "retryable", "told"),
+    [
+        ("exit", "crash", True, "status 3"),
+        ("segfault", "crash", True, "SIGSEGV"),
+        ("memory", "memory", True, "MemoryError"),
+        ("sys.exit", "exception", True, "SystemExit"),
+        ("raise", "exception", False, "no"),
+    ],
+)
+def test_whatever_an_isolated_handler_does_is_a_failure_of_its_attempt_alone(
+    bench: Bench, how: str, kind: str, retryable: bool, told: str
+) -> None:
+    failed = failure(bench.outcome("dies", how))
+
+    assert (failed.kind, failed.retryable) == (kind, retryable)
+    assert told in failed.error
+    assert number(bench.outcome("dies", "not")) != os.getpid()
+
+
+def test_endless_loop_of_an_isolated_handler_is_killed_and_replaced(bench: Bench) -> None:
+    before = number(bench.outcome("dies", "not"))
+    it = bench.submit("dies", "loop")
+    bench.wait(lambda: it.started is not None)
+
+    bench.executor.call_off(it)
+
+    assert number(bench.outcome("dies", "not")) != before
+    assert isinstance(before, int)
+    bench.wait(lambda: not alive(before))
+
+
+def test_child_ends_with_its_executor(bench: Bench) -> None:
+    child = number(bench.outcome("dies", "not"))
+    assert isinstance(child, int)
+    assert alive(child)
+
+    bench.executor.close()
+
+    bench.wait(lambda: not alive(child))
+    assert not alive(child)
+
+
+def test_child_killed_from_outside_fails_its_attempt_only(bench: Bench) -> None:
+    child = number(bench.outcome("dies", "not"))
+    assert isinstance(child, int)
+    it = bench.submit("dies", "loop")
+    bench.wait(lambda: it.started is not None)
+
+    os.kill(child, signal.SIGKILL)
+
+    assert failure(bench.results()[it]).kind == "crash"
+    assert number(bench.outcome("plain", 1)) == 2
+
+
+def test_full_telemetry_queue_drops_signals_and_nothing_else(bench: Bench) -> None:
+    bench.producer.is_full = True
+
+    assert isinstance(bench.outcome("apart", 7), Succeeded)
+    assert bench.signals.dropped == 1
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

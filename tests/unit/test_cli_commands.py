@@ -1,0 +1,218 @@
+"""The command line from outside: what it prints, how it fails, and what it does not import."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from farandole.cli import connect
+from farandole.cli.main import app
+from farandole.cli.settings import Settings
+from farandole.client.applying import apply, plan
+from farandole.client.planning import Deployment
+from farandole.events.topics import Topics
+from farandole.transport.memory import MemoryTransport
+
+FLIGHTS = Path(__file__).parents[2] / "agents" / "flights"
+
+UNIT = """
+from farandole import agent, pipeline
+
+@agent(publishes=["numbers.done"])
+def double(number: int) -> int:
+    return 2 * number
+
+@pipeline(owner="tests@example.org")
+def twice(number: int) -> int:
+    return double(number)
+"""
+
+COMMANDS = [
+    ["check"], ["plan"], ["apply"], ["agent", "run"], ["coordinator", "run"], ["run", "start"], ["run", "list"],
+    ["run", "show"], ["run", "watch"], ["run", "cancel"], ["run", "release"],
+    ["dead", "list"], ["dead", "show"], ["dead", "replay"], ["lineage"], ["verify"], ["demo"], ["version"],
+]  # fmt: skip
+
+
+@pytest.fixture
+def cli() -> CliRunner:
+    """Runs commands in this process."""
+    return CliRunner()
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MemoryTransport:
+    """A log in memory that every command talks to."""
+    transport = MemoryTransport()
+    monkeypatch.chdir(tmp_path)
+    for module in ("farandole.cli.connect",):
+        monkeypatch.setattr(f"{module}.transport_of", lambda settings: transport)
+    return transport
+
+
+@pytest.fixture
+def unit(tmp_path: Path, unique: str) -> Path:
+    """A folder with one agent and one pipeline."""
+    folder = tmp_path / unique
+    folder.mkdir()
+    (folder / f"unit_{unique}.py").write_text(UNIT)
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_of_every_command_tells_what_it_does(cli: CliRunner, command: list[str]) -> None:
+    result = cli.invoke(app, [*command, "--help"])
+
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[-1] != "run"], ids=" ".join)
+def test_every_command_but_the_processes_speaks_json(cli: CliRunner, command: list[str]) -> None:
+    result = cli.invoke(app, [*command, "--help"])
+
+    assert "--json" in result.output
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ["confluent_kafka", "aiokafka", "fastavro", "pydantic", "asyncio", "rich", "farandole.definition.agents"]
+    script = (
+        "import sys\n"
+        "from farandole.cli.main import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+
+    assert ran.stderr.strip() == "[]"
+
+
+def test_version_is_that_of_the_package(cli: CliRunner) -> None:
+    result = cli.invoke(app, ["version", "--json"])
+
+    assert json.loads(result.output)["version"]
+
+
+def test_check_describes_agents_and_steps(cli: CliRunner) -> None:
+    result = cli.invoke(app, ["check", str(FLIGHTS)])
+
+    assert result.exit_code == 0
+    assert "pipeline nightly" in result.output
+    assert "for each item of extract" in result.output
+    assert "fired by its agent" in result.output
+
+
+def test_check_of_a_broken_unit_names_the_place_and_exits_with_2(cli: CliRunner, unit: Path) -> None:
+    (unit / "broken.py").write_text("from farandole import agent\n\n@agent\ndef lost(n: int):\n    return n\n")
+
+    result = cli.invoke(app, ["check", str(unit)])
+
+    assert result.exit_code == 2
+    assert "broken.py:3" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_check_of_a_missing_path_exits_with_2(cli: CliRunner) -> None:
+    result = cli.invoke(app, ["check", "nowhere"])
+
+    assert result.exit_code == 2
+    assert "does not exist" in result.output
+
+
+def test_unknown_option_exits_with_2(cli: CliRunner) -> None:
+    result = cli.invoke(app, ["run", "list", "--nonsense"])
+
+    assert result.exit_code == 2
+
+
+def test_plan_shows_and_changes_nothing(cli: CliRunner, log: MemoryTransport, unit: Path) -> None:
+    result = cli.invoke(app, ["plan", str(unit)])
+
+    assert result.exit_code == 0, result.output
+    assert "create topic farandole.inbox.double: 12 partitions" in result.output
+    assert "create topic numbers.done" in result.output
+    assert log.admin().topics() == {}
+
+
+def test_apply_does_what_plan_showed_and_then_nothing_is_left(cli: CliRunner, log: MemoryTransport, unit: Path) -> None:
+    applied = cli.invoke(app, ["apply", str(unit), "--yes"])
+    again = cli.invoke(app, ["plan", str(unit), "--json"])
+
+    assert applied.exit_code == 0, applied.output
+    assert "farandole.events" in log.admin().topics()
+    assert json.loads(again.output)["empty"] is True
+
+
+def test_apply_that_is_declined_changes_nothing(cli: CliRunner, log: MemoryTransport, unit: Path) -> None:
+    result = cli.invoke(app, ["apply", str(unit)], input="n\n")
+
+    assert result.exit_code == 1
+    assert log.admin().topics() == {}
+
+
+def test_apply_of_a_foreign_inbox_is_refused_with_2(cli: CliRunner, log: MemoryTransport, unit: Path) -> None:
+    apply(log, plan(log, Topics(), Deployment("bank", ("double",)), partitions=3))
+
+    result = cli.invoke(app, ["apply", str(unit), "--yes"])
+
+    assert result.exit_code == 2
+    assert "belongs to bank" in result.output
+
+
+def test_topic_files_override_what_is_declared(cli: CliRunner, log: MemoryTransport, unit: Path) -> None:
+    folder = Path("topics")
+    folder.mkdir()
+    (folder / "events.yaml").write_text('topic: "<ns>.events"\nconfig: {retention.ms: "1"}\n')
+
+    result = cli.invoke(app, ["apply", str(unit), "--yes"])
+
+    assert result.exit_code == 0, result.output
+    assert log.admin().topics()["farandole.events"].config["retention.ms"] == "1"
+
+
+def test_topic_file_with_an_unknown_key_is_refused_with_2(cli: CliRunner, log: MemoryTransport, unit: Path) -> None:
+    folder = Path("topics")
+    folder.mkdir()
+    (folder / "events.yaml").write_text('topic: "<ns>.events"\nretention: 1\n')
+
+    result = cli.invoke(app, ["plan", str(unit)])
+
+    assert result.exit_code == 2
+    assert "retention" in result.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["run", "list"], ["run", "show", "r-1"], ["run", "start", "orders"], ["lineage", "r-1"], ["dead", "list"]],
+    ids=" ".join,
+)
+def test_command_on_a_namespace_never_applied_names_apply(
+    cli: CliRunner, log: MemoryTransport, command: list[str]
+) -> None:
+    result = cli.invoke(app, command)
+
+    assert result.exit_code == 2
+    assert "farandole apply" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_process_on_a_namespace_never_applied_refuses_with_2(cli: CliRunner, log: MemoryTransport, unit: Path) -> None:
+    agents = cli.invoke(app, ["agent", "run", str(unit)])
+    coordinator = cli.invoke(app, ["coordinator", "run"])
+
+    assert (agents.exit_code, coordinator.exit_code) == (2, 2)
+    assert "farandole.inbox.double: missing" in agents.output
+    assert "Nothing was started" in coordinator.output
+
+
+def test_settings_reach_the_transport(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    settings = connect.settings_of(None, "elsewhere:9092", "shop")
+
+    assert isinstance(settings, Settings)
+    assert (settings.bootstrap, connect.topics_of(settings).events) == ("elsewhere:9092", "shop.events")

@@ -1,0 +1,144 @@
+"""`apply` on the log in memory: what it leaves, and that doing it again leaves it alone."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from farandole import agent, pipeline
+from farandole.client.applying import apply, plan, read_rows
+from farandole.client.planning import Deployment
+from farandole.errors import ConfigError
+from farandole.events.topics import Topics
+from farandole.transport.drift import require_topics
+from farandole.transport.memory import MemoryTransport
+from farandole.transport.port import Position, TopicPartition, TopicSpec
+
+TOPICS = Topics("ns")
+
+
+@agent
+def charge(amount: int) -> int:
+    """An agent."""
+    return amount
+
+
+@pipeline(owner="shop@example.org")
+def orders(amount: int) -> int:
+    """A pipeline."""
+    return charge(amount)
+
+
+SHOP = Deployment("shop", ("charge",), ("payments.settled",), (orders.definition,), {"f1": "schema"})
+
+
+def applied(partitions: int = 3) -> MemoryTransport:
+    """A log to which the shop was applied."""
+    transport = MemoryTransport()
+    apply(transport, plan(transport, TOPICS, SHOP, partitions=partitions))
+    return transport
+
+
+def rows(transport: MemoryTransport) -> Mapping[str, str]:
+    """The rows of `definitions`."""
+    return read_rows(transport, transport.admin(), TOPICS.definitions)
+
+
+def test_apply_publishes_definition_pointer_and_owner() -> None:
+    transport = applied()
+
+    found = rows(transport)
+
+    assert found["pipeline:orders"] == orders.definition.hash
+    assert found[str(orders.definition.hash)] == orders.definition.to_json()
+    assert found["inbox:charge"] == "shop"
+    assert read_rows(transport, transport.admin(), TOPICS.schemas) == {"f1": "schema"}
+
+
+def test_apply_gives_start_positions_to_coordinators_and_unit() -> None:
+    transport = applied()
+
+    admin = transport.admin()
+
+    events = [TopicPartition(TOPICS.events, n) for n in range(3)]
+    inbox = [TopicPartition(TOPICS.inbox("charge"), n) for n in range(3)]
+    assert admin.positions(TOPICS.group("coordinator"), events) == dict.fromkeys(events, Position(0))
+    assert admin.positions(TOPICS.group("shop"), inbox) == dict.fromkeys(inbox, Position(0))
+
+
+def test_apply_twice_does_nothing_the_second_time() -> None:
+    transport = applied()
+
+    again = plan(transport, TOPICS, SHOP)
+
+    assert again.is_empty
+    assert again.partitions == 3
+
+
+def test_apply_that_broke_off_after_the_topics_is_finished_by_the_next() -> None:
+    transport = MemoryTransport()
+    transport.admin().create(plan(transport, TOPICS, SHOP, partitions=3).create)
+
+    apply(transport, plan(transport, TOPICS, SHOP))
+
+    inbox = TopicPartition(TOPICS.inbox("charge"), 2)
+    assert transport.admin().positions(TOPICS.group("shop"), [inbox]) == {inbox: Position(0)}
+    assert plan(transport, TOPICS, SHOP).is_empty
+
+
+def test_apply_of_another_unit_with_the_same_agent_changes_nothing() -> None:
+    transport = applied()
+
+    bank = plan(transport, TOPICS, Deployment("bank", ("charge", "refund")))
+
+    with pytest.raises(ConfigError, match="belongs to shop"):
+        apply(transport, bank)
+    assert TOPICS.inbox("refund") not in transport.admin().topics()
+
+
+def test_other_number_of_partitions_after_the_first_apply_is_refused() -> None:
+    transport = applied(partitions=3)
+
+    with pytest.raises(ConfigError, match="expected 6 partitions, but found 3"):
+        apply(transport, plan(transport, TOPICS, SHOP, partitions=6))
+
+
+def test_drifted_setting_is_set_again() -> None:
+    transport = applied()
+    transport.admin().configure(TOPICS.runs, {"max.message.bytes": "1000"})
+
+    drifted = plan(transport, TOPICS, SHOP)
+    apply(transport, drifted)
+
+    assert [fault.what for fault in drifted.mend] == ["max.message.bytes"]
+    assert plan(transport, TOPICS, SHOP).is_empty
+
+
+def test_start_of_a_process_without_topics_is_refused_and_names_apply() -> None:
+    with pytest.raises(ConfigError, match=r"ns\.events: missing; `apply` creates it(.|\n)*farandole apply"):
+        require_topics(MemoryTransport().admin(), TOPICS, ["charge"])
+
+
+def test_start_of_a_process_on_applied_topics_gives_the_home_partitions() -> None:
+    transport = applied(partitions=5)
+
+    assert require_topics(transport.admin(), TOPICS, ["charge"], ["payments.settled"]) == 5
+
+
+def test_start_of_a_process_on_a_log_compacted_wrongly_is_refused() -> None:
+    transport = MemoryTransport()
+    whole = plan(transport, TOPICS, SHOP, partitions=3).create
+    wrong = [TopicSpec(s.name, s.partitions, s.replication, {"cleanup.policy": "compact"}) for s in whole]
+    transport.admin().create(wrong)
+
+    with pytest.raises(ConfigError, match=r"ns\.events: expected cleanup\.policy=delete, but found compact"):
+        require_topics(transport.admin(), TOPICS, ["charge"])
+
+
+def test_start_of_a_process_on_uneven_home_topics_is_refused() -> None:
+    transport = MemoryTransport()
+    whole = plan(transport, TOPICS, SHOP, partitions=3).create
+    uneven = [TopicSpec(s.name, 4 if s.name == TOPICS.runs else s.partitions, -1, s.config) for s in whole]
+    transport.admin().create(uneven)
+
+    with pytest.raises(ConfigError, match=r"ns\.runs: expected 3 partitions, but found 4"):
+        require_topics(transport.admin(), TOPICS, ["charge"])

@@ -1,0 +1,139 @@
+"""What `apply` would do, from what is wanted and what was observed; nothing is touched."""
+
+from dataclasses import replace
+
+import pytest
+
+from farandole import Retry, agent, pipeline
+from farandole.client.planning import Deployment, Observed, Plan, make_plan, wanted_topics
+from farandole.errors import ConfigError, DefinitionError
+from farandole.events.topics import Topics
+from farandole.transport.drift import Fault
+from farandole.transport.topology import Override
+
+TOPICS = Topics("ns")
+
+
+@agent(retry=Retry(attempts=2))
+def charge(amount: int) -> int:
+    """An agent."""
+    return amount
+
+
+@pipeline(owner="shop@example.org")
+def orders(amount: int) -> int:
+    """A pipeline."""
+    return charge(amount)
+
+
+@pipeline
+def ownerless(amount: int) -> int:
+    """A pipeline of nobody."""
+    return charge(amount)
+
+
+SHOP = Deployment("shop", ("charge",), ("payments.settled",), (orders.definition,), {"f1": "schema"})
+NOTHING = Observed()
+APPLIED = {
+    "group:coordinator": "3",
+    "inbox:charge": "shop",
+    "pipeline:orders": str(orders.definition.hash),
+    str(orders.definition.hash): orders.definition.to_json(),
+}
+
+
+def plan_of(deployment: Deployment = SHOP, observed: Observed = NOTHING, faults: tuple[Fault, ...] = ()) -> Plan:
+    """A plan with three home partitions."""
+    return make_plan(TOPICS, deployment, observed, wanted_topics(TOPICS, deployment, 3), faults)
+
+
+def test_plan_for_an_empty_log_has_everything() -> None:
+    missing = tuple(Fault(spec.name, "missing", "", "") for spec in wanted_topics(TOPICS, SHOP, 3))
+
+    plan = plan_of(faults=missing)
+
+    assert {spec.name for spec in plan.create} >= {"ns.events", "ns.inbox.charge", "ns.dead.charge", "payments.settled"}
+    assert plan.starts == (
+        ("ns.coordinator", "ns.commands"), ("ns.coordinator", "ns.events"), ("ns.shop", "ns.inbox.charge"),
+    )  # fmt: skip
+    assert plan.schemas == ("f1",)
+    assert [change.before for change in plan.changes] == [None]
+    assert dict(plan.rows) == {"group:coordinator": "3", "inbox:charge": "shop"}
+    assert not plan.is_empty
+
+
+def test_plan_for_what_is_applied_is_empty() -> None:
+    plan = plan_of(observed=Observed(3, APPLIED, frozenset({"f1"})))
+
+    assert plan.is_empty
+    assert list(plan.lines()) == []
+
+
+def test_changed_pipeline_is_published_and_names_the_old_hash() -> None:
+    plan = plan_of(observed=Observed(3, {**APPLIED, "pipeline:orders": "0" * 64}, frozenset({"f1"})))
+
+    (line,) = plan.lines()
+    assert "000000000000 ->" in line
+    assert "keep theirs" in line
+
+
+def test_changed_owner_is_published_under_the_same_hash() -> None:
+    renamed = replace(orders.definition, owner="other@example.org")
+
+    plan = plan_of(replace(SHOP, definitions=(renamed,)), Observed(3, APPLIED, frozenset({"f1"})))
+
+    assert [change.definition.owner for change in plan.changes] == ["other@example.org"]
+
+
+def test_inbox_of_another_unit_is_refused_with_its_owner() -> None:
+    plan = plan_of(observed=Observed(3, {**APPLIED, "inbox:charge": "bank"}))
+
+    with pytest.raises(ConfigError, match="belongs to bank"):
+        plan.check()
+
+
+def test_unit_named_as_the_coordinators_is_refused() -> None:
+    plan = plan_of(replace(SHOP, unit="coordinator"))
+
+    with pytest.raises(ConfigError, match="another name"):
+        plan.check()
+
+
+def test_other_number_of_home_partitions_is_refused() -> None:
+    plan = plan_of(faults=(Fault("ns.events", "partitions", "3", "12"),))
+
+    with pytest.raises(ConfigError, match="expected 3 partitions, but found 12"):
+        plan.check()
+
+
+def test_drifted_setting_is_mended() -> None:
+    plan = plan_of(
+        observed=Observed(3, APPLIED, frozenset({"f1"})), faults=(Fault("ns.runs", "retention.ms", "1", "2"),)
+    )
+
+    assert list(plan.lines()) == ["set ns.runs: retention.ms=1 (is 2)"]
+    plan.check()
+
+
+def test_pipeline_without_owner_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="owner"):
+        plan_of(replace(SHOP, definitions=(ownerless.definition,)))
+
+
+def test_agent_that_no_unit_consumes_is_noted() -> None:
+    plan = plan_of(replace(SHOP, agents=()))
+
+    assert any("no unit consumes the inbox of charge" in line for line in plan.lines())
+
+
+def test_override_of_all_inboxes_yields_to_that_of_one() -> None:
+    overrides = [
+        Override("ns.inbox.<agent>", partitions=6, config={"retention.ms": "1"}),
+        Override("ns.inbox.charge", config={"retention.ms": "2"}),
+    ]
+
+    wanted = {spec.name: spec for spec in wanted_topics(TOPICS, SHOP, 3, overrides)}
+
+    assert wanted["ns.inbox.charge"].partitions == 6
+    assert wanted["ns.inbox.charge"].config["retention.ms"] == "2"
+    assert wanted["ns.dead.charge"].partitions == 3

@@ -1,0 +1,66 @@
+"""What a run waits for, told from its state: nobody should have to guess why a run stands still."""
+
+from datetime import UTC, datetime
+
+from farandole.client.waiting import Wait, waits
+from farandole.ids import NO_ITEM
+from farandole.testing.sketch import define, node
+from farandole.testing.stage import Stage
+
+SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def told(stage: Stage) -> list[Wait]:
+    """What the stage's run waits for; step `a` changed at `SINCE`."""
+    return waits(stage.run, {("a", NO_ITEM): SINCE})
+
+
+def test_scheduled_step_waits_for_its_agent_since_it_was_triggered() -> None:
+    stage = Stage(define(node("a"), node("b", "a.n")))
+
+    first, second = told(stage)
+
+    assert (first.kind, first.step, first.since) == ("agent", "a", SINCE)
+    assert "attempt 1 is with agent a" in first.text
+    assert (second.kind, second.text) == ("parents", "waits for a")
+
+
+def test_failed_step_waits_for_its_next_attempt_until_it_is_due() -> None:
+    stage = Stage(define(node("a", retry=3)))
+    stage.fail("a", error="the bank is closed")
+
+    (wait,) = told(stage)
+
+    assert wait.kind == "retry"
+    assert "attempt 2" in wait.text
+    assert "the bank is closed" in wait.text
+    assert wait.until is not None
+
+
+def test_dead_letter_comes_first_with_its_error_and_the_end_of_the_hold() -> None:
+    stage = Stage(define(node("a"), node("b", retry=1)))
+    stage.fail("b", retryable=False, error="no such account")
+
+    first, second = told(stage)
+
+    assert (first.kind, first.step) == ("dead_letter", "b")
+    assert "no such account" in first.text
+    assert first.until is not None
+    assert second.kind == "agent"
+
+
+def test_items_wait_one_by_one() -> None:
+    stage = Stage(define(node("a", over="params.items")), items=[1, 2, 3])
+    stage.succeed("a", 1)
+
+    items = [wait.item for wait in told(stage) if wait.kind == "agent"]
+
+    assert items == [0, 2]
+
+
+def test_ended_run_waits_for_nothing() -> None:
+    stage = Stage(define(node("a")))
+    stage.succeed("a")
+
+    assert stage.outcome == "succeeded"
+    assert told(stage) == []

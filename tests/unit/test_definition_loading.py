@@ -1,0 +1,257 @@
+"""Units loaded by path, the orders sample, and what is said of a definition."""
+
+import asyncio
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from unittest.mock import create_autospec
+
+import pytest
+
+from farandole.definition.calling import arguments, result_plain
+from farandole.definition.context import Context
+from farandole.definition.describe import describe
+from farandole.definition.inputs import holds, inbox_value
+from farandole.definition.loading import Unit, load_unit
+from farandole.errors import DefinitionError
+from farandole.events.avro import Schema
+
+SAMPLE = Path(__file__).parents[2] / "agents" / "orders"
+
+
+@pytest.fixture(autouse=True)
+def path_of_this_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading leaves the unit's folder on the path."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+@pytest.fixture
+def write(tmp_path: Path, unique: str) -> Callable[..., Path]:
+    """Files of a unit: text by name; `RECORDS` stands for a module name of its own."""
+
+    def files(**texts: str) -> Path:
+        for name, text in texts.items():
+            suffix = ".yaml" if name.endswith("_yaml") else ".py"
+            stem = name.removesuffix("_yaml").replace("RECORDS", f"records_{unique}")
+            (tmp_path / f"{stem}{suffix}").write_text(dedent(text).replace("RECORDS", f"records_{unique}"))
+        return tmp_path
+
+    return files
+
+
+RECORDS = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Thing:
+    n: int
+"""
+
+TAKE = """
+from RECORDS import Thing
+from farandole import agent
+
+@agent
+def take(thing: Thing) -> Thing:
+    return thing
+"""
+
+TAKES = """
+pipeline: takes
+agents: ./agents.py
+params: {thing: Thing}
+steps:
+  take: {with: {thing: "${params.thing}"}}
+output: "${take}"
+"""
+
+
+@pytest.mark.parametrize("path", ["", "agents.py", "orders.yaml"])
+def test_orders_have_one_hash_however_they_are_loaded(path: str) -> None:
+    unit, whole = load_unit(SAMPLE / path), load_unit(SAMPLE)
+
+    assert unit.pipelines["orders"].definition.hash == whole.pipelines["orders"].definition.hash
+    assert sorted(unit.agents) == ["charge", "notify", "reserve", "review", "ship", "validate"]
+
+
+def test_orders_from_yaml_alone_are_the_same_definition(write: Callable[..., Path]) -> None:
+    folder = write(agents=(SAMPLE / "agents.py").read_text().split("@pipeline")[0])
+    (folder / "orders.yaml").write_text((SAMPLE / "orders.yaml").read_text())
+
+    unit = load_unit(folder)
+
+    assert unit.pipelines["orders"].place.endswith("orders.yaml:2:1")
+    assert unit.pipelines["orders"].definition.hash == load_unit(SAMPLE).pipelines["orders"].definition.hash
+    assert unit.pipelines["orders"].result_type is unit.agents["ship"].result
+
+
+def run_by_hand(unit: Unit, params: dict[str, object]) -> dict[str, object]:
+    """Each step once, in order, with its values through Avro; skipped ones give None."""
+    definition = unit.pipelines["orders"].definition
+    context = create_autospec(Context, instance=True)
+    context.idempotency_key = "o-1:charge:-"
+    env: dict[str, object] = {
+        "params": Schema.parse(definition.params_schema).decode(_framed(definition.params_schema, params))
+    }
+    for step in definition.steps.values():
+        spec = unit.agents[step.agent]
+        if not holds(step, env):
+            env[step.name] = None
+            continue
+        schema = Schema.parse(step.input_schema)
+        given = arguments(spec, schema.decode(schema.encode(inbox_value(step, env))))
+        if spec.context_parameter:
+            given[spec.context_parameter] = context
+        result = spec.handler(**given)
+        plain = result_plain(spec, asyncio.run(result) if spec.is_async else result)
+        env[step.name] = Schema.parse(step.output_schema).decode(_framed(step.output_schema, plain))
+    return env
+
+
+def _framed(schema: str, plain: object) -> bytes:
+    return Schema.parse(schema).encode(plain)
+
+
+@pytest.mark.parametrize(("quantity", "reviewed"), [(1, False), (3, True)])
+def test_orders_run_by_hand_give_their_label(quantity: int, reviewed: bool) -> None:
+    unit = load_unit(SAMPLE)
+    line = {"sku": "a", "quantity": quantity, "price": 500}
+    order = {"id": "o-1", "customer": "ann", "lines": [line], "total": 0}
+
+    env = run_by_hand(unit, {"order": order})
+
+    assert env["ship"] == {
+        "order": "o-1",
+        "parcel": "4393dd3da725",
+        "pieces": quantity,
+        "reviewed": reviewed,
+    }
+    assert (env["review"] is not None) is reviewed
+    label = unit.pipelines["orders"].result_from_plain(env["ship"])
+    assert type(label).__name__ == "Label"
+
+
+def test_modules_of_a_unit_find_each_other_and_are_loaded_once(write: Callable[..., Path]) -> None:
+    folder = write(RECORDS=RECORDS, agents=TAKE, takes_yaml=TAKES)
+
+    first, again = load_unit(folder), load_unit(folder)
+
+    assert first.agents["take"] is again.agents["take"]
+    assert first.pipelines["takes"].result_type is first.agents["take"].result
+    assert "agents" not in sys.modules
+
+
+def test_bodies_of_a_folder_are_found_beside_its_agents(write: Callable[..., Path], unique: str) -> None:
+    body = """
+    from RECORDS import Thing
+    from more_RECORDS import take
+    from farandole import pipeline
+
+    @pipeline
+    def twice(thing: Thing) -> Thing:
+        return take(take(thing))
+    """
+    folder = write(RECORDS=RECORDS, more_RECORDS=TAKE, body_RECORDS=body, _private="raise SystemExit", test_it="1 / 0")
+
+    unit = load_unit(folder)
+
+    assert list(unit.agents) == ["take"]
+    assert list(unit.pipelines["twice"].definition.steps) == ["take", "take_2"]
+
+
+@pytest.mark.parametrize(
+    ("files", "claim"),
+    [
+        (
+            {"broken_RECORDS": "x = 1\n1 / 0\n"},
+            ":2: expected a module that can be loaded, but it raised ZeroDivisionError",
+        ),
+        ({"broken_RECORDS": "def f(:\n"}, "but it raised SyntaxError"),
+        ({"RECORDS": RECORDS}, "expected agents or pipelines, but found none"),
+        ({"takes_yaml": TAKES}, "agents: expected the path of a .py file, but found './agents.py'"),
+        (
+            {"RECORDS": RECORDS, "agents": TAKE, "a_RECORDS": TAKE},
+            "agent take: expected one of this name in a unit, but found another at",
+        ),
+        (
+            {"RECORDS": RECORDS, "agents": TAKE, "a_yaml": TAKES, "b_yaml": TAKES + "deadline: 1m\n"},
+            "pipeline takes: expected one of this name in a unit, but another one is at",
+        ),
+        (
+            {"RECORDS": RECORDS, "agents": TAKE, "a_yaml": TAKES.replace("take:", "tak:")},
+            "a.yaml:6:3: takes.tak: expected the agent 'take', but found 'tak'",
+        ),
+    ],
+)
+def test_unit_that_cannot_be_loaded_says_where_and_why(
+    write: Callable[..., Path], files: dict[str, str], claim: str
+) -> None:
+    folder = write(**files)
+
+    with pytest.raises(DefinitionError) as refused:
+        load_unit(folder)
+
+    assert claim in str(refused.value)
+
+
+def test_unit_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match=r"expected a folder, a \.py or a \.yaml file"):
+        load_unit(tmp_path / "gone")
+
+
+def test_yaml_of_others_in_a_folder_is_left_alone(write: Callable[..., Path]) -> None:
+    folder = write(RECORDS=RECORDS, agents=TAKE, compose_yaml="services: {kafka: {image: x}}\n")
+
+    assert list(load_unit(folder).agents) == ["take"]
+
+
+def test_description_of_orders_says_who_fires_what() -> None:
+    definition = load_unit(SAMPLE).pipelines["orders"].definition
+
+    lines = describe(definition).splitlines()
+
+    assert lines[:5] == [
+        f"orders  {definition.hash[:12]}  owner shop@example.org  deadline 10m",
+        "  From an order to its parcel.",
+        "  takes  order: Order",
+        "  gives  ship: Label",
+        "",
+    ]
+    assert [line.split("  ") for line in map(squeezed, lines[5:])] == [
+        ["step", "waits for", "fired by", "tries", "timeout"],
+        ["validate", "-", "coordinator", "3, 1s to 1m", "-"],
+        ["charge", "validate", "agent of validate", "3, 1s to 1m", "10s"],
+        ["reserve", "validate", "agent of validate", "3, 1s to 1m", "-"],
+        ["review", "validate", "agent of validate", "3, 1s to 1m", "-", "when validate.total > 1000"],
+        ["ship", "validate, reserve, charge, maybe review", "coordinator", "3, 1s to 1m", "-"],
+        ["notify", "validate, ship", "coordinator", "10, 1s to 1m", "-"],
+    ]
+
+
+def squeezed(line: str) -> str:
+    """A row with two blanks between its cells."""
+    return re.sub(" {2,}", "  ", line)
+
+
+def test_import_of_the_package_is_quick_and_lazy() -> None:
+    code = (
+        "import sys, time; start = time.perf_counter(); import farandole; took = time.perf_counter() - start;"
+        "assert not {'cel', 'pydantic', 'confluent_kafka', 'aiokafka', 'yaml'} & set(sys.modules), sys.modules.keys();"
+        "farandole.agent, farandole.pipeline, farandole.Retry, farandole.RunFailed; dir(farandole);"
+        "assert not {'cel', 'confluent_kafka', 'aiokafka'} & set(sys.modules); print(took)"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 0, ran.stderr
+    assert float(ran.stdout) < 0.15
+
+
+def test_name_that_the_package_does_not_have_is_refused() -> None:
+    import farandole
+
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        farandole.nonsense  # noqa: B018

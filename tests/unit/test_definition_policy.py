@@ -1,0 +1,37 @@
+"""Durations and retries, at their edges."""
+
+from datetime import timedelta
+
+import pytest
+
+from farandole.definition.policy import Retry, duration, duration_text
+from farandole.errors import DefinitionError
+
+
+@pytest.mark.parametrize("text", ["1ms", "10s", "5m", "24h", "7d", "1500ms"])
+def test_duration_is_written_as_it_was_read(text: str) -> None:
+    assert duration_text(duration(text)) in (text, {"24h": "1d"}.get(text))
+
+
+@pytest.mark.parametrize("value", ["", "10", "1.5s", "10 s", "-1s", "0s", "1w", 10, timedelta(), timedelta(-1)])
+def test_duration_that_is_none_or_not_above_zero_is_refused(value: str | timedelta) -> None:
+    with pytest.raises(DefinitionError, match="expected a duration"):
+        duration(value)
+
+
+def test_retry_waits_twice_as_long_each_time_up_to_its_cap() -> None:
+    retry = Retry(attempts=1000, base="1s", cap="1m")
+
+    assert [retry.delay(n).total_seconds() for n in (1, 2, 3, 6, 7, 999)] == [1, 2, 4, 32, 60, 60]
+    with pytest.raises(ValueError, match="attempts count from 1"):
+        retry.delay(0)
+
+
+def test_retry_of_days_does_not_overflow() -> None:
+    assert Retry(base="300d", cap="400d").delay(1000) == timedelta(days=400)
+
+
+@pytest.mark.parametrize("attempts", [0, -1, 1001, True, 1.5, "3"])
+def test_retry_attempts_out_of_range_are_refused(attempts: int) -> None:
+    with pytest.raises(DefinitionError, match="expected retry attempts between 1 and 1000"):
+        Retry(attempts=attempts)

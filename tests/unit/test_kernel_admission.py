@@ -1,0 +1,117 @@
+"""Whether a start is admitted, answered already, or refused (DESIGN section 6.1)."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from farandole.definition.model import Definition
+from farandole.events.commands import StartRun
+from farandole.events.facts import RunRefused, RunStarted
+from farandole.ids import generated_run_id
+from farandole.kernel.admission import admit
+from farandole.kernel.decision import Moment
+from farandole.testing.sketch import define, framed_params, node
+from farandole.testing.stage import Stage
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+PIPELINE = define(node("a"), name="p", deadline=timedelta(hours=2))
+START = StartRun("p", framed_params(1))
+LIVE = Stage(PIPELINE, n=1, run_id="r").run
+
+
+def refusal(answer: RunStarted | RunRefused | None) -> str:
+    """The word of a refusal."""
+    assert isinstance(answer, RunRefused)
+    return answer.reason
+
+
+def changed(definition: Definition) -> Definition:
+    """The pipeline as applied later: its params have one field more."""
+    schema = definition.params_schema.replace(
+        '"fields":[', '"fields":[{"name":"more","type":"long","default":0},', 1
+    )
+    return replace(definition, params_schema=schema)
+
+
+def test_start_is_admitted_under_the_definition_of_now() -> None:
+    answer = admit(START, "r", PIPELINE, None, Moment(NOW))
+
+    assert isinstance(answer, RunStarted)
+    assert (answer.definition, answer.deadline) == (PIPELINE.hash, NOW + timedelta(hours=2))
+
+
+def test_start_with_params_as_json_is_the_same_as_with_framed_ones() -> None:
+    as_json = StartRun("p", b'{"pad": "", "items": [], "n": 1}')
+
+    framed, text = (admit(command, "r", PIPELINE, None, Moment(NOW)) for command in (START, as_json))
+
+    assert framed == text
+
+
+def test_start_of_a_known_id_with_the_same_params_is_answered_already() -> None:
+    assert admit(START, "r", PIPELINE, LIVE, Moment(NOW)) is None
+
+
+def test_start_of_a_known_id_with_other_params_is_a_conflict() -> None:
+    assert refusal(admit(StartRun("p", framed_params(2)), "r", PIPELINE, LIVE, Moment(NOW))) == "conflict"
+
+
+def test_start_of_a_known_id_for_another_pipeline_is_a_conflict() -> None:
+    other = define(node("a"), name="q")
+
+    assert refusal(admit(StartRun("q", framed_params(1)), "r", other, LIVE, Moment(NOW))) == "conflict"
+
+
+def test_start_of_an_ended_runs_id_is_answered_by_its_stub() -> None:
+    stage = Stage(PIPELINE, n=1, run_id="r")
+    stage.succeed("a")
+
+    assert admit(START, "r", PIPELINE, stage.run, Moment(NOW)) is None
+    assert refusal(admit(StartRun("p", framed_params(2)), "r", PIPELINE, stage.run, Moment(NOW))) == "conflict"
+
+
+@pytest.mark.parametrize("current", [changed(PIPELINE), None])
+def test_start_repeated_after_the_pipeline_has_changed_is_still_the_same_start(current: Definition | None) -> None:
+    """The hash was compared under the schema of now: a retried start was refused as a conflict after an `apply`."""
+    assert admit(START, "r", current, LIVE, Moment(NOW)) is None
+
+
+def test_start_of_an_unknown_pipeline_is_refused() -> None:
+    assert refusal(admit(START, "r", None, None, Moment(NOW))) == "unknown_pipeline"
+
+
+@pytest.mark.parametrize("params", [b"", b"{}", b"not json", b'{"n": "1", "items": [], "pad": ""}', b"\xc3\x01" + bytes(9)])
+def test_start_with_params_that_do_not_fit_is_refused(params: bytes) -> None:
+    assert refusal(admit(StartRun("p", params), "r", PIPELINE, None, Moment(NOW))) == "params"
+
+
+@pytest.mark.parametrize("run_id", ["", "a/b", "a#b", "-a", "ä", "a b", "x" * 129, "a\n"])
+def test_start_with_an_invalid_id_is_refused(run_id: str) -> None:
+    assert refusal(admit(START, run_id, PIPELINE, None, Moment(NOW))) == "run_id"
+
+
+@pytest.mark.parametrize(
+    ("age", "admitted"),
+    [
+        (timedelta(), True),
+        (timedelta(hours=23, minutes=59), True),
+        (timedelta(hours=24, minutes=1), False),
+        (-timedelta(minutes=4), True),
+        (-timedelta(minutes=6), False),
+    ],
+)
+def test_start_with_a_generated_id_is_refused_outside_its_window(age: timedelta, admitted: bool) -> None:
+    answer = admit(START, generated_run_id(NOW - age, 7), PIPELINE, None, Moment(NOW))
+
+    assert (answer is not None and isinstance(answer, RunStarted)) == admitted
+    assert admitted or refusal(answer) == "expired_id"
+
+
+def test_start_with_a_generated_id_is_refused_outside_the_window_that_was_configured() -> None:
+    """The default was used: with a shorter window a start was repeated after its stub was gone, and ran twice."""
+    hour = Moment(NOW, dedupe_window=timedelta(hours=1))
+
+    answer = admit(START, generated_run_id(NOW - timedelta(hours=2), 7), PIPELINE, None, hour)
+
+    assert refusal(answer) == "expired_id"

@@ -1,0 +1,194 @@
+"""State records: what is written when, and that it gives the run back."""
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from farandole.errors import InvariantViolation
+from farandole.events import facts
+from farandole.events.catalogue import decode, encode
+from farandole.events.tables import RunHead
+from farandole.kernel.decide import follow
+from farandole.kernel.snapshot import RIDES_MAX, group_by_run, read_run, state_records, tombstones
+from farandole.kernel.state import Run
+from farandole.kernel.values import Values
+from farandole.testing.sketch import define, framed, node
+from farandole.testing.stage import Stage
+
+JOINED = define(node("a"), node("b"), node("j", "a", "b"))
+LARGE = "x" * RIDES_MAX
+
+
+def read_back(stage: Stage) -> Run:
+    """The run from its records alone."""
+    return read_run(lambda _: stage.graph, group_by_run(stage.table.items())["r-1"], "r-1")
+
+
+def changed_by(stage: Stage, fact: facts.Fact) -> dict[str, bytes | None]:
+    """The records that a fact writes."""
+    after = follow(stage.run, fact, stage.moment, Values()).run
+    return dict(state_records(stage.run, after, stage.now))
+
+
+def test_small_payloads_ride_in_the_head() -> None:
+    stage = Stage(JOINED)
+
+    stage.succeed("a", n=1)
+
+    assert set(stage.table) == {"r-1"}
+    assert read_back(stage).step("a").output == framed(1)
+
+
+def test_payload_at_the_limit_rides_and_one_byte_more_has_a_record_of_its_own() -> None:
+    bare = len(framed(pad="x" * 100)) - 100
+
+    for more, keys in ((0, {"r-1"}), (1, {"r-1", "r-1#o/0"})):
+        stage = Stage(JOINED)
+        stage.succeed("a", pad="x" * (RIDES_MAX - bare + more))
+
+        assert set(stage.table) == keys
+        assert read_back(stage) == stage.run
+
+
+def test_large_payload_is_written_once() -> None:
+    stage = Stage(JOINED, pad=LARGE)
+    assert set(stage.table) == {"r-1", "r-1#p"}
+    fact = stage.report(stage.take("a"), framed(pad=LARGE))
+
+    assert set(changed_by(stage, fact)) == {"r-1", "r-1#o/0"}
+    stage.fold()
+
+    assert set(changed_by(stage, facts.StepSucceeded("r-1", "b", 1, framed()))) == {"r-1"}
+
+
+def test_large_input_of_a_failed_attempt_goes_when_the_step_succeeds() -> None:
+    stage = Stage(define(node("a"), node("b", "a"), node("c")))
+    stage.succeed("a", pad=LARGE)
+
+    stage.fail("b")
+    assert "r-1#i/1" in stage.table
+    stage.tell(facts.RetryDue("r-1", "b", 2))
+    assert read_back(stage) == stage.run
+    stage.succeed("b")
+
+    assert set(stage.table) == {"r-1"}
+
+
+def test_repaired_input_replaces_a_large_one() -> None:
+    stage = Stage(define(node("a"), node("b", "a", retry=1)))
+    stage.succeed("a", pad=LARGE)
+    stage.fail("b")
+
+    stage.tell(facts.ReplayRequested("r-1", "b", 1, "", framed(1)))
+
+    assert "r-1#i/1" not in stage.table
+    assert read_back(stage) == stage.run
+
+
+def test_empty_input_of_a_failed_attempt_does_not_break_the_restore() -> None:
+    """An empty payload in a chunk stands for one with a record of its own, which was never written."""
+    stage = Stage(define(node("a", retry=1)))
+
+    stage.tell(facts.StepFailed("r-1", "a", 1, "unknown", "too large", "f", False, b"", dead_lettered=True))
+
+    assert read_back(stage) == stage.run
+
+
+def test_empty_output_and_empty_repair_do_not_break_the_restore() -> None:
+    stage = Stage(define(node("a"), node("b", "a", "params.n", retry=1), node("m", over="params.items")), items=[1])
+
+    stage.tell(facts.StepFailed("r-1", "m", 1, "exception", "", "", False, framed(), dead_lettered=True, item=0))
+    stage.tell(facts.ReplayRequested("r-1", "m", 1, "", b"", 0))
+    assert read_back(stage) == stage.run
+    after = follow(stage.run, facts.CancelRequested("r-1"), stage.moment, Values()).run
+    late = follow(after, facts.StepSucceeded("r-1", "a", 1, b""), stage.moment, Values()).run
+
+    assert late.step("a").output is None
+
+
+def test_only_the_head_is_written_where_only_the_head_changed() -> None:
+    stage = Stage(define(node("m", over="params.items")), items=range(200))
+
+    assert set(changed_by(stage, facts.CancelRequested("r-1"))) == {"r-1"}
+
+
+def test_fact_without_effect_writes_nothing() -> None:
+    stage = Stage(JOINED)
+    fact = stage.succeed("a")
+
+    assert changed_by(stage, fact) == {}
+
+
+@pytest.mark.parametrize("settle", ["success", "cancel"])
+def test_settling_leaves_the_stub_alone(settle: str) -> None:
+    definition = define(node("m", over="params.items"), node("n", "item", over="m"), node("z", "n"))
+    stage = Stage(definition, items=range(100), pad=LARGE)
+    for item in range(99):
+        stage.succeed("m", item, pad=LARGE)
+        stage.fail("n", item)
+    assert len(stage.table) > 200
+
+    if settle == "cancel":
+        stage.tell(facts.CancelRequested("r-1"))
+        stage.fail("m", 99)
+    else:
+        stage.succeed("m", 99)
+        for item in range(99):
+            stage.tell(facts.RetryDue("r-1", "n", 2, item))
+        for item in range(100):
+            stage.succeed("n", item)
+        stage.succeed("z")
+
+    assert stage.outcome
+    assert set(stage.table) == {"r-1"}
+    assert read_back(stage) == stage.run
+
+
+def test_tombstones_are_of_every_record_of_a_run() -> None:
+    stage = Stage(define(node("m", over="params.items"), node("z", "m")), items=range(100), pad=LARGE)
+    for item in range(0, 100, 3):
+        stage.succeed("m", item, pad=LARGE)
+
+    assert {key for key, _ in tombstones(stage.run)} == set(stage.table)
+
+
+def test_head_is_a_public_record_that_says_where_the_run_stands() -> None:
+    stage = Stage(define(node("a", retry=1), node("b")))
+
+    def status() -> str:
+        head = decode(stage.table["r-1"])
+        assert isinstance(head, RunHead)
+        return head.status
+
+    assert status() == "running"
+    stage.fail("a")
+    assert status() == "held"
+    stage.tell(facts.CancelRequested("r-1"))
+    assert status() == "stopping"
+    stage.answer("b")
+    assert status() == "settled"
+
+
+def test_state_of_another_version_is_refused_whatever_its_shape() -> None:
+    stage = Stage(JOINED)
+    head = decode(stage.table["r-1"])
+    assert isinstance(head, RunHead)
+    other = encode(replace(head, state=msgspec.msgpack.encode([2, {"shape": "unlike"}])))
+
+    with pytest.raises(InvariantViolation, match="expected state version 1, but found 2"):
+        read_run(lambda _: stage.graph, {"": other}, "r-1")
+
+
+def test_state_that_is_damaged_or_missing_is_refused() -> None:
+    stage = Stage(define(node("m", over="params.items")), items=range(100), pad=LARGE)
+    parts = group_by_run(stage.table.items())["r-1"]
+
+    with pytest.raises(InvariantViolation, match="state record is missing"):
+        read_run(lambda _: stage.graph, {key: part for key, part in parts.items() if key != "c/1"}, "r-1")
+    with pytest.raises(InvariantViolation, match="state record is missing"):
+        read_run(lambda _: stage.graph, {key: part for key, part in parts.items() if key != "p"}, "r-1")
+    with pytest.raises(InvariantViolation, match="damaged"):
+        read_run(lambda _: stage.graph, {**parts, "c/1": b"\xff\x00"}, "r-1")
+    with pytest.raises(InvariantViolation, match="expected state version"):
+        read_run(lambda _: stage.graph, {**parts, "c/1": msgspec.msgpack.encode([7, []])}, "r-1")

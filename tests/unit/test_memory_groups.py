@@ -1,0 +1,192 @@
+"""Groups in the broker in memory: generations, sessions, who may commit."""
+
+from dataclasses import replace
+
+import pytest
+
+from farandole.transport.memory.groups import Groups, Join, Standing
+from farandole.transport.memory.refusals import AssignorDiffers, StaleGeneration
+from farandole.transport.port import TopicPartition
+
+SESSION = 10.0
+G = "g"
+
+
+class World:
+    """Groups over one topic of which the number of partitions may change."""
+
+    def __init__(self) -> None:
+        self.partitions = {"t": 4}
+        self.groups = Groups(lambda topic: self.partitions.get(topic, 0))
+
+    def join(self, client_id: str, now: float = 0.0, assignor: str = "cooperative-sticky", topics: str = "t") -> str:
+        return self.groups.join(G, Join(client_id, frozenset(topics), assignor, SESSION), now)
+
+    def rejoin(self, client_id: str, member_id: str, now: float = 0.0) -> None:
+        """As a client that keeps what it was assigned."""
+        generation, partitions = self.groups.assigned(G, member_id)
+        join = Join(client_id, frozenset("t"), "cooperative-sticky", SESSION, member_id, partitions, generation)
+        self.groups.join(G, join, now)
+
+    def standing(self, member_id: str, now: float = 0.0) -> Standing:
+        return self.groups.heartbeat(G, member_id, now)
+
+    def accepts(self, member_id: str, generation: int) -> bool:
+        try:
+            self.groups.check(G, member_id, generation)
+        except StaleGeneration:
+            return False
+        return True
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_first_member_is_assigned_everything_at_once(world: World) -> None:
+    member = world.join("a")
+
+    assert world.standing(member) is Standing.ASSIGNED
+    assert world.groups.assigned(G, member) == (1, frozenset(TopicPartition("t", n) for n in range(4)))
+
+
+def test_rebalance_waits_until_every_member_has_joined_again(world: World) -> None:
+    first = world.join("a")
+
+    second = world.join("b")
+
+    assert world.standing(first) is Standing.REJOIN
+    assert world.standing(second) is Standing.WAITING
+    assert world.accepts(first, 1)
+    world.rejoin("a", first)
+    assert world.standing(first) is world.standing(second) is Standing.ASSIGNED
+    assert not world.accepts(first, 1)
+    assert world.accepts(first, 2)
+
+
+def test_partition_reaches_a_newcomer_only_when_its_holder_has_joined_without_it(world: World) -> None:
+    first = world.join("a")
+    second = world.join("b")
+    world.rejoin("a", first)
+    kept = world.groups.assigned(G, first).partitions
+    assert world.groups.assigned(G, second).partitions == frozenset()
+
+    world.rejoin("a", first)
+    world.rejoin("b", second)
+
+    assert world.groups.assigned(G, first) == (3, kept)
+    assert len(kept) == len(world.groups.assigned(G, second).partitions) == 2
+
+
+def test_member_that_dies_while_others_wait_is_no_obstacle(world: World) -> None:
+    first = world.join("a", now=0.0)
+    second = world.join("b", now=5.0)
+
+    world.groups.expire(9.9)
+    before = world.standing(second, 9.9)
+    world.groups.expire(10.0)
+
+    assert before is Standing.WAITING
+    assert world.standing(second, 10.0) is Standing.ASSIGNED
+    assert len(world.groups.assigned(G, second).partitions) == 4
+    assert world.standing(first, 10.0) is Standing.UNKNOWN
+
+
+def test_heartbeat_prolongs_the_session(world: World) -> None:
+    member = world.join("a", now=0.0)
+    world.standing(member, 6.0)
+
+    world.groups.expire(15.9)
+
+    assert world.standing(member, 15.9) is Standing.ASSIGNED
+    assert world.groups.due <= 16.0
+
+
+def test_zombie_may_not_commit_once_it_was_removed(world: World) -> None:
+    zombie = world.join("a", now=0.0)
+
+    world.groups.expire(10.0)
+
+    assert not world.accepts(zombie, 1)
+    assert world.groups.client_ids(G) == frozenset()
+
+
+def test_generation_goes_on_after_a_group_was_empty(world: World) -> None:
+    first = world.join("a")
+    world.groups.leave(G, first)
+
+    second = world.join("a")
+
+    assert second != first
+    assert world.groups.assigned(G, second).generation > 1
+    assert not world.accepts(first, 1)
+
+
+def test_leaving_twice_or_unknown_changes_nothing(world: World) -> None:
+    member = world.join("a")
+    world.groups.leave(G, member)
+    world.groups.changed.clear()
+
+    world.groups.leave(G, member)
+    world.groups.leave("other", member)
+
+    assert world.groups.changed == set()
+
+
+def test_who_never_joined_may_commit_in_any_state(world: World) -> None:
+    assert world.accepts("", -1)
+
+    member = world.join("a")
+
+    assert world.accepts("", -1)
+    assert not world.accepts("", 1)
+    assert not world.accepts(member, -1)
+
+
+def test_ownership_is_not_checked_only_the_generation(world: World) -> None:
+    """R6 exists because of this: a result for a partition that has moved away is accepted."""
+    first = world.join("a")
+    second = world.join("b")
+    world.rejoin("a", first)
+
+    assert world.accepts(second, 2)
+    assert world.groups.assigned(G, second).partitions == frozenset()
+
+
+def test_topic_that_grows_or_appears_begins_a_rebalance(world: World) -> None:
+    member = world.join("a", topics="tu")
+    assert world.standing(member) is Standing.ASSIGNED
+
+    world.partitions["u"] = 2
+
+    assert world.standing(member) is Standing.REJOIN
+
+
+def test_member_with_another_assignor_is_refused(world: World) -> None:
+    world.join("a")
+
+    with pytest.raises(AssignorDiffers, match="cooperative-sticky"):
+        world.join("b", assignor="range")
+
+
+def test_changes_name_the_groups_whose_members_must_look(world: World) -> None:
+    member = world.join("a")
+    told = set(world.groups.changed)
+    world.groups.changed.clear()
+
+    world.standing(member)
+
+    assert told == {G}
+    assert world.groups.changed == set()
+
+
+def test_member_that_joins_with_other_topics_begins_a_rebalance(world: World) -> None:
+    world.partitions["u"] = 1
+    first, second = world.join("a"), world.join("b")
+    world.rejoin("a", first)
+    join = Join("b", frozenset("tu"), "cooperative-sticky", SESSION, second, frozenset(), 2)
+
+    world.groups.join(G, replace(join), 0.0)
+
+    assert world.standing(first) is Standing.REJOIN
