@@ -6,10 +6,23 @@ import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import assert_type
 
 import pytest
 
-from farandole import Client, Retry, RunCancelled, RunFailed, RunNotFound, RunRefused, RunTimedOut, SyncClient, pipeline
+from farandole import (
+    Client,
+    ConfigError,
+    Retry,
+    RunCancelled,
+    RunFailed,
+    RunNotFound,
+    RunRefused,
+    RunTimedOut,
+    SyncClient,
+    TransportError,
+    pipeline,
+)
 from farandole import agent as declare
 from farandole.client.dead import dead_record, grouped, input_of, list_dead
 from farandole.client.query import list_runs, run_detail
@@ -125,7 +138,10 @@ async def _connected(cluster: InProcess) -> Client:
 def test_start_of_a_pipeline_gives_its_typed_result(client: SyncClient) -> None:
     run = client.start(calculate, Number(4))
 
-    assert run.result("20s") == Number(9)
+    result = run.result("20s")
+
+    assert_type(result, Number)  # for mypy: the pipeline's own type
+    assert result == Number(9)
 
 
 def test_start_by_name_gives_plain_values(client: SyncClient) -> None:
@@ -199,6 +215,7 @@ def test_cancelled_run_raises_with_the_reason_given(client: SyncClient) -> None:
     _until(run.watch(), facts.StepScheduled)
 
     run.cancel("changed my mind")
+    _until(run.watch(), facts.RunStopping)
     GATE.set()
 
     with pytest.raises(RunCancelled, match="changed my mind"):
@@ -332,10 +349,16 @@ def test_trail_of_a_run_holds_its_command_facts_and_triggers(cluster: InProcess,
 
 
 def test_namespace_that_was_never_applied_is_an_error_with_a_way_out(transport: Transport, unique: str) -> None:
-    from farandole import ConfigError
-
     with SyncClient(transport, unique) as client, pytest.raises(ConfigError, match="farandole apply"):
         client.start("calculate", params={})
+
+
+def test_closed_client_says_so(cluster: InProcess) -> None:
+    client = SyncClient(cluster.transport, cluster.namespace)
+    client.close()
+
+    with pytest.raises(TransportError, match="closed"):
+        client.start(calculate, Number(4))
 
 
 def _until(events: Iterator[facts.Event], kind: type[facts.Event]) -> None:

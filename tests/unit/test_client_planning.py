@@ -126,6 +126,16 @@ def test_agent_that_no_unit_consumes_is_noted() -> None:
     assert any("no unit consumes the inbox of charge" in line for line in plan.lines())
 
 
+def test_topic_file_outside_the_namespace_is_an_own_topic() -> None:
+    overrides = [Override("audit.log", partitions=1, config={"cleanup.policy": "compact"}), Override("ns.inbox.other")]
+
+    wanted = {spec.name: spec for spec in wanted_topics(TOPICS, SHOP, 3, overrides)}
+
+    assert wanted["audit.log"].partitions == 1
+    assert wanted["payments.settled"].partitions == 3
+    assert "ns.inbox.other" not in wanted
+
+
 def test_override_of_all_inboxes_yields_to_that_of_one() -> None:
     overrides = [
         Override("ns.inbox.<agent>", partitions=6, config={"retention.ms": "1"}),

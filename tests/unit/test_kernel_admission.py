@@ -28,9 +28,7 @@ def refusal(answer: RunStarted | RunRefused | None) -> str:
 
 def changed(definition: Definition) -> Definition:
     """The pipeline as applied later: its params have one field more."""
-    schema = definition.params_schema.replace(
-        '"fields":[', '"fields":[{"name":"more","type":"long","default":0},', 1
-    )
+    schema = definition.params_schema.replace('"fields":[', '"fields":[{"name":"more","type":"long","default":0},', 1)
     return replace(definition, params_schema=schema)
 
 
@@ -81,7 +79,9 @@ def test_start_of_an_unknown_pipeline_is_refused() -> None:
     assert refusal(admit(START, "r", None, None, Moment(NOW))) == "unknown_pipeline"
 
 
-@pytest.mark.parametrize("params", [b"", b"{}", b"not json", b'{"n": "1", "items": [], "pad": ""}', b"\xc3\x01" + bytes(9)])
+@pytest.mark.parametrize(
+    "params", [b"", b"{}", b"not json", b'{"n": "1", "items": [], "pad": ""}', b"\xc3\x01" + bytes(9)]
+)
 def test_start_with_params_that_do_not_fit_is_refused(params: bytes) -> None:
     assert refusal(admit(StartRun("p", params), "r", PIPELINE, None, Moment(NOW))) == "params"
 

@@ -177,3 +177,14 @@ def test_consequence_read_again_leads_to_nothing() -> None:
 
     for event in [it.event for it in stage.log if it.folded is not None]:
         assert decide(stage.run, event, stage.moment, Values()) == []
+
+
+def test_cancellation_in_a_run_that_is_not_stopping_leaves_the_step_to_the_watchdog() -> None:
+    """An agent that lagged behind `control` refused the trigger of a later run with the same id: it never ended."""
+    stage = Stage(CHAIN)
+
+    stage.answer("a")
+    assert stage.status("a") is Status.SCHEDULED
+    stage.tell(facts.TriggerSuspected("r-1", "a", 1))
+
+    assert stage.run.is_held

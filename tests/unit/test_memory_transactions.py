@@ -184,8 +184,8 @@ def test_position_told_again_in_one_transaction_replaces_the_one_before(broker: 
 def test_metadata_that_is_too_long_is_refused_for_its_partition_alone(broker: Broker) -> None:
     writer = broker.init("w", TIMEOUT)
 
-    with pytest.raises(MetadataTooLong, match="4096"):
-        broker.add_positions(writer, "g", "", -1, {A: Position(1, "x" * 4097), B: Position(1, "y" * 4096)})
+    with pytest.raises(MetadataTooLong, match="4095"):
+        broker.add_positions(writer, "g", "", -1, {A: Position(1, "x" * 4096), B: Position(1, "y" * 4095)})
 
     assert committed(broker, A) == {A: None}
     assert committed(broker, B) == {}

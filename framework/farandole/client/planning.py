@@ -109,11 +109,15 @@ class Plan:
 def wanted_topics(
     topics: Topics, deployment: Deployment, partitions: int, overrides: Sequence[Override] = (), replication: int = -1
 ) -> tuple[TopicSpec, ...]:
-    """Every topic that must exist for a deployment, overrides included."""
+    """Every topic that must exist for a deployment, overrides included.
+
+    An override outside the namespace is a topic of the user's own; inside, it counts only for what is declared.
+    """
+    files = [each.name for each in overrides if not each.name.startswith(f"{topics.namespace}.")]
     declared = (
         *system_topics(topics, partitions, replication),
         *agent_topics(topics, deployment.agents, partitions, replication),
-        *(own_topic(name, partitions, replication) for name in dict.fromkeys(deployment.publishes)),
+        *(own_topic(name, partitions, replication) for name in dict.fromkeys([*deployment.publishes, *files])),
     )
     return overridden(declared, overrides)
 

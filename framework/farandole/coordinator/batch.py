@@ -80,8 +80,11 @@ class Batch:
         self.records.append(event_record(self.topics, event, event_id=started, cause=cause.id, origin=cause.origin))
         self.fold(run, event, Cause(started, cause.origin), offset=-1)
 
-    def fold(self, run: Run, given: facts.Event, cause: Cause, *, offset: int) -> None:
-        """Fold a fact and write what follows; if that fails, hold the run at `offset` instead."""
+    def fold(self, run: Run, given: facts.Event, cause: Cause, *, offset: int, blame: Cause | None = None) -> None:
+        """Fold a fact and write what follows; if that fails, hold the run at `offset` instead, because of `blame`.
+
+        `blame` is the cause, unless that has held the run before: its record would have the same id again.
+        """
         while True:
             try:
                 moment = self.moment()
@@ -92,9 +95,9 @@ class Batch:
                 try:
                     self.values.fetched[needed.claim.sha256] = self.fetch(needed)
                 except Exception as error:  # the store is broken for this payload: this run stands still
-                    return self._hold(run, error, cause, offset)
+                    return self._hold(run, error, blame or cause, offset)
             except Exception as error:  # one bad run never stops a partition (DESIGN section 8)
-                return self._hold(run, error, cause, offset)
+                return self._hold(run, error, blame or cause, offset)
         self.records.extend(records)
         self._keep(it.run, it.events)
 

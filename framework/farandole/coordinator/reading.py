@@ -103,11 +103,11 @@ def _release(batch: Batch, run: Run, record: Record, cause: Cause) -> str:
     batch.released.append(run.id)
     for old in missed:
         if not any(name == "ce_folded" for name, _ in old.headers):
-            _refold(batch, run.id, old, batch.origin(batch.moment().now, old.place))
+            _refold(batch, run.id, old, batch.origin(batch.moment().now, old.place), cause)
     return "released"
 
 
-def _refold(batch: Batch, run_id: str, record: Record, origin: Origin) -> None:
+def _refold(batch: Batch, run_id: str, record: Record, origin: Origin, release: Cause) -> None:
     run = batch.run(run_id)
     if run is None or run.head.kernel_error:
         return  # held anew by an earlier one: `unfolded_from` names it
@@ -118,8 +118,8 @@ def _refold(batch: Batch, run_id: str, record: Record, origin: Origin) -> None:
     try:
         fact = _fact(record, run_id)
     except Exception as bad:
-        return batch.hold_unreadable(run, bad, cause, record.offset)
-    batch.fold(run, fact, cause, offset=record.offset)
+        return batch.hold_unreadable(run, bad, release, record.offset)
+    batch.fold(run, fact, cause, offset=record.offset, blame=release)
 
 
 def _fact(record: Record, run_id: str) -> facts.Fact:

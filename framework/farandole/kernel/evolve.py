@@ -159,6 +159,9 @@ def _step_failed(run: Run, event: facts.StepFailed) -> Run:
 
 
 def _step_cancelled(run: Run, event: facts.StepCancelled) -> Run:
+    """Counts in a run that is stopping; else its agent was told of an earlier run, and the watchdog will miss it."""
+    if run.head.phase is not Phase.STOPPING:
+        return run
     number = run.number(event.step, event.item)
     unit = run.unit(number)
     rest = _reported(unit, event.attempt)

@@ -5,6 +5,7 @@ The one module here that touches signals. Blocks until the loop has ended.
 
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,10 @@ from farandole.runtime.settings import AgentSettings
 
 STEP_WAIT_S = 1.0
 """Longest wait of a step: the client must be polled every few seconds (`max.poll.interval.ms`, R14)."""
+
+SWITCH_INTERVAL_S = 0.0005
+"""How soon a thread that has an answer from the broker gets the interpreter from one that computes. With Python's
+5 ms every call of a transaction waits that long behind the loop: measured, 20 to 50 % of a transaction under load."""
 
 WORN_EXIT = 75
 """Exit status that asks a supervisor for a fresh process. Source: sysexits.h, EX_TEMPFAIL."""
@@ -46,6 +51,7 @@ def drive(loop: AgentLoop, settings: AgentSettings, stop: Stop) -> int:
         FarandoleError: the loop cannot start, or cannot go on; it is closed all the same.
     """
     status = 0
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         while not stop.is_set:
             loop.step(STEP_WAIT_S)

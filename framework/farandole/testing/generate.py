@@ -92,7 +92,7 @@ class _Drawing:
             after=tuple(each.name for each in self._some(self.above, 2) if each.name not in taken and self._seldom()),
             join=join,
             retry=self._retry(),
-            deadline=timedelta(seconds=self.rng.randint(1, 20)) if self.shape.timed and self.rng.random() < 0.1 else None,
+            deadline=self._deadline(),
             on_dead_letter=self.rng.choices(list(OnDeadLetter), weights=(4, 1, 3))[0],
         )
 
@@ -129,6 +129,9 @@ class _Drawing:
         told = [f"{each.name}.n % 3 != 0" for each in parents if each.over is None]
         told += [f"{element} % 2 == 0"] if over else []
         return self.rng.choice([*told, "params.n < 7"])
+
+    def _deadline(self) -> timedelta | None:
+        return timedelta(seconds=self.rng.randint(1, 20)) if self.shape.timed and self.rng.random() < 0.1 else None
 
     def _retry(self) -> Retry:
         total = timedelta(seconds=self.rng.randint(1, 30)) if self.shape.timed and self._seldom() else None

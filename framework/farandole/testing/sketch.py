@@ -1,8 +1,8 @@
 """Definitions in few words, for tests of whatever reads them.
 
 Every step gives a `Value` (a number `n`, a list of numbers `items`, and a text `pad` that makes
-it large) and takes what its inputs name; schemas follow from the expressions. No handler exists: what a step gives is said
-by the test. Knows nothing of the front ends.
+it large) and takes what its inputs name; schemas follow from the expressions. No handler
+exists: what a step gives is said by the test. Knows nothing of the front ends.
 """
 
 import json

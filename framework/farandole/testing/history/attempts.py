@@ -113,9 +113,11 @@ def _retry(case: Case, entry: Entry, fact: facts.RetryScheduled, before: Standin
 
 
 def wait_after(retry: Retry, unit: UnitState, failed: facts.StepFailed) -> timedelta:
-    """The shortest wait before the attempt that follows a failure: jitter only adds to it."""
-    asked = timedelta(milliseconds=failed.retry_after_ms or 0)
-    return max(retry.delay(max(1, failed.attempt - unit.budget_from)), asked)
+    """The shortest wait before the attempt that follows a failure: doubling up to the cap; jitter only adds to it."""
+    wait = retry.base
+    for _ in range(failed.attempt - unit.budget_from - 1):
+        wait = min(wait * 2, retry.cap)
+    return max(wait, timedelta(milliseconds=failed.retry_after_ms or 0))
 
 
 def failures_are_answered(case: Case) -> Iterator[Violation]:

@@ -16,6 +16,7 @@ from farandole.events.catalogue import encode, type_name
 from farandole.events.commands import CancelRun, Command, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import Envelope
 from farandole.events.outgoing import (
+    DEAD_LETTER,
     Origin,
     Outgoing,
     Trigger,
@@ -67,6 +68,16 @@ class HandMade:
         record = Outgoing(self.topics.commands, self.run, encode(command), envelope.headers(), home=self.run)
         self.last = self._write(record)
         return self.last
+
+    def asked_by_hand(self, text: str) -> Entry:
+        """What kcat writes: JSON on its run's home, without an envelope."""
+        self.last = self._write(Outgoing(self.topics.commands, self.run, text.encode(), (), home=self.run))
+        return self.last
+
+    def refused(self, reason: str = "params") -> Entry:
+        """A start that is refused."""
+        asked = self.asked(StartRun(self.definition.name, b"", self.run))
+        return self.follows(facts.RunRefused(self.run, self.definition.name, reason, "why"), asked)
 
     def started(self, *roots: str, params: bytes = b"", deadline: timedelta | None = None) -> Entry:
         """`StartRun`, its `RunStarted`, and the roots scheduled."""
@@ -244,6 +255,16 @@ class HandMade:
         )
         return self._write(record)
 
+    def stranger(self, step: str) -> Entry:
+        """An inbox record that is not ours."""
+        return self._write(Outgoing(self.topics.inbox(self._agent(step)), "key", b"?", ()))
+
+    def quarantined(self, step: str, record: Entry) -> Entry:
+        """The dead letter of a record that is not ours."""
+        agent = self._agent(step)
+        envelope = Envelope(f"{record.place}/dead", DEAD_LETTER, f"farandole/{agent}/0", self.now, input=record.place)
+        return self._write(Outgoing(self.topics.dead(agent), "key", b"?", envelope.headers()))
+
     def wait(self, time: timedelta) -> None:
         """Let time pass."""
         self.now += time
@@ -281,13 +302,22 @@ class HandMade:
         return [each for topic, several in self.entries.items() if ".inbox." in topic for each in several]
 
     def _committed(self, spans: "dict[tuple[str, int], Span]") -> list[Committed]:
-        consumed = {self.topics.events: COORDINATOR, self.topics.commands: COORDINATOR}
-        consumed |= {topic: self.topics.group("unit") for topic, _ in spans if ".inbox." in topic}
-        return [
-            Committed(consumed[topic], topic, number, span.end)
-            for (topic, number), span in spans.items()
-            if topic in consumed
-        ]
+        """Coordinators have read everything; agents what they have answered."""
+        homes = {self.topics.events, self.topics.commands}
+        out = []
+        for (topic, number), span in spans.items():
+            if topic in homes:
+                out.append(Committed(COORDINATOR, topic, number, span.end))
+            elif ".inbox." in topic:
+                out.append(self._answered(topic, number, span.end))
+        return out
+
+    def _answered(self, topic: str, number: int, end: int) -> Committed:
+        told = [*self.entries[self.topics.events], *(e for t, es in self.entries.items() if ".dead." in t for e in es)]
+        places = {each.input for each in told}
+        done = {n for n in range(end) if f"{topic}/{number}/{n}" in places}
+        base = next((n for n in range(end) if n not in done), end)
+        return Committed(self.topics.group("unit"), topic, number, base, frozenset(n for n in done if n > base))
 
     def _agent(self, step: str) -> str:
         return self.definition.steps[step].agent

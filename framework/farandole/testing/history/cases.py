@@ -54,12 +54,17 @@ class Case:
         return len(self.starts) == 1 and self.definition is not None and not self.strangers
 
     @property
-    def strangers(self) -> list[Entry]:
-        """Records that name a step which its definition does not have."""
+    def strangers(self) -> list[tuple[str, Entry]]:
+        """Steps that its definition does not have, and the records that name them."""
         if self.definition is None:
             return []
         triggers = [each for several in self.triggers.values() for each in several]
-        return [e for e in (*self.events, *triggers) if e.unit[0] and e.unit[0] not in self.definition.steps]
+        return [
+            (name, each)
+            for each in (*self.events, *triggers)
+            for name in _named(each)
+            if name not in self.definition.steps
+        ]
 
     def final(self) -> Standing:
         """How it stands after all that is known."""
@@ -68,6 +73,11 @@ class Case:
     def broken(self, invariant: str, message: str, *evidence: Entry) -> Violation:
         """A violation of this run."""
         return Violation(invariant, self.run, message, tuple(each.place for each in evidence))
+
+
+def _named(entry: Entry) -> tuple[str, ...]:
+    fired = entry.fact.fired if isinstance(entry.fact, facts.StepSucceeded) else ()
+    return (*filter(None, [entry.unit[0]]), *fired)
 
 
 @dataclass(slots=True)

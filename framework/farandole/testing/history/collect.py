@@ -34,10 +34,14 @@ def collect(
     *,
     own: Sequence[str] = (),
     quiescent: bool = False,
+    isolation: Isolation = Isolation.UNCOMMITTED,
     clock: Clock | None = None,
     timeout: timedelta = timedelta(seconds=60),
 ) -> History:
     """The history of a namespace. `own` are topics of the user's to read too; `quiescent`: nothing is under way.
+
+    `isolation` says which ends are read to: those of open transactions (and so their outcome is waited for), or
+    what is committed now.
 
     Raises:
         TransportError: the log does not answer, or an open transaction hides its end for longer than `timeout`.
@@ -51,7 +55,8 @@ def collect(
         now = clock.now()
         committed = tuple(_committed(admin, topics, counts, units))
         spans = _spans(admin, _read_ones(topics, counts))
-        entries = scan.read({at: span.end for at, span in spans.items()})
+        wants_open = isolation is Isolation.UNCOMMITTED
+        entries = scan.read({at: span.end if wants_open else span.stable for at, span in spans.items()})
     finally:
         reader.close()
         admin.close()

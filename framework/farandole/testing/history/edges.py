@@ -136,8 +136,8 @@ def nothing_that_may_go_waits(case: Case) -> Iterator[Violation]:
 def stopping_runs_are_told(docket: Docket) -> Iterator[Violation]:
     """I14: who stops a run tells its agents, in the same transaction."""
     history = docket.history
-    if not history.control:
-        return
+    if not history.control and not any(topic == history.topics.control for topic, _ in history.spans):
+        return  # nobody has looked there
     told = {each.key for each in history.control}
     for case in docket.judged:
         stopping = next((each for each in case.events if isinstance(each.fact, facts.RunStopping)), None)

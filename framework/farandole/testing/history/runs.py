@@ -206,8 +206,8 @@ def a_run_keeps_its_definition(case: Case) -> Iterator[Violation]:
 def steps_are_of_the_definition(docket: Docket) -> Iterator[Violation]:
     """I20: no record names a step that the run's definition does not have."""
     for case in docket.cases.values():
-        for each in case.strangers:
-            told = f"a record names step {each.unit[0]!r}, which its definition does not have"
+        for name, each in case.strangers:
+            told = f"a record names step {name!r}, which its definition does not have"
             yield case.broken("I20", told, each)
 
 

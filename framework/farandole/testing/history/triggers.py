@@ -80,9 +80,6 @@ def what_was_fired_was_triggered(docket: Docket) -> Iterator[Violation]:
 
 
 def _triggered(docket: Docket, case: Case, cause: Entry, key: AttemptKey) -> Iterator[Violation]:
-    if key[0] not in case.graph.number:
-        yield case.broken("I20", f"it fired {key[0]!r}, which its definition does not have", cause)
-        return
     inbox = docket.history.topics.inbox(case.graph.step(key[0]).agent)
     if not docket.history.is_whole(inbox):
         return  # the trigger may have expired

@@ -1,6 +1,7 @@
 """Admin operations on Kafka; blocking, each bounded in time."""
 
 import contextlib
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -181,6 +182,15 @@ class KafkaAdmin:
             raise TransportError(f"start positions of {group}: {error}") from error
         finally:
             stranger.close()
+        self._await_positions(group, list(missing))
+
+    def _await_positions(self, group: str, partitions: Sequence[TopicPartition]) -> None:
+        """A commit is answered before its markers are written: wait until the positions can be read."""
+        until = time.monotonic() + TIMEOUT
+        while len(self.read_positions(group, partitions, stable=True)) < len(partitions):
+            if time.monotonic() > until:
+                raise TransportError(f"start positions of {group} are not visible after {TIMEOUT} s; apply again")
+            time.sleep(0.01)
 
     def _commit_once(self, stranger: Consumer, positions: Mapping[TopicPartition, Position]) -> None:
         config = {

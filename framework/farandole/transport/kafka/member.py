@@ -4,7 +4,6 @@ import logging
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
 
@@ -17,7 +16,7 @@ from farandole.transport.kafka.helper import Helper, Replies
 from farandole.transport.kafka.placing import Placing
 from farandole.transport.kafka.polling import Poller
 from farandole.transport.kafka.settings import KafkaSettings
-from farandole.transport.kafka.transactions import Transactor, fence
+from farandole.transport.kafka.transactions import Snapshot, Transactor, fence
 from farandole.transport.port import (
     Commit,
     FenceWriter,
@@ -43,14 +42,6 @@ READ_TIMEOUT = 10.0
 """Longest wait for an answer that only reads, seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What the client knows of its membership at one moment (KIP-447); `raw` is librdkafka's own object."""
-
-    raw: object
-    generation: int
-
-
 class KafkaMember:
     """Implements `Member`."""
 
@@ -58,7 +49,7 @@ class KafkaMember:
         self._settings = settings
         self._member = member
         self._consumer = Consumer(settings.member(member))
-        self._poller = Poller(self._consumer, member.client_id)
+        self._poller = Poller(self._consumer, member.client_id, is_eager=member.assignor != "cooperative-sticky")
         self._transactor = Transactor(settings, member, placing)
         self._admin = KafkaAdmin(settings, f"{member.client_id}.admin")
         self._replies = Replies()

@@ -2,7 +2,7 @@
 
 import threading
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
 
 from farandole.errors import TransportError
@@ -51,8 +51,7 @@ class KafkaProducer:
         """Flush briefly."""
         self._client.flush(CLOSE_TIMEOUT)
 
-    def _delivered(self, error: KafkaError | None, message: object) -> None:
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            topic = getattr(message, "topic", str)()
             with self._lock:
-                self._refused.append(f"{topic}: {error.str()}")
+                self._refused.append(f"{message.topic()}: {error.str()}")

@@ -32,7 +32,6 @@ FIXED = frozenset(
 )
 """Settings that decide the guarantee; they are ours alone."""
 
-MAX_POLL_MS = 300_000
 RECORD_BYTES_MAX = 2 * 1024 * 1024
 """What the client lets pass; each topic's `max.message.bytes` is lower and has the last word."""
 
@@ -72,6 +71,7 @@ class KafkaSettings:
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "check.crcs": True,
+            "topic.metadata.propagation.max.ms": 2_000,
             "queued.max.messages.kbytes": 16_384,
             "fetch.wait.max.ms": 500,
             "fetch.error.backoff.ms": 5,
@@ -85,7 +85,7 @@ class KafkaSettings:
             "partition.assignment.strategy": it.assignor,
             "session.timeout.ms": round(it.session_timeout.total_seconds() * 1000),
             "heartbeat.interval.ms": round(it.session_timeout.total_seconds() * 1000 / 4),
-            "max.poll.interval.ms": MAX_POLL_MS,
+            "max.poll.interval.ms": round(it.poll_interval.total_seconds() * 1000),
         }
 
     def transactional(self, it: MemberSettings) -> dict[str, object]:
@@ -97,6 +97,7 @@ class KafkaSettings:
             "message.timeout.ms": round(it.transaction_timeout.total_seconds() * 900),
             "socket.timeout.ms": round(it.transaction_timeout.total_seconds() * 600),
             "linger.ms": 0,
+            "topic.metadata.propagation.max.ms": 2_000,
         }
 
     def producer(self, client_id: str) -> dict[str, object]:

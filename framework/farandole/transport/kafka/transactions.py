@@ -6,8 +6,9 @@ any doubt is never used again: whoever asks next must renew it.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.errors import TransportError
@@ -24,6 +25,14 @@ Source: librdkafka waits at least 0.8 × 500 ms before it repeats an EndTxn (see
 
 CALL_TIMEOUT = 10.0
 """Longest that one client call may take, seconds: the transaction has timed out by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the client knows of its membership at one moment (KIP-447); `raw` is librdkafka's own object."""
+
+    raw: object
+    generation: int
 
 
 class Refusal(Exception):  # noqa: N818 - a record that cannot be written, told to whoever wrote it
@@ -69,15 +78,23 @@ class Transactor:
             return self._transact(self._producer, request)
         except (KafkaException, BufferError) as error:
             return self._failed(self._producer, error)
+        except SystemError as error:
+            # The binding's way of saying that a delivery callback ran while a client error was being raised.
+            if not isinstance(error.__cause__, KafkaException):
+                raise
+            return self._failed(self._producer, error.__cause__)
         except Refusal as refusal:
+            if refusal.error.code() in FENCED:
+                self._producer = None
+                return Verdict.FENCED, TransportError(str(refusal))
             return self._abort(self._producer, verdict_of_abort(refusal.error), str(refusal))
 
     def _transact(self, producer: Producer, request: Commit) -> tuple[Verdict, TransportError | None]:
         refused: list[Refusal] = []
 
-        def delivered(error: KafkaError | None, message: object) -> None:
+        def delivered(error: KafkaError | None, message: Message) -> None:
             if error is not None and not refused:
-                refused.append(Refusal(error, getattr(message, "topic", str)()))
+                refused.append(Refusal(error, f"{message.topic()}"))
 
         producer.begin_transaction()
         for record in request.records:
@@ -95,12 +112,13 @@ class Transactor:
         if left:
             self._producer = None
             return Verdict.DOUBT, TransportError(f"{left} records were not acknowledged in {CALL_TIMEOUT} s")
-        errors = self._errors
+        errors, snapshot = self._errors, request.snapshot
+        assert isinstance(snapshot, Snapshot)
         offsets = [
             KafkaPartition(at.topic, at.partition, position.offset, position.metadata)
             for at, position in request.positions.items()
         ]
-        self._timed(lambda: producer.send_offsets_to_transaction(offsets, request.snapshot.raw, CALL_TIMEOUT))
+        self._timed(lambda: producer.send_offsets_to_transaction(offsets, snapshot.raw, CALL_TIMEOUT))
         self._timed(lambda: producer.commit_transaction(CALL_TIMEOUT))
         self._suspect = self._suspect or self._errors != errors
         return Verdict.COMMITTED, None

@@ -12,8 +12,12 @@ from typing import NamedTuple
 from farandole.transport.memory.refusals import MetadataTooLong
 from farandole.transport.port import Position, TopicPartition
 
-METADATA_CHARACTERS_MAX = 4096
-"""Longest commit metadata. Source: Kafka `offset.metadata.max.bytes`, compared with `String.length()`."""
+METADATA_CHARACTERS_MAX = 4095
+"""Longest commit metadata: what a Kafka broker takes through confluent-kafka.
+
+Source: the broker compares `offset.metadata.max.bytes` (4,096) with `String.length()`, and confluent-kafka 2.16.1
+sends the NUL that ends a C string too: 4,096 characters are refused through it and taken from aiokafka (measured).
+"""
 
 
 class _Told(NamedTuple):

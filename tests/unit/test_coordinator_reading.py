@@ -1,0 +1,374 @@
+"""What each record of `commands` and `events` does to a batch, bad ones included."""
+
+from datetime import timedelta
+
+import pytest
+
+from farandole.coordinator.reading import RUN_HEADER
+from farandole.events import facts
+from farandole.events.commands import CancelRun, ReleaseRun, ReplayDeadLetter, StartRun
+from farandole.events.envelope import parse_envelope
+from farandole.ids import partition_of
+from farandole.kernel.state import Status
+from farandole.testing.desk import Desk
+from farandole.testing.sketch import define, framed, framed_params, node
+from farandole.transport.port import TopicPartition
+
+CHAIN = define(node("a"), node("b", "a"), node("m", over="params.items"), name="p")
+P = 12
+
+
+def desk_of(run_id: str) -> Desk:
+    """A desk for the home of a run, among twelve."""
+    return Desk(CHAIN, partitions=P, number=partition_of(run_id, P))
+
+
+def started(run_id: str = "r-1") -> Desk:
+    """A desk with a live run."""
+    desk = Desk(CHAIN)
+    desk.start(run_id)
+    desk.turns()
+    return desk
+
+
+def refusals(desk: Desk) -> list[tuple[str, str]]:
+    """Run and reason of each refusal."""
+    return [(it.run, it.reason) for it in desk.events(facts.RunRefused)]
+
+
+# --- starts -------------------------------------------------------------------------------------
+
+
+def test_start_begins_a_run_in_one_transaction() -> None:
+    desk = Desk(CHAIN)
+    desk.start("r-1")
+
+    batch = desk.turn()
+
+    assert [record.topic for record in batch.records] == [
+        "farandole.events",
+        "farandole.events",
+        "farandole.inbox.a",
+        "farandole.events",
+        "farandole.events",
+    ]
+    assert set(desk.table) == {"r-1"}
+    assert desk.home.commands_at == 1
+
+
+def test_start_repeated_in_one_batch_is_one_run() -> None:
+    desk = Desk(CHAIN)
+    desk.start("r-1")
+    desk.start("r-1")
+    desk.start("r-1", n=2)
+
+    desk.turns()
+
+    assert len(desk.events(facts.RunStarted)) == 1
+    assert refusals(desk) == [("r-1", "conflict")]
+    assert desk.triggers() == ["r-1/a/0/-/1"]
+
+
+def test_start_repeated_after_the_end_is_answered_by_the_stub() -> None:
+    desk = Desk(define(node("a"), name="p"))
+    desk.start("r-1")
+    desk.turns()
+    desk.succeed("a")
+    desk.turns()
+
+    desk.start("r-1")
+    desk.turns()
+
+    assert desk.outcome() == "succeeded"
+    assert len(desk.events(facts.RunStarted)) == 1
+
+
+def test_start_after_the_stub_was_forgotten_is_a_new_run() -> None:
+    desk = Desk(define(node("a"), name="p"))
+    desk.start("r-1")
+    desk.turns()
+    desk.succeed("a")
+    desk.turns()
+
+    desk.pass_time(timedelta(hours=25))
+    assert (desk.home.runs, desk.table) == ({}, {})
+    desk.start("r-1")
+    desk.turns()
+
+    assert len(desk.events(facts.RunStarted)) == 2
+
+
+def test_start_without_a_run_id_gets_one_from_its_place() -> None:
+    desk = Desk(CHAIN)
+
+    record = desk.start(None)
+    desk.turns()
+
+    assert [it.run for it in desk.events(facts.RunStarted)] == [f"farandole.commands.0.{record.offset}"]
+
+
+def test_start_of_a_pipeline_that_is_not_in_the_table_waits_for_a_fresh_table() -> None:
+    desk = Desk(CHAIN)
+    desk.certain = False
+    desk.command(StartRun("later", framed_params(), "r-1"))
+    desk.start("r-2", "p")
+
+    batch = desk.batch()
+    assert (batch.commands_at, batch.is_empty) == (0, True)
+    desk.certain = True
+    desk.turns()
+
+    assert refusals(desk) == [("r-1", "unknown_pipeline")]
+    assert desk.run("r-2").head.pipeline == "p"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"", "undecodable"),
+        (None, "undecodable"),
+        (b"\x00\x00\x00\x00\x01abc", "undecodable"),
+        (b"\xc3\x01" + bytes(20), "undecodable"),
+        (b"{not json", "undecodable"),
+        (b"[1]", "undecodable"),
+        (b'{"command": "Dance", "run_id": "x"}', "undecodable"),
+        (b'{"pipeline": "p", "run_id": "x", "params": {}}', "params"),
+        (b'{"pipeline": "p", "run_id": "a/b", "params": {}}', "run_id"),
+        (b'{"pipeline": "q", "run_id": "x", "params": {}}', "unknown_pipeline"),
+        (b"[" * 100_000, "undecodable"),
+        (b'{"pipeline": "p", "run_id": "x", "params": {"n": 99999999999999999999, "items": [], "pad": ""}}', "params"),
+    ],
+)
+def test_command_that_cannot_be_used_is_refused_and_the_next_one_is_answered(value: bytes | None, reason: str) -> None:
+    desk = Desk(CHAIN)
+    desk.command(value)
+    desk.start("r-1")
+
+    desk.turns()
+
+    assert [why for _, why in refusals(desk)] == [reason]
+    assert (desk.run("r-1").head.pipeline, desk.home.commands_at) == ("p", 2)
+
+
+def test_refusal_of_an_undecodable_command_names_a_run_after_its_place() -> None:
+    desk = Desk(CHAIN)
+
+    record = desk.command(b"{not json")
+    desk.turns()
+
+    refused = desk.logs[TopicPartition("farandole.events", 0)][0]
+    assert refusals(desk) == [(f"farandole.commands.0.{record.offset}", "undecodable")]
+    assert parse_envelope(refused.headers).input == "farandole.commands/0/0"
+
+
+@pytest.mark.parametrize("huge", ["run_id", "pipeline", "both"])
+def test_refusal_repeats_no_more_than_a_part_of_what_a_stranger_chose(huge: str) -> None:
+    """A name of some hundred kilobytes stood in key, headers and value of its refusal: the log took none, for ever."""
+    desk = Desk(CHAIN)
+    name = "x" * 400_000
+    desk.command(StartRun("p" if huge == "run_id" else name, framed_params(), None if huge == "pipeline" else name))
+
+    batch = desk.turn()
+
+    sizes = [
+        len(record.key) + len(record.value or b"") + sum(len(v) for _, v in record.headers) for record in batch.records
+    ]
+    assert len(sizes) == 1
+    assert max(sizes) < 3_000
+
+
+# --- forwarding -----------------------------------------------------------------------------------
+
+
+def test_command_on_another_home_is_forwarded_unchanged() -> None:
+    other = (partition_of("r-1", P) + 1) % P
+    desk = Desk(CHAIN, partitions=P, number=other)
+    value = b'{"run_id":"r-1","pipeline":"p","params":{"n":1,"items":[],"pad":""}}'
+
+    record = desk.command(value, key="someone", headers=[("x", b"y")])
+    batch = desk.turn()
+
+    (forwarded,) = desk.logs[TopicPartition("farandole.commands", partition_of("r-1", P))]
+    assert (forwarded.value, dict(forwarded.headers)["x"]) == (record.value, b"y")
+    assert (desk.home.commands_at, batch.runs) == (1, {})
+    assert desk.events(facts.RunStarted) == []
+
+
+@pytest.mark.parametrize("value", [b'{"pipeline":"p","params":{"n":1,"items":[],"pad":""}}', b"{not json"])
+def test_command_without_a_run_id_keeps_its_derived_one_when_forwarded(value: bytes) -> None:
+    first = Desk(CHAIN, partitions=P, number=5)
+    run_id = "farandole.commands.5.0"
+    home = partition_of(run_id, P)
+    assert home != 5
+
+    first.command(value)
+    first.turn()
+    (forwarded,) = first.logs[TopicPartition("farandole.commands", home)]
+    second = Desk(CHAIN, partitions=P, number=home)
+    second.start(None)
+    second.command(forwarded.value, headers=forwarded.headers)
+    second.turns()
+
+    assert dict(forwarded.headers)[RUN_HEADER] == run_id.encode()
+    answered = [it.run for it in second.events(facts.RunStarted)] + [run for run, _ in refusals(second)]
+    assert run_id in answered
+
+
+def test_command_forwarded_by_a_batch_that_was_thrown_away_is_forwarded_once() -> None:
+    desk = Desk(CHAIN, partitions=P, number=(partition_of("r-1", P) + 1) % P)
+    desk.start("r-1")
+
+    desk.batch().abandon()
+    desk.turns()
+
+    assert len(desk.logs[TopicPartition("farandole.commands", partition_of("r-1", P))]) == 1
+
+
+# --- other commands ---------------------------------------------------------------------------------
+
+
+def test_cancel_becomes_a_marker_that_is_folded_when_it_is_read_back() -> None:
+    desk = started()
+    desk.command(CancelRun("r-1", "enough"))
+
+    desk.turn()
+    assert desk.run().head.outcome == ""
+    assert desk.events(facts.CancelRequested) == [facts.CancelRequested("r-1", "enough")]
+    desk.turn()
+
+    assert desk.run().head.outcome == "cancelled"
+
+
+def test_cancel_reason_of_a_megabyte_is_cut() -> None:
+    desk = started()
+
+    desk.command(CancelRun("r-1", "x" * 1_000_000))
+    desk.turns()
+
+    assert len(desk.run().head.reason) == 500
+
+
+@pytest.mark.parametrize("run_id", ["nobody", "a/b"])
+def test_command_about_a_run_that_is_not_there_has_no_effect(run_id: str) -> None:
+    desk = started()
+
+    desk.command(CancelRun(run_id))
+    desk.command(ReleaseRun(run_id))
+    batch = desk.turn()
+
+    assert (batch.records, desk.home.commands_at) == ([], 3)
+
+
+def test_replay_is_marked_with_the_input_that_was_given() -> None:
+    desk = started()
+    desk.fail("a", retryable=False)
+    desk.turns()
+
+    desk.command(ReplayDeadLetter("r-1", "a", 1, "farandole.dead.a/0/0", framed(5)))
+    desk.turns()
+
+    assert desk.tasks()[-1].input == framed(5)
+    assert desk.run().step("a").status is Status.SCHEDULED
+
+
+@pytest.mark.parametrize(("step", "item"), [("nowhere", -1), ("m", 99), ("m", 0), ("a", 0)])
+def test_replay_of_what_the_run_does_not_have_has_no_effect(step: str, item: int) -> None:
+    """It was marked and folded: a slip of the pen held the run by an error that no release could end."""
+    desk = started()
+
+    desk.command(ReplayDeadLetter("r-1", step, 1, "x/0/0", None, item))
+    desk.turns()
+
+    assert desk.events(facts.ReplayRequested) == []
+    assert not desk.run().is_held
+
+
+def test_marker_that_is_already_on_its_way_is_not_written_twice() -> None:
+    desk = started()
+    desk.command(CancelRun("r-1"))
+    desk.command(CancelRun("r-1"))
+    desk.turn()
+    desk.command(CancelRun("r-1"))
+
+    desk.turns()
+
+    assert len(desk.events(facts.CancelRequested)) == 1
+    assert desk.home.marked == set()
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+def test_consequences_are_skipped_by_their_header() -> None:
+    desk = started()
+    before = desk.run()
+    log = desk.logs[TopicPartition("farandole.events", 0)]
+
+    for record in list(log):
+        desk.raw_event(record.value, record.headers)
+    desk.turns()
+
+    assert desk.run() is before
+    assert desk.home.events_at == len(log)
+
+
+@pytest.mark.parametrize("headers", [(), (("ce_id", b"\xff\xfe"),), (("ce_id", b"x"), ("ce_type", b"y"))])
+def test_event_without_an_envelope_is_passed_over(headers: tuple[tuple[str, bytes], ...]) -> None:
+    desk = started()
+    before = desk.run()
+
+    desk.raw_event(b"whatever", headers)
+    desk.turns()
+
+    assert desk.run() is before
+    assert desk.builder.words["event_unreadable"] == 1
+
+
+def test_event_of_a_run_that_is_not_here_is_an_orphan() -> None:
+    desk = started()
+
+    desk.fact(facts.StepSucceeded("stranger", "a", 1, framed()))
+    batch = desk.turn()
+
+    assert batch.is_empty
+    assert desk.builder.words["event_orphan"] == 1
+
+
+@pytest.mark.parametrize("value", [b"", b"garbage", b"\xc3\x01" + bytes(8), framed(1)])
+def test_event_that_cannot_be_read_holds_its_run_and_no_other(value: bytes) -> None:
+    desk = started()
+    desk.start("r-2")
+    desk.turns()
+    bad = desk.raw_event(value, desk.record_of(facts.StepSucceeded("r-1", "a", 1, framed())).headers)
+    desk.succeed("a", run="r-2")
+
+    desk.turns()
+
+    held = desk.run("r-1").head
+    assert (bool(held.kernel_error), held.unfolded_from) == (True, bad.offset)
+    assert desk.run("r-2").step("a").status is Status.SUCCEEDED
+
+
+def test_event_that_speaks_of_another_run_than_its_envelope_holds_the_run() -> None:
+    desk = started()
+    other = desk.record_of(facts.StepSucceeded("r-9", "a", 1, framed()))
+
+    desk.raw_event(other.value, desk.record_of(facts.StepSucceeded("r-1", "a", 1, framed())).headers)
+    desk.turns()
+
+    assert "expected a fact of run r-1" in desk.run().head.kernel_error
+
+
+def test_event_of_an_ended_run_is_answered_by_its_stub() -> None:
+    desk = started()
+    desk.command(CancelRun("r-1"))
+    desk.turns()
+    desk.pass_time(timedelta(minutes=11))
+    assert desk.outcome() == "cancelled"
+    stub = desk.run()
+
+    desk.succeed("a")
+    desk.turns()
+
+    assert desk.run() == stub
+    assert desk.events(facts.RunHeld) == []

@@ -1,0 +1,173 @@
+"""The coordinator's loop on a log in memory: what it does when nothing follows, and when the log refuses a record."""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from farandole.artifacts import LocalArtifacts
+from farandole.client.applying import apply, plan
+from farandole.client.planning import Deployment
+from farandole.clock import ManualClock
+from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
+from farandole.coordinator.loop import Environment
+from farandole.definition.graph import graph_of
+from farandole.definition.model import Definition
+from farandole.events import facts
+from farandole.events.catalogue import decode, encode
+from farandole.events.commands import StartRun
+from farandole.events.outgoing import Origin, Outgoing, event_record
+from farandole.events.topics import Topics
+from farandole.ids import agent_fact_id, partition_of
+from farandole.testing.answers import Task, success, task_of
+from farandole.testing.sketch import define, framed, framed_params, node
+from farandole.transport.memory import MemoryTransport
+from farandole.transport.outgoing import new_record
+from farandole.transport.port import NewRecord, Record, TopicPartition
+from farandole.transport.topology import Override
+
+PARTITIONS = 2
+JOIN = define(node("a"), node("b"), node("j", "a", "b"), name="p")
+NARROW = Override("farandole.inbox.j", config={"max.message.bytes": "2000"})
+"""The inbox of `j` takes small records only: what follows from large results cannot be written."""
+
+
+class Town:
+    """A coordinator on a log in memory, on a clock that stands still."""
+
+    def __init__(self, definition: Definition, folder: Path, overrides: Sequence[Override] = ()) -> None:
+        self.definition, self.topics, self.clock = definition, Topics(), ManualClock()
+        self.transport = MemoryTransport(self.clock)
+        deployment = Deployment("tests", tuple(definition.steps), definitions=(definition,))
+        wanted = plan(self.transport, self.topics, deployment, partitions=PARTITIONS, overrides=overrides)
+        apply(self.transport, wanted)
+        environment = Environment(self.transport, self.clock, LocalArtifacts(folder), lambda: 0.0)
+        self.loop = CoordinatorLoop(environment, CoordinatorSettings(), PARTITIONS)
+        self.producer = self.transport.producer("test")
+        self.reader = self.transport.reader("test")
+        inboxes = [self.topics.inbox(step) for step in definition.steps]
+        self.reader.assign(
+            {TopicPartition(t, n): -2 for t in [self.topics.events, *inboxes] for n in range(PARTITIONS)}
+        )
+        self.records: list[Record] = []
+
+    def rest(self, steps: int = 400) -> int:
+        """Step until nothing moves; how many steps that took."""
+        for n in range(steps):
+            if not self.loop.step(0.0):
+                self.records += [each for each in self.reader.poll(0.0) if isinstance(each, Record)]
+                return n
+        raise AssertionError(f"still busy after {steps} steps")
+
+    def pass_time(self, by: timedelta) -> None:
+        """Let time pass in steps that nobody takes for death."""
+        for _ in range(10):
+            self.clock.advance(by / 10)
+            self.rest()
+
+    def send(self, *records: NewRecord) -> None:
+        """Write records as a client or an agent would."""
+        for record in records:
+            self.producer.send(record)
+        self.producer.flush(1.0)
+
+    def start(self, *runs: str) -> None:
+        """Ask for runs."""
+        body = [(run, encode(StartRun("p", framed_params(), run))) for run in runs]
+        self.send(*(NewRecord(self.topics.commands, run.encode(), b, partition=home(run)) for run, b in body))
+
+    def success(self, task: Task, pad: str = "") -> NewRecord:
+        """The result of a task."""
+        fact, _ = success(graph_of(self.definition), task, framed(1, pad=pad))
+        fact_id = agent_fact_id(fact.run, fact.step, fact.item, fact.attempt, "StepSucceeded")
+        origin = Origin("test", self.clock.now())
+        out: Outgoing = event_record(self.topics, fact, event_id=fact_id, cause="test", origin=origin)
+        return new_record(out, PARTITIONS)
+
+    def tasks(self, step: str) -> list[Task]:
+        """The triggers of a step, in the order of their runs."""
+        found = [task_of(it.headers, it.value) for it in self.records if it.topic == self.topics.inbox(step)]
+        return sorted(found, key=lambda task: task.run)
+
+    def held(self) -> list[str]:
+        """The runs that are held."""
+        found = [decode(it.value or b"") for it in self.records if it.topic == self.topics.events]
+        return sorted(it.run for it in found if isinstance(it, facts.RunHeld))
+
+
+def home(run: str) -> int:
+    """The home partition of a run."""
+    return partition_of(run, PARTITIONS)
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[Town]:
+    """A town whose inbox of `j` is narrow."""
+    town = Town(JOIN, tmp_path, [NARROW])
+    town.rest()
+    yield town
+    town.loop.close()
+
+
+def runs_at(number: int, count: int) -> list[str]:
+    """Ids of runs that live on a home."""
+    return [run for run in (f"r-{n}" for n in range(200)) if home(run) == number][:count]
+
+
+def test_refused_record_holds_the_run_that_led_to_it_among_many(narrow: Town) -> None:
+    runs = runs_at(0, 20)
+    narrow.start(*runs)
+    narrow.rest()
+    culprit = runs[13]
+
+    narrow.send(*(narrow.success(task) for task in narrow.tasks("a")))
+    narrow.send(*(narrow.success(t, "x" * 3000 if t.run == culprit else "") for t in narrow.tasks("b")))
+    narrow.rest()
+
+    assert narrow.held() == [culprit]
+    assert [task.run for task in narrow.tasks("j")] == sorted(set(runs) - {culprit})
+
+
+def test_refused_record_of_one_home_holds_nothing_of_another(narrow: Town) -> None:
+    """Each home of the refused transaction was searched: one record of another home was alone, and so was guilty."""
+    (culprit,), (innocent,) = runs_at(0, 1), runs_at(1, 1)
+    narrow.start(culprit, innocent)
+    narrow.rest()
+    narrow.send(*(narrow.success(task) for task in narrow.tasks("a")))
+    narrow.rest()
+
+    narrow.send(*(narrow.success(t, "x" * 3000 if t.run == culprit else "") for t in narrow.tasks("b")))
+    narrow.rest()
+
+    assert narrow.held() == [culprit]
+    assert [task.run for task in narrow.tasks("j")] == [innocent]
+
+
+def test_refused_records_of_two_runs_hold_both_and_others_go_on(narrow: Town) -> None:
+    runs = sorted(runs_at(0, 6) + runs_at(1, 6))
+    narrow.start(*runs)
+    narrow.rest()
+    culprits = [runs[2], runs[9]]
+
+    narrow.send(*(narrow.success(task) for task in narrow.tasks("a")))
+    narrow.send(*(narrow.success(t, "x" * 3000 if t.run in culprits else "") for t in narrow.tasks("b")))
+    narrow.rest()
+
+    assert narrow.held() == culprits
+    assert len(narrow.tasks("j")) == 10
+
+
+def test_timer_that_leads_to_nothing_does_not_keep_the_loop_busy(tmp_path: Path) -> None:
+    """It was given back with its empty batch, was due again at once, and kept a core busy for ever."""
+    town = Town(define(node("a", deadline=timedelta(seconds=5)), node("b"), name="p"), tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    town.send(*(town.success(task) for task in town.tasks("a")))
+    town.rest()
+
+    town.pass_time(timedelta(seconds=20))
+
+    assert all(home.next_due is None for home in town.loop.homes.values())
+    town.loop.close()

@@ -1,0 +1,202 @@
+"""Bad histories of folding, and the story of a run: what counts when (I9)."""
+
+import dataclasses
+
+from farandole.events import facts
+from farandole.lineage.entries import Entry
+from farandole.testing.history import History, check_history
+from farandole.testing.history.builder import DAY, HandMade
+from farandole.testing.history.story import folded_at, story
+from farandole.testing.sketch import define, node
+
+TWO = define(node("a"), node("b"), node("c", "a", "b"))
+
+
+def told(made: HandMade | History, invariant: str = "I9") -> str:
+    """What the checker says of an invariant; everything that it says, if it says nothing of it."""
+    history = made.history(quiescent=False) if isinstance(made, HandMade) else made
+    found = check_history(history)
+    return "\n".join(str(each) for each in found if each.invariant == invariant) or f"not told, but {found}"
+
+
+def with_header(made: HandMade, at: int, **changes: str) -> History:
+    """The history with the envelope of one event edited."""
+    events = made.entries[made.topics.events]
+    envelope = events[at].envelope
+    assert envelope is not None
+    events[at] = dataclasses.replace(events[at], envelope=dataclasses.replace(envelope, **changes))  # type: ignore[arg-type]
+    return made.history(quiescent=False)
+
+
+def kinds(told: tuple[Entry, ...]) -> list[str]:
+    """What a story consists of, with the step where there is one."""
+    return [type(each.fact).__name__ + (f" {each.unit[0]}" if each.unit[0] else "") for each in told]
+
+
+def started() -> HandMade:
+    """A run with two roots."""
+    made = HandMade(TWO)
+    made.started("a", "b")
+    return made
+
+
+def test_an_event_that_cannot_be_read_is_told() -> None:
+    made = started()
+    events = made.entries[made.topics.events]
+    events[-1] = dataclasses.replace(events[-1], content=None, reason="unknown_schema")
+
+    assert "an event cannot be read: unknown_schema" in told(made)
+
+
+def test_a_consequence_without_ce_folded_is_told() -> None:
+    made = started()
+
+    assert "RunStarted lacks ce_folded" in told(with_header(made, 0, folded=""))
+
+
+def test_a_fact_with_ce_folded_is_told() -> None:
+    made = started()
+    made.succeeded("a")
+
+    assert "StepSucceeded carries ce_folded" in told(with_header(made, -1, folded="1/3"))
+
+
+def test_a_consequence_that_folded_past_itself_or_elsewhere_is_told() -> None:
+    made = started()
+
+    assert "RunStarted says that it folded up to (1, 99)" in told(with_header(made, 0, folded="1/99"))
+    assert "RunStarted says that it folded up to (0, 0)" in told(with_header(made, 0, folded="0/0"))
+    assert "RunStarted says that it folded up to None" in told(with_header(made, 0, folded="here"))
+
+
+def test_a_marker_that_is_folded_when_it_is_written_is_told() -> None:
+    made = started()
+    marker = made.cancel_asked()
+    made.follows(facts.RunStopping(made.run, "cancelled", "", made.now + DAY), folded=marker.offset)
+
+    assert f"RunStopping was folded up to {marker.offset}, before its cause was read" in told(made)
+
+
+def test_an_owner_that_folds_what_was_folded_already_is_told() -> None:
+    made = started()
+    made.succeeded("a")
+    b = made.succeeded("b")
+    made.scheduled("c", cause=b)
+    made.follows(facts.RunReleased(made.run, "released"), made.entries[made.topics.events][3], folded=3)
+
+    assert "a consequence was folded up to 3 after another up to 5: two owners wrote" in told(made)
+
+
+def test_the_same_consequence_twice_is_told() -> None:
+    made = started()
+    events = made.entries[made.topics.events]
+    events.append(dataclasses.replace(events[-1], offset=events[-1].offset + 1))
+
+    assert "StepScheduled was written 2 times" in told(made)
+
+
+def test_a_start_that_was_sent_twice_is_refused_twice_without_harm() -> None:
+    made = HandMade(TWO)
+    refused = made.refused()
+    made.entries[refused.topic].append(dataclasses.replace(refused, offset=refused.offset + 1))
+
+    assert check_history(made.history()) == []
+
+
+def test_a_command_that_becomes_two_markers_is_told() -> None:
+    made = started()
+    marker = made.cancel_asked()
+    made.entries[marker.topic].append(dataclasses.replace(marker, offset=marker.offset + 1))
+
+    assert "one command became 2 markers" in told(made)
+
+
+# --- the story ------------------------------------------------------------------------------
+
+
+def test_folded_at_reads_partition_and_position_and_nothing_else() -> None:
+    made = started()
+    first = made.entries[made.topics.events][0]
+    command = made.entries[made.topics.commands][0]
+
+    assert folded_at(first) == (1, 0)
+    assert folded_at(command) is None
+    assert folded_at(dataclasses.replace(first, envelope=None)) is None
+
+
+def test_a_consequence_counts_before_a_fact_that_slipped_in() -> None:
+    made = started()
+    a = made.succeeded("a")
+    b = made.succeeded("b")
+    made.follows(facts.RunReleased(made.run, "late"), a, folded=b.offset)
+
+    order = kinds(story(made.entries[made.topics.events]))
+
+    assert order[-3:] == ["StepSucceeded a", "RunReleased", "StepSucceeded b"]
+
+
+def test_what_a_held_run_missed_counts_at_its_release_each_fact_before_what_follows_from_it() -> None:
+    made = started()
+    a = made.succeeded("a")
+    made.follows(facts.RunHeld(made.run, "kernel_error", "broken", until=made.now + DAY, offset=a.offset), a)
+    b = made.succeeded("b")
+    made.release_asked()
+    made.follows(facts.RunReleased(made.run, "kernel_error"))
+    made.follows(facts.RunHeld(made.run, "dead_letter", "", "a"), a)
+    made.scheduled("c", cause=b)
+
+    order = kinds(story(made.entries[made.topics.events]))
+
+    assert order[3:] == [
+        "RunHeld",
+        "ReleaseRequested",
+        "RunReleased",
+        "StepSucceeded a",
+        "RunHeld a",
+        "StepSucceeded b",
+        "StepScheduled c",
+    ]
+
+
+def test_a_run_that_is_held_anew_at_its_release_goes_on_missing_the_rest() -> None:
+    made = started()
+    a = made.succeeded("a")
+    made.follows(facts.RunHeld(made.run, "kernel_error", "broken", until=made.now + DAY, offset=a.offset), a)
+    b = made.succeeded("b")
+    made.release_asked()
+    made.follows(facts.RunReleased(made.run, "kernel_error"))
+    made.follows(facts.RunHeld(made.run, "kernel_error", "again", until=made.now + DAY, offset=b.offset), b)
+    held = kinds(story(made.entries[made.topics.events]))
+    made.release_asked()
+    made.follows(facts.RunReleased(made.run, "kernel_error"))
+
+    assert held[3:] == ["RunHeld", "ReleaseRequested", "RunReleased", "StepSucceeded a", "RunHeld"]
+    assert kinds(story(made.entries[made.topics.events]))[-2:] == ["RunReleased", "StepSucceeded b"]
+
+
+def test_a_run_held_at_its_start_missed_nothing_before_it() -> None:
+    made = HandMade(TWO)
+    start = made.started()
+    made.follows(facts.RunHeld(made.run, "kernel_error", "broken", until=made.now + DAY), start)
+    released = made.release_asked()
+    made.follows(facts.RunReleased(made.run, "kernel_error"))
+    made.scheduled("a", cause=released)
+    made.scheduled("b", cause=released)
+    made.succeeded("a")
+    made.succeeded("b")
+    made.scheduled("c")
+    made.succeeded("c")
+    made.settled()
+
+    assert check_history(made.history()) == []
+
+
+def test_a_held_run_that_is_cancelled_ends_at_once() -> None:
+    made = started()
+    a = made.succeeded("a")
+    made.follows(facts.RunHeld(made.run, "kernel_error", "broken", until=made.now + DAY, offset=a.offset), a)
+    made.cancel_asked()
+    made.settled("cancelled")
+    made.cancelled("b")
+
+    assert check_history(made.history()) == []

@@ -1,0 +1,129 @@
+"""Bad histories of timers: early, out of nothing, over a success, lost (I8)."""
+
+import dataclasses
+from datetime import timedelta
+
+from farandole.events import facts
+from farandole.testing.history import History, check_history
+from farandole.testing.history.builder import DAY, HandMade
+from farandole.testing.sketch import define, node
+
+SECOND = timedelta(seconds=1)
+ONE = define(node("a", deadline=SECOND), deadline=SECOND)
+
+
+def told(made: HandMade | History, invariant: str = "I8") -> str:
+    """What the checker says of an invariant; everything that it says, if it says nothing of it."""
+    history = made.history(quiescent=False) if isinstance(made, HandMade) else made
+    found = check_history(history)
+    return "\n".join(str(each) for each in found if each.invariant == invariant) or f"not told, but {found}"
+
+
+def waiting(wait: timedelta = SECOND) -> HandMade:
+    """The first attempt of `a` has failed, and its retry is set."""
+    made = HandMade(ONE)
+    made.started("a")
+    made.failed("a")
+    made.follows(facts.RetryScheduled(made.run, "a", 2, made.now + wait, made.now))
+    return made
+
+
+def test_a_retry_that_comes_due_early_is_told() -> None:
+    made = waiting(10 * SECOND)
+    made.wait(SECOND)
+    made.marked(facts.RetryDue(made.run, "a", 2))
+
+    assert "the retry (attempt 2) of a came due 0:00:08.990000 early" in told(made)
+
+
+def test_a_retry_that_nobody_set_is_told() -> None:
+    made = HandMade(ONE)
+    made.started("a")
+    made.marked(facts.RetryDue(made.run, "a", 2))
+
+    assert "the retry (attempt 2) of a came due, but nothing set it" in told(made)
+
+
+def test_a_timer_that_was_written_twice_has_one_effect() -> None:
+    made = waiting()
+    made.wait(SECOND)
+    due = made.marked(facts.RetryDue(made.run, "a", 2))
+    made.marked(facts.RetryDue(made.run, "a", 2))
+    made.scheduled("a", 2, cause=due)
+    made.succeeded("a", 2)
+    made.settled()
+
+    assert check_history(made.history()) == []
+
+
+def test_a_retry_that_came_due_and_was_not_triggered_is_told() -> None:
+    made = waiting()
+    made.wait(SECOND)
+    made.marked(facts.RetryDue(made.run, "a", 2))
+
+    assert "attempt 2 of a came due, but was not triggered" in told(made)
+
+
+def test_a_retry_that_never_comes_due_is_told() -> None:
+    made = waiting()
+    long_after = dataclasses.replace(made.history(quiescent=False), now=made.now + DAY)
+
+    assert "attempt 2 of a was due at 2026-01-01 00:00:01.040000+00:00, and nothing came of it" in told(long_after)
+
+
+def test_every_kind_of_deadline_must_have_been_set_and_is_not_early() -> None:
+    made = HandMade(define(node("a"), node("b", deadline=SECOND)))
+    start = made.started("a", deadline=DAY)
+    made.scheduled("b", cause=start, deadline=DAY)
+    made.failed("a", retryable=False)
+    made.given_up("a", 1, "exception", by="agent")
+    made.held("a")
+    for scope, step in (("run", ""), ("step", "a"), ("step", "b"), ("hold", "a"), ("hold", "b"), ("stop", "")):
+        made.marked(facts.DeadlinePassed(made.run, scope, step, 1))
+
+    found = told(made)
+
+    assert "the run deadline came due 23:59:59.9" in found
+    assert "the step deadline of a came due, but nothing set it" in found
+    assert "the step deadline of b came due 23:59:59.9" in found
+    assert "the hold deadline of a came due 23:59:59.9" in found
+    assert "the hold deadline of b came due, but nothing set it" in found
+    assert "the stop deadline came due, but nothing set it" in found
+
+
+def test_the_end_of_patience_with_an_error_of_ours_is_a_deadline_too() -> None:
+    made = HandMade(define(node("a")))
+    made.started("a")
+    a = made.succeeded("a")
+    made.follows(facts.RunHeld(made.run, "kernel_error", "broken", until=made.now + DAY, offset=a.offset), a)
+    made.marked(facts.DeadlinePassed(made.run, "hold"))
+
+    assert "the hold deadline came due 23:59:59.9" in told(made)
+
+
+def test_a_stale_marker_of_a_deadline_that_was_set_anew_is_not_early() -> None:
+    made = HandMade(define(node("a", deadline=SECOND)))
+    made.started()
+    made.scheduled("a", deadline=SECOND)
+    made.failed("a", retryable=False)
+    made.given_up("a", 1, "exception", by="agent")
+    made.held("a")
+    made.wait(SECOND)
+    made.replay_asked("a", 1, made.entries[made.topics.dead("a")][0])
+    made.scheduled("a", 2, deadline=DAY, replay=True)
+    made.follows(facts.RunReleased(made.run, "replayed"))
+    made.marked(facts.DeadlinePassed(made.run, "step", "a", 1))
+
+    assert check_history(made.history(quiescent=False)) == []
+
+
+def test_a_deadline_that_fires_over_a_success_is_told() -> None:
+    made = HandMade(ONE)
+    made.started()
+    made.scheduled("a", deadline=SECOND)
+    made.wait(SECOND)
+    made.succeeded("a")
+    made.marked(facts.DeadlinePassed(made.run, "step", "a", 1))
+    made.given_up("a", 1, "step_deadline")
+
+    assert "the deadline of a fired over its success" in told(made)
