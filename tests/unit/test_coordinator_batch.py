@@ -14,8 +14,9 @@ from farandole.events.envelope import parse_envelope
 from farandole.kernel.rebuild import rebuild
 from farandole.kernel.state import Status
 from farandole.kernel.timers import timers
+from farandole.testing.answers import Task
 from farandole.testing.desk import Desk
-from farandole.testing.generate import Script, random_definition
+from farandole.testing.generate import Script, Shape, random_definition
 from farandole.testing.sketch import define, framed_params, node
 from farandole.transport.port import TopicPartition
 
@@ -261,15 +262,15 @@ def test_timers_wait_while_a_culprit_is_looked_for() -> None:
 @given(seed=st.integers(0, 2**32))
 def test_home_survives_aborts_and_takeovers_at_any_moment(seed: int) -> None:
     rng = random.Random(seed)
-    definition = random_definition(rng)
+    definition = random_definition(rng, Shape(steps_max=5))
     desk = Desk(definition, luck=rng.random())
     runs = [f"r-{n}" for n in range(3)]
     for run in runs:
         desk.start(run, n=rng.randint(0, 9), items=[1, 2])
-    answered: set[str] = set()
+    answered: set[Task] = set()
     script = Script(seed)
 
-    for _ in range(600):
+    for _ in range(20_000):
         if desk.home.runs and all(run.is_settled for run in desk.home.runs.values()) and not desk.home.events:
             break
         _happen(desk, rng, script, answered)
@@ -281,9 +282,9 @@ def test_home_survives_aborts_and_takeovers_at_any_moment(seed: int) -> None:
     assert rebuild(desk.logged(), lambda _: graph_of(definition)) == desk.home.runs
 
 
-def _happen(desk: Desk, rng: random.Random, script: Script, answered: set[str]) -> None:
+def _happen(desk: Desk, rng: random.Random, script: Script, answered: set[Task]) -> None:
     """An agent answers, a batch takes effect or is thrown away, the home changes hands, or time passes."""
-    open_tasks = [task for task in desk.tasks() if f"{task}" not in answered]
+    open_tasks = [task for task in desk.tasks() if task not in answered]
     dead = [
         facts.ReplayRequested(run.id, step, unit.attempt, "dead", None, item)
         for run in desk.home.runs.values()
@@ -294,7 +295,7 @@ def _happen(desk: Desk, rng: random.Random, script: Script, answered: set[str]) 
     turn = rng.random()
     if turn < 0.4 and open_tasks:
         task = rng.choice(open_tasks)
-        answered.add(f"{task}")
+        answered.add(task)
         result = script.result(task.step, task.item, task.attempt)
         if result.output is None:
             desk.fail(task.step, task.item, run=task.run, retryable=result.retryable)

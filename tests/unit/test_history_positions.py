@@ -201,7 +201,7 @@ def test_a_quarantined_record_that_does_not_exist_is_told() -> None:
     made.quarantined("a", record)
     history = dataclasses.replace(made.history(), inboxes=(made.trigger_of("a"),))
 
-    assert "a quarantined record names farandole.inbox.a/0/0, where there is none" in told(history, "I15")
+    assert "a quarantined record names farandole.inbox.a/1/1, where there is none" in told(history, "I15")
 
 
 # --- the ledger -----------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def test_a_retry_that_never_comes_due_is_told() -> None:
     made = waiting()
     long_after = dataclasses.replace(made.history(quiescent=False), now=made.now + DAY)
 
-    assert "attempt 2 of a was due at 2026-01-01 00:00:01.040000+00:00, and nothing came of it" in told(long_after)
+    assert "attempt 2 of a was due at 2026-01-01 00:00:01.050000+00:00, and nothing came of it" in told(long_after)
 
 
 def test_every_kind_of_deadline_must_have_been_set_and_is_not_early() -> None:

@@ -49,9 +49,8 @@ class Graph:
 
     def items_of(self, step: Step) -> str | None:
         """The mapped step over which `step` is mapped item-wise, if that is what its `map_over` names."""
-        if step.map_over in self.definition.steps and self.step(step.map_over).is_mapped:
-            return step.map_over
-        return None
+        over = step.map_over
+        return over if over in self.definition.steps and over is not None and self.step(over).is_mapped else None
 
     def keeps_output(self, name: str) -> bool:
         """Whether the coordinator may need the step's output later: for an edge it fires, or the pipeline's output."""

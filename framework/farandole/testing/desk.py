@@ -99,6 +99,7 @@ class Desk:
         self.by_hash: dict[str, Definition] = {each.hash: each for each in definitions}
         self.logs: dict[TopicPartition, list[Record]] = defaultdict(list)
         self.table: dict[str, bytes] = {}
+        self._tasks: list[Task] = []
         self.suspects: list[facts.TriggerSuspected] = []
         self.refold = Refold(lambda: LogReader(self.logs))
         self.artifacts = LocalArtifacts(artifacts)
@@ -122,6 +123,8 @@ class Desk:
         at = TopicPartition(record.topic, number)
         stored = Record(*at, len(self.logs[at]), record.key, record.value, tuple(record.headers))
         self.logs[at].append(stored)
+        if record.topic.startswith(self.topics.inbox("")):
+            self._tasks.append(task_of(stored.headers, stored.value))
         if number == self.number and record.topic == self.topics.events:
             self.home.events.append(stored)
         elif number == self.number and record.topic == self.topics.commands:
@@ -221,9 +224,8 @@ class Desk:
     # --- what agents do -------------------------------------------------------------------
 
     def tasks(self) -> list[Task]:
-        """Every trigger that stands in an inbox, answered or not."""
-        logs = [log for at, log in self.logs.items() if at.topic.startswith(self.topics.inbox(""))]
-        return [task_of(record.headers, record.value) for log in logs for record in log]
+        """Every trigger that was put into an inbox, answered or not, in order."""
+        return list(self._tasks)
 
     def succeed(self, step: str, item: int = NO_ITEM, *, run: str = "r-1", n: int = 0) -> Task:
         """The newest trigger of a step is answered with a result, and what its agent fires is triggered."""
@@ -273,7 +275,7 @@ class Desk:
         return out
 
     def triggers(self) -> list[str]:
-        """The ids of all triggers in inboxes, in no particular order."""
+        """The ids of all triggers in inboxes, in order."""
         return [attempt_id(task.run, task.step, task.item, task.attempt) for task in self.tasks()]
 
     def outcome(self, run_id: str = "r-1") -> str:

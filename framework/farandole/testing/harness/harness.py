@@ -101,7 +101,12 @@ class Harness(Generic[P, R]):
         return run
 
     def replay(
-        self, run: HarnessRun[R], step: "Agent[..., object] | str", *, item: int = -1, input: object = None  # noqa: A002
+        self,
+        run: HarnessRun[R],
+        step: "Agent[..., object] | str",
+        *,
+        item: int = -1,
+        input: object = None,  # noqa: A002
     ) -> HarnessRun[R]:
         """Replay a dead-lettered step, with another input if one is given, and live on.
 
@@ -136,7 +141,9 @@ class Harness(Generic[P, R]):
         name = name_of(agent)
         if all(spec.name != name for spec in self._pipeline.agents.values()):
             known = ", ".join(sorted(spec.name for spec in self._pipeline.agents.values()))
-            raise ValueError(f"{self._pipeline.definition.name}: expected one of its agents ({known}), but found {name}")
+            raise ValueError(
+                f"{self._pipeline.definition.name}: expected one of its agents ({known}), but found {name}"
+            )
         self._stage.script.add(name, rule, times)
         return self
 

@@ -27,7 +27,9 @@ def main() -> int:
             bad += 1
             print(f"seed {seed}: {len(found)} violations; {found[0]}")
     spent = time.monotonic() - began
-    print(f"seeds={last - first} violated={bad} seconds={spent:.0f} outcomes={dict(kinds)}\nseen={dict(sorted(rare.items()))}")
+    print(
+        f"seeds={last - first} violated={bad} seconds={spent:.0f} outcomes={dict(kinds)}\nseen={dict(sorted(rare.items()))}"
+    )
     return min(bad, 1)
 
 

@@ -61,9 +61,7 @@ def _gapless(world: World) -> Iterator[str]:
     for run, step, item, attempt in sorted(triggers(world)):
         attempts.setdefault((run, step, item), []).append(attempt)
     yield from (
-        f"attempts of {key} are {found}"
-        for key, found in attempts.items()
-        if found != list(range(1, len(found) + 1))
+        f"attempts of {key} are {found}" for key, found in attempts.items() if found != list(range(1, len(found) + 1))
     )
 
 

@@ -83,9 +83,7 @@ class Clients:
         )
         home = partition_of(run, self.partitions)
         at = self.network.rng.randrange(self.partitions) if self.network.rng.random() < 0.3 else home
-        self._producer.send(
-            NewRecord(self.topics.commands, run.encode(), encode(command), envelope.headers(), at)
-        )
+        self._producer.send(NewRecord(self.topics.commands, run.encode(), encode(command), envelope.headers(), at))
 
     def _read(self) -> None:
         for polled in self._reader.poll(0.0):
@@ -113,5 +111,3 @@ class Clients:
             and (event.run, event.step, event.item) == (run, step, item)
         ]
         return found[-1] if found else 1
-
-

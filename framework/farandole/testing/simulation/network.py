@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from farandole.testing.simulation.faults import Faults
-from farandole.transport.memory.hub import Hub
 from farandole.transport.memory.broker import Broker
+from farandole.transport.memory.hub import Hub
 from farandole.transport.memory.refusals import Refusal
 
 T = TypeVar("T")

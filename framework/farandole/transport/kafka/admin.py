@@ -31,6 +31,9 @@ _ISOLATION = {
     Isolation.UNCOMMITTED: IsolationLevel.READ_UNCOMMITTED,
 }
 
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's stubs lack them
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # as above
+
 _DYNAMIC = 1
 """Config source of an entry that was set on the topic itself (`DYNAMIC_TOPIC_CONFIG`)."""
 
@@ -104,11 +107,11 @@ class KafkaAdmin:
 
     def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Mapping[TopicPartition, int]:
         """End offsets."""
-        return self._offsets(partitions, OffsetSpec.latest(), _ISOLATION[isolation])
+        return self._offsets(partitions, _LATEST, _ISOLATION[isolation])
 
     def beginnings(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """First offsets."""
-        return self._offsets(partitions, OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)
+        return self._offsets(partitions, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
 
     def _offsets(
         self, partitions: Sequence[TopicPartition], spec: OffsetSpec, isolation: IsolationLevel
@@ -212,5 +215,5 @@ class KafkaAdmin:
     def _result(self, future: Any, about: str) -> Any:
         try:
             return future.result(TIMEOUT)
-        except KafkaException as error:
-            raise TransportError(f"{about}: {error}") from error
+        except (KafkaException, TimeoutError) as error:
+            raise TransportError(f"{about}: {error!r}") from error

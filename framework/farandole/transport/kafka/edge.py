@@ -26,11 +26,13 @@ class KafkaEdge:
         self._settings = settings
         self._client_id = client_id
         self._producer: AIOKafkaProducer | None = None
+        self._known: set[str] = set()
         self._starting: asyncio.Lock = asyncio.Lock()
 
     async def send(self, record: NewRecord) -> tuple[int, int]:
         """Write and wait."""
         producer = await self._started()
+        await self._look_up(record.topic)
         partition = record.partition if record.partition is not None else await self._place(producer, record)
         try:
             told = await producer.send_and_wait(
@@ -83,6 +85,13 @@ class KafkaEdge:
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.stop()
+
+    async def _look_up(self, topic: str) -> None:
+        """aiokafka waits 40 s for a topic that does not exist; ask once, and say so at once."""
+        if topic not in self._known:
+            if not await self.partitions(topic):
+                raise TransportError(f"{topic}: refused: expected the topic to exist, but it does not")
+            self._known.add(topic)
 
     def _admin(self) -> KafkaAdmin:
         return KafkaAdmin(self._settings, self._client_id)

@@ -59,6 +59,10 @@ class Poller:
         """Next offset after what was delivered; None before anything was, from a logical offset."""
         return self._reached.get(at)
 
+    def tell(self, trouble: Trouble) -> None:
+        """Tell a trouble at the next poll."""
+        self._troubles.append(trouble)
+
     def drop(self, partitions: Iterable[TopicPartition]) -> None:
         """They are gone."""
         for at in partitions:
@@ -126,8 +130,8 @@ class Poller:
                 at.topic,
                 at.partition,
                 offset,
-                cast("bytes | None", key),
-                cast("bytes | None", value),
+                key,
+                value,
                 cast(Headers, headers),
                 timestamp or 0,
             )

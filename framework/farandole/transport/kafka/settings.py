@@ -32,6 +32,9 @@ FIXED = frozenset(
 )
 """Settings that decide the guarantee; they are ours alone."""
 
+Config = dict[str, str | int | float | bool]
+"""Settings as confluent-kafka takes them."""
+
 RECORD_BYTES_MAX = 2 * 1024 * 1024
 """What the client lets pass; each topic's `max.message.bytes` is lower and has the last word."""
 
@@ -49,7 +52,7 @@ class KafkaSettings:
         if taken := sorted(FIXED & self.extra.keys()):
             raise ConfigError(f"[kafka] {', '.join(taken)}: these are fixed by the guarantee (R14) and cannot be set")
 
-    def common(self, client_id: str) -> dict[str, object]:
+    def common(self, client_id: str) -> Config:
         """For every confluent-kafka client."""
         return {
             "bootstrap.servers": self.bootstrap,
@@ -60,7 +63,7 @@ class KafkaSettings:
             **self.extra,
         }
 
-    def consumer(self, client_id: str, group: str) -> dict[str, object]:
+    def consumer(self, client_id: str, group: str) -> Config:
         """Read-committed, positions in our own hands."""
         return {
             **self.common(client_id),
@@ -78,7 +81,7 @@ class KafkaSettings:
             "fetch.queue.backoff.ms": 5,
         }
 
-    def member(self, it: MemberSettings) -> dict[str, object]:
+    def member(self, it: MemberSettings) -> Config:
         """A consumer in a group, on the classic protocol (DESIGN R14)."""
         return {
             **self.consumer(it.client_id, it.group),
@@ -88,7 +91,7 @@ class KafkaSettings:
             "max.poll.interval.ms": round(it.poll_interval.total_seconds() * 1000),
         }
 
-    def transactional(self, it: MemberSettings) -> dict[str, object]:
+    def transactional(self, it: MemberSettings) -> Config:
         """The transactional producer of a member; its id is the client id (R7)."""
         return {
             **self.producer(it.client_id),
@@ -100,7 +103,7 @@ class KafkaSettings:
             "topic.metadata.propagation.max.ms": 2_000,
         }
 
-    def producer(self, client_id: str) -> dict[str, object]:
+    def producer(self, client_id: str) -> Config:
         """Idempotent, placed as Java places."""
         return {
             **self.common(client_id),
@@ -112,6 +115,6 @@ class KafkaSettings:
             "linger.ms": 2,
         }
 
-    def asyncio(self, client_id: str) -> dict[str, object]:
+    def asyncio(self, client_id: str) -> dict[str, str]:
         """For aiokafka."""
         return {"bootstrap_servers": self.bootstrap, "client_id": client_id}

@@ -1,0 +1,141 @@
+"""One process that a test starts, stops, freezes, kills and starts again.
+
+It leads a session of its own, so that what it starts can be ended with it. Its id is not given
+back to the system (nobody waits for it) before everything that it led has been ended: no signal
+of ours can meet a stranger. Should the test itself be killed, a guard (a shell that waits for
+our end of a pipe to close) ends the process.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+_GUARD = 'read -r _; kill -9 -- "-$1" 2>/dev/null'
+SAID_CHARACTERS = 4000
+"""The end of a log, which holds the reason why its process ended."""
+
+GRACE = timedelta(seconds=30)
+"""For an orderly end: an agent drains for 20 s at most."""
+
+
+class ManagedProcess:
+    """A command with variables of its own; `generation` counts its starts. All of them write to one log."""
+
+    def __init__(self, name: str, command: Sequence[str], folder: Path, variables: Mapping[str, str]) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self.generation = 0
+        self._folder = folder
+        # `env` replaces itself by the command: what we start is what runs, with our variables over the test's own.
+        self._command = ["env", *(f"{key}={value}" for key, value in variables.items()), *command]
+        self._child: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its id, while it is ours.
+
+        Raises:
+            ProcessLookupError: it was never started, or has been ended for good.
+        """
+        if self._child is None:
+            raise ProcessLookupError(f"{self.name}: expected a process that was started, but there is none")
+        return self._child.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs, or is frozen."""
+        return self._child is not None and not _has_ended(self._child.pid)
+
+    def start(self) -> "ManagedProcess":
+        """Start it; the one before is ended first."""
+        self.end()
+        with self.log.open("ab") as log:
+            self._child = subprocess.Popen(
+                self._command,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._guard = subprocess.Popen(
+            ["sh", "-c", _GUARD, "guard", str(self._child.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.generation += 1
+        return self
+
+    def restart(self) -> "ManagedProcess":
+        """Start it again with the same command, whatever became of it."""
+        return self.start()
+
+    def kill9(self) -> None:
+        """End it as a crash would, without a word; what it started lives on, as after a crash."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+
+    def sigstop(self) -> None:
+        """Freeze it: it lives, and does nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def sigcont(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def sigterm(self) -> None:
+        """Ask it to end in order; `wait` tells when it has."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    def wait(self, within: timedelta = GRACE) -> int:
+        """Its exit code once it has ended by itself, negative for a signal.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not.
+        """
+        child = self._child
+        if child is None:
+            raise ProcessLookupError(f"{self.name}: expected a process that was started, but there is none")
+        code = child.wait(within.total_seconds())
+        self._child = None
+        self._dismiss_guard()
+        return code
+
+    def end(self) -> None:
+        """End it and all that it started, at once; idempotent."""
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+            self._child.wait()
+            self._child = None
+        self._dismiss_guard()
+
+    def said(self) -> str:
+        """The end of what it wrote, all generations together."""
+        if not self.log.exists():
+            return ""
+        return self.log.read_text(errors="replace")[-SAID_CHARACTERS:]
+
+    def _dismiss_guard(self) -> None:
+        """After the process, so that at no time nobody would end it."""
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.wait()
+            if self._guard.stdin is not None:
+                self._guard.stdin.close()
+            self._guard = None
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child of ours has ended; it is left unwaited for, so that its id stays taken."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
