@@ -32,8 +32,12 @@ class Attempt:
     step: str = "a"
     item: int | None = None
     attempt: int = 2
-    fencing_token: FencingToken = FencingToken(2, 5)
     deadline: datetime | None = None
+
+    @property
+    def fencing_token(self) -> FencingToken:
+        """Of the second attempt, at the fifth owner."""
+        return FencingToken(2, 5)
 
     @property
     def idempotency_key(self) -> str:

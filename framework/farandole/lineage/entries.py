@@ -128,7 +128,7 @@ class Entry:
     @property
     def is_published(self) -> bool:
         """Whether a handler wrote it to a topic of the user's own."""
-        return self.envelope is not None and self.content is None and "/publish/" in self.envelope.id
+        return self.envelope is not None and self.envelope.id.startswith(f"{self.envelope.cause}/publish/")
 
     @property
     def is_consequence(self) -> bool:

@@ -110,7 +110,7 @@ def _short(work: Work) -> list[str]:
 
 
 def _is_plain(one: Try) -> bool:
-    return one.outcome in ("succeeded", "open") and not one.dead_letter and not one.replayed_by
+    return one.outcome != "failed" and not one.dead_letter and not one.replayed_by
 
 
 def _tries(work: Work) -> list[Node]:

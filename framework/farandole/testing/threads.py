@@ -1,9 +1,12 @@
 """Loops in threads of this process, each in its own, stopped together."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
+
+log = logging.getLogger("farandole.testing")
 
 STEP_WAIT = 0.05
 """Longest that a loop waits for something to do before it looks whether it is to stop, seconds."""
@@ -55,5 +58,6 @@ class Threads:
                 loop.step(STEP_WAIT)
         except BaseException as error:
             self._error = error
+            log.exception("%s ended by an error", type(loop).__name__)
         finally:
             loop.close()

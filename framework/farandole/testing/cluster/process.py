@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-_GUARD = 'read -r _; kill -9 -- "-$1" 2>/dev/null'
+_GUARD = 'read -r _; kill -s KILL -- "-$1" 2>/dev/null'
 SAID_CHARACTERS = 4000
 """The end of a log, which holds the reason why its process ended."""
 

@@ -9,8 +9,8 @@ from farandole.testing.conformance.driven import Driven
 from farandole.testing.conformance.kit import Kit
 from farandole.transport.port import ListMembers, NewRecord, Position, TopicPartition, Verdict
 
-LONG_SESSION = timedelta(seconds=45)
-"""Longer than any case waits: what happens within `settle` happens without a session that ends."""
+LONG_SESSION = timedelta(seconds=20)
+"""Long enough to tell a leave from a session that ends: a heartbeat (a quarter of it) against the whole."""
 
 
 def _everything(kit: Kit, topics: Sequence[str]) -> frozenset[TopicPartition]:
@@ -210,10 +210,12 @@ def a_member_that_closes_leaves_at_once(kit: Kit) -> None:
     _shared(kit, members, [topic])
     first, second = members
     held = first.owned
+    began = kit.now
 
     first.close()
 
     kit.until(lambda: second.owned == _everything(kit, [topic]), "the other member to be assigned everything")
+    assert kit.now - began < 0.7 * LONG_SESSION.total_seconds(), "expected a leave, but a session ended"
     assert held <= first.moved("gone")
     assert kit.admin.members(kit.name("group")) == {second.client_id}
 

@@ -1,0 +1,87 @@
+"""A thousand runs while processes are killed with -9 at random: every run ends once, as if nothing had been."""
+
+import json
+import os
+import random
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from farandole.testing.history import check_history
+from farandole.testing.ledger import read
+
+if TYPE_CHECKING:
+    from tests.acceptance.conftest import Cluster, Process
+
+RUNS = 1_000
+KILLS = 10
+PARTITIONS = 12
+AIM_S = 20.0
+"""Longest wait for the chosen process to be at work again, seconds; a take-over needs 6 to 8."""
+
+
+def order(number: int) -> dict[str, object]:
+    """One order in three is large enough to be reviewed."""
+    price = 2_000 if number % 3 == 0 else 100
+    line = {"sku": f"s{number % 7}", "quantity": 1, "price": price}
+    return {"order": {"id": f"o-{number}", "customer": f"c{number % 50}", "lines": [line], "total": 0}}
+
+
+def kill_at_work(victim: "Process", dice: random.Random) -> bool:
+    """Kill a process at a random instant after it was seen in a transaction; whether one was open as it died."""
+    deadline = time.monotonic() + AIM_S
+    while victim.transaction() != "Ongoing" and time.monotonic() < deadline:
+        pass  # a transaction is over in some milliseconds: looking is all the waiting there is
+    time.sleep(dice.choice([0.0, 0.0, dice.uniform(0, 0.02)]))
+    victim.kill()
+    return victim.transaction() == "Ongoing"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_runs_under_kill_minus_nine_each_end_once_with_their_outcome(
+    cluster: "Cluster", orders_unit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = int(os.environ.get("FARANDOLE_TEST_SEED", time.time_ns() % 1_000_000))
+    dice, ledger, begun = random.Random(seed), tmp_path / "ledger", time.monotonic()
+    cluster.apply(orders_unit, PARTITIONS)
+    victims = [
+        cluster.agents("a1", orders_unit, ledger),
+        cluster.agents("a2", orders_unit, ledger),
+        cluster.coordinator(),
+    ]
+    killed: Counter[str] = Counter()
+    hits = 0
+
+    with cluster.client() as client:
+        runs = []
+        for batch in range(KILLS):
+            numbers = range(batch * RUNS // KILLS, (batch + 1) * RUNS // KILLS)
+            runs += [client.start("orders", params=json.dumps(order(n)), run_id=f"o-{n}") for n in numbers]
+            victim = dice.choice(victims)
+            hits += kill_at_work(victim, dice)
+            killed[victim.name] += 1
+            victim.start()
+        endings = [run.ended("90s") for run in runs]
+    cluster.check()
+    cluster.await_quiet(60)
+    cluster.end()
+
+    history, executions = cluster.history(), read(ledger)
+    again = len(executions) - len({(e.run, e.step, e.item, e.attempt) for e in executions})
+    with capsys.disabled():
+        print(
+            f"\nkill -9: seed={seed} runs={RUNS} kills={KILLS} ({', '.join(f'{n}: {c}' for n, c in killed.items())}) "
+            f"open_transactions_hit={hits} handlers_run_again={again} of {len(executions)} "
+            f"seconds={time.monotonic() - begun:.0f}"
+        )
+    assert Counter(ending.outcome for ending in endings) == {"succeeded": RUNS}
+    acknowledged = frozenset(run.id for run in runs)
+    violations = check_history(replace(history, executions=executions, acknowledged=acknowledged))
+    assert not violations, "\n".join(str(each) for each in violations[:20])
+    assert len(history.settled) == RUNS
+    assert hits > 0
