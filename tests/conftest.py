@@ -9,6 +9,7 @@ import uuid
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import settings
 
 from farandole.testing.broker import Broker, NoBroker, start_broker
 
@@ -49,7 +50,9 @@ def _is_ci() -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Count from the beginning."""
+    """Count from the beginning. Time never decides a test: hypothesis may take as long as a busy machine makes it."""
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
     use = config.stash[_USE] = _KafkaUse()
     config.pluginmanager.register(use, "farandole-kafka-use")
 

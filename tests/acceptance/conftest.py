@@ -157,9 +157,7 @@ class Cluster:
 
     def coordinator(self, slot: str = "c1") -> Process:
         """A coordinator."""
-        return self._add(
-            Process(f"coordinator-{slot}", "coordinator", slot, [str(ENTRY), "coordinator", slot], self)
-        )
+        return self._add(Process(f"coordinator-{slot}", "coordinator", slot, [str(ENTRY), "coordinator", slot], self))
 
     def client(self) -> SyncClient:
         """A client of this namespace."""

@@ -53,7 +53,7 @@ def test_names_of_declared_topics_are_those_that_writers_use() -> None:
 
 
 def test_an_input_fits_into_the_fact_that_copies_it() -> None:
-    sizes = {each.kind: int(dict((k, v) for k, v, _ in each.config)["max.message.bytes"]) for each in DECLARED}
+    sizes = {each.kind: int(next(v for k, v, _ in each.config if k == "max.message.bytes")) for each in DECLARED}
 
     assert sizes["inbox"] * 2 <= sizes["events"]
     assert sizes["inbox"] * 2 <= sizes["dead"]

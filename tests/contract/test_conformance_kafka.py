@@ -44,7 +44,8 @@ def leave_open(kafka: str) -> Hang:
         producer.init_transactions(CALL_TIMEOUT_SECONDS)
         producer.begin_transaction()
         for record in records:
-            producer.produce(record.topic, record.value, record.key, record.partition, headers=list(record.headers))
+            partition = -1 if record.partition is None else record.partition
+            producer.produce(record.topic, record.value, record.key, partition, headers=list(record.headers))
         assert producer.flush(CALL_TIMEOUT_SECONDS) == 0
         if positions:
             _send_positions(kafka, producer, group, positions)

@@ -36,7 +36,7 @@ HORIZON = timedelta(hours=1)
 
 
 class Harness(Generic[P, R]):
-    """One pipeline with its agents; scripted mishaps first, then runs. A context manager, or closed by the collector."""
+    """One pipeline with its agents: first what goes wrong, then runs. A context manager; `close` frees its folder."""
 
     def __init__(self, pipeline: Pipeline[P, R]) -> None:
         self._pipeline = pipeline

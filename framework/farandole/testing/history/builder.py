@@ -29,6 +29,7 @@ from farandole.events.topics import Topics
 from farandole.ids import NO_ITEM, agent_fact_id, attempt_id, consequence_id, partition_of
 from farandole.lineage.entries import Entry, from_record
 from farandole.testing.history.report import Committed, History, Span
+from farandole.transport.port import NewRecord
 
 COORDINATOR = "farandole.coordinator.0"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,6 +50,9 @@ class HandMade:
     topics: Topics = field(default_factory=Topics)
     now: datetime = START
     entries: dict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
+    written: list[NewRecord] = field(default_factory=list)
+    """The same records as a log takes them, in their order."""
+
     last: Entry | None = None
     """The record that the next consequence follows from, unless it is told otherwise."""
 
@@ -355,4 +359,5 @@ class HandMade:
         stamp = round(self.now.timestamp() * 1000)
         entry = from_record(record.topic, number, offset, record.key.encode(), record.value, record.headers, stamp)
         log.append(entry)
+        self.written.append(NewRecord(record.topic, record.key.encode(), record.value, record.headers, number))
         return entry

@@ -41,7 +41,7 @@ def collect(
     """The history of a namespace. `own` are topics of the user's to read too; `quiescent`: nothing is under way.
 
     `isolation` says which ends are read to: those of open transactions (and so their outcome is waited for), or
-    what is committed now.
+    what can be read now, which is a history only if nobody is in the midst of committing.
 
     Raises:
         TransportError: the log does not answer, or an open transaction hides its end for longer than `timeout`.

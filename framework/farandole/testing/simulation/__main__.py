@@ -25,12 +25,15 @@ def main() -> int:
         kinds += Counter(world.clients.ended.values())
         if found:
             bad += 1
-            print(f"seed {seed}: {len(found)} violations; {found[0]}")
+            _say(f"seed {seed}: {len(found)} violations; {found[0]}")
     spent = time.monotonic() - began
-    print(
-        f"seeds={last - first} violated={bad} seconds={spent:.0f} outcomes={dict(kinds)}\nseen={dict(sorted(rare.items()))}"
-    )
+    _say(f"seeds={last - first} violated={bad} seconds={spent:.0f} outcomes={dict(kinds)}")
+    _say(f"seen={dict(sorted(rare.items()))}")
     return min(bad, 1)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
 
 
 if __name__ == "__main__":
