@@ -52,7 +52,7 @@ async def _framework(bootstrap: str, runs: int, latency_runs: int) -> Figures:
     chain = module.pipelines["chain"]
     parcel = {"parcel": {"name": "bench", "number": 1, "body": "v" * 280}}
     with _process(env, "coordinator", "run"), _process(env, "agent", "run", str(CHAIN)):
-        client = Client(bootstrap=bootstrap, namespace=namespace)
+        client = Client(bootstrap, namespace)
         await (await client.start(chain.name, params=parcel)).result(timeout="60s")
         latencies = []
         for _ in range(latency_runs):
@@ -69,12 +69,12 @@ async def _framework(bootstrap: str, runs: int, latency_runs: int) -> Figures:
 
 
 def _cli(env: dict[str, str], *args: str) -> None:
-    subprocess.run([sys.executable, "-m", "farandole.cli.main", *args], env=env, check=True)
+    subprocess.run([sys.executable, "-m", "farandole.cli", *args], env=env, check=True)
 
 
 @contextmanager
 def _process(env: dict[str, str], *args: str) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, "-m", "farandole.cli.main", *args], env=env)
+    process = subprocess.Popen([sys.executable, "-m", "farandole.cli", *args], env=env)
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 Every process is ended with the test, whatever became of it; what it logged stays in the test's folder.
 """
 
+import json
 import os
 import signal
 import socket
@@ -10,12 +11,15 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from farandole.client import SyncClient
+from farandole.events.catalogue import decode
+from farandole.events.tables import SettledRun
 from farandole.events.topics import Topics
 from farandole.testing.history import History, collect, lag
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
@@ -162,6 +166,39 @@ class Cluster:
     def client(self) -> SyncClient:
         """A client of this namespace."""
         return SyncClient(self.transport, self.namespace)
+
+    def start(self, pipeline: str, params: Mapping[str, Mapping[str, object]]) -> None:
+        """Start runs, by id, as a foreign producer that places as Java does; returns when all are acknowledged."""
+        producer = Producer({"bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random", "linger.ms": 1})
+        for run, given in params.items():
+            command = {"run_id": run, "pipeline": pipeline, "params": given}
+            producer.produce(self.topics.commands, json.dumps(command).encode(), run.encode())
+        assert producer.flush(20) == 0
+
+    def outcomes(self, count: int, timeout: float) -> dict[str, list[str]]:
+        """Outcomes by run, as soon as so many runs are on `settled`; fewer if the time is over before."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": f"{self.namespace}.outcomes",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+            }
+        )
+        found: dict[str, list[str]] = {}
+        try:
+            number = len(consumer.list_topics(self.topics.settled, 10).topics[self.topics.settled].partitions)
+            consumer.assign([TopicPartition(self.topics.settled, n, 0) for n in range(number)])
+            deadline = time.monotonic() + timeout
+            while len(found) < count and time.monotonic() < deadline:
+                for record in consumer.consume(500, 0.2):
+                    assert record.error() is None, record.error()
+                    row = decode(record.value() or b"")
+                    assert isinstance(row, SettledRun)
+                    found.setdefault(row.run, []).append(row.outcome)
+        finally:
+            consumer.close()
+        return found
 
     def await_members(self, unit: str, processes: Sequence[Process]) -> None:
         """Wait until these processes are all members of their unit's group."""

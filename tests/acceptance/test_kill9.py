@@ -1,6 +1,5 @@
 """A thousand runs while processes are killed with -9 at random: every run ends once, as if nothing had been."""
 
-import json
 import os
 import random
 import time
@@ -57,16 +56,14 @@ def test_runs_under_kill_minus_nine_each_end_once_with_their_outcome(
     killed: Counter[str] = Counter()
     hits = 0
 
-    with cluster.client() as client:
-        runs = []
-        for batch in range(KILLS):
-            numbers = range(batch * RUNS // KILLS, (batch + 1) * RUNS // KILLS)
-            runs += [client.start("orders", params=json.dumps(order(n)), run_id=f"o-{n}") for n in numbers]
-            victim = dice.choice(victims)
-            hits += kill_at_work(victim, dice)
-            killed[victim.name] += 1
-            victim.start()
-        endings = [run.ended("90s") for run in runs]
+    for batch in range(KILLS):
+        numbers = range(batch * RUNS // KILLS, (batch + 1) * RUNS // KILLS)
+        cluster.start("orders", {f"o-{n}": order(n) for n in numbers})
+        victim = dice.choice(victims)
+        hits += kill_at_work(victim, dice)
+        killed[victim.name] += 1
+        victim.start()
+    outcomes = cluster.outcomes(RUNS, 90)
     cluster.check()
     cluster.await_quiet(60)
     cluster.end()
@@ -79,8 +76,8 @@ def test_runs_under_kill_minus_nine_each_end_once_with_their_outcome(
             f"open_transactions_hit={hits} handlers_run_again={again} of {len(executions)} "
             f"seconds={time.monotonic() - begun:.0f}"
         )
-    assert Counter(ending.outcome for ending in endings) == {"succeeded": RUNS}
-    acknowledged = frozenset(run.id for run in runs)
+    assert Counter(map(tuple, outcomes.values())) == {("succeeded",): RUNS}
+    acknowledged = frozenset(f"o-{n}" for n in range(RUNS))
     violations = check_history(replace(history, executions=executions, acknowledged=acknowledged))
     assert not violations, "\n".join(str(each) for each in violations[:20])
     assert len(history.settled) == RUNS

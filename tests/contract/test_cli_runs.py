@@ -183,6 +183,7 @@ def test_held_run_is_shown_found_looked_into_and_replayed(cli: Cli, unique: str)
     place = groups[0]["letters"][0]["place"]
     looked = cli.type("dead", "show", place)
     replayed = cli.type("dead", "replay", place, "--input", '{"n": 7}')
+    watched = cli.type("run", "watch", unique)
     ended = cli.start("twice", 13, "--id", unique, "--wait")
     again = cli.type("dead", "replay", place)
 
@@ -191,6 +192,7 @@ def test_held_run_is_shown_found_looked_into_and_replayed(cli: Cli, unique: str)
     assert place in listed.output
     assert '"n": 13' in looked.output
     assert replayed.exit_code == 0, replayed.output
+    assert "RunSettled" in watched.output.splitlines()[-1]
     assert (ended.exit_code, json.loads(ended.stdout)) == (0, {"n": 14})
     assert (again.exit_code, "closed" in again.output) == (1, True)
 

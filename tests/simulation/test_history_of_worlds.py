@@ -11,8 +11,8 @@ from farandole.testing.simulation.world import World
 from farandole.transport.port import Isolation
 
 SEEDS = range(700_000, 700_012)
-LOOK_EVERY = 250
-"""Steps of the world between two looks: often enough to meet open transactions and half-read logs."""
+LOOK_EVERY = 50
+"""Steps of the world between two looks: often enough to meet logs that are read by half."""
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +23,11 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def strictly(world: World, isolation: Isolation) -> list[Violation]:
-    """What the checker finds in what is committed now; one thread drives the world, so that this is one moment."""
+def strictly(world: World, isolation: Isolation = Isolation.UNCOMMITTED) -> list[Violation] | None:
+    """What the checker finds now, in one moment of the world; None while an open transaction hides a part of it."""
     history = collect(world.transport, isolation=isolation, clock=world.clock)
+    if any(span.stable != span.end for span in history.spans.values()):
+        return None
     return check_history(dataclasses.replace(history, now=None))
 
 
@@ -34,7 +36,7 @@ def test_the_history_of_a_world_is_valid(seed: int) -> None:
     world = World(seed)
     try:
         ended = world.live()
-        found = strictly(world, Isolation.UNCOMMITTED)
+        found = strictly(world)
     finally:
         world.close()
 
@@ -45,15 +47,15 @@ def test_the_history_of_a_world_is_valid(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS[:4])
 def test_the_history_of_a_world_is_valid_while_it_goes_on(seed: int) -> None:
     world = World(seed)
-    found: list[Violation] = []
+    looks: list[list[Violation] | None] = []
     try:
         for step in range(world.phase_steps):
             world._move()
             if step % LOOK_EVERY == 0:
-                while world.network.write_marker():
-                    pass  # a transaction shows itself partition by partition: half of one is no history
-                found += strictly(world, Isolation.COMMITTED)
+                looks.append(strictly(world, Isolation.COMMITTED))
     finally:
         world.close()
 
-    assert found == []
+    seen = [found for found in looks if found is not None]
+    assert seen
+    assert [found for found in seen if found] == []

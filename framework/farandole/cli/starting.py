@@ -39,7 +39,8 @@ async def start_run(
 
 async def _within(run: Run[object], limit: timedelta | None) -> tuple[str, str]:
     try:
-        return await asyncio.wait_for(_outcome(run), limit.total_seconds() if limit else None)
+        async with asyncio.timeout(limit.total_seconds() if limit else None):
+            return await _outcome(run)
     except TimeoutError:
         raise RunTimedOut(f"run {run.id}: expected it to end within {limit}, but it did not; it goes on") from None
 

@@ -51,7 +51,8 @@ class Following:
         if self._known.is_set():
             return True
         try:
-            await asyncio.wait_for(self._known.wait(), within)
+            async with asyncio.timeout(within):  # not `wait_for`, which may swallow a cancellation before Python 3.12
+                await self._known.wait()
         except TimeoutError:
             return False
         return True

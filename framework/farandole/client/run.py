@@ -116,7 +116,8 @@ class Run(Generic[R]):
         """
         limit = duration(timeout) if timeout is not None else None
         try:
-            return await asyncio.wait_for(self._ended(), limit.total_seconds() if limit else None)
+            async with asyncio.timeout(limit.total_seconds() if limit else None):
+                return await self._ended()
         except TimeoutError:
             assert limit is not None
             raise RunTimedOut(

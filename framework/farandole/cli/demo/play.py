@@ -156,7 +156,7 @@ async def _act(stage: Stage, flights: Flights, screen: Screen) -> Played:
             await client.replay(letter.place, letter.run, letter.step, letter.attempt, item=letter.item)
             screen.say("replayed it; the waiting join goes on")
             report = await run.result(f"{ACT_TIMEOUT:.0f}s")
-            await asyncio.wait_for(watching, ACT_TIMEOUT)
+            await watching
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)

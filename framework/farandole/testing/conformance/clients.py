@@ -125,6 +125,7 @@ def requests_overlap_and_replies_carry_their_tickets(kit: Kit) -> None:
     (at,) = kit.topic_of([[b"x"]])
     member = kit.joined([at.topic])
     member.commits([], {at: Position(1)})
+    member.positions([at])
 
     ends = member.member.call(ReadEnds([at], Isolation.COMMITTED))
     positions = member.member.call(ReadPositions([at]))

@@ -13,6 +13,7 @@ from farandole.transport.port import (
     Polled,
     Position,
     Reader,
+    ReadPositions,
     Record,
     Reply,
     Request,
@@ -185,6 +186,21 @@ class Driven(Noted):
         reply = self.commit(records, positions)
         assert reply.verdict is not None, f"expected a verdict, but got {reply}"
         assert reply.verdict.value == "committed", f"expected a commit, but got {reply.verdict}: {reply.error}"
+
+    def positions(self, partitions: Sequence[TopicPartition], group: str = "") -> dict[TopicPartition, Position | None]:
+        """Committed positions, once nothing is pending on any of these partitions.
+
+        A commit is answered before its markers are written (in Kafka), so only a stable read is sure to see it.
+        """
+        request = ReadPositions(partitions, group=group)
+
+        def settled() -> dict[TopicPartition, Position | None] | None:
+            found = dict(self.ask(request).positions)
+            return found if len(found) == len(partitions) else None
+
+        found = self._waits.until(settled, f"nothing to be pending on {partitions}")
+        assert found is not None
+        return found
 
     # --- life -----------------------------------------------------------------------------
 

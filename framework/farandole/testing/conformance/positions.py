@@ -11,10 +11,10 @@ def positions_that_were_never_committed_are_told_as_none(kit: Kit) -> None:
     member = kit.joined([first.topic])
     member.commits([], {first: Position(0, "zero")})
 
-    stable = member.ask(ReadPositions([first, second]))
+    stable = member.positions([first, second])
     last = member.ask(ReadPositions([first, second], stable=False))
 
-    assert dict(stable.positions) == dict(last.positions) == {first: Position(0, "zero"), second: None}
+    assert stable == dict(last.positions) == {first: Position(0, "zero"), second: None}
     assert dict(kit.admin.positions(kit.name("group"))) == {first: Position(0, "zero")}
     assert dict(kit.admin.positions(kit.name("group"), [second])) == {}
 
@@ -37,11 +37,11 @@ def positions_belong_to_their_group(kit: Kit) -> None:
     one.commits([], {at: Position(1, "one")})
     other.commits([], {at: Position(2, "other")})
 
-    own = one.ask(ReadPositions([at]))
-    others = one.ask(ReadPositions([at], group=kit.name("other")))
+    own = one.positions([at])
+    others = one.positions([at], kit.name("other"))
 
-    assert dict(own.positions) == {at: Position(1, "one")}
-    assert dict(others.positions) == {at: Position(2, "other")}
+    assert own == {at: Position(1, "one")}
+    assert others == {at: Position(2, "other")}
 
 
 def a_stable_read_leaves_out_what_is_pending_and_answers_for_the_rest(kit: Kit) -> None:
@@ -49,6 +49,7 @@ def a_stable_read_leaves_out_what_is_pending_and_answers_for_the_rest(kit: Kit) 
     pending, free = kit.topic_of([[], []])
     member = kit.joined([pending.topic])
     member.commits([], {pending: Position(1, "one"), free: Position(1, "one")})
+    member.positions([pending, free])
     kit.hang(kit.name("dead"), (), kit.name("group"), {pending: Position(9, "nine")})
 
     stable = member.ask(ReadPositions([pending, free]))
@@ -64,13 +65,13 @@ def fencing_the_writer_settles_its_pending_positions(kit: Kit) -> None:
     (at,) = kit.topic_of([[]])
     member = kit.joined([at.topic])
     member.commits([], {at: Position(1, "one")})
+    member.positions([at])
     kit.hang(kit.name("dead"), [NewRecord(at.topic, None, b"x", (), 0)], kit.name("group"), {at: Position(9)})
     assert dict(member.ask(ReadPositions([at])).positions) == {}
 
     member.ask(FenceWriter(kit.name("dead")))
 
-    kit.until(lambda: at in member.ask(ReadPositions([at])).positions, "a stable position")
-    assert dict(member.ask(ReadPositions([at])).positions) == {at: Position(1, "one")}
+    assert member.positions([at]) == {at: Position(1, "one")}
 
 
 def start_positions_are_committed_only_where_there_is_none(kit: Kit) -> None:
@@ -89,11 +90,12 @@ def start_positions_may_be_committed_for_a_group_that_lives(kit: Kit) -> None:
     (inbox,), (fresh,) = kit.topic_of([[]]), kit.topic_of([[b"x"]], "fresh")
     member = kit.joined([inbox.topic])
     member.commits([], {inbox: Position(0)})
+    member.positions([inbox])
     before = member.member.snapshot()
 
     kit.admin.start_positions(kit.name("group"), {fresh: Position(0), inbox: Position(7)})
 
-    assert dict(kit.admin.positions(kit.name("group"))) == {inbox: Position(0), fresh: Position(0)}
+    assert member.positions([inbox, fresh]) == {inbox: Position(0), fresh: Position(0)}
     assert member.commit([], {inbox: Position(1)}, before).error is None
     assert member.moved("gone", "lost") == frozenset()
 

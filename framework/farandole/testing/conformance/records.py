@@ -117,11 +117,12 @@ def an_end_is_told_past_the_markers_of_transactions(kit: Kit) -> None:
         writer.commits([NewRecord(at.topic, None, b"%d" % number, (), 0)], {inbox: Position(0)})
 
     reading = kit.reading({at: BEGINNING})
-    end = kit.admin.ends([at], Isolation.COMMITTED)[at]
+    end = 6  # three records, three markers
     reading.reaches(at, end)
     kit.until(lambda: member.ends.get(at) == end, "the end in a member")
     assert reading.values() == member.values() == [b"0", b"1", b"2"]
-    assert end > reading.offsets(at)[-1] + 1
+    assert reading.offsets(at) == [0, 2, 4]
+    assert [kit.admin.ends([at], isolation)[at] for isolation in Isolation] == [end, end]
     assert reading.ends[at] == end
     assert reading.reader.position(at) == end
 

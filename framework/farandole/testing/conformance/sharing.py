@@ -176,7 +176,7 @@ def a_snapshot_from_before_a_rebalance_is_stale_and_has_no_effect(kit: Kit) -> N
     reply = first.commit([_to(out, b"stale")], {at: Position(5, "stale")}, old)
 
     assert reply.verdict is Verdict.STALE
-    assert kit.admin.positions(kit.name("group"))[at] == Position(0, "before")
+    assert first.positions([at]) == {at: Position(0, "before")}
     first.commits([_to(out, b"fresh")], {at: Position(6, "fresh")})
     kit.sees(out, [b"fresh"])
 
@@ -195,7 +195,7 @@ def a_zombie_cannot_commit_and_learns_that_it_lost_its_partitions(kit: Kit) -> N
     reply = zombie.commit([_to(out, b"undead")], {at: Position(2, "undead")}, snapshot)
 
     assert reply.verdict in (Verdict.STALE, Verdict.FENCED)
-    assert kit.admin.positions(kit.name("group"))[at] == Position(1, "alive")
+    assert heir.positions([at]) == {at: Position(1, "alive")}
     heir.commits([_to(out, b"heir")], {at: Position(3, "heir")})
     kit.sees(out, [b"heir"])
     zombie.speak()

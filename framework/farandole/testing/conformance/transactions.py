@@ -23,10 +23,6 @@ def _to(at: TopicPartition, value: bytes) -> NewRecord:
     return NewRecord(at.topic, None, value, (), at.partition)
 
 
-def _position(kit: Kit, inbox: TopicPartition) -> Position | None:
-    return kit.admin.positions(kit.name("group"), [inbox]).get(inbox)
-
-
 def a_transaction_is_seen_whole_on_every_partition(kit: Kit) -> None:
     """Records on several partitions and positions with their metadata, all or nothing."""
     inbox, also = kit.topic_of([[], []])
@@ -43,7 +39,7 @@ def a_transaction_is_seen_whole_on_every_partition(kit: Kit) -> None:
     kit.until(lambda: len(reading.records) == 15, "15 records")
     for at in out:
         assert reading.values(at) == [b"%d%d" % (at.partition, number) for number in range(5)]
-    assert dict(kit.admin.positions(kit.name("group"))) == {inbox: Position(3, "three"), also: Position(4)}
+    assert member.positions([inbox, also]) == {inbox: Position(3, "three"), also: Position(4)}
 
 
 def a_transaction_of_positions_alone_commits(kit: Kit) -> None:
@@ -53,7 +49,7 @@ def a_transaction_of_positions_alone_commits(kit: Kit) -> None:
 
     member.commits([], {inbox: Position(1, "read")})
 
-    assert _position(kit, inbox) == Position(1, "read")
+    assert member.positions([inbox]) == {inbox: Position(1, "read")}
 
 
 def transactions_follow_one_another(kit: Kit) -> None:
@@ -66,7 +62,7 @@ def transactions_follow_one_another(kit: Kit) -> None:
 
     kit.until(lambda: len(reading.records) == 10, "10 records")
     assert reading.values() == [b"%d" % number for number in range(10)]
-    assert _position(kit, inbox) == Position(9)
+    assert member.positions([inbox]) == {inbox: Position(9)}
 
 
 def an_open_transaction_holds_committed_readers_back_and_ends_differ(kit: Kit) -> None:
@@ -159,10 +155,8 @@ def the_first_of_two_members_with_one_client_id_is_fenced(kit: Kit) -> None:
 
     assert reply.verdict is Verdict.FENCED
     second.commits([_to(out, b"third")], {other: Position(2)})
-    reading = kit.reading({out: BEGINNING})
-    reading.reaches(out, kit.admin.ends([out], Isolation.COMMITTED)[out])
-    assert reading.values() == [b"first", b"second", b"third"]
-    assert _position(kit, inbox) == Position(1)
+    kit.sees(out, [b"first", b"second", b"third"])
+    assert first.positions([inbox]) == {inbox: Position(1)}
 
 
 def a_fenced_member_that_renews_fences_in_its_turn(kit: Kit) -> None:
@@ -192,7 +186,7 @@ def a_record_that_is_too_large_refuses_its_transaction_alone(kit: Kit) -> None:
     assert reply.error is not None
     member.commits([_to(out, b"last")], {inbox: Position(3)})
     kit.sees(out, [b"first", b"last"])
-    assert _position(kit, inbox) == Position(3)
+    assert member.positions([inbox]) == {inbox: Position(3)}
 
 
 def an_unknown_topic_refuses_its_transaction_alone(kit: Kit) -> None:
@@ -231,7 +225,8 @@ def metadata_of_the_longest_length_comes_back(kit: Kit) -> None:
 
     member.commits([], {first: Position(5, longest), second: Position(6)})
 
-    assert dict(kit.admin.positions(kit.name("group"))) == {first: Position(5, longest), second: Position(6)}
+    assert member.positions([first, second]) == {first: Position(5, longest), second: Position(6)}
+    assert kit.admin.positions(kit.name("group"))[first] == Position(5, longest)
 
 
 def metadata_that_is_too_long_aborts_and_harms_no_neighbour(kit: Kit) -> None:
@@ -246,7 +241,7 @@ def metadata_that_is_too_long_aborts_and_harms_no_neighbour(kit: Kit) -> None:
     )
 
     assert reply.verdict in (Verdict.ABORTED, Verdict.REFUSED)
-    assert dict(kit.admin.positions(kit.name("group"))) == {first: Position(1, "one"), second: Position(1, "one")}
+    assert member.positions([first, second]) == {first: Position(1, "one"), second: Position(1, "one")}
     member.commits([_to(out, b"last")], {first: Position(3, "three")})
     kit.sees(out, [b"last"])
 
@@ -270,7 +265,7 @@ def a_negative_position_is_refused_when_it_is_submitted(kit: Kit) -> None:
 
     expect_error(ValueError, lambda: member.member.call(Commit([], {inbox: Position(-1001)}, snapshot)))
 
-    assert _position(kit, inbox) is None
+    assert member.positions([inbox]) == {inbox: None}
 
 
 CASES = cases(
