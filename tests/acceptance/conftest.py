@@ -209,7 +209,7 @@ class Cluster:
 
     def await_quiet(self, timeout: float = 30.0) -> None:
         """Wait until every owner has consumed everything."""
-        until(lambda: lag(self.transport, self.namespace) == 0, "a lag of 0", timeout, 0.3)
+        until(lambda: lag(self.transport, self.namespace) == 0, f"a lag of 0 in {self.namespace}", timeout, 0.3)
 
     def history(self, *, quiescent: bool = True) -> History:
         """Everything on the topics."""

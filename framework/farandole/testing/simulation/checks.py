@@ -52,7 +52,8 @@ def _one_trigger_and_report(world: World) -> Iterator[str]:
     )
     yield from (f"triggered {n} times: {key}" for key, n in sent.items() if n > 1)
     yield from (f"reported {n} times: {key}" for key, n in told.items() if n > 1)
-    yield from (f"triggered, never reported: {key}" for key in sent if key not in told)
+    impatient = _impatient(world.clients.events)
+    yield from (f"triggered, never reported: {key}" for key in sent if key not in told and key[0] not in impatient)
     yield from (f"reported, never triggered: {key}" for key in told if key not in sent)
 
 
@@ -68,12 +69,17 @@ def _gapless(world: World) -> Iterator[str]:
 def _nothing_after_the_end(events: list[tuple[Record, facts.Event]]) -> Iterator[str]:
     """No attempt reports after its run has settled, unless patience (`stop_max`) or a kernel error ended it."""
     ended: set[str] = set()
-    impatient = {e.run for _, e in events if isinstance(e, facts.DeadlinePassed) and e.scope == "stop"}
+    impatient = _impatient(events)
     for _, event in events:
         if isinstance(event, facts.RunSettled):
             ended.add(event.run)
         elif isinstance(event, facts.AgentFact) and event.run in ended and event.run not in impatient:
             yield f"reported after the end: {event}"
+
+
+def _impatient(events: list[tuple[Record, facts.Event]]) -> set[str]:
+    """Runs that did not wait for every attempt: `stop_max` passed."""
+    return {e.run for _, e in events if isinstance(e, facts.DeadlinePassed) and e.scope == "stop"}
 
 
 def _no_kernel_error(events: list[tuple[Record, facts.Event]]) -> Iterator[str]:
