@@ -5,14 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
-CODE := $(wildcard framework agents tests)
+CODE := framework tests benchmarks
 
 # The first interpreter that is new enough; `make PYTHON=... setup` overrides it.
 PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$each; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test unit contract accept kafka bench docs demo lock tools clean
+.PHONY: help setup fmt lint types test unit contract accept kafka bench sim docs demo lock tools clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,8 @@ lint: $(STAMP) ## Style, format, layers
 
 types: $(STAMP) ## mypy --strict over package, agents and tests
 	$(BIN)/mypy $(CODE)
+	$(BIN)/mypy agents/orders
+	MYPYPATH=framework:agents/flights $(BIN)/mypy agents/flights/*.py
 
 test: lint types tools ## Everything: install, lint, types, all tests (real Kafka included)
 	$(PYTEST)
@@ -60,6 +62,9 @@ kafka: $(STAMP) tools ## Only the tests that need a broker
 
 bench: $(STAMP) ## Throughput and latency, beside the bare limit of this machine
 	$(BIN)/python benchmarks/bench.py
+
+sim: $(STAMP) ## Seeds FROM to FROM+SEEDS of the simulation: make sim SEEDS=1000 FROM=0
+	PYTHONHASHSEED=0 $(BIN)/python -m farandole.testing.simulation $(or $(FROM),0) $$(( $(or $(FROM),0) + $(or $(SEEDS),500) ))
 
 docs: $(STAMP) ## Run the snippets that the documentation shows
 	$(PYTEST) tests/docs

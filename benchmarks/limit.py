@@ -101,13 +101,17 @@ def _hop(
     producer.begin_transaction()
     positions: dict[tuple[str, int], int] = {}
     for message in messages:
-        topic, headers = message.topic(), [("id", b"x" * 16), ("step", message.topic().encode())]
+        topic, offset, partition = message.topic(), message.offset(), message.partition()
+        assert topic is not None
+        assert offset is not None
+        assert partition is not None
+        headers: list[tuple[str, str | bytes | None]] = [("id", b"x" * 16), ("step", topic.encode())]
         producer.produce(events, message.value(), key=message.key(), headers=headers)
         if (successor := follows[topic]) is not None:
             producer.produce(successor, message.value(), key=message.key(), headers=headers)
-        positions[topic, message.partition()] = message.offset() + 1
+        positions[topic, partition] = offset + 1
     producer.flush()
-    offsets = [TopicPartition(topic, partition, at) for (topic, partition), at in positions.items()]
+    offsets = [TopicPartition(*place, at) for place, at in positions.items()]
     producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata())
     producer.commit_transaction()
 

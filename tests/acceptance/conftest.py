@@ -215,6 +215,11 @@ class Cluster:
         """Everything on the topics."""
         return collect(self.transport, self.namespace, quiescent=quiescent)
 
+    @staticmethod
+    def until(condition: Callable[[], object], what: str, timeout: float = 30.0, every: float = LOOK_EVERY) -> None:
+        """Wait until a condition holds; fail with `what` if it does not in time."""
+        until(condition, what, timeout, every)
+
     def check(self) -> None:
         """Fail if a process ended that nobody ended, with the end of its log."""
         for each in self.processes:

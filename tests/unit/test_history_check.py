@@ -1,6 +1,8 @@
 """The history checker as a whole: valid histories are valid, and every rule is a named predicate."""
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -228,3 +230,13 @@ def test_what_a_rebuild_finds_is_reported() -> None:
     found = check_history(dataclasses.replace(made.history(), rebuild=lambda history: [told]))
 
     assert found == [told]
+
+
+def test_the_checker_does_not_know_the_code_that_it_checks() -> None:
+    asked = "import sys, farandole.testing.history as h; print([m for m in sys.modules if m.startswith('farandole.')])"
+
+    told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=60, check=True).stdout
+
+    assert "farandole.testing.history.check" in told
+    for package in ("kernel", "coordinator", "runtime"):
+        assert f"farandole.{package}" not in told

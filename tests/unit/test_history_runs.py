@@ -148,6 +148,15 @@ def test_a_stopping_run_ends_as_it_was_to_end() -> None:
     assert "it was stopping to end cancelled, but ended failed" in told(made.history(), "I2")
 
 
+def test_a_run_that_stops_with_a_success_has_no_open_step() -> None:
+    made = made_of(TWO)
+    made.succeeded("a")
+    made.stopping("succeeded")
+    made.settled("succeeded")
+
+    assert "it ended succeeded while step b was pending" in told(made.history(), "I2")
+
+
 def test_a_run_held_by_an_error_of_ours_can_not_succeed() -> None:
     made = made_of()
     a = made.succeeded("a")

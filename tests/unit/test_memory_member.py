@@ -291,18 +291,22 @@ def test_two_threads_hand_a_partition_over() -> None:
     assert reads.what() == ["assigned", "releasing", "gone"]
 
 
-def test_member_reads_and_commits_fast_enough(transport: MemoryTransport) -> None:
-    """At least 50,000 records a second each way; the bound here is a third of it, for machines under load."""
+def test_member_commits_and_reads_fifty_thousand_records_a_second(transport: MemoryTransport) -> None:
     member, _ = joined(transport)
-    count, batch = 20_000, 200
-    began = time.perf_counter()
 
-    for start in range(0, count, batch):
-        records = [NewRecord("t", None, b"v" * 100, (("ce_id", b"x"),), number % 2) for number in range(batch)]
+    rates = [records_per_cpu_second(member, 10_000) for _ in range(3)]
+
+    assert max(rates) > 50_000, rates
+
+
+def records_per_cpu_second(member: MemoryMember, count: int) -> float:
+    """Processor time, not the wall's, and the best of several: other work on the machine says nothing about us."""
+    began = time.process_time()
+    for start in range(0, count, 200):
+        records = [NewRecord("t", None, b"v" * 100, (("ce_id", b"x"),), number % 2) for number in range(200)]
         member.call(Commit(records, {AT: Position(start)}, member.snapshot()))
         member.replies(0)
     read = 0
     while read < count:
         read += sum(isinstance(each, Record) for each in member.poll(0))
-
-    assert count / (time.perf_counter() - began) > 16_000
+    return count / (time.process_time() - began)

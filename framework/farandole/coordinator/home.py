@@ -37,6 +37,9 @@ class Home:
     committed_at: tuple[int, int] = (-1, -1)
     """Positions of the last commit; those in memory may be ahead, past our own consequences, markers and gaps."""
 
+    ends: tuple[int, int] = (0, 0)
+    """Where the ends of both were last told: each is told once, and records before it may still be buffered then."""
+
     limit: int = 0
     """Most records in the next batch while a batch that could not be produced is bisected; 0 = the usual."""
 
@@ -72,6 +75,22 @@ class Home:
         self.events_at = max(self.events_at, events_at)
         self.commands_at = max(self.commands_at, commands_at)
         self._drop_folded()
+        # What lies between the last record folded and an end is markers and gaps.
+        if not self.events:
+            self.events_at = max(self.events_at, self.ends[0])
+        if not self.commands:
+            self.commands_at = max(self.commands_at, self.ends[1])
+
+    def ended(self, events_end: int, commands_end: int) -> None:
+        """An end was told (0: not of this one): gone to at once, or when what is buffered before it is folded."""
+        self.ends = max(self.ends[0], events_end), max(self.ends[1], commands_end)
+        self.move(0, 0)
+
+    def emptied(self) -> None:
+        """Nothing is buffered, and no end known: reading begins anew."""
+        self.events.clear()
+        self.commands.clear()
+        self.ends = (0, 0)
 
     def _drop_folded(self) -> None:
         """Forget buffered records that are behind the positions now."""

@@ -159,14 +159,14 @@ class CoordinatorLoop:
         return bool(polled)
 
     def _at_end(self, end: End) -> None:
-        """Nothing is left before the end but markers and gaps, unless records are still buffered."""
+        """Nothing is left before the end but what is buffered, markers and gaps."""
         home = self.homes.get(end.at.partition)
         if home is None:
             return
-        if end.at.topic == self._topics.events and not home.events:
-            home.move(end.position, 0)
-        elif end.at.topic == self._topics.commands and not home.commands:
-            home.move(0, end.position)
+        if end.at.topic == self._topics.events:
+            home.ended(end.position, 0)
+        elif end.at.topic == self._topics.commands:
+            home.ended(0, end.position)
 
     def _throttle(self) -> None:
         for number, home in self.homes.items():

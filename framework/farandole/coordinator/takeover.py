@@ -76,8 +76,7 @@ class Takeover:
         """A home was assigned, or must be restored after doubt."""
         self.fenced.clear()
         home = self.parked.pop(number, None) or Home(number)
-        home.events.clear()
-        home.commands.clear()
+        home.emptied()
         self.claimed[number] = Claimed(home)
 
     def drop(self, number: int) -> None:

@@ -49,7 +49,9 @@ class ScriptedExecutor:
             attempt.spec = replace(attempt.spec, handler=stub, is_async=False)
         if rule is not None:
             self._call(attempt)
-            self.environment.results.drain()  # the process died: nobody heard the first answer
+            for done in self.environment.results.drain():
+                if done.attempt is not attempt:  # the process died: nobody heard its first answer
+                    self.environment.results.put(done.attempt, done.outcome)
         self._call(attempt)
 
     def _call(self, attempt: Attempt) -> None:

@@ -73,10 +73,8 @@ class Harness(Generic[P, R]):
     # --- runs -----------------------------------------------------------------------------
 
     def run(self, *args: P.args, **kwargs: P.kwargs) -> HarnessRun[R]:
-        """Start a run and live until it has ended, or waits for more than an hour (for a person, say)."""
-        run = self.start(*args, **kwargs)
-        self._settle(HORIZON)
-        return run
+        """Start a run and live until it has ended, waits for a person, or has nothing to do for an hour."""
+        return self._live(self.start(*args, **kwargs))
 
     def start(self, *args: P.args, **kwargs: P.kwargs) -> HarnessRun[R]:
         """Write the start of a run; nothing has happened yet."""
@@ -97,8 +95,7 @@ class Harness(Generic[P, R]):
     def cancel(self, run: HarnessRun[R], reason: str = "") -> HarnessRun[R]:
         """Ask that a run stop, and live until it has."""
         self._send(CancelRun(run.id, reason))
-        self._settle(HORIZON)
-        return run
+        return self._live(run)
 
     def replay(
         self,
@@ -120,8 +117,7 @@ class Harness(Generic[P, R]):
         schema = self._pipeline.definition.steps[name].input_schema
         given = None if input is None else Schema.parse(schema).encode(to_plain(input, type(input)))
         self._send(ReplayDeadLetter(run.id, name, dead.attempt, "harness", given, item))
-        self._settle(HORIZON)
-        return run
+        return self._live(run)
 
     # --- inside ---------------------------------------------------------------------------
 
@@ -162,9 +158,16 @@ class Harness(Generic[P, R]):
             NewRecord(self._stage.topics.commands, run_id.encode(), encode(command), envelope.headers(), home)
         )
 
-    def _settle(self, horizon: timedelta) -> None:
-        self._stage.settle(horizon)
+    def _live(self, run: HarnessRun[R]) -> HarnessRun[R]:
+        """Live on until the run has ended or waits for a person."""
+
+        def enough() -> bool:
+            self._take()
+            return run.waits_for_a_person
+
+        self._stage.settle(HORIZON, enough)
         self._take()
+        return run
 
     def _take(self) -> None:
         """Hand new facts to the runs they are about."""

@@ -100,6 +100,21 @@ class HarnessRun(Generic[R]):
         return Counter(step for step, _ in won)
 
     @property
+    def waits_for_a_person(self) -> bool:
+        """Whether it has ended, or is held with no retry ahead: only time limits are left."""
+        return self.outcome is not None or (self.status == "held" and not self._retrying)
+
+    @property
+    def _retrying(self) -> set[tuple[str, int]]:
+        ahead: set[tuple[str, int]] = set()
+        for event in self.events:
+            if isinstance(event, facts.RetryScheduled):
+                ahead.add((event.step, event.item))
+            elif isinstance(event, facts.StepScheduled):
+                ahead.discard((event.step, event.item))
+        return ahead
+
+    @property
     def _is_started(self) -> bool:
         return any(isinstance(event, facts.RunStarted) for event in self.events)
 

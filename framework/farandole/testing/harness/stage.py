@@ -5,7 +5,7 @@ next instant that somebody waits for, as long as it is within the horizon.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -82,8 +82,10 @@ class Stage:
         self._producer.send(record)
         self._producer.flush(1.0)
 
-    def settle(self, horizon: timedelta) -> None:
-        """Go on until nobody has anything to do before `horizon` from now; the clock stops at the last that was done.
+    def settle(self, horizon: timedelta, enough: Callable[[], bool] = lambda: False) -> None:
+        """Go on until nobody has anything to do before `horizon` from now, or it is `enough`.
+
+        The clock stops at the last that was done.
 
         Raises:
             DoesNotSettle: it never comes to rest.
@@ -96,7 +98,7 @@ class Stage:
             if moved:
                 continue
             due = self._next_due()
-            if due is None or due > until:
+            if due is None or due > until or enough():
                 return
             self.clock.advance(max(due - self.clock.now(), self.epsilon))
         raise DoesNotSettle(f"{self.definition.name}: still moving after {STEPS_MAX} steps")

@@ -60,9 +60,7 @@ def collect(
     finally:
         reader.close()
         admin.close()
-    by_topic: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        by_topic[entry.topic].append(entry)
+    by_topic = _by_topic(entries)
     return History(
         topics=topics,
         events=tuple(by_topic[topics.events]),
@@ -80,6 +78,13 @@ def collect(
         quiescent=quiescent,
         now=now,
     )
+
+
+def _by_topic(entries: Iterable[Entry]) -> Mapping[str, list[Entry]]:
+    found: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        found[entry.topic].append(entry)
+    return found
 
 
 def entry_of(record: Record) -> Entry:

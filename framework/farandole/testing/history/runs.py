@@ -13,6 +13,10 @@ from farandole.testing.history.report import Violation
 from farandole.testing.history.standing import Standing, walk
 
 
+GOOD = ("succeeded", "partial")
+"""Outcomes of runs all of whose steps have ended; one may be stopping with them while an attempt is still open."""
+
+
 def acknowledged_runs_are_known(docket: Docket) -> Iterator[Violation]:
     """I1: every start that a client was promised is a run, or was refused in so many words."""
     if not docket.history.quiescent:
@@ -98,14 +102,14 @@ def an_outcome_fits_its_steps(case: Case) -> Iterator[Violation]:
             if fact.outcome != stopping.outcome:
                 told = f"it was stopping to end {stopping.outcome}, but ended {fact.outcome}"
                 yield case.broken("I2", told, before.stopping, each)
-        else:
+        if before.kernel_error is None and (before.stopping is None or fact.outcome in GOOD):
             yield from _good_end(case, each, fact, before)
 
 
 def _good_end(case: Case, entry: Entry, fact: facts.RunSettled, before: Standing) -> Iterator[Violation]:
     expected = "partial" if before.is_partial else "succeeded"
     if fact.outcome != expected:
-        yield case.broken("I2", f"nothing stopped it, so it must end {expected}, but it ended {fact.outcome}", entry)
+        yield case.broken("I2", f"nothing went wrong, so it must end {expected}, but it ended {fact.outcome}", entry)
     for name in case.graph.names:
         if before.unit(name).status not in ("succeeded", "skipped"):
             told = f"it ended {fact.outcome} while step {name} was {before.unit(name).status}"

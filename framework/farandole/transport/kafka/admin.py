@@ -173,8 +173,8 @@ class KafkaAdmin:
 
     def start_positions(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
         """Positions where there is none yet, in a transaction with the snapshot of a never-joined consumer (R8)."""
-        known = self.positions(group, list(positions))
-        missing = {at: position for at, position in positions.items() if at not in known}
+        known = self._stable_positions(group, list(positions))
+        missing = {at: position for at, position in positions.items() if known[at] is None}
         if not missing:
             return
         # Altering the offsets of a live group is refused; a snapshot without member id is accepted in any state.
@@ -185,15 +185,18 @@ class KafkaAdmin:
             raise TransportError(f"start positions of {group}: {error}") from error
         finally:
             stranger.close()
-        self._await_positions(group, list(missing))
+        self._stable_positions(group, list(missing))  # a commit is answered before its markers are written
 
-    def _await_positions(self, group: str, partitions: Sequence[TopicPartition]) -> None:
-        """A commit is answered before its markers are written: wait until the positions can be read."""
+    def _stable_positions(
+        self, group: str, partitions: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Position | None]:
+        """Positions once nothing is pending on them: what a transaction is about to commit counts as there."""
         until = time.monotonic() + TIMEOUT
-        while len(self.read_positions(group, partitions, stable=True)) < len(partitions):
+        while len(found := self.read_positions(group, partitions, stable=True)) < len(set(partitions)):
             if time.monotonic() > until:
-                raise TransportError(f"start positions of {group} are not visible after {TIMEOUT} s; apply again")
+                raise TransportError(f"positions of {group} are pending for {TIMEOUT:g} s; apply again")
             time.sleep(0.01)
+        return found
 
     def _commit_once(self, stranger: Consumer, positions: Mapping[TopicPartition, Position]) -> None:
         config = {

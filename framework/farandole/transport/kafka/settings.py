@@ -59,6 +59,8 @@ class KafkaSettings:
             "client.id": client_id,
             "socket.keepalive.enable": True,
             "reconnect.backoff.max.ms": 2_000,
+            # Topics are never created behind our back: one that is unknown now is refused soon, not in 30 s.
+            "topic.metadata.propagation.max.ms": 2_000,
             "log_level": 3,
             **self.extra,
         }
@@ -74,7 +76,6 @@ class KafkaSettings:
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "check.crcs": True,
-            "topic.metadata.propagation.max.ms": 2_000,
             "queued.max.messages.kbytes": 16_384,
             "fetch.wait.max.ms": 500,
             "fetch.error.backoff.ms": 5,
@@ -100,7 +101,6 @@ class KafkaSettings:
             "message.timeout.ms": round(it.transaction_timeout.total_seconds() * 900),
             "socket.timeout.ms": round(it.transaction_timeout.total_seconds() * 600),
             "linger.ms": 0,
-            "topic.metadata.propagation.max.ms": 2_000,
         }
 
     def producer(self, client_id: str) -> Config:
