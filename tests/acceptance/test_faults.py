@@ -87,7 +87,14 @@ def test_map_of_a_thousand_items_is_shared_by_two_processes(cluster: "Cluster", 
     agents = [cluster.agents("a1", units / "faults"), cluster.agents("a2", units / "faults")]
     cluster.coordinator()
     cluster.await_members("faults", agents)
-    cluster.await_quiet()
+    inbox, writers = cluster.topics.inbox("square"), {each.transactional_id for each in agents}
+    # Whoever takes a partition over commits its epoch: the writer of the position is the owner.
+    cluster.until(
+        lambda: writers == {each.writer for each in cluster.history(quiescent=False).committed if each.topic == inbox},
+        "both processes to own partitions of the mapped agent's inbox",
+        20,
+        0.3,
+    )
 
     cluster.start("wide", {"w-1": {"count": 1_000}})
     outcomes = cluster.outcomes(1, 40)

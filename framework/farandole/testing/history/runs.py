@@ -12,7 +12,6 @@ from farandole.testing.history.cases import Case, Docket
 from farandole.testing.history.report import Violation
 from farandole.testing.history.standing import Standing, walk
 
-
 GOOD = ("succeeded", "partial")
 """Outcomes of runs all of whose steps have ended; one may be stopping with them while an attempt is still open."""
 

@@ -173,19 +173,21 @@ class KafkaAdmin:
 
     def start_positions(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
         """Positions where there is none yet, in a transaction with the snapshot of a never-joined consumer (R8)."""
-        known = self._stable_positions(group, list(positions))
-        missing = {at: position for at, position in positions.items() if known[at] is None}
-        if not missing:
-            return
         # Altering the offsets of a live group is refused; a snapshot without member id is accepted in any state.
         stranger = Consumer(self._settings.consumer(f"{self._client_id}.start", group))
         try:
-            self._commit_once(stranger, missing)
+            # On a fresh broker the first question to a group coordinator must come from a consumer, which waits
+            # until `__consumer_offsets` is there; the admin client times out instead.
+            stranger.committed([KafkaPartition(at.topic, at.partition) for at in positions], TIMEOUT)
+            known = self._stable_positions(group, list(positions))
+            missing = {at: position for at, position in positions.items() if known[at] is None}
+            if missing:
+                self._commit_once(stranger, missing)
+                self._stable_positions(group, list(missing))  # a commit is answered before its markers are written
         except KafkaException as error:
             raise TransportError(f"start positions of {group}: {error}") from error
         finally:
             stranger.close()
-        self._stable_positions(group, list(missing))  # a commit is answered before its markers are written
 
     def _stable_positions(
         self, group: str, partitions: Sequence[TopicPartition]

@@ -3,7 +3,7 @@
 from farandole import Context, Retry, agent, pipeline
 
 
-@agent(retry=Retry(attempts=3, base="6s", jitter=0))
+@agent(retry=Retry(attempts=3, base="6s"))
 def stumble(ctx: Context, number: int) -> int:
     """Fails the first time."""
     if ctx.attempt == 1:

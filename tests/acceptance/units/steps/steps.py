@@ -1,16 +1,16 @@
 """Three steps in a line; the first waits until a gate is open."""
 
-import asyncio
+import time
 from pathlib import Path
 
 from farandole import agent, pipeline
 
 
 @agent
-async def first(gate: str) -> int:
+def first(gate: str) -> int:
     """Wait for the gate."""
     while not Path(gate).exists():
-        await asyncio.sleep(0.05)
+        time.sleep(0.05)
     return 1
 
 
