@@ -61,7 +61,7 @@ class KafkaSettings:
             "reconnect.backoff.max.ms": 2_000,
             # Topics are never created behind our back: one that is unknown now is refused soon, not in 30 s.
             "topic.metadata.propagation.max.ms": 2_000,
-            "log_level": 3,
+            "log_level": 2,  # connection failures are told by the loops, once a minute
             **self.extra,
         }
 
