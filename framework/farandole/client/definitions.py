@@ -4,6 +4,7 @@ Read whole when something is asked for that is not in it yet; a row that cannot 
 left out. Definitions are small and few, and never change under their hash.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 
@@ -21,6 +22,9 @@ PIPELINE = "pipeline:"
 INBOX = "inbox:"
 """Prefix of the keys whose value is the unit that consumes an agent's inbox (R8)."""
 
+NAMES_AGE_MAX = 5.0
+"""How old the table may be when a pipeline is named, seconds: reading it takes longer than starting a run."""
+
 
 class DefinitionBook:
     """The table as last read."""
@@ -31,6 +35,8 @@ class DefinitionBook:
         self._definitions: dict[str, Definition] = {}
         self._names: dict[str, str] = {}
         self._owners: dict[str, str] = {}
+        self._reading = asyncio.Lock()
+        self._read_at = float("-inf")
 
     async def refresh(self) -> None:
         """Read the table to its present end.
@@ -38,6 +44,7 @@ class DefinitionBook:
         Raises:
             ConfigError: the topic does not exist.
         """
+        self._read_at = asyncio.get_running_loop().time()
         rows = await table(self._edge, await existing_places(self._edge, self._topic))
         self._names, self._owners = {}, {}
         for raw_key, record in rows.items():
@@ -56,12 +63,17 @@ class DefinitionBook:
             log.warning("%s: definition %s was left out: %s", self._topic, key[:12], bad)
 
     async def by_name(self, name: str) -> Definition:
-        """The definition that new runs of a pipeline get; always as of now.
+        """The definition that new runs of a pipeline get, as of the last few seconds.
+
+        Params framed with the one before are still understood: the coordinator reads them with the schema of
+        whatever it pins the run to.
 
         Raises:
             ConfigError: no such pipeline was applied.
         """
-        await self.refresh()
+        async with self._reading:
+            if name not in self._names or asyncio.get_running_loop().time() - self._read_at > NAMES_AGE_MAX:
+                await self.refresh()
         found = self._definitions.get(self._names.get(name, ""))
         if found is None:
             known = ", ".join(sorted(self._names)) or "none"

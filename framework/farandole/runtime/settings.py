@@ -97,5 +97,5 @@ class AgentSettings:
         return f"{self.namespace}/{self.unit}/{self.slot}"
 
     def member(self) -> MemberSettings:
-        """How it joins its group (R14)."""
-        return MemberSettings(self.group, self.client_id, "cooperative-sticky", self.session_timeout)
+        """How it joins its group (R14): by `range`, so that each inbox is shared by all (docs/decisions/0036)."""
+        return MemberSettings(self.group, self.client_id, "range", self.session_timeout)
