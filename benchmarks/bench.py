@@ -10,15 +10,17 @@ import argparse
 import asyncio
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -26,7 +28,13 @@ from limit import Figures, measure, percentiles
 
 from farandole import Client
 from farandole.definition.loading import load_unit
+from farandole.definition.model import Definition
+from farandole.events.avro import Schema
+from farandole.events.catalogue import encode
+from farandole.events.commands import StartRun
+from farandole.ids import generated_run_id, partition_of
 from farandole.testing.broker import start_broker
+from farandole.transport.topology import HOME_PARTITIONS
 
 CHAIN = Path(__file__).parent / "chain" / "chain.py"
 
@@ -61,7 +69,7 @@ async def _framework(bootstrap: str, runs: int, latency_runs: int) -> Figures:
             latencies.append(time.perf_counter() - began)
         watcher = _watcher(bootstrap, f"{namespace}.settled")
         began = time.perf_counter()
-        await asyncio.gather(*(client.start(chain.name, params=parcel) for _ in range(runs)))
+        await asyncio.to_thread(_start, bootstrap, f"{namespace}.commands", chain.definition, parcel, runs)
         await asyncio.to_thread(_await_settled, watcher, runs)
         throughput = runs / (time.perf_counter() - began)
         await client.close()
@@ -89,6 +97,18 @@ def _watcher(bootstrap: str, settled: str) -> Consumer:
     ends = [consumer.get_watermark_offsets(TopicPartition(settled, n), timeout=10)[1] for n in partitions]
     consumer.assign([TopicPartition(settled, n, end) for n, end in zip(partitions, ends, strict=True)])
     return consumer
+
+
+def _start(bootstrap: str, commands: str, definition: Definition, parcel: object, runs: int) -> None:
+    """Start commands as any producer may write them: Avro, on the home partition of each run."""
+    params = Schema.parse(definition.params_schema).encode(parcel)
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
+    for _ in range(runs):
+        run_id = generated_run_id(datetime.now(UTC), secrets.randbits(74))
+        command = encode(StartRun(definition.name, params, run_id))
+        producer.produce(commands, command, key=run_id, partition=partition_of(run_id, HOME_PARTITIONS))
+        producer.poll(0)
+    producer.flush()
 
 
 def _await_settled(watcher: Consumer, runs: int) -> None:
