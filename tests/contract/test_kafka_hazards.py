@@ -180,12 +180,14 @@ def test_zombie_that_sends_no_position_commits(kit: Kit, haunted: Haunted) -> No
     haunted.zombie.transact(b"undead")
 
     kit.sees(haunted.out, [b"undead"])
+    assert haunted.heir.positions([haunted.inbox]) == {haunted.inbox: Position(1, "heir")}
 
 
 def test_zombie_whose_position_is_invalid_commits_because_the_client_drops_it(kit: Kit, haunted: Haunted) -> None:
     haunted.zombie.transact(b"undead", haunted.zombie.of_its_life, position=-1001)
 
     kit.sees(haunted.out, [b"undead"])
+    assert haunted.heir.positions([haunted.inbox]) == {haunted.inbox: Position(1, "heir")}
 
 
 def test_zombie_with_a_snapshot_from_before_joining_commits_over_its_heir(kit: Kit, haunted: Haunted) -> None:
@@ -252,6 +254,7 @@ def test_transaction_of_a_member_places_a_key_by_murmur2(kit: Kit) -> None:
     member.commits([NewRecord(topic, KEY, b"ours")], {inbox: Position(0)})
 
     kit.sees(TopicPartition(topic, partition_of(KEY, PARTITIONS)), [b"ours"])
+    assert partition_of(KEY, PARTITIONS) != zlib.crc32(KEY) % PARTITIONS
 
 
 # --- writers that leave a transaction open (R7, R12) ----------------------------------------
