@@ -226,7 +226,7 @@ def test_description_of_orders_says_who_fires_what() -> None:
         ["charge", "validate", "agent of validate", "3, 1s to 1m", "10s"],
         ["reserve", "validate", "agent of validate", "3, 1s to 1m", "-"],
         ["review", "validate", "agent of validate", "3, 1s to 1m", "-", "when validate.total > 1000"],
-        ["ship", "validate, reserve, charge, maybe review", "coordinator", "3, 1s to 1m", "-"],
+        ["ship", "validate, charge, reserve, maybe review", "coordinator", "3, 1s to 1m", "-"],
         ["notify", "validate, ship", "coordinator", "10, 1s to 1m", "-"],
     ]
 

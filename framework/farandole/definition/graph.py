@@ -36,7 +36,10 @@ class Graph:
         self.names: tuple[str, ...] = tuple(definition.steps)
         self.number: Mapping[str, int] = {name: n for n, name in enumerate(self.names)}
         self.steps: tuple[Step, ...] = tuple(definition.steps.values())
-        self.parents: Mapping[str, tuple[Parent, ...]] = {s.name: tuple(_parents(s)) for s in self.steps}
+        # In the steps' order: equal definitions may hold their inputs in different orders, and share one graph.
+        self.parents: Mapping[str, tuple[Parent, ...]] = {
+            s.name: tuple(sorted(_parents(s), key=lambda parent: self.number.get(parent.name, -1))) for s in self.steps
+        }
         self.children: Mapping[str, tuple[str, ...]] = _children(self.parents)
         self.roots: tuple[str, ...] = tuple(name for name in self.names if not self.parents[name])
         self.fired_by_agent: Mapping[str, tuple[str, ...]] = {
