@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from enum import Enum, auto
 from functools import partial
 
@@ -20,7 +21,7 @@ from confluent_kafka.admin import AdminClient
 from farandole.testing.conformance import Kit
 from farandole.testing.conformance.driven import Driven
 from farandole.transport.doubt import judge, judge_all
-from farandole.transport.kafka import KafkaSettings, KafkaTransport, transactions
+from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.metadata import Metadata, encode
 from farandole.transport.port import (
     NewRecord,
@@ -168,7 +169,7 @@ def wire(kafka: str) -> Iterator[Wire]:
 
 
 @pytest.fixture
-def kit(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kit]:
+def kit(wire: Wire) -> Iterator[Kit]:
     """Our transport behind the wire; it gives a commit up after 2 s."""
 
     def hang(
@@ -180,8 +181,8 @@ def kit(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kit]:
     ) -> None:
         raise AssertionError("expected the wire to leave transactions open, but the kit was asked to")
 
-    monkeypatch.setattr(transactions, "CALL_TIMEOUT", COMMIT_TIMEOUT_SECONDS)
-    with Kit(lambda: KafkaTransport(KafkaSettings(bootstrap=wire.bootstrap)), hang=hang) as kit:
+    settings = KafkaSettings(bootstrap=wire.bootstrap, call_timeout=timedelta(seconds=COMMIT_TIMEOUT_SECONDS))
+    with Kit(lambda: KafkaTransport(settings), hang=hang) as kit:
         yield kit
 
 

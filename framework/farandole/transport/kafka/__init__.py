@@ -1,4 +1,4 @@
-"""The log on Kafka: confluent-kafka for all that is transactional, aiokafka for the asyncio edge (R1)."""
+"""The log on Kafka: confluent-kafka for all that is transactional or read, aiokafka for sending from asyncio (R1)."""
 
 from farandole.transport.kafka.settings import KafkaSettings
 from farandole.transport.kafka.transport import KafkaTransport

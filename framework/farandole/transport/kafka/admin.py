@@ -2,40 +2,37 @@
 
 import contextlib
 import time
-import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import cast
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import (
-    AdminClient,
     AlterConfigOpType,
+    ClusterMetadata,
     ConfigEntry,
     ConfigResource,
+    ConfigSource,
     NewTopic,
-    OffsetSpec,
     ResourceType,
 )
 
 from farandole.errors import TransportError
-from farandole.transport.kafka.errors import error_of
+from farandole.transport.kafka.errors import error_of, told
+from farandole.transport.kafka.queries import Queries
 from farandole.transport.kafka.settings import KafkaSettings
-from farandole.transport.port import Isolation, Position, TopicPartition, TopicSpec
+from farandole.transport.kafka.transactions import NEVER_JOINED, Snapshot, Transactor
+from farandole.transport.port import Isolation, Position, TopicPartition, TopicSpec, Verdict
 
-TIMEOUT = 15.0
-"""Longest that one call may take, seconds."""
+START_TRIES = 3
+"""Transactions for start positions: one may meet a rebalance, or another `apply`."""
 
-_ISOLATION = {
-    Isolation.COMMITTED: IsolationLevel.READ_COMMITTED,
-    Isolation.UNCOMMITTED: IsolationLevel.READ_UNCOMMITTED,
-}
+_LOOK = 0.05
+_NOBODYS = "farandole-nobodys"
+"""A topic that does not exist."""
 
-_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's stubs lack them
-_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # as above
-
-_DYNAMIC = 1
-"""Config source of an entry that was set on the topic itself (`DYNAMIC_TOPIC_CONFIG`)."""
+_INTERNAL = "__"
+"""How the names of the broker's own topics begin."""
 
 
 class KafkaAdmin:
@@ -44,181 +41,167 @@ class KafkaAdmin:
     def __init__(self, settings: KafkaSettings, client_id: str) -> None:
         self._settings = settings
         self._client_id = client_id
-        self._client = AdminClient(settings.common(client_id))
+        self._queries = Queries(settings, client_id)
 
     # --- topics ---------------------------------------------------------------------------
 
     def topics(self, names: Sequence[str] | None = None) -> Mapping[str, TopicSpec]:
-        """Topics that exist, with what was set on them."""
-        try:
-            found = self._client.list_topics(timeout=TIMEOUT).topics
-        except KafkaException as error:
-            raise TransportError(f"{self._settings.bootstrap}: cannot be reached: {error}") from error
-        wanted = [name for name in (names if names is not None else found) if name in found and not found[name].error]
+        """Topics that exist, with what was set on them; the broker's own only if they are named.
+
+        Raises:
+            TransportError: the cluster cannot be reached.
+        """
+        found = self._metadata().topics
+        asked = names if names is not None else [name for name in found if not name.startswith(_INTERNAL)]
+        wanted = [name for name in asked if name in found and found[name].error is None]
         configs = self._configs(wanted)
         return {
             name: TopicSpec(
                 name,
                 len(found[name].partitions),
-                max((len(p.replicas) for p in found[name].partitions.values()), default=-1),
+                max((len(each.replicas) for each in found[name].partitions.values()), default=-1),
                 configs[name],
             )
             for name in wanted
         }
 
     def create(self, topics: Sequence[TopicSpec]) -> Sequence[str]:
-        """Create what is missing, and wait until it can be used."""
+        """Create what is missing, and wait until every partition has a leader.
+
+        Raises:
+            TransportError: one was refused; those before it may exist by now.
+        """
         if not topics:
             return []
+        patience = self._settings.patience
         new = [NewTopic(spec.name, spec.partitions, spec.replication, config=dict(spec.config)) for spec in topics]
         created = []
-        for name, future in self._client.create_topics(new, operation_timeout=TIMEOUT).items():
+        futures = self._queries.client.create_topics(new, operation_timeout=patience, request_timeout=patience)
+        for name, future in futures.items():
             try:
-                future.result(TIMEOUT)
+                future.result(patience + 1)
                 created.append(name)
-            except KafkaException as exception:
-                error = error_of(exception)
-                if error is None or error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise TransportError(f"topic {name} was not created: {exception}") from exception
+            except (KafkaException, TimeoutError) as error:
+                if isinstance(error, TimeoutError) or error_of(error).code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise TransportError(f"topic {name}: it was not created: {error}") from error
+        self._wait_for(created)
         return created
 
     def configure(self, topic: str, config: Mapping[str, str]) -> None:
-        """Set entries of a topic's configuration; the others stay."""
+        """Set entries of a topic's configuration; the others stay.
+
+        Raises:
+            TransportError: the topic does not exist, or an entry is refused.
+        """
         entries = [
-            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in config.items()
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()
         ]
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
-        for future in self._client.incremental_alter_configs([resource]).values():
-            self._result(future, f"topic {topic} was not configured")
+        for future in self._queries.client.incremental_alter_configs([resource]).values():
+            self._queries.result(future, f"topic {topic}: it was not configured")
+
+    def _metadata(self) -> ClusterMetadata:
+        try:
+            return self._queries.client.list_topics(timeout=self._settings.patience)
+        except KafkaException as error:
+            raise TransportError(f"{self._settings.bootstrap}: cannot be reached: {told(error)}") from error
+
+    def _wait_for(self, names: Sequence[str]) -> None:
+        """A topic is created before every broker knows of it, and before its partitions can be written."""
+        until = time.monotonic() + self._settings.patience
+        while names and time.monotonic() < until:
+            found = self._metadata().topics
+            if all(name in found and _is_usable(found[name].partitions) for name in names):
+                return
+            time.sleep(_LOOK)
 
     def _configs(self, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         if not names:
             return {}
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-        out: dict[str, Mapping[str, str]] = {}
-        for resource, future in self._client.describe_configs(resources, request_timeout=TIMEOUT).items():
-            entries = self._result(future, f"topic {resource.name} was not described")
-            out[resource.name] = {
-                key: str(entry.value) for key, entry in entries.items() if int(entry.source) == _DYNAMIC
+        futures = self._queries.client.describe_configs(resources, request_timeout=self._settings.patience)
+        found: dict[str, Mapping[str, str]] = {}
+        for resource, future in futures.items():
+            about = f"topic {resource.name}: its configuration"
+            entries = cast(Mapping[str, ConfigEntry], self._queries.result(future, about))
+            found[resource.name] = {
+                name: str(entry.value)
+                for name, entry in entries.items()
+                if ConfigSource(entry.source) is ConfigSource.DYNAMIC_TOPIC_CONFIG
             }
-        return out
+        return found
 
-    # --- offsets --------------------------------------------------------------------------
+    # --- offsets and groups -----------------------------------------------------------------
 
     def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Mapping[TopicPartition, int]:
         """End offsets."""
-        return self._offsets(partitions, _LATEST, _ISOLATION[isolation])
+        return self._queries.ends(partitions, isolation)
 
     def beginnings(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """First offsets."""
-        return self._offsets(partitions, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
-
-    def _offsets(
-        self, partitions: Sequence[TopicPartition], spec: OffsetSpec, isolation: IsolationLevel
-    ) -> Mapping[TopicPartition, int]:
-        if not partitions:
-            return {}
-        asked = {KafkaPartition(at.topic, at.partition): spec for at in partitions}
-        futures = self._client.list_offsets(asked, isolation_level=isolation, request_timeout=TIMEOUT)
-        return {
-            TopicPartition(at.topic, at.partition): self._result(future, f"{at.topic}/{at.partition}").offset
-            for at, future in futures.items()
-        }
+        return self._queries.beginnings(partitions)
 
     def positions(
         self, group: str, partitions: Sequence[TopicPartition] | None = None
     ) -> Mapping[TopicPartition, Position]:
         """Committed positions, whatever is pending."""
-        found = self._committed(group, partitions, stable=False)
+        found = self._queries.positions(group, partitions, stable=False)
         return {at: position for at, position in found.items() if position is not None}
-
-    def read_positions(
-        self, group: str, partitions: Sequence[TopicPartition], *, stable: bool
-    ) -> Mapping[TopicPartition, Position | None]:
-        """Committed positions; None where there never was one, absent what is pending (if `stable`)."""
-        return self._committed(group, partitions, stable=stable)
-
-    def _committed(
-        self, group: str, partitions: Sequence[TopicPartition] | None, *, stable: bool
-    ) -> Mapping[TopicPartition, Position | None]:
-        named = None if partitions is None else [KafkaPartition(at.topic, at.partition) for at in partitions]
-        request = [ConsumerGroupTopicPartitions(group, named)]
-        futures = self._client.list_consumer_group_offsets(request, require_stable=stable, request_timeout=TIMEOUT)
-        answer = self._result(next(iter(futures.values())), f"positions of {group}")
-        out: dict[TopicPartition, Position | None] = {}
-        for each in answer.topic_partitions:
-            at = TopicPartition(each.topic, each.partition)
-            if each.error is not None:
-                if each.error.code() != KafkaError.UNSTABLE_OFFSET_COMMIT:
-                    raise TransportError(f"positions of {group}: {each.error.str()}")
-            elif each.offset < 0:
-                out[at] = None
-            else:
-                out[at] = Position(each.offset, each.metadata or "")
-        return out
-
-    # --- groups ---------------------------------------------------------------------------
 
     def members(self, group: str) -> frozenset[str]:
         """Client ids of a group's members."""
-        futures = self._client.describe_consumer_groups([group], request_timeout=TIMEOUT)
-        try:
-            described = next(iter(futures.values())).result(TIMEOUT)
-        except KafkaException as exception:
-            error = error_of(exception)
-            if error is not None and error.code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return frozenset()
-            raise TransportError(f"group {group} was not described: {exception}") from exception
-        return frozenset(member.client_id for member in described.members)
+        return self._queries.members(group)
 
     def start_positions(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
-        """Positions where there is none yet, in a transaction with the snapshot of a never-joined consumer (R8)."""
-        # Altering the offsets of a live group is refused; a snapshot without member id is accepted in any state.
+        """Positions where there is none yet, in a transaction with the snapshot of a never-joined consumer (R8).
+
+        Altering the offsets of a live group is refused; such a snapshot is accepted in any state of the group,
+        which is why nobody else may have one.
+
+        Raises:
+            TransportError: they could not be committed; `apply` may be run again.
+        """
+        # No slot's id: names begin with a letter. The same for every `apply`, so that the last one wins.
+        transactor = Transactor(self._settings, f"{group}.-start")
         stranger = Consumer(self._settings.consumer(f"{self._client_id}.start", group))
         try:
-            # On a fresh broker the first question to a group coordinator must come from a consumer, which waits
-            # until `__consumer_offsets` is there; the admin client times out instead.
-            stranger.committed([KafkaPartition(at.topic, at.partition) for at in positions], TIMEOUT)
-            known = self._stable_positions(group, list(positions))
-            missing = {at: position for at, position in positions.items() if known[at] is None}
-            if missing:
-                self._commit_once(stranger, missing)
-                self._stable_positions(group, list(missing))  # a commit is answered before its markers are written
-        except KafkaException as error:
-            raise TransportError(f"start positions of {group}: {error}") from error
+            self._wake_coordinator(stranger)
+            never_joined = Snapshot(stranger.consumer_group_metadata(), NEVER_JOINED)
+            for _ in range(START_TRIES):
+                missing = self._missing(group, positions)
+                if not missing:
+                    return
+                outcome = transactor.commit((), missing, never_joined)
+                if outcome.verdict in (Verdict.DOUBT, Verdict.FENCED):
+                    transactor.renew()
+            if self._missing(group, positions):
+                raise TransportError(f"start positions of {group}: they were not committed: {outcome.error}")
         finally:
             stranger.close()
 
-    def _stable_positions(
-        self, group: str, partitions: Sequence[TopicPartition]
-    ) -> Mapping[TopicPartition, Position | None]:
-        """Positions once nothing is pending on them: what a transaction is about to commit counts as there."""
-        until = time.monotonic() + TIMEOUT
-        while len(found := self.read_positions(group, partitions, stable=True)) < len(set(partitions)):
-            if time.monotonic() > until:
-                raise TransportError(f"positions of {group} are pending for {TIMEOUT:g} s; apply again")
-            time.sleep(0.01)
-        return found
+    def _wake_coordinator(self, stranger: Consumer) -> None:
+        """On a fresh broker the first question makes `__consumer_offsets`; a consumer waits for that, the admin not.
 
-    def _commit_once(self, stranger: Consumer, positions: Mapping[TopicPartition, Position]) -> None:
-        config = {
-            **self._settings.producer(self._client_id),
-            "transactional.id": f"{self._client_id}.{uuid.uuid4().hex}",
-        }
-        producer = Producer(config)
-        producer.init_transactions(TIMEOUT)
-        producer.begin_transaction()
-        offsets = [KafkaPartition(at.topic, at.partition, p.offset, p.metadata) for at, p in positions.items()]
-        producer.send_offsets_to_transaction(offsets, stranger.consumer_group_metadata(), TIMEOUT)
-        producer.commit_transaction(TIMEOUT)
+        Asked is a partition that nobody has a position for, so that nothing can be pending on it.
+        """
+        with contextlib.suppress(KafkaException):
+            stranger.committed([KafkaPartition(_NOBODYS, 0)], self._settings.patience)
+
+    def _missing(self, group: str, positions: Mapping[TopicPartition, Position]) -> dict[TopicPartition, Position]:
+        """Those without a position, once none of them is pending."""
+        until = time.monotonic() + self._settings.patience
+        while True:
+            found = self._queries.positions(group, list(positions), stable=True)
+            if all(at in found for at in positions):
+                return {at: position for at, position in positions.items() if found[at] is None}
+            if time.monotonic() > until:
+                pending = sorted(f"{at.topic}/{at.partition}" for at in positions if at not in found)
+                raise TransportError(f"start positions of {group}: a transaction is pending on {', '.join(pending)}")
+            time.sleep(_LOOK)
 
     def close(self) -> None:
-        """The client frees itself; nothing is to be said to anybody."""
-        with contextlib.suppress(KafkaException):
-            self._client.poll(0)
+        """Nothing to be said to anybody: the client frees itself with its last reference."""
 
-    def _result(self, future: Any, about: str) -> Any:
-        try:
-            return future.result(TIMEOUT)
-        except (KafkaException, TimeoutError) as error:
-            raise TransportError(f"{about}: {error!r}") from error
+
+def _is_usable(partitions: Mapping[int, object]) -> bool:
+    return bool(partitions) and all(getattr(each, "leader", -1) >= 0 for each in partitions.values())

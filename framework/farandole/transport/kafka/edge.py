@@ -1,84 +1,103 @@
-"""The asyncio edge on aiokafka: send and wait, and read-committed tails; never a transaction (R1)."""
+"""The asyncio edge: aiokafka to send and wait, a reader in a thread of its own for each tail; never a transaction (R1).
+
+Tails are not aiokafka's: it decodes the names of headers, so that one record of which they are not
+UTF-8 (kcat sends any bytes) stops every tail at its offset for good.
+"""
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka import TopicPartition as AioPartition
-from aiokafka.errors import KafkaError as AioError
-from aiokafka.errors import KafkaTimeoutError, RequestTimedOutError
+from aiokafka import AIOKafkaProducer
+from aiokafka import errors as aio
 
 from farandole.errors import TransportError
 from farandole.ids import partition_of
-from farandole.transport.kafka.admin import KafkaAdmin
-from farandole.transport.kafka.settings import RECORD_BYTES_MAX, KafkaSettings
-from farandole.transport.port import End, Isolation, NewRecord, Record, TopicPartition
+from farandole.transport.kafka.queries import Queries
+from farandole.transport.kafka.reader import KafkaReader
+from farandole.transport.kafka.security import for_aiokafka
+from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.port import End, Isolation, NewRecord, Record, TopicPartition, Trouble
+from farandole.transport.topology import RECORD_BYTES_MAX
 
-BEGINNING = -2
-POLL_MS = 200
+SLICE = 0.2
+"""Longest that a tail's thread waits at once, seconds: how long it outlives its tail."""
+
+COUNT_IS_FRESH = 60.0
+"""Seconds for which the number of partitions of a topic is remembered."""
+
+_REFUSALS = (
+    aio.MessageSizeTooLargeError,
+    aio.RecordTooLargeError,
+    aio.UnknownTopicOrPartitionError,
+    aio.InvalidTopicError,
+    aio.RecordListTooLargeError,
+    aio.InvalidTimestampError,
+    aio.TopicAuthorizationFailedError,
+    aio.UnsupportedVersionError,
+    aio.ProducerClosed,
+)
+"""After these a record has certainly not been written; after any other nobody knows."""
 
 
 class KafkaEdge:
-    """Implements `Edge`; made inside a running event loop."""
+    """Implements `Edge`; made and used inside one running event loop."""
 
     def __init__(self, settings: KafkaSettings, client_id: str) -> None:
         self._settings = settings
         self._client_id = client_id
+        self._queries = Queries(settings, client_id)
         self._producer: AIOKafkaProducer | None = None
-        self._known: set[str] = set()
-        self._starting: asyncio.Lock = asyncio.Lock()
+        self._starting = asyncio.Lock()
+        self._counts: dict[str, tuple[int, float]] = {}
 
     async def send(self, record: NewRecord) -> tuple[int, int]:
         """Write and wait."""
+        partition = await self._place(record)
         producer = await self._started()
-        await self._look_up(record.topic)
-        partition = record.partition if record.partition is not None else await self._place(producer, record)
+        sending = producer.send_and_wait(
+            record.topic, record.value, record.key, partition=partition, headers=list(record.headers)
+        )
         try:
-            told = await producer.send_and_wait(
-                record.topic, record.value, record.key, partition=partition, headers=list(record.headers)
-            )
-        except (KafkaTimeoutError, RequestTimedOutError) as error:
-            raise TransportError(f"{record.topic}: in doubt, it may have been written: {error}") from error
-        except (AioError, AssertionError, ValueError) as error:
-            raise TransportError(f"{record.topic}: refused: {error!r}") from error
+            # aiokafka's own limit does not hold for an idempotent producer.
+            told = await asyncio.wait_for(sending, self._settings.patience)
+        except (*_REFUSALS, AssertionError, ValueError, TypeError) as error:
+            raise TransportError(f"{record.topic}: the record was refused: {error!r}") from error
+        except (aio.KafkaError, TimeoutError) as error:
+            raise TransportError(f"{record.topic}: in doubt, the record may have been written: {error!r}") from error
         return told.partition, told.offset
 
     async def tail(self, positions: Mapping[TopicPartition, int]) -> AsyncIterator[Record | End]:
-        """Read-committed records from positions on, for ever."""
-        consumer = AIOKafkaConsumer(
-            **self._settings.asyncio(self._client_id),
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            fetch_max_wait_ms=500,
-        )
+        """Read-committed records from positions on, for ever.
+
+        Raises:
+            TransportError: a partition does not deliver; that the cluster is away is waited for.
+        """
+        reader = KafkaReader(self._settings, self._client_id)
+        thread = ThreadPoolExecutor(1, f"{self._client_id}.tail")
+        loop = asyncio.get_running_loop()
         try:
-            await consumer.start()
-            partitions = {at: AioPartition(*at) for at in positions}
-            consumer.assign(list(partitions.values()))
-            for at, position in positions.items():
-                if position == BEGINNING:
-                    await consumer.seek_to_beginning(partitions[at])
-                elif position < 0:
-                    await consumer.seek_to_end(partitions[at])
-                else:
-                    consumer.seek(partitions[at], position)
-            async for item in _follow(consumer, partitions):
-                yield item
-        except AioError as error:
-            raise TransportError(f"{self._client_id}: the tail broke: {error!r}") from error
+            reader.assign(positions)
+            while True:
+                for each in await loop.run_in_executor(thread, reader.poll, SLICE):
+                    if not isinstance(each, Trouble):
+                        yield each
+                    elif each.at is not None:
+                        raise TransportError(f"{each.at.topic}/{each.at.partition}: {each.kind}: {each.error}")
         finally:
-            await consumer.stop()
+            # Its last poll ends within a slice; nobody waits for that.
+            thread.submit(reader.close)
+            thread.shutdown(wait=False)
 
     async def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Mapping[TopicPartition, int]:
         """End offsets."""
-        return await asyncio.to_thread(lambda: self._admin().ends(partitions, isolation))
+        return await asyncio.to_thread(self._queries.ends, partitions, isolation)
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has; 0 if it does not exist."""
-        found = await asyncio.to_thread(lambda: self._admin().topics([topic]))
-        return found[topic].partitions if topic in found else 0
+        return await asyncio.to_thread(self._queries.partitions, topic)
 
     async def close(self) -> None:
         """Free everything."""
@@ -86,56 +105,43 @@ class KafkaEdge:
         if producer is not None:
             await producer.stop()
 
-    async def _look_up(self, topic: str) -> None:
-        """aiokafka waits 40 s for a topic that does not exist; ask once, and say so at once."""
-        if topic not in self._known:
-            if not await self.partitions(topic):
-                raise TransportError(f"{topic}: refused: expected the topic to exist, but it does not")
-            self._known.add(topic)
-
-    def _admin(self) -> KafkaAdmin:
-        return KafkaAdmin(self._settings, self._client_id)
-
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
                 producer = AIOKafkaProducer(
-                    **self._settings.asyncio(self._client_id),
+                    bootstrap_servers=self._settings.bootstrap,
+                    client_id=self._client_id,
                     acks="all",
                     enable_idempotence=True,
                     max_request_size=RECORD_BYTES_MAX,
+                    request_timeout_ms=round(self._settings.patience * 1000),
+                    **for_aiokafka(self._settings.extra),
                 )
                 try:
-                    await producer.start()
-                except (AioError, OSError) as error:
+                    await asyncio.wait_for(producer.start(), self._settings.patience)
+                except (aio.KafkaError, OSError, TimeoutError) as error:
                     await producer.stop()
-                    raise TransportError(f"{self._settings.bootstrap}: cannot be reached: {error!r}") from error
+                    where = self._settings.bootstrap
+                    raise TransportError(f"{where}: cannot be reached: {error!r}. Nothing was sent") from error
                 self._producer = producer
             return self._producer
 
-    async def _place(self, producer: AIOKafkaProducer, record: NewRecord) -> int:
-        try:
-            partitions = await producer.partitions_for(record.topic)
-        except AioError as error:
-            raise TransportError(f"{record.topic}: refused: {error!r}") from error
-        if not partitions:
-            raise TransportError(f"{record.topic}: expected the topic to exist, but it does not")
-        count = len(partitions)
-        return partition_of(record.key, count) if record.key is not None else random.randrange(count)
+    async def _place(self, record: NewRecord) -> int:
+        """The partition to write to, the same that Java and the members choose.
 
-
-async def _follow(
-    consumer: AIOKafkaConsumer, partitions: Mapping[TopicPartition, AioPartition]
-) -> AsyncIterator[Record | End]:
-    told: dict[TopicPartition, int] = {}
-    while True:
-        batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=1000)
-        for at, messages in batches.items():
-            for m in messages:
-                yield Record(at.topic, at.partition, m.offset, m.key, m.value, m.headers, m.timestamp)
-        for at, kafka in partitions.items():
-            position = await consumer.position(kafka)
-            stable = consumer.last_stable_offset(kafka)
-            if stable is not None and position >= stable >= 0 and told.get(at) != position:
-                told[at] = position
-                yield End(at, position)
+        Raises:
+            TransportError: the topic or the partition does not exist, of which aiokafka would say nothing for long.
+        """
+        count, known = self._counts.get(record.topic, (0, 0.0))
+        if not count or time.monotonic() - known > COUNT_IS_FRESH:
+            count = await self.partitions(record.topic)
+            self._counts[record.topic] = count, time.monotonic()
+        if not count:
+            raise TransportError(f"{record.topic}: the record was refused: the topic does not exist")
+        if record.partition is None:
+            return random.randrange(count) if record.key is None else partition_of(record.key, count)
+        if not 0 <= record.partition < count:
+            raise TransportError(
+                f"{record.topic}/{record.partition}: the record was refused: it has {count} partitions"
+            )
+        return record.partition

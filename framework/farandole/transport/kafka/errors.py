@@ -16,51 +16,60 @@ STALE = frozenset(
 )
 """The group has moved on: re-produce with a fresh snapshot (R11)."""
 
-FENCED = frozenset(
-    {
-        KafkaError._FENCED,
-        KafkaError.INVALID_PRODUCER_EPOCH,
-        KafkaError.PRODUCER_FENCED,
-        KafkaError.INVALID_PRODUCER_ID_MAPPING,
-    }
-)
+FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
+"""Another producer has our id, or the broker gave up our transaction, which looks the same."""
 
 REFUSED = frozenset(
     {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
-        KafkaError.TOPIC_EXCEPTION,
         KafkaError.INVALID_MSG,
         KafkaError.INVALID_MSG_SIZE,
         KafkaError.INVALID_RECORD,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.MSG_SIZE_TOO_LARGE,
         KafkaError.OFFSET_METADATA_TOO_LARGE,
-        KafkaError._INVALID_ARG,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError._UNKNOWN_TOPIC,
     }
 )
-"""A record (or its position) can never be written as it is."""
+"""A record (or a position's metadata) can never be written as it is."""
 
 UNREACHABLE = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TRANSPORT,
-        KafkaError._RESOLVE,
         KafkaError._AUTHENTICATION,
+        KafkaError._RESOLVE,
+        KafkaError._SSL,
         KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
     }
 )
 
+_UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+_OUT_OF_RANGE = frozenset({KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})
 
-def error_of(exception: KafkaException | KafkaError | BaseException) -> KafkaError | None:
-    """The client's error inside an exception."""
-    if isinstance(exception, KafkaError):
-        return exception
-    if isinstance(exception, KafkaException) and exception.args and isinstance(exception.args[0], KafkaError):
-        return exception.args[0]
-    return None
+
+CLIENT_ERRORS = (KafkaException, BufferError, SystemError)
+"""What a call of a producer raises; SystemError where a report is called after the client has raised already."""
+
+
+def error_of(exception: BaseException) -> KafkaError:
+    """The client's error inside one of `CLIENT_ERRORS`."""
+    cause = exception.__cause__ if isinstance(exception, SystemError) and exception.__cause__ else exception
+    inner = cause.args[0] if cause.args else None
+    if isinstance(inner, KafkaError):
+        return inner
+    code = KafkaError._QUEUE_FULL if isinstance(exception, BufferError) else KafkaError._FAIL
+    return KafkaError(code, str(exception))
+
+
+def told(exception: BaseException) -> str:
+    """The error in words: its stable name, then librdkafka's text."""
+    error = error_of(exception)
+    return f"{error.name()}: {error.str()}"
 
 
 def verdict_of_abort(error: KafkaError) -> Verdict:
@@ -71,14 +80,12 @@ def verdict_of_abort(error: KafkaError) -> Verdict:
 
 
 def trouble_kind(error: KafkaError) -> str:
-    """The word for a consumer's error."""
+    """The word for a consumer's error; positions are always ours, so that a reset means one out of range."""
     code = error.code()
     if code in UNREACHABLE:
         return "unreachable"
-    if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
+    if code in _UNKNOWN_TOPIC:
         return "unknown_topic"
-    if code == KafkaError.OFFSET_OUT_OF_RANGE:
+    if code in _OUT_OF_RANGE:
         return "position_out_of_range"
-    if code in (KafkaError._AUTO_OFFSET_RESET, KafkaError._NO_OFFSET):
-        return "position_missing" if "no previously committed" in error.str().lower() else "position_out_of_range"
-    return "other"
+    return "position_missing" if code == KafkaError._NO_OFFSET else "other"

@@ -6,7 +6,7 @@ Work goes in as closures and comes out as replies, in the order in which it ends
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from farandole.transport.port import Reply
 
@@ -42,24 +42,45 @@ class Replies:
             return out
 
 
-class Helper:
-    """A thread that does one thing after another."""
+TICK = 1.0
+"""Longest rest between two calls of `rest`, seconds."""
 
-    def __init__(self, name: str, replies: Replies) -> None:
-        self._queue: SimpleQueue[Callable[[], Reply] | None] = SimpleQueue()
+
+class Helper:
+    """A thread that does one thing after another.
+
+    `rest` is called after each, when its reply is on its way, and about once a second: it may put things right
+    and serve what its client has to tell.
+    """
+
+    def __init__(self, name: str, replies: Replies, rest: Callable[[], None] = lambda: None) -> None:
+        self._queue: SimpleQueue[Callable[[], Reply | None] | None] = SimpleQueue()
         self._replies = replies
+        self._rest = rest
+        # A daemon: a call that hangs must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[], Reply]) -> None:
+    def submit(self, work: Callable[[], Reply | None]) -> None:
         """Do this when everything before it is done."""
         self._queue.put(work)
 
     def close(self, timeout: float) -> None:
-        """Finish what was submitted, then end."""
+        """Finish what was submitted, then end; wait at most `timeout` seconds for that."""
         self._queue.put(None)
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        while (work := self._queue.get()) is not None:
-            self._replies.put(work())
+        while True:
+            try:
+                work = self._queue.get(timeout=TICK)
+            except Empty:
+                self._rest()
+                continue
+            if work is None:
+                return
+            reply = work()
+            if reply is not None:
+                self._replies.put(reply)
+            if self._queue.empty():
+                self._rest()

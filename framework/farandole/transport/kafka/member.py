@@ -1,26 +1,31 @@
-"""A member on Kafka: the consumer belongs to the loop's thread, all other calls to helper threads."""
+"""A member on Kafka: the consumer belongs to the loop's thread, every call that may block to a helper thread.
+
+The writing helper has the transactional producer, the reading one an admin client; so a
+transaction and a question may be under way at once. Rebalance callbacks run inside `poll` and
+`close`, on the loop's thread, and never ask the broker anything by themselves.
+"""
 
 import logging
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import count
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.errors import FatalTransportError, NotJoined, TransportError
-from farandole.transport.kafka.admin import KafkaAdmin
+from farandole.transport.kafka.cursors import Cursors
+from farandole.transport.kafka.errors import CLIENT_ERRORS, told
 from farandole.transport.kafka.helper import Helper, Replies
-from farandole.transport.kafka.placing import Placing
-from farandole.transport.kafka.polling import Poller
+from farandole.transport.kafka.polling import Outage, polled, read
+from farandole.transport.kafka.queries import Queries
 from farandole.transport.kafka.settings import KafkaSettings
 from farandole.transport.kafka.transactions import Snapshot, Transactor, fence
 from farandole.transport.port import (
     Commit,
     FenceWriter,
-    GroupSnapshot,
     ListMembers,
     MemberSettings,
     Polled,
@@ -31,33 +36,40 @@ from farandole.transport.port import (
     Reply,
     Request,
     TopicPartition,
+    Verdict,
 )
 
 log = logging.getLogger("farandole.transport")
 
-RELEASE_BUDGET = timedelta(seconds=8)
-"""Longest that a rebalance callback lets the loop finish: below every session we allow (R11, R14)."""
+RELEASE_BUDGET = timedelta(seconds=10)
+"""Longest that the loop may take to let go of partitions: a transaction has ended by then, one way or the other."""
 
-READ_TIMEOUT = 10.0
-"""Longest wait for an answer that only reads, seconds."""
+RELEASE_PAUSE = 0.002
+"""Least seconds between two calls of `releasing`: a loop that has nothing to wait for must not spin."""
+
+SLICE = 0.05
+"""Longest that one call of the client waits, seconds: it does not return after a rebalance by itself."""
+
+CLOSE_PATIENCE = 2.0
+"""Longest that `close` waits for each helper; what hangs then ends with the process."""
 
 
 class KafkaMember:
     """Implements `Member`."""
 
-    def __init__(self, settings: KafkaSettings, member: MemberSettings, placing: Placing) -> None:
+    def __init__(self, settings: KafkaSettings, member: MemberSettings) -> None:
         self._settings = settings
         self._member = member
-        self._consumer = Consumer(settings.member(member))
-        self._poller = Poller(self._consumer, member.client_id, is_eager=member.assignor != "cooperative-sticky")
-        self._transactor = Transactor(settings, member, placing)
-        self._admin = KafkaAdmin(settings, f"{member.client_id}.admin")
+        self._outage = Outage(member.client_id)
+        self._consumer = Consumer({**settings.member(member), "error_cb": self._outage})
+        self._cursors = Cursors(self._consumer, cooperative=member.assignor == "cooperative-sticky")
+        self._transactor = Transactor(settings, member.client_id, member.transaction_timeout)
+        self._queries = Queries(settings, member.client_id)
         self._replies = Replies()
-        self._writing = Helper(f"{member.client_id}.writing", self._replies)
+        self._writing = Helper(f"{member.client_id}.writing", self._replies, self._transactor.rest)
         self._reading = Helper(f"{member.client_id}.reading", self._replies)
         self._tickets = count(1)
         self._rebalance: Rebalance | None = None
-        self._owned: set[TopicPartition] = set()
         self._is_lost = False
         self._is_closed = False
 
@@ -69,51 +81,63 @@ class KafkaMember:
     # --- reading --------------------------------------------------------------------------
 
     def subscribe(self, topics: Sequence[str], rebalance: Rebalance) -> None:
-        """Join the group."""
+        """Join the group, in the polls that follow."""
+        self._require_open()
         self._rebalance = rebalance
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def poll(self, timeout: float) -> Sequence[Polled]:
-        """Records, ends and troubles; rebalances happen in here."""
-        if self._is_closed:
-            raise FatalTransportError(f"{self.client_id}: expected an open member, but it was closed")
-        return self._poller.poll(timeout, self._member.poll_max_records)
+        """Records, ends and troubles; rebalances happen in here, and end the wait."""
+        self._require_open()
+        until = time.monotonic() + timeout
+        while True:
+            wait = self._cursors.prepare(max(0.0, min(until - time.monotonic(), SLICE)))
+            messages = read(self._consumer, wait, self._member.poll_max_records)
+            found = (polled(message, self._outage) for message in messages)
+            out = self._cursors.deliver(each for each in found if each is not None)
+            out += self._outage.troubles()
+            if out or self._cursors.has_moved or time.monotonic() >= until:
+                return out
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
         """Deliver nothing more."""
-        self._poller.pause([at for at in partitions if at in self._owned])
+        self._cursors.pause(partitions)
 
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
         """Deliver again."""
-        self._poller.resume([at for at in partitions if at in self._owned])
+        self._cursors.resume(partitions)
 
     def seek(self, at: TopicPartition, position: int) -> None:
-        """Go on from there."""
-        if at in self._owned:
-            self._poller.seek(at, position)
+        """Go on from there; a partition that has gone meanwhile is left alone."""
+        self._cursors.seek(at, position)
 
     def assignment(self) -> frozenset[TopicPartition]:
         """The partitions that are ours."""
-        return frozenset(self._owned)
+        return self._cursors.owned
 
     # --- asking ---------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
         """The group's view of this member, refused unless it has joined (R3)."""
+        self._require_open()
         raw = self._consumer.consumer_group_metadata()
-        member_id, generation = self._consumer.memberid(), _generation(raw)
-        if self._is_lost or not member_id or generation < 0:
+        snapshot = Snapshot(raw, _generation(bytes(raw)), self._consumer.memberid() or "")
+        if self._is_lost or not snapshot.has_joined:
             raise NotJoined(
                 f"{self._member.group}: expected {self.client_id} to have joined, but it has no member id or "
                 "generation now. Nothing was sent: without them the broker would not fence a zombie (R3)"
             )
-        return Snapshot(raw, generation)
+        return snapshot
 
     def call(self, request: Request) -> int:
         """Hand a request to a helper thread."""
+        self._require_open()
         if isinstance(request, Commit):
             _check(request, self.client_id)
         ticket = next(self._tickets)
+        if ticket == 1:
+            # Takes 60 to 500 ms: not to be waited for by the first transaction.
+            self._writing.submit(self._prepare)
         helper = self._writing if isinstance(request, Commit | RenewProducer | FenceWriter) else self._reading
         helper.submit(lambda: self._perform(ticket, request))
         return ticket
@@ -127,87 +151,106 @@ class KafkaMember:
         self._replies.wake()
 
     def close(self) -> None:
-        """Leave the group; callbacks run."""
+        """Leave the group; callbacks run. Doing it twice is harmless."""
         if self._is_closed:
             return
-        self._is_closed = True
         self._consumer.close()
-        self._writing.close(READ_TIMEOUT)
-        self._reading.close(READ_TIMEOUT)
-        self._admin.close()
+        self._is_closed = True
+        self._writing.close(CLOSE_PATIENCE)
+        self._reading.close(CLOSE_PATIENCE)
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise FatalTransportError(f"{self.client_id}: expected an open member, but it was closed")
 
     # --- on the helper threads ------------------------------------------------------------
 
+    def _prepare(self) -> None:
+        try:
+            self._transactor.prepare()
+        except TransportError as error:
+            log.info("%s; the first transaction tries it again", error)
+
     def _perform(self, ticket: int, request: Request) -> Reply:
+        verdict = Verdict.DOUBT if isinstance(request, Commit) else None
         try:
             return self._answer(ticket, request)
-        except (KafkaException, TransportError) as error:
-            told = error if isinstance(error, TransportError) else TransportError(f"{self.client_id}: {error}")
-            return Reply(ticket, request, error=told)
+        except TransportError as error:
+            return Reply(ticket, request, verdict, error=error)
+        except CLIENT_ERRORS as error:
+            return Reply(ticket, request, verdict, error=TransportError(f"{self.client_id}: {told(error)}"))
         except Exception as error:
             log.exception("%s failed in a way of its own", type(request).__name__)
-            return Reply(ticket, request, error=TransportError(f"{self.client_id}: {error!r}"))
+            return Reply(ticket, request, verdict, error=TransportError(f"{self.client_id}: {error!r}"))
 
     def _answer(self, ticket: int, request: Request) -> Reply:
         match request:
-            case Commit():
-                verdict, error = self._transactor.commit(request)
-                return Reply(ticket, request, verdict, error=error)
+            case Commit(records=records, positions=positions, snapshot=snapshot):
+                assert isinstance(snapshot, Snapshot)
+                outcome = self._transactor.commit(records, positions, snapshot)
+                return Reply(ticket, request, outcome.verdict, error=outcome.error)
             case RenewProducer():
                 self._transactor.renew()
                 return Reply(ticket, request)
             case FenceWriter(transactional_id=other):
-                fence(self._settings, self._member, other)
+                fence(self._settings, other, self.client_id)
                 return Reply(ticket, request)
             case ReadPositions(partitions=asked, stable=stable, group=group):
-                found = self._admin.read_positions(group or self._member.group, asked, stable=stable)
+                found = self._queries.positions(group or self._member.group, asked, stable=stable)
                 return Reply(ticket, request, positions=found)
             case ReadEnds(partitions=asked, isolation=isolation):
-                return Reply(ticket, request, ends=self._admin.ends(asked, isolation))
+                return Reply(ticket, request, ends=self._queries.ends(asked, isolation))
             case ListMembers():
-                return Reply(ticket, request, members=self._admin.members(self._member.group))
+                return Reply(ticket, request, members=self._queries.members(self._member.group))
 
     # --- rebalance callbacks, inside poll and close ----------------------------------------
 
     def _assigned(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
-        """Take them at offset 0, paused: nothing is asked of the broker that a pending transaction could hold up."""
         self._is_lost = False
-        ours = [TopicPartition(p.topic, p.partition) for p in partitions]
-        at_start = [KafkaPartition(p.topic, p.partition, 0) for p in partitions]
-        if self._member.assignor == "cooperative-sticky":
-            consumer.incremental_assign(at_start)
-        else:
-            consumer.assign(at_start)
-        self._owned.update(ours)
-        self._poller.add(ours)
+        ours = _places(partitions)
+        self._cursors.add(ours)
         if self._rebalance is not None and ours:
             self._rebalance.assigned(ours)
 
     def _revoked(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
-        gone = [TopicPartition(p.topic, p.partition) for p in partitions]
-        if self._rebalance is not None and gone:
-            until = time.monotonic() + RELEASE_BUDGET.total_seconds()
-            while not self._rebalance.releasing(gone) and time.monotonic() < until:
-                pass  # `releasing` waits for replies by itself
-        self._forget(gone, lost=False)
+        leaving = _places(partitions)
+        if self._rebalance is not None and leaving:
+            self._release(self._rebalance.releasing, leaving)
+        self._forget(leaving, lost=False)
 
     def _lost(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         self._is_lost = True
-        self._forget([TopicPartition(p.topic, p.partition) for p in partitions], lost=True)
+        self._forget(_places(partitions), lost=True)
 
-    def _forget(self, gone: Sequence[TopicPartition], *, lost: bool) -> None:
-        self._owned.difference_update(gone)
-        self._poller.drop(gone)
+    def _release(self, releasing: Callable[[Sequence[TopicPartition]], bool], leaving: list[TopicPartition]) -> None:
+        until = time.monotonic() + RELEASE_BUDGET.total_seconds()
+        while True:
+            began = time.monotonic()
+            if releasing(leaving):
+                return
+            if time.monotonic() > until:
+                log.warning(
+                    "%s: partitions were not released in %s; they go as they are", self.client_id, RELEASE_BUDGET
+                )
+                return
+            time.sleep(max(0.0, began + RELEASE_PAUSE - time.monotonic()))
+
+    def _forget(self, gone: list[TopicPartition], *, lost: bool) -> None:
+        self._cursors.drop(gone)
         if self._rebalance is not None and gone:
             self._rebalance.gone(gone, lost=lost)
 
 
-def _generation(raw: bytes) -> int:
-    """The generation inside librdkafka's serialised group metadata ("CGMDv2:", then an int32).
+def _places(partitions: list[KafkaPartition]) -> list[TopicPartition]:
+    return [TopicPartition(each.topic, each.partition) for each in partitions]
+
+
+def _generation(group_metadata: bytes) -> int:
+    """The generation inside librdkafka's serialised group metadata ("CGMDv2:", then an int32); -1 before joining.
 
     Source: librdkafka `rd_kafka_consumer_group_metadata_write`.
     """
-    return int(struct.unpack("<i", bytes(raw)[7:11])[0])
+    return int(struct.unpack("<i", group_metadata[7:11])[0])
 
 
 def _check(request: Commit, client_id: str) -> None:
@@ -216,8 +259,8 @@ def _check(request: Commit, client_id: str) -> None:
     for at, position in request.positions.items():
         if position.offset < 0:
             raise ValueError(f"{client_id}: expected a position to commit for {at}, but it is {position.offset} (R3)")
-    snapshot: GroupSnapshot = request.snapshot
+    snapshot = request.snapshot
     if not isinstance(snapshot, Snapshot):
         raise ValueError(f"{client_id}: expected a snapshot of this transport, but it is {snapshot!r}")
-    if snapshot.generation < 0:
-        raise NotJoined(f"{client_id}: the snapshot was taken before joining (R3)")
+    if not snapshot.has_joined:
+        raise NotJoined(f"{client_id}: the snapshot was taken before joining; nothing was sent (R3)")

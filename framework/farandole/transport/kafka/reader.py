@@ -2,55 +2,71 @@
 
 from collections.abc import Mapping, Sequence
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from farandole.transport.kafka.polling import Poller
+from farandole.errors import FatalTransportError
+from farandole.transport.kafka.polling import Outage, polled, read
 from farandole.transport.kafka.settings import KafkaSettings
-from farandole.transport.port import Polled, TopicPartition, Trouble
+from farandole.transport.port import Polled, Record, TopicPartition, Trouble
 
-POLL_MAX = 1_000
-LOOK_UP_TIMEOUT = 5.0
-"""Longest that looking a topic up may hold up an assignment, seconds; usually a millisecond."""
+POLL_MAX = 2_000
+"""Most that one poll brings: about 10 ms of work."""
+
+PREFETCH_RECORDS = 100_000
+"""It is never paused, so that nothing fetched ahead is in vain; bounded by bytes."""
 
 
 class KafkaReader:
-    """Implements `Reader`. The group id is never used: no position is committed, none is read."""
+    """Implements `Reader`. The group id is a formality: no position is read or committed."""
 
     def __init__(self, settings: KafkaSettings, client_id: str) -> None:
-        self._consumer = Consumer(settings.consumer(client_id, f"{client_id}.none"))
-        self._poller = Poller(self._consumer, client_id)
-        self._assigned: set[TopicPartition] = set()
-        self._known: set[str] = set()
+        self._client_id = client_id
+        self._outage = Outage(client_id)
+        config = {**settings.consumer(client_id, f"{client_id}.none"), "queued.min.messages": PREFETCH_RECORDS}
+        self._consumer = Consumer({**config, "error_cb": self._outage})
+        self._places: dict[TopicPartition, int | None] = {}
+        """Next offset to deliver; None: where a logical offset will turn out to be."""
+
+        self._is_closed = False
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read exactly these."""
-        self._poller.drop(self._assigned)
-        self._assigned = set(positions)
-        self._consumer.assign([KafkaPartition(at.topic, at.partition, p) for at, p in positions.items()])
-        self._poller.begin(positions)
-        for topic in sorted({at.topic for at in positions} - self._known):
-            self._look_up(topic)
-
-    def _look_up(self, topic: str) -> None:
-        """librdkafka says nothing of a topic that does not exist if it was assigned rather than subscribed to."""
-        try:
-            found = self._consumer.list_topics(topic, timeout=LOOK_UP_TIMEOUT).topics[topic]
-        except KafkaException:
-            return  # unreachable: polling tells
-        if found.error is None:
-            self._known.add(topic)
-        else:
-            self._poller.tell(Trouble("unknown_topic", f"{topic}: {found.error.str()}", TopicPartition(topic, -1)))
+        self._require_open()
+        self._places = {at: None if position < 0 else position for at, position in positions.items()}
+        self._consumer.assign([KafkaPartition(*at, position) for at, position in positions.items()])
 
     def poll(self, timeout: float) -> Sequence[Polled]:
         """Records, ends and troubles."""
-        return self._poller.poll(timeout, POLL_MAX) if self._assigned else ()
+        self._require_open()
+        found = (polled(message, self._outage) for message in read(self._consumer, timeout, POLL_MAX))
+        out = [each for each in found if each is not None and self._take(each)]
+        out += self._outage.troubles()
+        return out
 
     def position(self, at: TopicPartition) -> int | None:
         """Next offset to be read."""
-        return self._poller.reached(at)
+        return self._places.get(at)
 
     def close(self) -> None:
-        """Free everything."""
-        self._consumer.close()
+        """Free everything; doing it twice is harmless."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._consumer.close()
+
+    def _take(self, each: Polled) -> bool:
+        """Whether it is to be told; the places move on behind it."""
+        if isinstance(each, Trouble):
+            return True
+        if each.at not in self._places:
+            return False  # of the assignment before
+        place = self._places[each.at]
+        reached, behind = (each.offset, each.offset + 1) if isinstance(each, Record) else (each.position,) * 2
+        if place is not None and reached < place:
+            return False
+        self._places[each.at] = behind
+        return True
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise FatalTransportError(f"{self._client_id}: expected an open reader, but it was closed")

@@ -1,0 +1,182 @@
+"""What can be asked of a cluster without changing it: offsets, committed positions, members.
+
+Blocking and bounded; serves the admin, the asyncio edge and the helper thread of a member.
+
+A question to a group's coordinator must never time out inside librdkafka: when the coordinator
+comes back after that, the process aborts (assertion `eonce->refcnt > 0`, librdkafka issue 4605,
+open; seen with 2.16.0 after every outage). So the client may wait for an hour, we do not, and a
+client whose answer we have given up is thrown away with the question.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import TypeVar, cast
+
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    ConsumerGroupDescription,
+    ListOffsetsResultInfo,
+    OffsetSpec,
+    TopicDescription,
+)
+
+from farandole.errors import TransportError
+from farandole.transport.kafka.errors import error_of, told
+from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.port import Isolation, Position, TopicPartition
+
+T = TypeVar("T")
+
+_ISOLATION = {
+    Isolation.COMMITTED: IsolationLevel.READ_COMMITTED,
+    Isolation.UNCOMMITTED: IsolationLevel.READ_UNCOMMITTED,
+}
+
+GRACE = 1.0
+"""Seconds beyond a request's time-out until its future is given up: the client answers first, with a reason."""
+
+NEVER = 3_600.0
+"""Longest time-out that the client takes, seconds."""
+
+
+class Queries:
+    """Questions through an admin client; thread-safe."""
+
+    def __init__(self, settings: KafkaSettings, client_id: str) -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._patience = settings.patience
+        self.client = self._new_client()
+        """The client that serves now; for calls that go to no group's coordinator."""
+
+    def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Mapping[TopicPartition, int]:
+        """End offsets at an isolation level.
+
+        Raises:
+            TransportError: one of them is unknown, or there was no answer.
+        """
+        return self._offsets(partitions, OffsetSpec.latest(), isolation)  # type: ignore[no-untyped-call]
+
+    def beginnings(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """First offsets that still exist.
+
+        Raises:
+            TransportError: one of them is unknown, or there was no answer.
+        """
+        return self._offsets(partitions, OffsetSpec.earliest(), Isolation.UNCOMMITTED)  # type: ignore[no-untyped-call]
+
+    def positions(
+        self, group: str, partitions: Sequence[TopicPartition] | None, *, stable: bool
+    ) -> Mapping[TopicPartition, Position | None]:
+        """Committed positions of a group, all if `partitions` is None.
+
+        None where there never was one; if `stable`, what is pending is absent. One request of 2 ms for all of them,
+        where a consumer's `committed()` waits for all if one is pending (R12).
+
+        Raises:
+            TransportError: there was no answer.
+        """
+        if partitions is not None and not partitions:
+            return {}
+        named = None if partitions is None else [KafkaPartition(*at) for at in partitions]
+        about, asked = f"positions of {group}", [ConsumerGroupTopicPartitions(group, named)]
+        answer = self._of_coordinator(
+            lambda client: client.list_consumer_group_offsets(asked, require_stable=stable, request_timeout=NEVER),
+            about,
+        )
+        assert isinstance(answer, ConsumerGroupTopicPartitions)
+        found: dict[TopicPartition, Position | None] = {}
+        for each in answer.topic_partitions or ():
+            if each.error is None:
+                position = None if each.offset < 0 else Position(each.offset, each.metadata or "")
+                found[TopicPartition(each.topic, each.partition)] = position
+            elif each.error.code() != KafkaError.UNSTABLE_OFFSET_COMMIT:
+                raise TransportError(f"{about}: {each.topic}/{each.partition}: {each.error.str()}")
+        return found
+
+    def members(self, group: str) -> frozenset[str]:
+        """Client ids of a group's members; none if nobody knows the group.
+
+        Raises:
+            TransportError: there was no answer.
+        """
+        try:
+            described = self._of_coordinator(
+                lambda client: client.describe_consumer_groups([group], request_timeout=NEVER), f"members of {group}"
+            )
+        except TransportError as error:
+            cause = error.__cause__
+            if isinstance(cause, KafkaException) and error_of(cause).code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return frozenset()
+            raise
+        assert isinstance(described, ConsumerGroupDescription)
+        return frozenset(member.client_id for member in described.members)
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has; 0 if it does not exist. Never creates it.
+
+        Raises:
+            TransportError: there was no answer.
+        """
+        futures = self.client.describe_topics(TopicCollection([topic]), request_timeout=self._patience)
+        try:
+            described = cast(TopicDescription, futures[topic].result(self._patience + GRACE))
+        except KafkaException as error:
+            if error_of(error).code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return 0
+            raise TransportError(f"topic {topic}: {told(error)}") from error
+        except TimeoutError as error:
+            raise TransportError(f"topic {topic}: no answer in {self._patience} s") from error
+        return len(described.partitions)
+
+    def result(self, future: "Future[T]", about: str) -> T:
+        """What a future of the admin client brings.
+
+        Raises:
+            TransportError: an error, or nothing in time.
+        """
+        try:
+            return future.result(self._patience + GRACE)
+        except KafkaException as error:
+            raise TransportError(f"{about}: {told(error)}") from error
+        except TimeoutError as error:
+            raise TransportError(f"{about}: no answer in {self._patience} s") from error
+
+    def _of_coordinator(self, ask: Callable[[AdminClient], Mapping[str, "Future[object]"]], about: str) -> object:
+        client = self.client
+        (future,) = ask(client).values()
+        try:
+            return future.result(self._patience)
+        except TimeoutError as error:
+            self._throw_away(client)
+            raise TransportError(f"{about}: no answer in {self._patience} s") from error
+        except KafkaException as error:
+            if error_of(error).code() < 0:
+                # Not the broker's answer, but the client's own: it may have given up by itself.
+                self._throw_away(client)
+            raise TransportError(f"{about}: {told(error)}") from error
+
+    def _throw_away(self, client: AdminClient) -> None:
+        if self.client is client:
+            self.client = self._new_client()
+
+    def _new_client(self) -> AdminClient:
+        return AdminClient(self._settings.common(self._client_id))
+
+    def _offsets(
+        self, partitions: Sequence[TopicPartition], spec: OffsetSpec, isolation: Isolation
+    ) -> Mapping[TopicPartition, int]:
+        if not partitions:
+            return {}
+        futures = self.client.list_offsets(
+            {KafkaPartition(*at): spec for at in partitions},
+            isolation_level=_ISOLATION[isolation],
+            request_timeout=self._patience,
+        )
+        found: dict[TopicPartition, int] = {}
+        for at, future in futures.items():
+            answer = cast(ListOffsetsResultInfo, self.result(future, f"offsets of {at.topic}/{at.partition}"))
+            found[TopicPartition(at.topic, at.partition)] = answer.offset
+        return found

@@ -1,0 +1,131 @@
+"""One set of security settings for both clients: librdkafka's names, told to aiokafka in its own way.
+
+TLS, mTLS, SASL PLAIN, SCRAM and OAUTHBEARER with client credentials (OIDC). What aiokafka has no
+word for is refused, so that the two never connect with different guarantees.
+"""
+
+import asyncio
+import json
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from base64 import b64encode
+from collections.abc import Mapping
+
+from aiokafka.abc import AbstractTokenProvider
+from aiokafka.helpers import create_ssl_context
+
+from farandole.errors import ConfigError, TransportError
+
+_OAUTH = "sasl.oauthbearer."
+_UNTOLD = ("ssl.ca.pem", "ssl.certificate.pem", "ssl.key.pem", "ssl.keystore.location", "ssl.crl.location")
+"""Security settings of librdkafka that aiokafka has no counterpart for."""
+
+TOKEN_TIMEOUT = 10.0
+TOKEN_SHARE = 0.8
+"""Share of a token's life after which it is fetched anew: what librdkafka does."""
+
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+
+
+def for_aiokafka(settings: Mapping[str, str]) -> dict[str, object]:
+    """The keyword arguments that aiokafka's clients take.
+
+    Raises:
+        ConfigError: a setting that cannot be told to aiokafka, or one that is missing.
+    """
+    protocol = settings.get("security.protocol", "PLAINTEXT").upper()
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"[kafka] security.protocol: expected one of {', '.join(PROTOCOLS)}, but it is {protocol!r}")
+    if untold := sorted(name for name in settings if name in _UNTOLD):
+        raise ConfigError(f"[kafka] {', '.join(untold)}: expected files in PEM format (ssl.*.location) instead")
+    told: dict[str, object] = {"security_protocol": protocol}
+    if protocol.endswith("SSL"):
+        told["ssl_context"] = _ssl_context(settings)
+    if protocol.startswith("SASL"):
+        told |= _sasl(settings)
+    return told
+
+
+def _ssl_context(settings: Mapping[str, str]) -> ssl.SSLContext:
+    try:
+        context: ssl.SSLContext = create_ssl_context(
+            cafile=settings.get("ssl.ca.location"),
+            certfile=settings.get("ssl.certificate.location"),
+            keyfile=settings.get("ssl.key.location"),
+            password=settings.get("ssl.key.password"),
+        )
+    except OSError as error:
+        raise ConfigError(f"[kafka] ssl.*.location: expected files in PEM format, but: {error}") from error
+    if settings.get("ssl.endpoint.identification.algorithm", "https") == "none":
+        context.check_hostname = False
+    if settings.get("enable.ssl.certificate.verification", "true").lower() == "false":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _sasl(settings: Mapping[str, str]) -> dict[str, object]:
+    mechanism = (settings.get("sasl.mechanism") or settings.get("sasl.mechanisms") or "").upper()
+    if mechanism == "OAUTHBEARER":
+        if settings.get(f"{_OAUTH}method") != "oidc":
+            raise ConfigError(f"[kafka] {_OAUTH}method: expected 'oidc', the only one that both clients know")
+        return {"sasl_mechanism": mechanism, "sasl_oauth_token_provider": OidcTokens(settings)}
+    if mechanism not in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+        raise ConfigError(
+            "[kafka] sasl.mechanism: expected PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER, "
+            f"but it is {mechanism!r}"
+        )
+    return {
+        "sasl_mechanism": mechanism,
+        "sasl_plain_username": _required(settings, "sasl.username"),
+        "sasl_plain_password": _required(settings, "sasl.password"),
+    }
+
+
+def _required(settings: Mapping[str, str], name: str) -> str:
+    if not (value := settings.get(name)):
+        raise ConfigError(f"[kafka] {name}: expected it with the SASL mechanism that was chosen, but it is missing")
+    return value
+
+
+class OidcTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no types
+    """Access tokens by client credentials (RFC 6749, section 4.4), as librdkafka's `oidc` method fetches them."""
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self._url = _required(settings, f"{_OAUTH}token.endpoint.url")
+        self._client_id = _required(settings, f"{_OAUTH}client.id")
+        self._secret = _required(settings, f"{_OAUTH}client.secret")
+        self._scope = settings.get(f"{_OAUTH}scope", "")
+        self._token = ""
+        self._until = 0.0
+
+    async def token(self) -> str:
+        """A token that is good for a while.
+
+        Raises:
+            TransportError: the endpoint gave none.
+        """
+        if time.monotonic() >= self._until:
+            try:
+                self._token, seconds = await asyncio.to_thread(self._fetch)
+            except (OSError, ValueError, KeyError) as error:
+                raise TransportError(f"{self._url}: expected an access token, but: {error!r}") from error
+            self._until = time.monotonic() + TOKEN_SHARE * seconds
+        return self._token
+
+    def _fetch(self) -> tuple[str, float]:
+        form = {"grant_type": "client_credentials", **({"scope": self._scope} if self._scope else {})}
+        credentials = b64encode(f"{self._client_id}:{self._secret}".encode()).decode()
+        request = urllib.request.Request(
+            self._url, urllib.parse.urlencode(form).encode(), {"Authorization": f"Basic {credentials}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TOKEN_TIMEOUT) as answer:
+                body = json.load(answer)
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise
+        return str(body["access_token"]), float(body.get("expires_in", 60))

@@ -1,0 +1,53 @@
+"""What librdkafka's errors mean: verdicts and troubles."""
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from farandole.transport.kafka.errors import error_of, told, trouble_kind, verdict_of_abort
+from farandole.transport.port import Verdict
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        (KafkaError.ILLEGAL_GENERATION, Verdict.STALE),
+        (KafkaError.UNKNOWN_MEMBER_ID, Verdict.STALE),
+        (KafkaError.REBALANCE_IN_PROGRESS, Verdict.STALE),
+        (KafkaError.MSG_SIZE_TOO_LARGE, Verdict.REFUSED),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, Verdict.REFUSED),
+        (KafkaError._UNKNOWN_PARTITION, Verdict.REFUSED),
+        (KafkaError.OFFSET_METADATA_TOO_LARGE, Verdict.REFUSED),
+        (KafkaError._MSG_TIMED_OUT, Verdict.ABORTED),
+        (KafkaError.NOT_ENOUGH_REPLICAS, Verdict.ABORTED),
+    ],
+)
+def test_abort_is_judged_by_what_led_to_it(code: int, verdict: Verdict) -> None:
+    assert verdict_of_abort(KafkaError(code)) is verdict
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (KafkaError._ALL_BROKERS_DOWN, "unreachable"),
+        (KafkaError._AUTHENTICATION, "unreachable"),
+        (KafkaError._AUTO_OFFSET_RESET, "position_out_of_range"),
+        (KafkaError.OFFSET_OUT_OF_RANGE, "position_out_of_range"),
+        (KafkaError._NO_OFFSET, "position_missing"),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, "unknown_topic"),
+        (KafkaError._MAX_POLL_EXCEEDED, "other"),
+    ],
+)
+def test_consumer_errors_have_a_word_each(code: int, kind: str) -> None:
+    assert trouble_kind(KafkaError(code)) == kind
+
+
+def test_error_is_found_inside_whatever_the_client_raises() -> None:
+    inner = KafkaError(KafkaError._FENCED, "another has our id")
+    hidden = SystemError("a report was called while an exception was set")
+    hidden.__cause__ = KafkaException(inner)
+
+    assert error_of(KafkaException(inner)) == inner
+    assert error_of(hidden) == inner
+    assert error_of(BufferError("Local: Queue full")).code() == KafkaError._QUEUE_FULL
+    assert error_of(SystemError("something else")).code() == KafkaError._FAIL
+    assert told(hidden) == "_FENCED: another has our id"

@@ -1,0 +1,147 @@
+"""What the Kafka clients are told: what the guarantee rests on can not be changed, the rest can."""
+
+import ssl
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from farandole.errors import ConfigError
+from farandole.transport.kafka import KafkaSettings
+from farandole.transport.kafka.security import for_aiokafka
+from farandole.transport.kafka.settings import FIXED, require
+from farandole.transport.port import MemberSettings
+
+MEMBER = MemberSettings("ns.unit", "ns.unit.0")
+
+
+def seconds(count: float) -> timedelta:
+    """Short for a duration."""
+    return timedelta(seconds=count)
+
+
+def test_member_is_told_what_rule_14_demands() -> None:
+    told = KafkaSettings("host:9092").member(MEMBER)
+
+    assert told["isolation.level"] == "read_committed"
+    assert told["enable.auto.commit"] is False
+    assert told["auto.offset.reset"] == "error"
+    assert told["group.protocol"] == "classic"
+    assert told["session.timeout.ms"] == 10_000
+    assert told["max.poll.interval.ms"] == 300_000
+    assert told["queued.max.messages.kbytes"] == 16_384
+    assert "group.instance.id" not in told
+
+
+def test_transactional_producer_is_told_what_rule_14_demands() -> None:
+    told = KafkaSettings("host:9092").transactional("ns.unit.0")
+
+    assert told["acks"] == "all"
+    assert told["enable.idempotence"] is True
+    assert told["partitioner"] == "murmur2_random"
+    assert told["transactional.id"] == told["client.id"] == "ns.unit.0"
+    assert told["transaction.timeout.ms"] == 10_000
+    for limit in ("message.timeout.ms", "socket.timeout.ms"):
+        assert int(str(told[limit])) < 10_000, limit
+
+
+@pytest.mark.parametrize("name", sorted(FIXED))
+def test_settings_that_decide_the_guarantee_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        KafkaSettings("host:9092", {name: "x"})
+
+
+def test_settings_of_the_user_reach_every_client() -> None:
+    settings = KafkaSettings("host:9092", {"security.protocol": "SSL", "socket.timeout.ms": "1234"})
+
+    for told in (settings.common("c"), settings.consumer("c", "g"), settings.producer("c"), settings.member(MEMBER)):
+        assert told["security.protocol"] == "SSL"
+        assert told["socket.timeout.ms"] == "1234"
+
+
+@pytest.mark.parametrize("bootstrap", ["", "host", "host:9092,other"])
+def test_address_without_port_is_refused(bootstrap: str) -> None:
+    with pytest.raises(ConfigError, match="host:port"):
+        KafkaSettings(bootstrap)
+
+
+@pytest.mark.parametrize(
+    ("member", "what"),
+    [
+        (replace(MEMBER, assignor="roundrobin"), "assignor"),
+        (replace(MEMBER, session_timeout=seconds(5)), "session_timeout"),
+        (replace(MEMBER, session_timeout=seconds(16)), "session_timeout"),
+        (replace(MEMBER, poll_interval=seconds(301)), "poll_interval"),
+        (replace(MEMBER, poll_interval=seconds(9)), "poll_interval"),
+        (replace(MEMBER, transaction_timeout=seconds(11)), "transaction_timeout"),
+    ],
+)
+def test_member_out_of_bounds_is_refused_by_name(member: MemberSettings, what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        require(member)
+    with pytest.raises(ConfigError, match=what):
+        KafkaSettings("host:9092").member(member)
+
+    assert KafkaSettings("host:9092", strict=False).member(member)["group.id"] == "ns.unit"
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = KafkaSettings("host:9092", {"sasl.password": "hunter2"})
+
+    assert "hunter2" not in repr(settings)
+
+
+# --- security, told to aiokafka ------------------------------------------------------------------
+
+
+def test_nothing_said_is_plaintext() -> None:
+    assert for_aiokafka({}) == {"security_protocol": "PLAINTEXT"}
+
+
+def test_tls_gives_a_context_that_verifies_unless_told_otherwise() -> None:
+    strict = for_aiokafka({"security.protocol": "ssl"})["ssl_context"]
+    lax = for_aiokafka({"security.protocol": "SSL", "enable.ssl.certificate.verification": "false"})["ssl_context"]
+    nameless = for_aiokafka({"security.protocol": "SSL", "ssl.endpoint.identification.algorithm": "none"})
+
+    assert isinstance(strict, ssl.SSLContext)
+    assert (strict.check_hostname, strict.verify_mode) == (True, ssl.CERT_REQUIRED)
+    assert isinstance(lax, ssl.SSLContext)
+    assert (lax.check_hostname, lax.verify_mode) == (False, ssl.CERT_NONE)
+    assert isinstance(nameless["ssl_context"], ssl.SSLContext)
+    assert nameless["ssl_context"].check_hostname is False
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "scram-sha-512"])
+def test_sasl_password_mechanisms_are_told_with_their_credentials(mechanism: str) -> None:
+    told = for_aiokafka(
+        {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": mechanism,
+            "sasl.username": "me",
+            "sasl.password": "secret",
+        }
+    )
+
+    assert told == {
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": mechanism.upper(),
+        "sasl_plain_username": "me",
+        "sasl_plain_password": "secret",
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"security.protocol": "TLS"}, "security.protocol"),
+        ({"security.protocol": "SASL_PLAINTEXT"}, "sasl.mechanism"),
+        ({"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "GSSAPI"}, "sasl.mechanism"),
+        ({"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "me"}, "sasl.password"),
+        ({"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "OAUTHBEARER"}, "sasl.oauthbearer.method"),
+        ({"security.protocol": "SSL", "ssl.ca.pem": "-----BEGIN"}, "ssl.ca.pem"),
+        ({"security.protocol": "SSL", "ssl.ca.location": "/nowhere/ca.pem"}, "ssl"),
+    ],
+)
+def test_security_that_both_clients_cannot_share_is_refused_by_name(settings: dict[str, str], what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        for_aiokafka(settings)

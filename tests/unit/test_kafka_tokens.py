@@ -1,0 +1,77 @@
+"""Access tokens for SASL OAUTHBEARER: fetched once, kept for most of their life."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from farandole.errors import TransportError
+from farandole.transport.kafka.security import OidcTokens, for_aiokafka
+
+
+class _Endpoint(BaseHTTPRequestHandler):
+    """Gives numbered tokens, to who knows the secret."""
+
+    asked: list[tuple[str, str]]
+
+    def do_POST(self) -> None:
+        """One token."""
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.asked.append((self.headers["Authorization"], body))
+        is_known = self.headers["Authorization"] == "Basic bWU6c2VjcmV0"
+        answer = {"access_token": f"token-{len(self.asked)}", "expires_in": 3600} if is_known else {"error": "no"}
+        self.send_response(200 if is_known else 401)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
+        """Say nothing."""
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    """The address of a token endpoint."""
+    _Endpoint.asked = []
+    server = HTTPServer(("127.0.0.1", 0), _Endpoint)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/token"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def settings(endpoint: str, secret: str = "secret") -> dict[str, str]:
+    """As librdkafka takes them."""
+    return {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanisms": "OAUTHBEARER",
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.token.endpoint.url": endpoint,
+        "sasl.oauthbearer.client.id": "me",
+        "sasl.oauthbearer.client.secret": secret,
+        "sasl.oauthbearer.scope": "kafka",
+    }
+
+
+def test_token_is_fetched_once_and_kept(endpoint: str) -> None:
+    told = for_aiokafka(settings(endpoint))
+    provider = told["sasl_oauth_token_provider"]
+    assert isinstance(provider, OidcTokens)
+
+    async def ask() -> list[str]:
+        return [await provider.token(), await provider.token()]
+
+    assert asyncio.run(ask()) == ["token-1", "token-1"]
+    assert _Endpoint.asked == [("Basic bWU6c2VjcmV0", "grant_type=client_credentials&scope=kafka")]
+    assert told["sasl_mechanism"] == "OAUTHBEARER"
+
+
+def test_token_that_is_refused_names_the_endpoint(endpoint: str) -> None:
+    provider = OidcTokens(settings(endpoint, secret="wrong"))
+
+    with pytest.raises(TransportError, match="token"):
+        asyncio.run(provider.token())
