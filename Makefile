@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
+# Two workers a core: most tests of a broker wait. `make WORKERS=0 test` runs all in one process, in order.
+WORKERS ?= 4
+PARALLEL := -n $(WORKERS) --dist loadgroup
 CODE := framework tests benchmarks
 
 # The first interpreter that is new enough; `make PYTHON=... setup` overrides it.
@@ -46,19 +49,19 @@ types: $(STAMP) ## mypy --strict over package, agents and tests
 	MYPYPATH=framework:agents/flights $(BIN)/mypy agents/flights/*.py
 
 test: lint types tools ## Everything: install, lint, types, all tests (real Kafka included)
-	$(PYTEST)
+	$(PYTEST) $(PARALLEL)
 
 unit: $(STAMP) ## Tests without Kafka and without processes
 	$(PYTEST) tests/architecture tests/unit
 
 contract: $(STAMP) ## Ports and formats, against what they stand for
-	$(PYTEST) tests/contract
+	$(PYTEST) $(PARALLEL) tests/contract
 
 accept: $(STAMP) ## What a user sees, on processes and a real broker
 	$(PYTEST) tests/acceptance
 
 kafka: $(STAMP) tools ## Only the tests that need a broker
-	$(PYTEST) -m kafka
+	$(PYTEST) $(PARALLEL) -m kafka
 
 bench: $(STAMP) ## Throughput and latency, beside the bare limit of this machine
 	$(BIN)/python benchmarks/bench.py

@@ -1,17 +1,27 @@
 """What every test may ask for: a real broker, a name of its own; and the line that says what became of Kafka.
 
 The broker is started once, before the first test, when any selected test needs it: the
-first download of its jars then counts against no test's time limit.
+first download of its jars then counts against no test's time limit. In a parallel run
+(`-n 4`) the workers select, and the process that started them starts the broker for all:
+a worker says at the end of its collection that it wants one, and no test is handed out
+before that was looked at.
 """
 
 import os
+import shutil
+import tempfile
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
-from farandole.testing.broker import Broker, NoBroker, start_broker
+from farandole.testing.broker import Broker, NoBroker, Rendezvous, start_broker
+
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
 
 
 # A plug-in has to be hashable, hence no equality by value.
@@ -20,9 +30,14 @@ class _KafkaUse:
     """What the last line of the run says."""
 
     broker: Broker | None = None
-    refusal: str | None = None
+    refusal: NoBroker | None = None
     ran: int = 0
     skipped: int = 0
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether it is known if there is a broker."""
+        return self.broker is not None or self.refusal is not None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count the tests that needed the broker."""
@@ -43,6 +58,8 @@ class _KafkaUse:
 
 
 _USE = pytest.StashKey[_KafkaUse]()
+_MEETING = pytest.StashKey[Rendezvous]()
+_WORKERINPUT = "farandole_rendezvous"
 
 
 def _is_ci() -> bool:
@@ -70,18 +87,57 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("kafka")
 
 
+@pytest.hookimpl(tryfirst=True)  # before a worker reports that it has collected
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start the broker when a selected test needs it."""
+    """Start the broker when a selected test needs it; a worker asks for it instead."""
     config = session.config
     if config.option.collectonly or not any(item.get_closest_marker("kafka") for item in session.items):
         return
+    meeting = _meeting_of_worker(config)
+    if meeting is None:
+        _start_broker(config)
+    else:
+        meeting.want()
+
+
+def _start_broker(config: pytest.Config) -> None:
     use = config.stash[_USE]
     try:
         use.broker = start_broker()
     except NoBroker as reason:
-        use.refusal = str(reason)
+        use.refusal = reason
     else:
         config.add_cleanup(use.broker.stop)
+
+
+def _meeting_of_worker(config: pytest.Config) -> Rendezvous | None:
+    """Where this process meets the one that started it; None unless it is a worker of a parallel run."""
+    given = getattr(config, "workerinput", {}).get(_WORKERINPUT)
+    return None if given is None else Rendezvous(Path(given))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: "WorkerController") -> None:
+    """Tell a worker where to ask for the broker."""
+    stash = node.config.stash
+    if _MEETING not in stash:
+        folder = tempfile.mkdtemp(prefix="farandole-tests-")
+        node.config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        stash[_MEETING] = Rendezvous(Path(folder))
+    node.workerinput[_WORKERINPUT] = str(stash[_MEETING].folder)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: "WorkerController") -> None:
+    """Start the broker once a worker wants it. Tests are handed out after this."""
+    use, meeting = node.config.stash[_USE], node.config.stash[_MEETING]
+    if not meeting.is_wanted or use.is_decided:
+        return
+    _start_broker(node.config)
+    if use.broker is not None:
+        meeting.offer(use.broker)
+    elif use.refusal is not None:
+        meeting.refuse(use.refusal)
 
 
 @pytest.hookimpl(trylast=True)
@@ -95,7 +151,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def kafka_broker(request: pytest.FixtureRequest) -> Broker:
     """The broker that all tests share. Who wants to kill or restart one starts one of its own."""
-    use = request.config.stash[_USE]
+    use, meeting = request.config.stash[_USE], _meeting_of_worker(request.config)
+    if meeting is not None and not use.is_decided:
+        try:
+            use.broker = meeting.taken()
+        except NoBroker as reason:
+            use.refusal = reason
     if use.broker is not None:
         return use.broker
     if _is_ci():

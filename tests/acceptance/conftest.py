@@ -256,6 +256,15 @@ def transaction_state(bootstrap: str, transactional_id: str) -> str:
     return data[at + 1 : at + data[at]].decode() if error == 0 else ""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In a parallel run these tests follow one another: each is several busy processes of its own."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("processes"))
+
+
 @pytest.fixture
 def cluster(kafka: str, unique: str, tmp_path: Path) -> Iterator[Cluster]:
     """A cluster without processes yet."""

@@ -11,6 +11,7 @@ every reason. `python -m farandole.testing.broker` keeps one running for a termi
 
 from farandole.testing.broker.handle import Broker, BrokerControl, BrokerNotOurs, NoBroker, TierUnavailable
 from farandole.testing.broker.ladder import TIERS, Tier, start_broker
+from farandole.testing.broker.rendezvous import Rendezvous
 from farandole.testing.broker.settings import KAFKA_VERSION, QUICK_RESTART, BrokerSettings
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "BrokerNotOurs",
     "BrokerSettings",
     "NoBroker",
+    "Rendezvous",
     "Tier",
     "TierUnavailable",
     "start_broker",

@@ -47,7 +47,7 @@ def given_tier(settings: BrokerSettings) -> Broker:
         raise TierUnavailable(
             f"FARANDOLE_TEST_BOOTSTRAP={settings.bootstrap} gave no answer in {settings.answer_timeout.seconds} s"
         )
-    return Broker(settings.bootstrap, "FARANDOLE_TEST_BOOTSTRAP", _GivenControl(settings.bootstrap))
+    return Broker(settings.bootstrap, "FARANDOLE_TEST_BOOTSTRAP", NotOurs(settings.bootstrap))
 
 
 def docker_tier(settings: BrokerSettings) -> Broker:
@@ -69,14 +69,18 @@ TIERS: Mapping[str, Tier] = {"given": given_tier, "maven": maven_tier, "docker":
 
 
 @dataclass(frozen=True, slots=True)
-class _GivenControl:
+class NotOurs:
+    """Control of a broker that somebody else runs: it can be neither killed nor restarted."""
+
     bootstrap: str
 
     def stop(self) -> None:
         """Not ours to stop."""
 
     def kill(self) -> None:
+        """Refused."""
         raise BrokerNotOurs(f"{self.bootstrap}: expected a broker of our own, but it was given. It was not killed.")
 
     def restart(self) -> None:
+        """Refused."""
         raise BrokerNotOurs(f"{self.bootstrap}: expected a broker of our own, but it was given. It was not restarted.")
