@@ -33,6 +33,11 @@ TEXT_MAX = 500
 RUN_ID_MAX = 128
 """Characters of a valid run id."""
 
+
+class StoreAway(Exception):  # noqa: N818 - a request to the loop, not an error
+    """The artifact store cannot be used now: the batch is thrown away, and made again later."""
+
+
 FetchClaim = Callable[[ClaimNeeded], bytes]
 
 
@@ -84,6 +89,9 @@ class Batch:
         """Fold a fact and write what follows; if that fails, hold the run at `offset` instead, because of `blame`.
 
         `blame` is the cause, unless that has held the run before: its record would have the same id again.
+
+        Raises:
+            StoreAway: a payload cannot be read now; this batch is not to be used.
         """
         while True:
             try:
@@ -94,6 +102,8 @@ class Batch:
             except ClaimNeeded as needed:
                 try:
                     self.values.fetched[needed.claim.sha256] = self.fetch(needed)
+                except StoreAway:
+                    raise
                 except Exception as error:  # the store is broken for this payload: this run stands still
                     return self._hold(run, error, blame or cause, offset)
             except Exception as error:  # one bad run never stops a partition (DESIGN section 8)

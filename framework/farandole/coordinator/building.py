@@ -4,14 +4,16 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 from farandole.artifacts import ArtifactStore
-from farandole.coordinator.batch import Batch
+from farandole.coordinator.batch import Batch, StoreAway
 from farandole.coordinator.home import Home
 from farandole.coordinator.reading import Definitions, DefinitionWanted, give_up, read_command, read_event
 from farandole.coordinator.refold import Refold, RefoldWanted
 from farandole.coordinator.settings import CoordinatorSettings
+from farandole.errors import TransportError
 from farandole.events.facts import TriggerSuspected
 from farandole.ids import attempt_id
 from farandole.kernel.decision import Moment
@@ -32,20 +34,37 @@ class Builder:
     suspects: Callable[[int], list[TriggerSuspected]]
     refold: Refold
     words: Counter[str] = field(default_factory=Counter)
+    size: int = 0
+    """Most records of a home in a batch, at present; the setting is the most that it grows to."""
+
+    def __post_init__(self) -> None:
+        self.size = self.settings.batch_records
+
+    def shrink(self) -> None:
+        """A transaction was not answered in time: the next ones are half as large, so that a slow log keeps up."""
+        self.size = max(1, self.size // 2)
+
+    def grow(self) -> None:
+        """A transaction was committed: the next ones may be larger by a tenth of the setting."""
+        self.size = min(self.settings.batch_records, self.size + max(1, self.settings.batch_records // 10))
 
     def build(self, home: Home, definitions: Definitions, partitions: int) -> tuple[Batch, bool]:
-        """The next batch of a home, and whether it stopped at a command that wants a fresh table of definitions."""
+        """The next batch of a home, and whether it stopped at a command that wants a fresh table of definitions.
+
+        Raises:
+            StoreAway: a payload cannot be read now. The home is as it was.
+        """
         batch = Batch(
             home,
             self.settings.topics,
             self.settings.client_id,
             self.moment,
-            self._fetch,
+            partial(self._fetch, home),
             self.refold.take,
             home.events_at,
             home.commands_at,
         )
-        left = home.limit or self.settings.batch_records
+        left = home.limit or self.size
         if home.refused:
             self.words[give_up(batch, home)] += 1
             left = 0
@@ -63,7 +82,8 @@ class Builder:
             except DefinitionWanted:
                 wanted = True
                 break
-        if not home.limit:  # while a culprit is looked for, nothing but the records in question is in a batch
+        # While a culprit is looked for, nothing but the records in question is in a batch.
+        if not home.limit and ms(self.moment().now) >= home.late.until:
             self._timers(batch, home)
         for fact in self.suspects(home.number):
             about = attempt_id(fact.run, fact.step, fact.item, fact.attempt)
@@ -74,7 +94,7 @@ class Builder:
 
     def _timers(self, batch: Batch, home: Home) -> None:
         now = self.moment().now
-        batch.taken = home.due(ms(now), self.settings.timers_per_batch)
+        batch.taken = home.due(ms(now), min(self.size, self.settings.timers_per_batch))
         for timer in batch.taken:
             run = batch.run(timer.run)
             if run is None:
@@ -84,8 +104,14 @@ class Builder:
             elif (fact := marker(run, timer)) is not None:
                 batch.mark(fact, event_id=timer_id(timer), cause=timer_id(timer), now=now)
 
-    def _fetch(self, needed: ClaimNeeded) -> bytes:
-        return self.artifacts.get(needed.claim)
+    def _fetch(self, home: Home, needed: ClaimNeeded) -> bytes:
+        try:
+            return self.artifacts.get(needed.claim)
+        except TransportError as error:
+            lasts = home.store.lasts(ms(self.moment().now))
+            if lasts > self.settings.store_patience.total_seconds() * 1000:
+                raise
+            raise StoreAway(str(error)) from error
 
 
 def timer_id(timer: Timer) -> str:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from farandole.coordinator.patience import Patience
 from farandole.events.facts import Marker
 from farandole.kernel.state import Run
 from farandole.kernel.timers import Timer, timers
@@ -45,6 +46,12 @@ class Home:
 
     refused: str = ""
     """Why the next record, alone in its batch, cannot be produced: what it leads to is held instead."""
+
+    store: Patience = field(default_factory=Patience)
+    """While the artifact store is away, nothing of the home is folded: order is kept, and no run is held for it."""
+
+    late: Patience = field(default_factory=Patience)
+    """While markers of timers alone are refused by the log, timers wait; records are folded all the same."""
 
     def restore(self, runs: Iterable[Run]) -> None:
         """Take over runs; the timer heap is rebuilt from them alone."""
@@ -101,5 +108,15 @@ class Home:
 
     @property
     def next_due(self) -> int | None:
-        """When the next timer comes, ms; None if there is none."""
-        return self.timers[0].due if self.timers else None
+        """When something is to be done without a record, ms: a timer, or another try; None if there is nothing."""
+        instants = [max(self.timers[0].due, self.late.until)] if self.timers else []
+        if self.store.failures and (self.events or self.commands):
+            instants.append(self.store.until)
+        return max(min(instants), self.store.until) if instants else None
+
+    def has_work(self, now: int) -> bool:
+        """Whether there is something to fold or a timer to write, and nothing to wait for first."""
+        due = self.next_due
+        if now < self.store.until:
+            return False
+        return bool(self.events or self.commands) or (due is not None and due <= now)

@@ -256,17 +256,13 @@ class CoordinatorLoop:
         if ready := self._takeover.at(Stage.EPOCH):
             return self._writer.epochs(self._takeover, ready)
         ours = [home for home in self.homes.values() if home.number not in self._releasing]
-        busy = [home for home in ours if self._has_work(home)]
+        busy = [home for home in ours if home.has_work(ms(self._now()))]
         if busy:
             self._quiet_since = self._env.clock.monotonic()
             return self._writer.batches(busy)
         behind = [home for home in ours if home.at != home.committed_at]
         quiet = self._env.clock.monotonic() - self._quiet_since
         return bool(behind) and quiet >= self._settings.idle_commit.total_seconds() and self._writer.positions(behind)
-
-    def _has_work(self, home: Home) -> bool:
-        due = home.next_due
-        return bool(home.events or home.commands) or (due is not None and due <= ms(self._now()))
 
     def _epoch_committed(self, flight: Flight) -> None:
         for claimed in self._takeover.claimed.values():

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from farandole.coordinator.batch import TEXT_MAX, Batch
+from farandole.coordinator.batch import TEXT_MAX, Batch, StoreAway
 from farandole.coordinator.home import Home
 from farandole.coordinator.refold import RefoldWanted
 from farandole.definition.graph import Graph, graph_of
@@ -134,6 +134,7 @@ def read_command(batch: Batch, record: Record, definitions: Definitions, partiti
 
     Raises:
         DefinitionWanted: the table of definitions must be read to its end first.
+        StoreAway: a payload cannot be read now.
     """
     command, run_id, reason = _parse(record)
     if partition_of(run_id, partitions) != record.partition:
@@ -145,7 +146,7 @@ def read_command(batch: Batch, record: Record, definitions: Definitions, partiti
         return "forwarded"
     try:
         word = _answer(batch, record, (command, run_id, reason), definitions)
-    except DefinitionWanted:
+    except (DefinitionWanted, StoreAway):
         raise
     except Exception as error:  # one bad command never stops a partition
         log.exception("%s: a command could not be answered", record.place)

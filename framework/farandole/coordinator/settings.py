@@ -29,6 +29,10 @@ class CoordinatorSettings:
     restore_slice: int = 2000
     """State records read per step while other partitions go on: about 20 ms."""
 
+    store_patience: timedelta = timedelta(minutes=1)
+    """How long a home waits for a payload that the artifact store cannot read now; then its run is held, since one
+    bad payload must not stop a partition. A store that is restarted is back in less."""
+
     idle_commit: timedelta = timedelta(milliseconds=200)
     """How long a home is quiet before its positions are committed over what needs no folding (R9)."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from farandole.artifacts import ArtifactStore
-from farandole.coordinator.batch import Batch
+from farandole.coordinator.batch import Batch, StoreAway
 from farandole.coordinator.building import Builder
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.flight import Flight, Numbers, positions_of
@@ -60,6 +60,7 @@ class Writer:
     _numbers: Numbers = field(default_factory=Numbers)
     _fenced: int = 0
     _suspects_turn: bool = False
+    _last_suspect: int = -1
 
     @property
     def is_free(self) -> bool:
@@ -94,7 +95,12 @@ class Writer:
         definitions = Definitions(self.definitions.current, self.definitions.by_hash, certain)
         batches: list[Batch] = []
         for home in self._chosen(list(homes)):
-            batch, wanted = self.builder.build(home, definitions, self.partitions)
+            try:
+                batch, wanted = self.builder.build(home, definitions, self.partitions)
+                self._store(batch)
+            except StoreAway as away:
+                self._wait_for_store(home, away)
+                continue
             if wanted:
                 self.stale_definitions = True
             if batch.is_empty:
@@ -105,19 +111,41 @@ class Writer:
             self.definitions.refresh()
         return bool(batches) and self._send(self._flight_of(batches))
 
+    def _store(self, batch: Batch) -> None:
+        """Put what the batch refers to where it is found; twice is once.
+
+        Raises:
+            StoreAway: the store cannot take it now. The batch is abandoned.
+        """
+        try:
+            for body in batch.values.to_store.values():
+                self.artifacts.put(body)
+        except TransportError as error:
+            batch.abandon()
+            raise StoreAway(str(error)) from error
+
+    def _wait_for_store(self, home: Home, away: StoreAway) -> None:
+        home.store.failed(ms(self.now()))
+        self.builder.words["store_away"] += 1
+        if home.store.failures == 1:
+            log.warning("home %d waits for the artifact store: %s; trying again", home.number, away)
+
     def _chosen(self, homes: Sequence[Home]) -> Sequence[Home]:
         """The homes of the next transaction: one alone that may hold what was refused, then again all the others."""
-        suspects, sound = [h for h in homes if h.limit], [h for h in homes if not h.limit]
+        suspects = sorted((h.number, h) for h in homes if h.limit or h.late.failures)
+        sound = [h for h in homes if not (h.limit or h.late.failures)]
         self._suspects_turn = bool(suspects) and not (sound and self._suspects_turn)
-        return suspects[:1] if self._suspects_turn else sound
+        if not self._suspects_turn:
+            return sound
+        # In turn, so that none of them waits for another's end.
+        self._last_suspect, chosen = next((each for each in suspects if each[0] > self._last_suspect), suspects[0])
+        return [chosen]
 
     def _flight_of(self, batches: Sequence[Batch]) -> Flight:
         number, now = self._numbers.next(), self.now()
         records: list[Outgoing] = []
         positions: dict[TopicPartition, Position] = {}
         for batch in batches:
-            for body in batch.values.to_store.values():
-                self.artifacts.put(body)
             records += batch.records
             records += batch.state(now)
             at = max(batch.events_at, batch.home.events_at), max(batch.commands_at, batch.home.commands_at)
@@ -161,8 +189,14 @@ class Writer:
         for batch in flight.batches:
             batch.publish()
             batch.home.limit, batch.home.refused = 0, ""
+            if batch.taken:
+                batch.home.late.ended()
+            if not batch.errors:  # else it may be the store for which a run was held: it is as broken for the next
+                batch.home.store.ended()
             for run in batch.released:
                 self.builder.refold.done(run)
+        if flight.batches:
+            self.builder.grow()
         if flight.kind == "epoch":
             self.committed_epoch(flight)
 
@@ -171,13 +205,15 @@ class Writer:
         log.error("a transaction was refused: %s", error)
         for home in (batch.home for batch in flight.batches):
             waiting = len(home.events) + len(home.commands)
-            taken = min(home.limit or self.settings.batch_records, waiting)
+            taken = min(home.limit or self.builder.size, waiting)
             if len(flight.batches) > 1:
                 home.limit = taken  # whose batch it was comes first: each goes alone
             elif taken > 1:
                 home.limit = (taken + 1) // 2
             elif taken:
                 home.limit, home.refused = 1, str(error)
+            if not taken:
+                home.late.failed(ms(self.now()))
 
     def _in_doubt(self, flight: Flight, verdict: Verdict, error: TransportError | None) -> None:
         """We do not know: a new producer, and the homes are restored from what the log says (R4)."""
@@ -186,6 +222,8 @@ class Writer:
             raise FatalTransportError(
                 f"{self.settings.client_id}: another process uses this slot; give each process its own --slot"
             )
+        if flight.batches and verdict is Verdict.DOUBT:
+            self.builder.shrink()
         log.warning("a transaction is in doubt (%s): its homes are restored", error)
         self.doubted(frozenset(at.partition for at in flight.positions))
         self._renew()
@@ -205,6 +243,7 @@ def _pass_over(home: Home, batch: Batch) -> None:
     """Go past records and timers that lead to nothing; the timers are not given back, or they would be due for ever."""
     home.move(batch.events_at, batch.commands_at)
     home.refused = ""
+    home.store.ended()
     if not home.events and not home.commands:
         home.limit = 0
 

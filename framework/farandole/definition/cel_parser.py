@@ -121,7 +121,8 @@ class _Parser:
             raise SyntaxProblem(f"expected at most {NESTING_MAX} levels of nesting", self._token.at)
         node = self._operation(1)
         if self._takes("?"):
-            yes = self.expression()
+            # As the grammar has it: a choice inside the first branch needs brackets.
+            yes = self._operation(1)
             self._expect(":")
             node = Choose(node, yes, self.expression())
         self._nesting -= 1
