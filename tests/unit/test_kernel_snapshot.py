@@ -192,3 +192,31 @@ def test_state_that_is_damaged_or_missing_is_refused() -> None:
         read_run(lambda _: stage.graph, {**parts, "c/1": b"\xff\x00"}, "r-1")
     with pytest.raises(InvariantViolation, match="expected state version"):
         read_run(lambda _: stage.graph, {**parts, "c/1": msgspec.msgpack.encode([7, []])}, "r-1")
+
+
+def test_head_of_a_held_run_says_to_every_reader_why_it_waits() -> None:
+    """`run list` showed that a run was held, and not for what."""
+    stage = Stage(define(node("a"), node("b")))
+    before = decode(stage.table["r-1"])
+
+    stage.fail("a", retryable=False)
+    one = decode(stage.table["r-1"])
+    stage.fail("b", retryable=False)
+    two = decode(stage.table["r-1"])
+
+    assert isinstance(before, RunHead)
+    assert isinstance(one, RunHead)
+    assert isinstance(two, RunHead)
+    assert (before.status, before.waiting) == ("running", "")
+    assert (one.status, one.waiting) == ("held", "dead letter at a: boom")
+    assert two.waiting == "dead letter at a and 1 more: boom"
+
+
+def test_head_of_a_run_with_a_suspected_trigger_says_so() -> None:
+    stage = Stage(define(node("a"), node("b")))
+
+    stage.tell(facts.TriggerSuspected("r-1", "b", 1))
+
+    head = decode(stage.table["r-1"])
+    assert isinstance(head, RunHead)
+    assert head.waiting == "trigger suspected at b"

@@ -16,10 +16,14 @@ from farandole.definition.graph import Graph
 from farandole.errors import InvariantViolation
 from farandole.events.catalogue import decode, encode
 from farandole.events.tables import RunHead
-from farandole.kernel.state import CHUNK, EMPTY_UNIT, Head, Phase, Run, Unit, instant
+from farandole.ids import NO_ITEM
+from farandole.kernel.state import CHUNK, EMPTY_UNIT, HOLDING, Head, Phase, Run, Status, Unit, instant
 
 RIDES_MAX = 512
 """Largest payload kept inside a head or chunk, bytes: rewriting it costs less than a record of its own."""
+
+ERROR_MAX = 200
+"""Characters of an error in what the head says to a reader of the table; the unit has all of it."""
 
 VERSION = 1
 
@@ -128,10 +132,27 @@ def _head_record(run: Run, now: datetime) -> bytes:
             started_at=instant(head.started_at),
             updated_at=now,
             outcome=head.outcome,
-            waiting=head.kernel_error or head.reason,
+            waiting=head.kernel_error or head.reason or _holding_text(run),
             state=_encode(state),
         )
     )
+
+
+def _holding_text(run: Run) -> str:
+    """Why a person is waited for: the first unit that holds the run, and what it says; empty if none does.
+
+    Looks at units only while the run is held, which is rare and long.
+    """
+    if not run.is_held:
+        return ""
+    for step, item, unit in run.units():
+        if unit.status in HOLDING:
+            word = "trigger suspected" if unit.status is Status.SUSPECTED else "dead letter"
+            at = step if item == NO_ITEM else f"{step}[{item}]"
+            more = f" and {run.head.holds - 1} more" if run.head.holds > 1 else ""
+            said = " ".join(unit.error.split())[:ERROR_MAX]
+            return f"{word} at {at}{more}" + (f": {said}" if said else "")
+    return ""
 
 
 def status_text(run: Run) -> str:
