@@ -4,12 +4,28 @@ Shared by members, readers and tails. A trouble and an end are told once, until 
 moved; a trouble stops its partition alone.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from farandole.transport.memory.broker import Broker
 from farandole.transport.memory.refusals import OutOfRange, UnknownTopic
-from farandole.transport.port import End, Polled, TopicPartition, Trouble
+from farandole.transport.port import End, Polled, Record, TopicPartition, Trouble
+
+
+class Readable(Protocol):
+    """What cursors read from: a log as it is at one moment, committed records alone."""
+
+    def resolve(self, at: TopicPartition, position: int) -> int:
+        """A logical offset (-2 beginning, -1 end) as a number."""
+        ...
+
+    def read(self, at: TopicPartition, position: int, most: int) -> tuple[Sequence[Record], int]:
+        """Records from `position` on, and the next position: past markers and gaps.
+
+        Raises:
+            OutOfRange, UnknownTopic: there is nothing to read.
+        """
+        ...
 
 
 @dataclass(slots=True)
@@ -63,7 +79,7 @@ class Cursors:
             if cursor is not None:
                 yield cursor
 
-    def fetch(self, broker: Broker, most: int) -> list[Polled]:
+    def fetch(self, broker: Readable, most: int) -> list[Polled]:
         """Up to `most` records, with the ends and troubles met; each call begins with the next partition."""
         found: list[Polled] = []
         cursors = list(self._cursors.values())
@@ -76,7 +92,7 @@ class Cursors:
             self._fetch_one(broker, cursor, most - len(found), found)
         return found
 
-    def _fetch_one(self, broker: Broker, cursor: Cursor, most: int, found: list[Polled]) -> None:
+    def _fetch_one(self, broker: Readable, cursor: Cursor, most: int, found: list[Polled]) -> None:
         if cursor.position is None:
             _trouble(cursor, "position_missing", f"{_name(cursor)}: expected a position, but nobody did `seek`", found)
             return

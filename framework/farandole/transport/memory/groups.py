@@ -53,9 +53,24 @@ class Assigned(NamedTuple):
     partitions: frozenset[TopicPartition]
 
 
+def require_generation(member_id: str, generation: int, current: int, *, is_member: bool) -> None:
+    """Refuse what says to come of a member that is none, or of another generation than the current one.
+
+    Raises:
+        StaleGeneration: it is refused.
+    """
+    if not member_id and generation == NEVER_JOINED:
+        return
+    if not is_member or generation != current:
+        raise StaleGeneration(
+            f"{member_id}: expected a member of generation {current}, but it is "
+            f"{f'of {generation}' if is_member else 'no member any more'}"
+        )
+
+
 @dataclass(slots=True)
-class _Member:
-    """`has_rejoined`: for the rebalance under way."""
+class Seat:
+    """A member as its group knows it. `has_rejoined`: for the rebalance under way."""
 
     join: Join
     seen: float
@@ -69,7 +84,7 @@ class Group:
 
     generation: int = 0
     is_rebalancing: bool = False
-    members: dict[str, _Member] = field(default_factory=dict)
+    members: dict[str, Seat] = field(default_factory=dict)
     divided: dict[str, int] = field(default_factory=dict)
 
     def check(self, member_id: str, generation: int) -> None:
@@ -78,13 +93,7 @@ class Group:
         Raises:
             StaleGeneration: it is refused.
         """
-        if not member_id and generation == NEVER_JOINED:
-            return
-        if member_id not in self.members or generation != self.generation:
-            raise StaleGeneration(
-                f"{member_id}: expected a member of generation {self.generation}, but it is "
-                f"{'of ' + str(generation) if member_id in self.members else 'no member any more'}"
-            )
+        require_generation(member_id, generation, self.generation, is_member=member_id in self.members)
 
     def outgrown(self, topics: Iterable[str], count: CountPartitions) -> bool:
         """Whether one of the topics has other partitions than those that were divided."""
@@ -118,14 +127,23 @@ def _candidate(member_id: str, join: Join) -> Candidate:
 
 
 class Groups:
-    """All groups. `changed` collects those whose members have to look; whoever tells them empties it."""
+    """All groups. `changed` collects those whose members have to look; whoever tells them empties it.
 
-    def __init__(self, count: CountPartitions) -> None:
+    `groups` are those that are known already, from wherever they are kept; `named` gives a client a member id.
+    """
+
+    def __init__(
+        self,
+        count: CountPartitions,
+        groups: dict[str, Group] | None = None,
+        named: Callable[[str], str] | None = None,
+    ) -> None:
         self.changed: set[str] = set()
         self._count = count
-        self._groups: dict[str, Group] = {}
+        self._groups: dict[str, Group] = {} if groups is None else groups
+        self._named = named or self._numbered
         self._joined = 0
-        self._due = float("inf")
+        self._due = float("inf") if groups is None else float("-inf")
 
     def join(self, group: str, join: Join, now: float) -> str:
         """Join, or join again; the member id.
@@ -142,10 +160,9 @@ class Groups:
                 )
         member_id = join.member_id
         if member_id not in it.members:
-            self._joined += 1
-            member_id = f"{join.client_id}-{self._joined:08d}"
+            member_id = self._named(join.client_id)
         it.begin()
-        it.members[member_id] = _Member(join, now)
+        it.members[member_id] = Seat(join, now)
         self._due = min(self._due, now + join.session)
         self._moved(group, it)
         return member_id
@@ -202,6 +219,10 @@ class Groups:
     def due(self) -> float:
         """Nobody's session ends before."""
         return self._due
+
+    def _numbered(self, client_id: str) -> str:
+        self._joined += 1
+        return f"{client_id}-{self._joined:08d}"
 
     def _lost_one(self, group: str, it: Group) -> None:
         it.begin()

@@ -9,6 +9,7 @@ from farandole.transport.memory.assignors import ASSIGNORS
 from farandole.transport.memory.broker import Broker
 from farandole.transport.memory.cursors import Cursor, Cursors
 from farandole.transport.memory.hub import Hub, Watch
+from farandole.transport.memory.meeting import HubMeeting
 from farandole.transport.memory.membership import Membership, Snapshot
 from farandole.transport.memory.requests import Requests, check_commit
 from farandole.transport.port import (
@@ -37,7 +38,7 @@ class MemoryMember:
         self._hub = hub
         self._settings = settings
         self._cursors = Cursors()
-        self._membership = Membership(hub, settings, self._drop)
+        self._membership = Membership(HubMeeting(hub), settings, self._drop)
         self._requests = Requests(settings)
         self._replies: deque[Reply] = deque()
         self._tickets = count(1)

@@ -8,11 +8,11 @@ new generation takes away, and join once more so that it can be handed on.
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from farandole.errors import FatalTransportError, NotJoined
 from farandole.transport.memory.assignors import EAGER
 from farandole.transport.memory.groups import NEVER_JOINED, Assigned, Join, Standing
-from farandole.transport.memory.hub import Hub
 from farandole.transport.memory.refusals import AssignorDiffers
 from farandole.transport.port import MemberSettings, Rebalance, TopicPartition
 
@@ -44,11 +44,37 @@ class Snapshot:
             )
 
 
+class Meeting(Protocol):
+    """Where members meet: each call is one step of the log, done at once."""
+
+    def standing(self, group: str, member_id: str) -> tuple[Standing, Assigned | None]:
+        """Say that the member lives; what it has to do, and its share if it stands as assigned."""
+        ...
+
+    def join(self, group: str, join: Join) -> str:
+        """Join, or join again; the member id."""
+        ...
+
+    def leave(self, group: str, member_id: str) -> None:
+        """Leave; its partitions are free at once."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+    def pause(self, seconds: float) -> bool:
+        """Let time pass; False if it does not pass by itself."""
+        ...
+
+
 class Membership:
     """One member's place in its group. `owned` is what is assigned and not yet let go of."""
 
-    def __init__(self, hub: Hub, settings: MemberSettings, drop: Callable[[Collection[TopicPartition]], None]) -> None:
-        self._hub = hub
+    def __init__(
+        self, meeting: Meeting, settings: MemberSettings, drop: Callable[[Collection[TopicPartition]], None]
+    ) -> None:
+        self._meeting = meeting
         self._settings = settings
         self._drop = drop
         self._topics: frozenset[str] = frozenset()
@@ -56,7 +82,6 @@ class Membership:
         self._member_id = ""
         self._generation = NEVER_JOINED
         self._must_join = False
-        self._condition = hub.condition()
         self.owned: set[TopicPartition] = set()
 
     @property
@@ -83,11 +108,7 @@ class Membership:
         """One move of a rebalance, if one is due; whether another may follow. `add` takes what is assigned."""
         if self._rebalance is None:
             return False
-        with self._hub as broker:
-            standing = broker.heartbeat(self._settings.group, self._member_id)
-            assigned = None
-            if standing is Standing.ASSIGNED:
-                assigned = broker.assigned(self._settings.group, self._member_id)
+        standing, assigned = self._meeting.standing(self._settings.group, self._member_id)
         if standing is Standing.UNKNOWN:
             return self._start_anew()
         if standing is Standing.REJOIN or self._must_join:
@@ -101,8 +122,7 @@ class Membership:
         if self._rebalance is not None:
             self._release(self.owned)
             self._rebalance = None
-        with self._hub as broker:
-            broker.leave(self._settings.group, self._member_id)
+        self._meeting.leave(self._settings.group, self._member_id)
         self._member_id, self._generation = "", NEVER_JOINED
 
     def _start_anew(self) -> bool:
@@ -146,8 +166,7 @@ class Membership:
             self._generation,
         )
         try:
-            with self._hub as broker:
-                self._member_id = broker.join(self._settings.group, join)
+            self._member_id = self._meeting.join(self._settings.group, join)
         except AssignorDiffers as refusal:
             raise FatalTransportError(str(refusal)) from refusal
 
@@ -156,15 +175,13 @@ class Membership:
         if not partitions:
             return
         assert self._rebalance is not None
-        leaving, clock = sorted(partitions), self._hub.clock
-        until = clock.monotonic() + self._settings.session_timeout / timedelta(seconds=2)
+        leaving = sorted(partitions)
+        until = self._meeting.monotonic() + self._settings.session_timeout / timedelta(seconds=2)
         calls = 1
-        while not self._rebalance.releasing(leaving) and clock.monotonic() < until:
+        while not self._rebalance.releasing(leaving) and self._meeting.monotonic() < until:
             calls += 1
-            if calls > RELEASE_CALLS_MAX and not self._hub.blocks:
+            if not self._meeting.pause(RELEASE_PAUSE) and calls > RELEASE_CALLS_MAX:
                 break
-            with self._hub:
-                self._hub.wait(self._condition, RELEASE_PAUSE)
         self._forget(leaving, lost=False)
 
     def _forget(self, partitions: Collection[TopicPartition], *, lost: bool) -> None:

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from farandole.errors import FatalTransportError
-from farandole.transport.memory.broker import Broker
-from farandole.transport.memory.cursors import Cursor, Cursors
+from farandole.transport.memory.cursors import Cursor, Cursors, Readable
 from farandole.transport.memory.hub import Hub, Watch
 from farandole.transport.memory.refusals import UnknownTopic
 from farandole.transport.port import Polled, TopicPartition
@@ -13,7 +12,7 @@ POLL_MAX_RECORDS = 500
 """Records of one poll, as `MemberSettings.poll_max_records` has it by default."""
 
 
-def cursor_at(broker: Broker, at: TopicPartition, position: int) -> Cursor:
+def cursor_at(broker: Readable, at: TopicPartition, position: int) -> Cursor:
     """A cursor at a position, logical ones resolved as of now; of a topic that does not exist, later."""
     try:
         return Cursor(at, broker.resolve(at, position))

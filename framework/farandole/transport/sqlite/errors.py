@@ -1,0 +1,53 @@
+"""What SQLite says, in the grammar of our errors, with a way out; a traceback helps nobody here."""
+
+import sqlite3
+from pathlib import Path
+
+from farandole.errors import FatalTransportError, TransportError
+
+
+class LogBusy(TransportError):
+    """Others have held the write lock for longer than we wait; nothing was written."""
+
+
+class CommitInDoubt(TransportError):
+    """SQLite failed in the very commit: only what is on the log tells whether it took effect (R4)."""
+
+
+def told(path: Path, error: sqlite3.Error) -> TransportError:
+    """The error of ours for one of SQLite's."""
+    # The primary result code is the lower byte of an extended one; Python's own misuse errors have none.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    match code:
+        case sqlite3.SQLITE_FULL:
+            return TransportError(
+                f"{path}: expected room to write, but the disk, or the largest size allowed, is full. "
+                "Nothing was written; make room, and it goes on by itself"
+            )
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return LogBusy(
+                f"{path}: expected the write lock, but another process has held it for the whole time. "
+                "Nothing was written; find a process that is stopped (SIGSTOP, a debugger) and end it"
+            )
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return FatalTransportError(
+                f"{path}: expected a farandole log, but the file is damaged or something else ({error}). Nothing was "
+                f"changed; stop all processes, then save what can be read with `sqlite3 {path.name} .recover`, or move "
+                f"{path.name}, {path.name}-wal and {path.name}-shm away and start anew"
+            )
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
+            return FatalTransportError(
+                f"{path}: expected to be allowed to write it and beside it, but it is read-only ({error}). "
+                "Change its owner or mode, or choose another place for the log"
+            )
+        case sqlite3.SQLITE_CANTOPEN:
+            return FatalTransportError(
+                f"{path}: expected a file that can be opened or made, but it cannot ({error}). "
+                "See whether its folder exists and may be written, or choose another place for the log"
+            )
+        case _:
+            return TransportError(f"{path}: expected the log to answer, but {_name(error)}: {error}")
+
+
+def _name(error: sqlite3.Error) -> str:
+    return str(getattr(error, "sqlite_errorname", type(error).__name__))

@@ -1,0 +1,223 @@
+"""One connection to the file: opening, checking what it is, transactions, and whether anything has changed.
+
+Belongs to one thread at a time. Everything that SQLite raises leaves here as an error of ours.
+Waiting for the write lock is done here and not by SQLite, whose own waits are milliseconds long
+at least, although a transaction of ours takes less than one.
+"""
+
+import random
+import sqlite3
+import time
+from pathlib import Path
+from types import TracebackType
+
+from farandole.errors import ConfigError
+from farandole.transport.sqlite import machine, schema
+from farandole.transport.sqlite.errors import CommitInDoubt, LogBusy, told
+from farandole.transport.sqlite.settings import SqliteSettings
+
+STATEMENTS_KEPT = 256
+"""Prepared statements per connection: more than there are in this package."""
+
+RETRY_MIN_S, RETRY_MAX_S = 0.0001, 0.003
+"""Between two tries for the write lock; it grows while the lock is held."""
+
+CHECKPOINT_PAGES = 16_000
+"""64 MB of WAL, at which a writer copies them into the file itself; usually the keeper was there before."""
+
+WAL_BYTES_KEPT = 64 * 1024 * 1024
+"""Size to which the WAL is cut when it starts anew after a burst."""
+
+
+class File:
+    """The log's file. `db` is for whoever is inside `reading` or `writing`; `moves` rises when there may be news."""
+
+    def __init__(self, settings: SqliteSettings) -> None:
+        self.path = settings.path
+        self.moves = 0
+        self.reading = _Reading(self)
+        self.writing = _Writing(self)
+        self._patience = settings.patience.total_seconds()
+        self._version = -1
+        _make_folder(self.path)
+        try:
+            self.db = sqlite3.connect(
+                self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_KEPT
+            )
+        except sqlite3.Error as error:
+            raise told(self.path, error) from None
+        try:
+            self._prepare(settings)
+        except sqlite3.Error as error:
+            self.db.close()
+            raise told(self.path, error) from None
+        except BaseException:
+            self.db.close()
+            raise
+
+    def observe(self) -> None:
+        """Learn whether anybody else has changed the file."""
+        try:
+            (version,) = self.db.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error as error:
+            raise told(self.path, error) from None
+        if version != self._version:
+            self._version = version
+            self.moves += 1
+
+    def begin(self) -> None:
+        """Take the write lock.
+
+        Raises:
+            LogBusy: it was not free for as long as we wait.
+        """
+        pause, until = RETRY_MIN_S, 0.0
+        while True:
+            try:
+                self.db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.Error as error:
+                refused = told(self.path, error)
+                if not isinstance(refused, LogBusy):
+                    raise refused from None
+            now = time.monotonic()
+            until = until or now + self._patience
+            if now > until:
+                raise refused
+            # Of several who wait, not all are to come back at the same moment.
+            time.sleep(pause * (0.5 + random.random()))
+            pause = min(pause * 1.5, RETRY_MAX_S)
+
+    def roll_back(self) -> None:
+        """Forget what was begun; some errors have done so already."""
+        try:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise told(self.path, error) from None
+
+    def checkpoint(self, mode: str) -> None:
+        """Copy the WAL into the file, as far as nobody is in the way."""
+        try:
+            self.db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        except sqlite3.Error as error:
+            refused = told(self.path, error)
+            if not isinstance(refused, LogBusy):
+                raise refused from None
+
+    def close(self) -> None:
+        """Close it; what was begun is forgotten."""
+        self.db.close()
+
+    def _prepare(self, settings: SqliteSettings) -> None:
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                self._open(settings)
+                return
+            except sqlite3.Error as error:
+                self.roll_back()
+                # Turning a new file to WAL wants it alone, and whoever makes it is gone in a moment.
+                if not isinstance(told(self.path, error), LogBusy) or time.monotonic() > until:
+                    raise
+                time.sleep(RETRY_MAX_S)
+
+    def _open(self, settings: SqliteSettings) -> None:
+        self._refuse_strangers()
+        if self.db.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise ConfigError(f"{self.path}: expected a file system that WAL works on, but it does not. {_ELSEWHERE}")
+        self.db.execute(f"PRAGMA synchronous = {settings.synchronous.upper()}")
+        self.db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        self.db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
+        if settings.bytes_max is not None:
+            (page_bytes,) = self.db.execute("PRAGMA page_size").fetchone()
+            self.db.execute(f"PRAGMA max_page_count = {max(1, settings.bytes_max // page_bytes)}")
+        if schema.is_empty(self.db):
+            self.db.execute("BEGIN IMMEDIATE")
+            if schema.is_empty(self.db):
+                schema.create(self.db)
+            self.db.execute("COMMIT")
+            self._refuse_strangers()
+
+    def _refuse_strangers(self) -> None:
+        application, version = schema.identity(self.db)
+        if schema.is_empty(self.db):
+            return
+        if application != schema.APPLICATION_ID:
+            raise ConfigError(
+                f"{self.path}: expected a farandole log, but it is a database of another application. "
+                "Nothing was changed; choose another place for the log"
+            )
+        if version > schema.VERSION:
+            raise ConfigError(
+                f"{self.path}: expected a log of version {schema.VERSION} at most, but it has version {version}, of a "
+                "newer farandole. Nothing was changed; install that one, or choose another place for the log"
+            )
+
+
+class _Reading:
+    """A context in which everything that is read is of one moment."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            self._file.db.execute("BEGIN")
+        except sqlite3.Error as error:
+            raise told(self._file.path, error) from None
+        return self._file.db
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.roll_back()
+        if isinstance(error, sqlite3.Error):
+            raise told(self._file.path, error) from None
+
+
+class _Writing:
+    """A context with the write lock: what is done in it is done as a whole, or, if it raises, not at all."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._file.begin()
+        return self._file.db
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        file = self._file
+        if error is not None:
+            file.roll_back()
+            if isinstance(error, sqlite3.Error):
+                raise told(file.path, error) from None
+            return
+        try:
+            file.db.execute("COMMIT")
+        except sqlite3.Error as failed:
+            file.roll_back()
+            raise CommitInDoubt(f"{told(file.path, failed)} (in the commit itself)") from None
+        file.moves += 1
+
+
+_ELSEWHERE = "Put the log on a disk of this machine, or use Kafka (`bootstrap`)"
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as bad:
+        raise ConfigError(
+            f"{path}: expected a folder for the log that exists or can be made, but {bad.strerror or bad}. "
+            "Change its owner or mode, or choose another place for the log"
+        ) from None
+    kind = machine.remote_kind(path.parent)
+    if kind:
+        raise ConfigError(f"{path}: expected a file system of this machine, but it is {kind}. {_ELSEWHERE}")

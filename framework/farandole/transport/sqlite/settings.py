@@ -1,0 +1,23 @@
+"""Settings of the embedded log."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+FILE_NAME = "log.db"
+"""Of the log, in the folder `.farandole` of a project."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteSettings:
+    """Where the log is, and how safe each commit."""
+
+    path: Path
+    synchronous: Literal["normal", "full"] = "normal"
+    """`normal` survives the death of any process, and loses the last commits with the power; `full` waits for the
+    disk at each commit. Source: SQLite's documentation of `PRAGMA synchronous` in WAL mode."""
+    bytes_max: int | None = None
+    """Largest size of the file, which is then as full as a disk may be; None is no bound but the disk."""
+    patience: timedelta = timedelta(seconds=10)
+    """Longest wait for the others' write transactions, each of which takes milliseconds."""

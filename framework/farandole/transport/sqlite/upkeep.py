@@ -1,0 +1,122 @@
+"""Retention and compaction of one partition, in the sense of Kafka's topic settings.
+
+`delete` removes whole batches once they are older than `retention.ms`. `compact` removes a record
+once a later one has its key, and tombstones after `delete.retention.ms`; offsets stay, and the
+last batch is never touched. Who reads meanwhile finds either state; nothing that would be needed
+is removed before what replaces it is on the log.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+
+from farandole.transport.sqlite.batches import Item, body_of_items, items_of, key_of, offset_of
+from farandole.transport.sqlite.catalog import Topic
+from farandole.transport.sqlite.file import File
+
+RETENTION_MS = 7 * 24 * 3600 * 1000
+"""Where a topic does not set `retention.ms`. Source: Kafka's default."""
+
+TOMBSTONE_MS = 24 * 3600 * 1000
+"""Where a topic does not set `delete.retention.ms`. Source: Kafka's default."""
+
+SLICE = 200
+"""Batches removed or changed in one transaction: some milliseconds of the write lock."""
+
+COMPACTED_AFTER = 500
+"""Batches since the last time from which a partition is compacted again; a table that rests is left alone."""
+
+
+def keep(file: File, topic: Topic, number: int, now_ms: int) -> None:
+    """Do what a partition's settings ask for."""
+    policy = topic.config.get("cleanup.policy", "delete")
+    if "compact" in policy:
+        compact(file, number, now_ms - int(topic.config.get("delete.retention.ms", TOMBSTONE_MS)))
+    retention_ms = int(topic.config.get("retention.ms", RETENTION_MS))
+    if "delete" in policy and retention_ms >= 0:
+        expire(file, number, now_ms - retention_ms)
+
+
+def expire(file: File, number: int, before_ms: int) -> int:
+    """Remove batches from before a time, from the beginning on; how many."""
+    removed = 0
+    while True:
+        with file.writing as db:
+            old: list[int] = []
+            for key, ms in _heads(db, number, SLICE):
+                if ms >= before_ms or _is_opened(db, key):
+                    break
+                old.append(key)
+            if old:
+                db.executemany("DELETE FROM batches WHERE key = ?", [(key,) for key in old])
+                rest = db.execute(
+                    "SELECT base FROM batches WHERE key BETWEEN ? AND ? ORDER BY key LIMIT 1", _range(number)
+                ).fetchone()
+                db.execute(
+                    "UPDATE parts SET beginning = coalesce(?, next) WHERE number = ?", (rest and rest[0], number)
+                )
+        removed += len(old)
+        if len(old) < SLICE:
+            return removed
+
+
+def compact(file: File, number: int, tombstones_before_ms: int) -> int:
+    """Remove records that a later one replaces; how many batches were removed or changed."""
+    with file.reading as db:
+        if db.execute("SELECT 1 FROM opened LIMIT 1").fetchone():
+            return 0  # a record that may yet be aborted replaces nothing
+        (compacted,) = db.execute("SELECT compacted FROM parts WHERE number = ?", (number,)).fetchone()
+        keys = [key for key, _ in _heads(db, number)]
+        fresh = sum(offset_of(key) >= compacted for key in keys)
+        if fresh < COMPACTED_AFTER:
+            return 0
+        latest: dict[bytes | None, int] = {}
+        for _, base, _, items in _batches(db, number):
+            latest.update((item.key, base + item.delta) for item in items)
+        changes = list(_changes(db, number, keys[-1], latest, tombstones_before_ms))
+    for start in range(0, len(changes), SLICE):
+        slice_ = changes[start : start + SLICE]
+        with file.writing as db:
+            db.executemany("DELETE FROM batches WHERE key = ?", [(key,) for key, body in slice_ if body is None])
+            db.executemany("UPDATE batches SET body = ? WHERE key = ?", [(body, key) for key, body in slice_ if body])
+    with file.writing as db:
+        db.execute("UPDATE parts SET compacted = ? WHERE number = ?", (offset_of(keys[-1]) + 1, number))
+    return len(changes)
+
+
+def _changes(
+    db: sqlite3.Connection, number: int, last: int, latest: dict[bytes | None, int], tombstones_before_ms: int
+) -> Iterator[tuple[int, bytes | None]]:
+    """Batches that lose something: their keys with what is left, None for nothing."""
+    for key, base, ms, items in _batches(db, number):
+        if key == last:
+            return
+        drops_tombstones = ms < tombstones_before_ms
+        left = [
+            item
+            for item in items
+            if item.key is None
+            or (latest[item.key] == base + item.delta and not (item.value is None and drops_tombstones))
+        ]
+        if len(left) < len(items):
+            yield key, body_of_items(left) if left else None
+
+
+def _batches(db: sqlite3.Connection, number: int) -> Iterator[tuple[int, int, int, list[Item]]]:
+    rows = db.execute("SELECT key, base, ms, body FROM batches WHERE key BETWEEN ? AND ? ORDER BY key", _range(number))
+    for key, base, ms, body in rows:
+        yield key, base, ms, items_of(body)
+
+
+def _heads(db: sqlite3.Connection, number: int, most: int = -1) -> list[tuple[int, int]]:
+    """Keys and times of a partition's batches."""
+    return db.execute(
+        "SELECT key, ms FROM batches WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?", (*_range(number), most)
+    ).fetchall()
+
+
+def _is_opened(db: sqlite3.Connection, key: int) -> bool:
+    return db.execute("SELECT 1 FROM opened WHERE key = ?", (key,)).fetchone() is not None
+
+
+def _range(number: int) -> tuple[int, int]:
+    return key_of(number, 0), key_of(number + 1, 0) - 1
