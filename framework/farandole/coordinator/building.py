@@ -9,6 +9,7 @@ from itertools import islice
 from farandole.artifacts import ArtifactStore
 from farandole.coordinator.batch import Batch
 from farandole.coordinator.home import Home
+from farandole.coordinator.measures import Measures
 from farandole.coordinator.reading import Definitions, DefinitionWanted, give_up, read_command, read_event
 from farandole.coordinator.refold import Refold, RefoldWanted
 from farandole.coordinator.settings import CoordinatorSettings
@@ -32,6 +33,7 @@ class Builder:
     suspects: Callable[[int], list[TriggerSuspected]]
     refold: Refold
     words: Counter[str] = field(default_factory=Counter)
+    measures: Measures = field(default_factory=Measures)
 
     def build(self, home: Home, definitions: Definitions, partitions: int) -> tuple[Batch, bool]:
         """The next batch of a home, and whether it stopped at a command that wants a fresh table of definitions."""
@@ -68,8 +70,8 @@ class Builder:
         for fact in self.suspects(home.number):
             about = attempt_id(fact.run, fact.step, fact.item, fact.attempt)
             batch.mark(fact, event_id=f"{about}/suspected", cause=f"{about}/trigger", now=self.moment().now)
-        for line in batch.errors:
-            log.error("%s", line)
+        for run_id, detail in batch.errors:
+            log.error("run %s is held by an error: %s", run_id, detail, extra={"run_id": run_id})
         return batch, wanted
 
     def _timers(self, batch: Batch, home: Home) -> None:
