@@ -3,6 +3,8 @@
 import http.client
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
@@ -69,6 +71,22 @@ def test_other_paths_are_told_which_there_are_and_nothing_can_be_written() -> No
     assert (status, json.loads(text)["paths"]) == (404, ["/health/live", "/health/ready", "/metrics"])
     assert posted[0] == 501
     assert head == (200, "application/json", "")
+
+
+def test_health_check_of_the_image_ends_well_only_if_the_process_is_ready() -> None:
+    pulse = Pulse(lambda: 0.0)
+    with closing(TelemetryServer("127.0.0.1:0", Exposition([]), pulse)) as server:
+        url = f"http://127.0.0.1:{server.port}/health/ready"
+        command = [sys.executable, "-m", "farandole.telemetry.ask", url]
+
+        before = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        pulse.beat(list)
+        after = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    gone = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (before.returncode, json.loads(before.stdout)["reasons"]) == (1, ["the loop has not begun"])
+    assert (after.returncode, json.loads(after.stdout)["status"]) == (0, "ready")
+    assert (gone.returncode, gone.stderr) == (1, "")
 
 
 def test_port_in_use_is_refused_with_a_way_out() -> None:
