@@ -2,12 +2,14 @@
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 
 from farandole.errors import ConfigError
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_PLAIN = re.compile(r"[^\s\"=]+")
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 
@@ -16,15 +18,22 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD and value not in (None, "")}
 
 
+def _written(value: object) -> str:
+    """A value that ends at the next space: as it is, or quoted as in JSON."""
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
 class TextFormatter(logging.Formatter):
-    """`12:00:01.204 INFO coordinator: took over home 3 run_id=o-1`."""
+    """`12:00:01.204 INFO coordinator: took over home 3 run_id=o-1`. Only a traceback takes more than its line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, plus a traceback if there is one."""
         at = datetime.fromtimestamp(record.created, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
         where = record.name.removeprefix("farandole.")
-        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        line = f"{at} {record.levelname} {where}: {record.getMessage()}{fields}"
+        fields = "".join(f" {name}={_written(value)}" for name, value in _fields(record).items())
+        message = record.getMessage().replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+        line = f"{at} {record.levelname} {where}: {message}{fields}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

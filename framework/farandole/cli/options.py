@@ -31,6 +31,15 @@ Slot = Annotated[
         show_default=False,
     ),
 ]
+MetricsAt = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="HOST:PORT",
+        help="Where to serve /metrics and /health (else `metrics.listen`; neither: nowhere).",
+        show_default=False,
+    ),
+]
 LogLevel = Annotated[str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")]
 LogFormat = Annotated[str, typer.Option("--log-format", metavar="FORMAT", help="text or json.")]
 RunIdArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run id.")]

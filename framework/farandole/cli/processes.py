@@ -5,14 +5,17 @@ and lets go of what it holds in order.
 """
 
 import secrets
+from contextlib import closing
 
 from farandole.artifacts import ArtifactStore
 from farandole.cli.connect import artifacts_of
+from farandole.cli.observing import Observed, observing, stale_after, wall
 from farandole.cli.settings import Settings
 from farandole.cli.units import Named
 from farandole.clock import SystemClock
 from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
 from farandole.coordinator.loop import Environment
+from farandole.coordinator.settings import UNIT
 from farandole.runtime.driver import STEP_WAIT_S, Stop, drive, stopping_on_signals
 from farandole.runtime.loop import AgentLoop, Surrounding
 from farandole.runtime.settings import AgentSettings
@@ -29,8 +32,9 @@ def agent_process(transport: Transport, settings: Settings, named: Named, slot: 
     """
     chosen = agent_settings(settings.namespace, named, slot)
     loop, stop = agent_loop(transport, artifacts_of(settings), named, chosen), Stop()
-    with stopping_on_signals(stop):
-        return drive(loop, chosen, stop)
+    observed = Observed("agent", named.name, chosen.client_id, loop.view, loop.view.samples)
+    with closing(loop), observing(observed, transport, settings) as stepped, stopping_on_signals(stop):
+        return drive(loop, chosen, stop, stepped)
 
 
 def coordinator_process(transport: Transport, settings: Settings, slot: str | None) -> int:
@@ -40,12 +44,12 @@ def coordinator_process(transport: Transport, settings: Settings, slot: str | No
         ConfigError: topics are missing or not as declared.
     """
     loop, stop = coordinator_loop(transport, artifacts_of(settings), settings.namespace, slot), Stop()
-    with stopping_on_signals(stop):
-        try:
-            while not stop.is_set:
-                loop.step(STEP_WAIT_S)
-        finally:
-            loop.close()
+    view, since = loop.view, stale_after(settings)
+    observed = Observed("coordinator", UNIT, loop.client_id, view, lambda: view.samples(wall(), since))
+    with closing(loop), observing(observed, transport, settings) as stepped, stopping_on_signals(stop):
+        while not stop.is_set:
+            loop.step(STEP_WAIT_S)
+            stepped()
     return 0
 
 

@@ -2,7 +2,17 @@
 
 import typer
 
-from farandole.cli.options import Bootstrap, ConfigFile, LogFormat, LogLevel, Namespace, Slot, UnitName, UnitPath
+from farandole.cli.options import (
+    Bootstrap,
+    ConfigFile,
+    LogFormat,
+    LogLevel,
+    MetricsAt,
+    Namespace,
+    Slot,
+    UnitName,
+    UnitPath,
+)
 
 agent_app = typer.Typer(help="Processes that run agents.", no_args_is_help=True)
 coordinator_app = typer.Typer(help="Processes that follow the events.", no_args_is_help=True)
@@ -26,6 +36,7 @@ def run_agent(
     bootstrap: Bootstrap = None,
     namespace: Namespace = None,
     config: ConfigFile = None,
+    metrics: MetricsAt = None,
     log_level: LogLevel = "info",
     log_format: LogFormat = "text",
 ) -> None:
@@ -36,7 +47,7 @@ def run_agent(
     from farandole.cli.units import load
 
     setup_logging(log_level, log_format)
-    settings = settings_of(config, bootstrap, namespace)
+    settings = settings_of(config, bootstrap, namespace, metrics)
     raise typer.Exit(agent_process(transport_of(settings), settings, load(path, unit), slot))
 
 
@@ -46,6 +57,7 @@ def run_coordinator(
     bootstrap: Bootstrap = None,
     namespace: Namespace = None,
     config: ConfigFile = None,
+    metrics: MetricsAt = None,
     log_level: LogLevel = "info",
     log_format: LogFormat = "text",
 ) -> None:
@@ -55,5 +67,5 @@ def run_coordinator(
     from farandole.cli.processes import coordinator_process
 
     setup_logging(log_level, log_format)
-    settings = settings_of(config, bootstrap, namespace)
+    settings = settings_of(config, bootstrap, namespace, metrics)
     raise typer.Exit(coordinator_process(transport_of(settings), settings, slot))

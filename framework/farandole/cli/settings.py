@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -18,7 +18,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from farandole.errors import ConfigError
+from farandole.definition.policy import duration
+from farandole.errors import ConfigError, DefinitionError
 from farandole.ids import is_name
 from farandole.transport.topology import PARTITIONS_MAX
 
@@ -26,6 +27,30 @@ FILE = "farandole.toml"
 """Marks a project; looked for in the working folder and above it."""
 
 _PATHS = ("artifacts", "topics")
+
+
+class MetricsSettings(BaseModel):
+    """What a process shows of itself over HTTP."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    listen: str | None = None
+    """`host:port` of `/metrics` and `/health`; None: nothing is served. `:9464` is every interface."""
+
+    live_within: str = "30s"
+    """Without a step for so long a process is not live: a step waits a second at most."""
+
+    stale_after: str = "24h"
+    """A live run older than this counts as stale; longer than the longest by design."""
+
+    @field_validator("live_within", "stale_after")
+    @classmethod
+    def _is_duration(cls, value: str) -> str:
+        try:
+            duration(value)
+        except DefinitionError as bad:
+            raise ValueError(str(bad)) from None
+        return value
 
 
 class Settings(BaseSettings):
@@ -54,6 +79,9 @@ class Settings(BaseSettings):
 
     replication: int = Field(default=-1, ge=-1)
     """Replicas of created topics; -1 is the broker's default."""
+
+    metrics: MetricsSettings = MetricsSettings()
+    """Metrics and health of `agent run` and `coordinator run`."""
 
     kafka: dict[str, str] = Field(default_factory=dict)
     """Further settings of the connection under librdkafka's names (`security.protocol`, …)."""

@@ -10,6 +10,7 @@ from farandole.artifacts import ArtifactStore
 from farandole.client.definitions import DefinitionBook
 from farandole.client.scan import existing_places
 from farandole.client.tail import EventTail
+from farandole.client.tracing import current_traceparent
 from farandole.clock import Clock, SystemClock
 from farandole.errors import RunRefused, TransportError
 from farandole.events.catalogue import encode, type_name
@@ -84,6 +85,7 @@ class Session:
             source=self.source,
             time=self.clock.now(),
             run=run_id,
+            traceparent=current_traceparent(),
         )
         home = await self.home(run_id)
         record = NewRecord(self.topics.commands, run_id.encode(), value, envelope.headers(), home)

@@ -5,7 +5,7 @@ and after an abort the batch is thrown away. An exception over one run holds tha
 leaves the others alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -65,8 +65,15 @@ class Batch:
     released: list[str] = field(default_factory=list)
     read_back: list[facts.Marker] = field(default_factory=list)
     values: Values = field(default_factory=Values)
-    errors: list[str] = field(default_factory=list)
-    """One line for each run that was held by an error of ours or of its definition."""
+    errors: list[tuple[str, str]] = field(default_factory=list)
+    """Each run that was held by an error of ours or of its definition, and that error."""
+
+    told: list[tuple[str, Sequence[facts.Event]]] = field(default_factory=list)
+    """What was folded and what follows from it, by pipeline: counted once the batch stands."""
+
+    refusals: list[facts.RunRefused] = field(default_factory=list)
+    asked: dict[str, int] = field(default_factory=dict)
+    """When the start of a run was asked for: the timestamp of its command, ms."""
 
     def run(self, run_id: str) -> Run | None:
         """The run as this batch sees it."""
@@ -109,6 +116,8 @@ class Batch:
             except Exception as error:  # one bad run never stops a partition (DESIGN section 8)
                 return self._hold(run, error, blame or cause, offset)
         self.records.extend(records)
+        if it.run is not run:
+            self.told.append((run.head.pipeline, (given,)))
         self._keep(it.run, it.events)
 
     def _hold(self, run: Run, error: Exception, cause: Cause, offset: int) -> None:
@@ -120,7 +129,7 @@ class Batch:
         it.emit(event)
         self.records.extend(outbox(it.steps, cause, self.topics, self.values))
         self._keep(it.run, it.events)
-        self.errors.append(f"run {run.id} is held by an error: {detail}")
+        self.errors.append((run.id, detail))
 
     def hold_unreadable(self, run: Run, error: Exception, cause: Cause, offset: int) -> None:
         """Hold a run whose event cannot be read: folding past it would be a guess."""
@@ -142,6 +151,7 @@ class Batch:
         """Write a refusal; no run is touched. What a stranger chose is cut, so that it can be written."""
         run, pipeline, detail = event.run[:RUN_ID_MAX], event.pipeline[:RUN_ID_MAX], event.detail[:TEXT_MAX]
         event = replace(event, run=run, pipeline=pipeline, detail=detail)
+        self.refusals.append(event)
         refused = consequence_id(cause.id, "RunRefused", 0)
         self.records.append(event_record(self.topics, event, event_id=refused, cause=cause.id, origin=cause.origin))
 
@@ -154,6 +164,7 @@ class Batch:
 
     def _keep(self, run: Run, events: list[facts.Event]) -> None:
         self.runs[run.id] = run
+        self.told.append((run.head.pipeline, events))
         self.timers.extend(timers_after(run, events))
 
     def state(self, now: datetime) -> list[Outgoing]:

@@ -10,6 +10,7 @@ from itertools import islice
 from farandole.artifacts import ArtifactStore
 from farandole.coordinator.batch import Batch, StoreAway
 from farandole.coordinator.home import Home
+from farandole.coordinator.measures import Measures
 from farandole.coordinator.reading import Definitions, DefinitionWanted, give_up, read_command, read_event
 from farandole.coordinator.refold import Refold, RefoldWanted
 from farandole.coordinator.settings import CoordinatorSettings
@@ -34,6 +35,7 @@ class Builder:
     suspects: Callable[[int], list[TriggerSuspected]]
     refold: Refold
     words: Counter[str] = field(default_factory=Counter)
+    measures: Measures = field(default_factory=Measures)
     size: int = 0
     """Most records of a home in a batch, at present; the setting is the most that it grows to."""
 
@@ -88,8 +90,8 @@ class Builder:
         for fact in self.suspects(home.number):
             about = attempt_id(fact.run, fact.step, fact.item, fact.attempt)
             batch.mark(fact, event_id=f"{about}/suspected", cause=f"{about}/trigger", now=self.moment().now)
-        for line in batch.errors:
-            log.error("%s", line)
+        for run_id, detail in batch.errors:
+            log.error("run %s is held by an error: %s", run_id, detail, extra={"run_id": run_id})
         return batch, wanted
 
     def _timers(self, batch: Batch, home: Home) -> None:

@@ -22,6 +22,7 @@ from farandole.coordinator.refold import Refold
 from farandole.coordinator.restore import Restore
 from farandole.coordinator.settings import CoordinatorSettings
 from farandole.coordinator.takeover import Claimed, Stage, Takeover, persisted_now
+from farandole.coordinator.view import View
 from farandole.coordinator.watchdog import Inboxes, Watchdog
 from farandole.coordinator.writing import Writer
 from farandole.definition.graph import Graph, graph_of
@@ -29,6 +30,7 @@ from farandole.errors import InvariantViolation
 from farandole.kernel.decision import Moment
 from farandole.kernel.state import ms
 from farandole.transport.port import (
+    Commit,
     End,
     Record,
     Reply,
@@ -89,7 +91,11 @@ class CoordinatorLoop:
         self._releasing: set[int] = set()
         self._told_unreachable = -60.0
         self._quiet_since = 0.0
+        self._submitted_at = 0.0
         self.homes: dict[int, Home] = {}
+        self.view = View(
+            self._builder, self._takeover, self._restore, self._definitions, self._member, self._topics, self.homes
+        )
         self._member.subscribe([self._topics.commands, self._topics.events], self)
 
     # --- one step -----------------------------------------------------------------------
@@ -119,6 +125,11 @@ class CoordinatorLoop:
             return None
         ahead = min(dues) - ms(self._now())
         return self._env.clock.now() if ahead <= 0 else self._env.clock.now() + timedelta(milliseconds=ahead)
+
+    @property
+    def client_id(self) -> str:
+        """Its name in the group and as a writer."""
+        return self._settings.client_id
 
     @property
     def is_idle(self) -> bool:
@@ -193,10 +204,15 @@ class CoordinatorLoop:
     # --- asking -------------------------------------------------------------------------
 
     def _ask(self, request: Request, then: Callable[[Reply], None]) -> None:
+        if isinstance(request, Commit):
+            self._submitted_at = self._env.clock.monotonic()
         self._asked[self._member.call(request)] = then
 
     def _answered(self, reply: Reply) -> None:
         then = self._asked.pop(reply.ticket, None)
+        if reply.verdict is not None:
+            took = self._env.clock.monotonic() - self._submitted_at
+            self._builder.measures.transactions.observe(took, (reply.verdict.value,))
         if reply.error is not None:
             log.info("%s was not answered: %s", type(reply.request).__name__, reply.error)
         if then is not None:
@@ -235,6 +251,7 @@ class CoordinatorLoop:
         self._clock.raise_to(persisted_now(claimed))
         self._takeover.drop(home.number)
         self.homes[home.number] = home
+        self._builder.measures.running(home, self._env.clock.monotonic(), ms(self._now()))
         commands, events = self._pair(home.number)
         self._member.seek(commands, home.commands_at)
         self._member.seek(events, home.events_at)
@@ -274,7 +291,7 @@ class CoordinatorLoop:
             if self.homes.pop(number, None) is not None or number in self._takeover.claimed:
                 self._member.pause(self._pair(number))
                 self._paused.discard(number)
-                self._takeover.begin(number)
+                self._begin(number)
 
     # --- Rebalance: partitions come and go ---------------------------------------------------
 
@@ -283,7 +300,11 @@ class CoordinatorLoop:
         ours = self._member.assignment() | frozenset(partitions)
         for number in sorted({at.partition for at in partitions}):
             if all(at in ours for at in self._pair(number)):
-                self._takeover.begin(number)
+                self._begin(number)
+
+    def _begin(self, number: int) -> None:
+        self._takeover.begin(number)
+        self._builder.measures.claimed(number, self._env.clock.monotonic())
 
     def releasing(self, partitions: Sequence[TopicPartition]) -> bool:
         """Let what is under way end, then commit the homes as clean, so that the next owner knows."""
@@ -303,6 +324,7 @@ class CoordinatorLoop:
             self._restore.drop(number)
             self._releasing.discard(number)
             self._paused.discard(number)
+            self._builder.measures.left(number)
             home = self.homes.pop(number, None)
             if home is not None and not lost:
                 self._takeover.parked[number] = home

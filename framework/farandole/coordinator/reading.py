@@ -64,7 +64,7 @@ def read_event(batch: Batch, record: Record) -> str:
     try:
         envelope = parse_envelope(record.headers)
     except RecordError as bad:
-        log.warning("an event was skipped: %s", bad, extra={"at": record.place})
+        log.warning("an event was skipped: %s", bad, extra=_place(record))
         return "unreadable"
     run = batch.run(envelope.run)
     if run is None:
@@ -83,6 +83,10 @@ def read_event(batch: Batch, record: Record) -> str:
         return "standing"
     batch.fold(run, fact, cause, offset=record.offset)
     return "folded"
+
+
+def _place(record: Record) -> dict[str, object]:
+    return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
 
 
 def _release(batch: Batch, run: Run, record: Record, cause: Cause) -> str:
@@ -149,9 +153,12 @@ def read_command(batch: Batch, record: Record, definitions: Definitions, partiti
     except (DefinitionWanted, StoreAway):
         raise
     except Exception as error:  # one bad command never stops a partition
-        log.exception("%s: a command could not be answered", record.place)
+        fields = {"run_id": run_id, **_place(record)}
+        log.exception("%s: a command could not be answered", record.place, extra=fields)
         word = _refuse(batch, record, "error", f"{type(error).__name__}: {error}")
     batch.commands_at = record.offset + 1
+    if word == "started":
+        batch.asked[run_id] = record.timestamp_ms
     return word
 
 
@@ -197,7 +204,8 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
     command, run_id, reason = parsed
     now = batch.moment().now
     envelope = _envelope(record)
-    cause = Cause(envelope.id if envelope else record.place, batch.origin(now, record.place))
+    origin = batch.origin(now, record.place, envelope.traceparent if envelope else "")
+    cause = Cause(envelope.id if envelope else record.place, origin)
     match command:
         case None:
             batch.refuse(facts.RunRefused(run_id, "", "undecodable", reason), cause)

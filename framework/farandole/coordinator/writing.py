@@ -186,7 +186,9 @@ class Writer:
         for home in flight.homes:
             home.number_committed = flight.number
             home.committed_at = _positions_in(flight, home.number, self.settings.topics)
+        now_ms = ms(self.now())
         for batch in flight.batches:
+            self.builder.measures.committed(batch, now_ms)
             batch.publish()
             batch.home.limit, batch.home.refused = 0, ""
             if batch.taken:

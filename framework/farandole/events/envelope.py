@@ -82,6 +82,12 @@ def rfc3339(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def trace_id(traceparent: str) -> str:
+    """The trace of a W3C `traceparent`; empty if there is none."""
+    parts = traceparent.split("-")
+    return parts[1] if len(parts) >= 4 else ""
+
+
 def parse_envelope(headers: Headers) -> Envelope:
     """The envelope in a record's headers; unknown headers are ignored, the first of a repeated name counts.
 

@@ -11,8 +11,9 @@ from typing import Protocol
 
 from farandole.definition.model import Definition, Step
 from farandole.definition.spec import AgentSpec
-from farandole.events.envelope import Envelope
+from farandole.events.envelope import Envelope, trace_id
 from farandole.events.outgoing import Trigger
+from farandole.ids import NO_ITEM
 from farandole.runtime.partition import Partition
 from farandole.transport.port import Record
 
@@ -66,6 +67,26 @@ class Call:
     input_schema: str
     output_schema: str
     timeout_s: float | None
+    topic: str = ""
+    partition: int = -1
+    offset: int = -1
+    """Where its trigger stands."""
+
+    traceparent: str = ""
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """What every log line about the attempt carries."""
+        return {
+            "run_id": self.run,
+            "step": self.step,
+            "item": None if self.item == NO_ITEM else self.item,
+            "attempt": self.attempt,
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.offset,
+            "trace_id": trace_id(self.traceparent),
+        }
 
 
 @dataclass(slots=True, eq=False)

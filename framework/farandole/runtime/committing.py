@@ -55,6 +55,7 @@ class Committer:
     _not_before: float = 0.0
     _pause: float = 0.0
     _fenced: int = 0
+    _submitted: float = 0.0
     _again: tuple[float, Callable[[], None]] | None = None
     """A question about a doubtful transaction that got no answer, and when it is asked again."""
 
@@ -112,7 +113,7 @@ class Committer:
         flight = self.planner.plan(opening, closing or (), settling)
         if flight is None:
             return False
-        self.flight = flight
+        self.flight, self._submitted = flight, now
         try:
             self.ask(Commit(flight.records, flight.positions, snapshot), self._landed)
         except NotJoined:
@@ -127,6 +128,7 @@ class Committer:
         assert flight is not None
         verdict = reply.verdict or Verdict.DOUBT
         self.counts.transactions[verdict.value] += 1
+        self.counts.transaction_seconds.observe(self.clock.monotonic() - self._submitted, (verdict.value,))
         match verdict:
             case Verdict.COMMITTED:
                 self._fenced = 0

@@ -6,8 +6,9 @@ over nothing of it is taken any more.
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from farandole.clock import Clock
 from farandole.definition.context import FencingToken
@@ -84,10 +85,9 @@ class AttemptContext:
 
     @property
     def logger(self) -> "logging.LoggerAdapter[logging.Logger]":
-        """Logs with run, step, item and attempt as fields."""
+        """Logs with run, step, item, attempt, the trigger's place and the trace as fields, beside those given."""
         if self._logger is None:
-            fields = {"run_id": self.run_id, "step": self.step, "item": self.item, "attempt": self.attempt}
-            self._logger = logging.LoggerAdapter(logging.getLogger(f"farandole.agents.{self.step}"), fields)
+            self._logger = _FieldLogger(logging.getLogger(f"farandole.agents.{self.step}"), self._call.log_fields)
         return self._logger
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
@@ -111,6 +111,15 @@ class AttemptContext:
             )
         body, content_type = _encoded(value)
         self.published.append(Published(topic, key, body, content_type))
+
+
+class _FieldLogger(logging.LoggerAdapter[logging.Logger]):
+    """Adds fields to those of the call; Python's own adapter drops the latter."""
+
+    def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:
+        """The message as it is, and both kinds of fields."""
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        return msg, kwargs
 
 
 def _encoded(value: object) -> tuple[bytes, str]:

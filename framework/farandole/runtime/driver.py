@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -44,8 +44,10 @@ class Stop:
         self._event.set()
 
 
-def drive(loop: AgentLoop, settings: AgentSettings, stop: Stop) -> int:
+def drive(loop: AgentLoop, settings: AgentSettings, stop: Stop, stepped: Callable[[], None] = lambda: None) -> int:
     """Step the loop until it is asked to stop, or worn; then drain and leave. Returns the exit status.
+
+    `stepped` is called after each step, and must return at once.
 
     Raises:
         FarandoleError: the loop cannot start, or cannot go on; it is closed all the same.
@@ -55,21 +57,23 @@ def drive(loop: AgentLoop, settings: AgentSettings, stop: Stop) -> int:
     try:
         while not stop.is_set:
             loop.step(STEP_WAIT_S)
+            stepped()
             if loop.is_worn:
                 log.error("too many timed-out handlers are stuck: this process drains and asks to be replaced")
                 status = WORN_EXIT
                 break
-        _drain(loop, settings)
+        _drain(loop, settings, stepped)
     finally:
         loop.close()
     return status
 
 
-def _drain(loop: AgentLoop, settings: AgentSettings) -> None:
+def _drain(loop: AgentLoop, settings: AgentSettings, stepped: Callable[[], None]) -> None:
     loop.drain()
     until = loop.monotonic() + settings.drain_budget.total_seconds()
     while not loop.is_drained and loop.monotonic() < until:
         loop.step(min(STEP_WAIT_S, max(0.0, until - loop.monotonic())))
+        stepped()
     if not loop.is_drained:
         log.warning("handlers are still running after %s: their records will be run again", settings.drain_budget)
 

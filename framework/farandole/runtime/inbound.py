@@ -91,6 +91,10 @@ def _attempt(
         input_schema=step.input_schema,
         output_schema=step.output_schema,
         timeout_s=None if timeout is None else timeout.total_seconds(),
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        traceparent=envelope.traceparent,
     )
     return Attempt(partition, record, spec, envelope, trigger, definition, step, call)
 

@@ -15,6 +15,7 @@ from farandole.runtime.assembly import Surrounding, Unit, assemble
 from farandole.runtime.partition import Stage
 from farandole.runtime.planner import Flight
 from farandole.runtime.settings import AgentSettings
+from farandole.runtime.view import View
 from farandole.transport.port import Reply, Request, TopicPartition
 
 __all__ = ["AgentLoop", "Surrounding"]
@@ -54,6 +55,7 @@ class AgentLoop:
         self._committer = parts.committer
         self._work = parts.work
         self._intake = parts.intake
+        self.view = View(self.counts, self.ownership, self._tables, self._work, self._intake, self._member)
         self._is_subscribed = False
         self._is_closed = False
         self._patience = WAIT_MIN_S

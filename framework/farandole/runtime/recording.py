@@ -7,6 +7,9 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
+from farandole.telemetry.catalogue import LONG, SHORT
+from farandole.telemetry.measures import Distribution
+
 
 @dataclass(slots=True)
 class Counts:
@@ -39,6 +42,15 @@ class Counts:
 
     dropped: int = 0
     """Results thrown away because their partition was no longer ours (R6)."""
+
+    handler_seconds: Distribution = field(default_factory=lambda: Distribution(LONG))
+    """By agent and outcome."""
+
+    trigger_wait_seconds: Distribution = field(default_factory=lambda: Distribution(LONG))
+    """By agent: from the trigger's timestamp to the handler's start."""
+
+    transaction_seconds: Distribution = field(default_factory=lambda: Distribution(SHORT))
+    """By verdict."""
 
     partitions_stopped: int = 0
     signals_dropped: int = 0

@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 
 from farandole.clock import Clock
@@ -230,6 +230,7 @@ class Workplace:
         now = self.clock.now()
         began = attempt.started
         lasted = timedelta(seconds=0 if began is None else self.clock.monotonic() - began)
+        self._measure(attempt, outcome, now, lasted)
         if isinstance(outcome, Succeeded):
             may_fire = self.tables.stopping(attempt.trigger.run) is None
             self.counts.published += len(outcome.published)
@@ -246,7 +247,11 @@ class Workplace:
 
     def _quarantine(self, arrival: Arrival, spec: AgentSpec, it: Quarantine) -> None:
         self.counts.quarantined[it.reason] += 1
-        log.warning("%s", it.error, extra={"at": arrival.record.place, "reason": it.reason})
+        record, trigger = arrival.record, it.trigger
+        fields = {"topic": record.topic, "partition": record.partition, "offset": record.offset, "reason": it.reason}
+        if trigger is not None:
+            fields |= {"run_id": trigger.run, "step": trigger.step, "attempt": trigger.attempt}
+        log.warning("%s", it.error, extra=fields)
         outgoing = reactions.quarantined(self.around, arrival.record, spec.name, it, self.clock.now())
         self._in_hand(arrival, outgoing, it)
 
@@ -260,6 +265,13 @@ class Workplace:
         )
         arrival.partition.out -= 1
         self.lanes.done(arrival.lane)
+
+    def _measure(self, attempt: Attempt, outcome: Outcome, now: datetime, lasted: timedelta) -> None:
+        agent, lasted_s = attempt.spec.name, lasted.total_seconds()
+        word = "succeeded" if isinstance(outcome, Succeeded) else outcome.kind
+        self.counts.handler_seconds.observe(lasted_s, (agent, word))
+        waited_s = now.timestamp() - lasted_s - attempt.record.timestamp_ms / 1000
+        self.counts.trigger_wait_seconds.observe(max(0.0, waited_s), (agent,))
 
     # --- telling --------------------------------------------------------------------------
 
@@ -285,5 +297,5 @@ class Workplace:
             attempt.trigger.attempt,
             outcome.kind,
             outcome.error,
-            extra={"run_id": attempt.trigger.run, "step": attempt.step.name, "fingerprint": outcome.fingerprint},
+            extra={**attempt.call.log_fields, "fingerprint": outcome.fingerprint},
         )

@@ -38,7 +38,7 @@ from farandole.ids import NO_ITEM, agent_fact_id, attempt_id, partition_of
 from farandole.kernel.decision import Moment
 from farandole.kernel.rebuild import Logged
 from farandole.kernel.snapshot import group_by_run, read_run
-from farandole.kernel.state import Run
+from farandole.kernel.state import Run, ms
 from farandole.testing.answers import Task, failure, success, task_of, trigger_of
 from farandole.testing.sketch import framed, framed_params
 from farandole.testing.stage import BEGINNING
@@ -184,6 +184,7 @@ class Desk:
                 self.table.pop(record.key, None)
             elif record.topic == self.topics.runs:
                 self.table[record.key] = stored.value or b""
+        self.builder.measures.committed(batch, ms(self.now))
         batch.publish()
         for run in batch.released:
             self.refold.done(run)

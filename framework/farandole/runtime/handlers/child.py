@@ -4,14 +4,16 @@ Everything that a handler can do to its process it does to this one: memory, exi
 loops, crashes in decoding. It ends when its parent ends, whatever a handler is doing.
 """
 
+import contextlib
 import ctypes
+import logging
 import os
 import resource
 import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,6 +27,7 @@ from farandole.runtime.handlers.calls import Payloads, failure_of, run_plain
 from farandole.runtime.handlers.wire import (
     Began,
     Failure,
+    Line,
     Loaded,
     Progress,
     Result,
@@ -37,6 +40,8 @@ from farandole.runtime.handlers.wire import (
 
 _PR_SET_PDEATHSIG = 1
 """Source: linux/prctl.h."""
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 PARENT_LOOK_S = 1.0
 """How often a child looks whether its parent still lives, where the kernel does not tell it."""
@@ -62,6 +67,9 @@ class _Child:
         self._progress_every = progress_every
         self._clock = SystemClock()
         self._agents: Mapping[str, AgentSpec] = {}
+        self._saying = threading.Lock()
+        logging.getLogger().addHandler(Telling(self._say))
+        logging.getLogger("farandole").setLevel(logging.DEBUG)  # the parent knows which are wanted
 
     def load(self, unit: Path) -> bool:
         """Load the unit, and tell whether that went well."""
@@ -102,7 +110,27 @@ class _Child:
         self._say(Progress(at, done, total, note))
 
     def _say(self, word: Word) -> None:
-        self._channel.send_bytes(encode(word))
+        with self._saying:  # log lines come from the handler's threads too
+            self._channel.send_bytes(encode(word))
+
+
+class Telling(logging.Handler):
+    """Hands log lines to the parent: it knows where they go, and in which form."""
+
+    def __init__(self, say: Callable[[Word], None]) -> None:
+        super().__init__()
+        self._say = say
+        self._text = logging.Formatter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one line; a parent that is gone needs none."""
+        fields = {name: _plain(value) for name, value in vars(record).items() if name not in _STANDARD}
+        with contextlib.suppress(OSError):
+            self._say(Line(record.name, record.levelno, self._text.format(record), fields))
+
+
+def _plain(value: object) -> str | int | float | bool | None:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def _as_it_is(payload: bytes) -> bytes:

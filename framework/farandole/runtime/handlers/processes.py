@@ -24,6 +24,7 @@ from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.wire import (
     Began,
     Failure,
+    Line,
     Loaded,
     Progress,
     Result,
@@ -76,7 +77,8 @@ class Child:
         if not self._channel.poll(START_S):
             self.kill()
             raise ChildFailed(f"expected the unit to be loaded in {START_S:g} s, but it was not")
-        word = self.hear()
+        while isinstance(word := self.hear(), Line):
+            _log(word)
         if isinstance(word, Loaded) and word.error:
             raise ChildFailed(f"the unit cannot be loaded: {word.error}")
 
@@ -236,7 +238,7 @@ class Processes:
                 call = replace(call, input=given)
             child.say(Run(attempt.spec.name, call, attempt.spec.memory_limit))
             while True:
-                match child.hear():
+                match word := child.hear():
                     case Began():
                         attempt.started = self._env.clock.monotonic()
                     case Progress(at=at, done=done, total=total, note=note):
@@ -246,6 +248,8 @@ class Processes:
                         return self._stored(outcome), True
                     case Failure(outcome=failure):
                         return failure, failure.kind != "memory"
+                    case Line():
+                        _log(word)
                     case Loaded():
                         pass
         except ChildFailed as failed:
@@ -259,6 +263,14 @@ class Processes:
             return Succeeded(self._env.payloads.check_in(outcome.output), outcome.published)
         except Exception as error:
             return failure_of(error)
+
+
+def _log(line: Line) -> None:
+    """Write a child's line as if it had been logged here, by the levels that were set here."""
+    logger = logging.getLogger(line.logger)
+    if logger.isEnabledFor(line.level):
+        told = {"name": line.logger, "levelno": line.level, "levelname": logging.getLevelName(line.level)}
+        logger.handle(logging.makeLogRecord({**line.fields, **told, "msg": line.text}))
 
 
 def _crash(attempt: Attempt, how: str) -> Failed:

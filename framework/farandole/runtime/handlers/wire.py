@@ -46,6 +46,15 @@ class Progress(msgspec.Struct, tag=True, frozen=True):
     note: str
 
 
+class Line(msgspec.Struct, tag=True, frozen=True):
+    """A log line of the child's: the unit's process writes it, as it writes its own. `fields` have plain values."""
+
+    logger: str
+    level: int
+    text: str
+    fields: dict[str, str | int | float | bool | None]
+
+
 class Result(msgspec.Struct, tag=True, frozen=True):
     """The handler returned."""
 
@@ -59,7 +68,7 @@ class Failure(msgspec.Struct, tag=True, frozen=True):
 
 
 Order = Setup | Run
-Word = Loaded | Began | Progress | Result | Failure
+Word = Loaded | Began | Progress | Line | Result | Failure
 
 encode = msgspec.msgpack.Encoder().encode
 _orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)

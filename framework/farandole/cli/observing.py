@@ -1,0 +1,145 @@
+"""The HTTP side of a process: its loop's view, a thread that looks at the log, and the server, put together.
+
+A process that was not told to listen has none of it.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from typing import Protocol
+
+from farandole.cli.settings import Settings
+from farandole.definition.policy import duration
+from farandole.errors import FarandoleError
+from farandole.telemetry import catalogue as m
+from farandole.telemetry.exposition import Exposition, Sample, by_word, plain
+from farandole.telemetry.health import Pulse
+from farandole.telemetry.server import TelemetryServer
+from farandole.transport.port import TopicPartition, Transport
+from farandole.transport.probing import Look, Probe
+
+LOOK_EVERY_S = 15.0
+"""Prometheus' usual interval: looking more often tells nobody."""
+
+log = logging.getLogger("farandole.metrics")
+
+
+class Shown(Protocol):
+    """What a loop's view says of the log, and of its readiness."""
+
+    def unready(self) -> Sequence[str]:
+        """Why it is not ready; called by the loop's thread."""
+        ...
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Next offsets to be answered."""
+        ...
+
+    def kept(self) -> Sequence[TopicPartition]:
+        """Partitions of which the oldest record is to be told."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One process: who it is, its view, and its own samples."""
+
+    process: str
+    unit: str
+    client_id: str
+    view: Shown
+    samples: Callable[[], Iterator[Sample]]
+
+
+@contextmanager
+def observing(observed: Observed, transport: Transport, settings: Settings) -> Iterator[Callable[[], None]]:
+    """Serve metrics and health if an address is set; gives what is to be called after each step.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+    """
+    if settings.metrics.listen is None:
+        yield _nothing
+        return
+    pulse = Pulse(time.monotonic, duration(settings.metrics.live_within).total_seconds())
+    watcher = _Watcher(observed, transport)
+    exposition = Exposition([observed.samples, watcher.samples, lambda: _own(observed, pulse)])
+    server = TelemetryServer(settings.metrics.listen, exposition, pulse)
+    log.info("metrics and health on port %d", server.port)
+    watcher.start()
+    try:
+        yield lambda: pulse.beat(observed.view.unready)
+    finally:
+        server.close()
+        watcher.stop()
+
+
+def stale_after(settings: Settings) -> timedelta:
+    """From which age on a live run is stale."""
+    return duration(settings.metrics.stale_after)
+
+
+def wall() -> datetime:
+    """The instant of a scrape."""
+    return datetime.now(UTC)
+
+
+def _nothing() -> None:
+    """Nobody watches."""
+
+
+def _own(observed: Observed, pulse: Pulse) -> Iterator[Sample]:
+    yield plain(m.STEP_AGE, pulse.age_s)
+    yield m.INFO, {(version("farandole"), observed.process, observed.unit): 1.0}
+
+
+@dataclass(slots=True)
+class _Watcher:
+    """Looks at the log every so often, in a thread of its own."""
+
+    observed: Observed
+    transport: Transport
+    look: Look = field(default_factory=Look)
+    looks: dict[str, int] = field(default_factory=lambda: {"ok": 0, "failed": 0})
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._watch, name="farandole-probe", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(timeout=LOOK_EVERY_S)
+
+    def samples(self) -> Iterator[Sample]:
+        """The last look."""
+        yield by_word(m.LAG_RECORDS, self.look.lag_records)
+        yield by_word(m.LAG_SECONDS, self.look.lag_seconds)
+        yield by_word(m.KEPT_SECONDS, self.look.oldest_seconds)
+        yield by_word(m.KEPT_RECORDS, self.look.records)
+        yield by_word(m.PROBES, self.looks)
+
+    def _watch(self) -> None:
+        probe: Probe | None = None
+        view, pause = self.observed.view, 1.0
+        while not self._ended.wait(pause):
+            try:
+                probe = probe or Probe(self.transport, self.observed.client_id, time.time)
+                positions = view.positions()
+                if not positions:
+                    continue
+                self.look = probe.look(positions, view.kept())
+                self.looks["ok"] += 1
+            except FarandoleError as error:
+                self.looks["failed"] += 1
+                log.debug("the log was not looked at: %s", error)
+            pause = LOOK_EVERY_S
+        if probe is not None:
+            probe.close()

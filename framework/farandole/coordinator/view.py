@@ -1,0 +1,105 @@
+"""What a coordinator shows of itself: its metrics, its readiness, the partitions whose lag is its own.
+
+Reads, never writes. All but `unready` may be called from another thread: what is copied is copied
+in one step, and may be a moment old.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from farandole.coordinator.building import Builder
+from farandole.coordinator.definitions import DefinitionTable
+from farandole.coordinator.home import Home
+from farandole.coordinator.restore import Restore
+from farandole.coordinator.takeover import Claimed, Stage, Takeover
+from farandole.errors import NotJoined
+from farandole.events.topics import Topics
+from farandole.kernel.state import ms
+from farandole.telemetry import catalogue as m
+from farandole.telemetry.exposition import Sample, by_word, plain
+from farandole.transport.port import Member, TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The parts of a loop that there is something to say about."""
+
+    builder: Builder
+    takeover: Takeover
+    restore: Restore
+    definitions: DefinitionTable
+    member: Member
+    topics: Topics
+    homes: Mapping[int, Home]
+
+    def samples(self, now: datetime, stale_after: timedelta) -> Iterator[Sample]:
+        """Every metric of a coordinator loop."""
+        yield from self._counted()
+        homes = self._homes()
+        live = self.builder.measures.states()
+        total = sum(len(home.runs) for home in homes)
+        yield m.RUNS, live
+        yield m.RUNS_STALE, self.builder.measures.stale(ms(now - stale_after))
+        yield m.HOMES, {(stage,): count for stage, count in self._stages().items()}
+        yield m.STATE_RUNS, {("live",): sum(live.values()), ("ended",): total - sum(live.values())}
+        yield plain(m.TIMERS, sum(len(home.timers) for home in homes))
+        yield plain(m.BUFFERED, sum(len(home.events) + len(home.commands) for home in homes))
+        yield plain(m.RESTORED_RECORDS, self.restore.read)
+
+    def unready(self) -> list[str]:
+        """Why it does not serve all of its homes yet; belongs to the loop's thread, between two steps."""
+        reasons = [] if self.definitions.is_ready else ["`definitions` is not read to its end yet"]
+        try:
+            self.member.snapshot()
+        except NotJoined:
+            reasons.append("it has not joined its group yet")
+        claimed = self._claimed()
+        coming = sorted(c.home.number for c in claimed if c.stage is not Stage.STOPPED)
+        stopped = sorted(c.home.number for c in claimed if c.stage is Stage.STOPPED)
+        if coming:
+            reasons.append(f"homes are being taken over and restored: {', '.join(map(str, coming))}")
+        if stopped:
+            reasons.append(f"homes are stopped and need a person, the log says why: {', '.join(map(str, stopped))}")
+        return reasons
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """How far its homes have folded `events` and `commands`."""
+        return {
+            TopicPartition(topic, home.number): at
+            for home in self._homes()
+            for topic, at in ((self.topics.events, home.events_at), (self.topics.commands, home.commands_at))
+        }
+
+    def kept(self) -> list[TopicPartition]:
+        """The partitions of which it tells how old their oldest record is."""
+        topics = (self.topics.events, self.topics.settled, self.topics.runs)
+        return [TopicPartition(topic, home.number) for topic in topics for home in self._homes()]
+
+    def _counted(self) -> Iterator[Sample]:
+        it = self.builder.measures
+        yield m.RUNS_STARTED, it.started.copy()
+        yield m.RUNS_SETTLED, it.settled.copy()
+        yield m.RUNS_REFUSED, it.refused.copy()
+        yield m.RUN_START_DELAY, it.start_delay
+        yield m.RUN_DURATION, it.duration
+        yield m.RUN_HOLD, it.hold
+        yield m.STEP_ATTEMPTS, it.attempts.copy()
+        yield m.RETRIES, it.retries.copy()
+        yield m.DEAD_LETTERS, it.dead_letters.copy()
+        yield m.REPLAYS, it.replays.copy()
+        yield m.RESTORE, it.restore
+        yield m.TRANSACTIONS, it.transactions
+        words = dict(self.builder.words)
+        for metric, prefix in ((m.EVENTS, "event_"), (m.COMMANDS, "command_")):
+            yield by_word(metric, {w.removeprefix(prefix): n for w, n in words.items() if w.startswith(prefix)})
+
+    def _stages(self) -> Counter[str]:
+        return Counter({"running": len(self.homes), **Counter(c.stage.value for c in self._claimed())})
+
+    def _homes(self) -> list[Home]:
+        return list(self.homes.values())
+
+    def _claimed(self) -> list[Claimed]:
+        return list(self.takeover.claimed.values())

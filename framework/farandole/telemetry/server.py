@@ -1,0 +1,129 @@
+"""`/metrics`, `/health/live` and `/health/ready` over HTTP, in a thread of its own.
+
+Read-only and without secrets: it says how much there is of what, never whose.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import AF_INET6
+
+from farandole.errors import ConfigError
+from farandole.telemetry.exposition import Exposition
+from farandole.telemetry.health import Pulse
+
+CLIENT_TIMEOUT_S = 10
+"""A client that says nothing for so long is let go of."""
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+"""Content type of Prometheus' text format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, content type, body."""
+
+    status: int
+    kind: str
+    body: bytes
+
+
+class TelemetryServer:
+    """Serves one process's metrics and health at `address` (`host:port`; port 0 takes a free one)."""
+
+    def __init__(self, address: str, exposition: Exposition, pulse: Pulse) -> None:
+        """Listen at once.
+
+        Raises:
+            ConfigError: the address is none, or cannot be listened on.
+        """
+        host, port = parse_address(address)
+        pages: dict[str, Callable[[], Answer]] = {
+            "/metrics": lambda: Answer(200, TEXT, exposition.text()),
+            "/health/live": lambda: _health("live", pulse.not_live()),
+            "/health/ready": lambda: _health("ready", pulse.not_ready()),
+        }
+        try:
+            self._server = _Server((host, port), _handler(pages))
+        except (OSError, OverflowError) as bad:
+            raise ConfigError(
+                f"metrics.listen: expected an address to listen on, but {address!r} cannot be used: {bad}. Nothing was "
+                "started: choose another port with --metrics HOST:PORT, or end what uses this one"
+            ) from None
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, name="farandole-metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port`, `[v6]:port` or `:port` (every interface).
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535 or (":" in host and not host.startswith("[")):
+        raise ConfigError(f"metrics.listen: expected HOST:PORT such as 127.0.0.1:9464, but found {address!r}")
+    return host.strip("[]"), int(port)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # Else a second process would share the port silently and only one of both could be scraped.
+    allow_reuse_port = False
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        if ":" in address[0]:
+            self.address_family = AF_INET6
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Bind without asking a name server who we are, which may take seconds."""
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is no event."""
+
+
+def _health(what: str, reasons: Sequence[str]) -> Answer:
+    status = what if not reasons else f"not {what}"
+    body = json.dumps({"status": status, "reasons": list(reasons)}).encode()
+    return Answer(503 if reasons else 200, "application/json", body)
+
+
+def _handler(pages: dict[str, Callable[[], Answer]]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = CLIENT_TIMEOUT_S
+        server_version = "farandole"
+        sys_version = ""
+
+        def do_GET(self) -> None:
+            page = pages.get(self.path.partition("?")[0])
+            known = json.dumps({"paths": sorted(pages)}).encode()
+            self._send(page() if page is not None else Answer(404, "application/json", known))
+
+        do_HEAD = do_GET
+
+        def _send(self, answer: Answer) -> None:
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.kind)
+            self.send_header("Content-Length", str(len(answer.body)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(answer.body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+            """Scrapes are no events."""
+
+    return Handler

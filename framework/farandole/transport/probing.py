@@ -1,0 +1,93 @@
+"""How far behind a process is, and how old what a topic holds: asked of the log itself, now and then.
+
+Blocking, with clients of its own: it belongs to a thread beside the loop, which never waits for it.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from farandole.transport.port import Admin, End, Isolation, Reader, Record, TopicPartition, Transport
+
+READ_WITHIN_S = 5.0
+"""How long one look may read. What was not reached then is told by the next one."""
+
+KEPT_EVERY = 20
+"""How many looks pass between two at the oldest records: they are read from the beginning, and change slowly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """By topic, over the partitions asked about; ages in seconds."""
+
+    lag_records: Mapping[str, float] = field(default_factory=dict)
+    lag_seconds: Mapping[str, float] = field(default_factory=dict)
+    records: Mapping[str, float] = field(default_factory=dict)
+    oldest_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class Probe:
+    """Looks at the log for one process. `wall` gives seconds since the epoch."""
+
+    def __init__(self, transport: Transport, client_id: str, wall: Callable[[], float]) -> None:
+        self._admin: Admin = transport.admin()
+        self._reader: Reader = transport.reader(f"{client_id}.probe")
+        self._wall = wall
+        self._looks = 0
+        self._oldest: dict[TopicPartition, int] = {}
+
+    def look(self, positions: Mapping[TopicPartition, int], kept: Sequence[TopicPartition]) -> Look:
+        """One look: `positions` are the next offsets to be answered.
+
+        Raises:
+            TransportError: the log does not answer.
+        """
+        ends = self._admin.ends([*positions, *kept], Isolation.COMMITTED)
+        behind = {at: ends[at] - position for at, position in positions.items() if at in ends}
+        waiting = self._timestamps({at: positions[at] for at, lag in behind.items() if lag > 0})
+        beginnings = self._admin.beginnings(list(kept)) if kept else {}
+        if self._looks % KEPT_EVERY == 0:
+            self._oldest = self._timestamps({at: b for at, b in beginnings.items() if b < ends.get(at, 0)})
+        self._looks += 1
+        return Look(
+            _summed({at: max(0, lag) for at, lag in behind.items()}),
+            {**{at.topic: 0.0 for at in behind}, **self._ages(waiting)},
+            _summed({at: ends[at] - first for at, first in beginnings.items() if at in ends}),
+            self._ages(self._oldest),
+        )
+
+    def close(self) -> None:
+        """Free its clients."""
+        self._reader.close()
+        self._admin.close()
+
+    def _timestamps(self, places: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """The instants (ms) of the first records at or after these places, where there are any."""
+        found: dict[TopicPartition, int] = {}
+        if not places:
+            return found
+        self._reader.assign(places)
+        open_, until = set(places), time.monotonic() + READ_WITHIN_S
+        while open_ and time.monotonic() < until:
+            for item in self._reader.poll(0.2):
+                if isinstance(item, Record) and item.at in open_:
+                    found[item.at] = item.timestamp_ms
+                    open_.discard(item.at)
+                elif isinstance(item, End):
+                    open_.discard(item.at)
+        self._reader.assign({})
+        return found
+
+    def _ages(self, instants: Mapping[TopicPartition, int]) -> dict[str, float]:
+        now, oldest = self._wall(), dict[str, float]()
+        for at, instant in instants.items():
+            oldest[at.topic] = max(oldest.get(at.topic, 0.0), now - instant / 1000)
+        return oldest
+
+
+def _summed(values: Mapping[TopicPartition, int]) -> dict[str, float]:
+    total: dict[str, float] = defaultdict(float)
+    for at, value in values.items():
+        total[at.topic] += value
+    return dict(total)

@@ -1,0 +1,108 @@
+"""Metrics and health over HTTP, asked as Prometheus and a container's health check ask."""
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from farandole.errors import ConfigError
+from farandole.telemetry.catalogue import INFO
+from farandole.telemetry.exposition import Exposition
+from farandole.telemetry.health import Pulse
+from farandole.telemetry.server import TelemetryServer
+
+Ask = Callable[..., tuple[int, str, str]]
+
+
+@contextmanager
+def serving(pulse: Pulse) -> Iterator[Ask]:
+    exposition = Exposition([lambda: [(INFO, {("1.0", "agent", "shop"): 1.0})]])
+    with closing(TelemetryServer("127.0.0.1:0", exposition, pulse)) as server:
+
+        def ask(path: str, method: str = "GET") -> tuple[int, str, str]:
+            with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as link:
+                link.request(method, path)
+                answer = link.getresponse()
+                return answer.status, answer.getheader("Content-Type", ""), answer.read().decode()
+
+        yield ask
+
+
+def test_metrics_are_prometheus_text_and_hold_the_process_too() -> None:
+    with serving(Pulse(lambda: 0.0)) as ask:
+        status, kind, text = ask("/metrics")
+
+    assert (status, kind.partition(";")[0]) == (200, "text/plain")
+    assert 'farandole_process_info{process="agent",unit="shop",version="1.0"} 1.0' in text
+    assert "process_start_time_seconds" in text
+
+
+def test_health_answers_200_or_503_with_the_reasons() -> None:
+    now, reasons = [0.0], ["tables are not read"]
+    pulse = Pulse(lambda: now[0])
+    pulse.beat(lambda: reasons)
+
+    with serving(pulse) as ask:
+        live, ready = ask("/health/live"), ask("/health/ready")
+        now[0], reasons[:] = 1.0, []
+        pulse.beat(lambda: reasons)
+        later = ask("/health/ready")
+        now[0] = 100.0
+        hung = ask("/health/live")
+
+    assert (live[0], json.loads(live[2])) == (200, {"status": "live", "reasons": []})
+    assert (ready[0], json.loads(ready[2])) == (503, {"status": "not ready", "reasons": ["tables are not read"]})
+    assert (later[0], later[1]) == (200, "application/json")
+    assert hung[0] == 503
+    assert "99 s ago" in json.loads(hung[2])["reasons"][0]
+
+
+def test_other_paths_are_told_which_there_are_and_nothing_can_be_written() -> None:
+    with serving(Pulse(lambda: 0.0)) as ask:
+        status, _, text = ask("/")
+        posted = ask("/metrics", "POST")
+        head = ask("/health/live", "HEAD")
+
+    assert (status, json.loads(text)["paths"]) == (404, ["/health/live", "/health/ready", "/metrics"])
+    assert posted[0] == 501
+    assert head == (200, "application/json", "")
+
+
+def test_health_check_of_the_image_ends_well_only_if_the_process_is_ready() -> None:
+    pulse = Pulse(lambda: 0.0)
+    with closing(TelemetryServer("127.0.0.1:0", Exposition([]), pulse)) as server:
+        url = f"http://127.0.0.1:{server.port}/health/ready"
+        command = [sys.executable, "-m", "farandole.telemetry.ask", url]
+
+        before = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        pulse.beat(list)
+        after = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    gone = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (before.returncode, json.loads(before.stdout)["reasons"]) == (1, ["the loop has not begun"])
+    assert (after.returncode, json.loads(after.stdout)["status"]) == (0, "ready")
+    assert (gone.returncode, gone.stderr) == (1, "")
+
+
+def test_port_in_use_is_refused_with_a_way_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+
+        with pytest.raises(ConfigError, match=r"(?s)metrics\.listen.*in use.*--metrics HOST:PORT"):
+            TelemetryServer(address, Exposition([]), Pulse(lambda: 0.0))
+
+
+def test_server_that_was_closed_leaves_its_port() -> None:
+    first = TelemetryServer("127.0.0.1:0", Exposition([]), Pulse(lambda: 0.0))
+    port = first.port
+    first.close()
+
+    second = TelemetryServer(f"127.0.0.1:{port}", Exposition([]), Pulse(lambda: 0.0))
+    second.close()
+
+    assert second.port == port

@@ -1,0 +1,155 @@
+"""What a coordinator counts: committed facts only, live runs by state, and nothing twice."""
+
+from datetime import timedelta
+
+from farandole.coordinator.measures import Measures
+from farandole.events.commands import CancelRun
+from farandole.events.envelope import Envelope, parse_envelope
+from farandole.events.facts import RunStarted
+from farandole.kernel.state import ms
+from farandole.testing.desk import Desk
+from farandole.testing.sketch import define, node
+
+ONE = define(node("a"), name="p")
+
+
+def measures(desk: Desk) -> Measures:
+    return desk.builder.measures
+
+
+def test_run_is_counted_when_it_starts_and_when_it_ends() -> None:
+    desk = Desk(ONE)
+    desk.start("r-1")
+    desk.turns()
+    assert measures(desk).states() == {("p", "running"): 1}
+
+    desk.now += timedelta(seconds=3)
+    desk.succeed("a")
+    desk.turns()
+
+    it = measures(desk)
+    assert it.started.values == {("p",): 1}
+    assert it.settled.values == {("p", "succeeded"): 1}
+    assert it.attempts.values == {("p", "a", "succeeded"): 1}
+    assert it.duration.cells["p",][-1] == 3.0
+    assert it.states() == {("p", "running"): 0}
+
+
+def test_batch_that_is_thrown_away_is_not_counted() -> None:
+    desk = Desk(ONE)
+    desk.start("r-1")
+
+    desk.batch().abandon()
+    assert measures(desk).started.values == {}
+    desk.turns()
+
+    assert measures(desk).started.values == {("p",): 1}
+
+
+def test_result_that_comes_twice_is_counted_once() -> None:
+    desk = Desk(define(node("a"), node("b", "a"), name="p"))
+    desk.start("r-1")
+    desk.turns()
+
+    desk.succeed("a")
+    desk.succeed("a")
+    desk.turns()
+
+    assert measures(desk).attempts.values == {("p", "a", "succeeded"): 1}
+
+
+def test_retries_dead_letters_and_the_hold_are_counted() -> None:
+    desk = Desk(ONE)
+    desk.start("r-1")
+    desk.turns()
+
+    desk.fail("a")
+    desk.turns()
+    desk.pass_time(timedelta(minutes=1))
+    desk.fail("a", retryable=False)
+    desk.turns()
+
+    it = measures(desk)
+    assert it.retries.values == {("p", "a"): 1}
+    assert sum(it.dead_letters.values.values()) == 1
+    assert it.states() == {("p", "running"): 0, ("p", "held"): 1}
+
+    desk.now += timedelta(minutes=10)
+    desk.command(CancelRun("r-1"), key="r-1")
+    desk.turns()
+
+    assert it.settled.values == {("p", "cancelled"): 1}
+    assert it.hold.cells["p",][-1] == 600.0
+
+
+def test_refused_start_is_counted_by_reason_and_no_pipeline_a_stranger_names_becomes_a_label() -> None:
+    desk = Desk(ONE)
+
+    desk.start("r-1", "nobody-knows-it")
+    desk.turns()
+
+    it = measures(desk)
+    assert it.refused.values == {("unknown_pipeline",): 1}
+    assert it.started.values == {}
+
+
+def test_runs_older_than_the_threshold_are_stale_until_they_end() -> None:
+    desk = Desk(ONE)
+    desk.start("r-1")
+    desk.turns()
+    desk.now += timedelta(hours=2)
+    desk.start("r-2")
+    desk.turns()
+    hour_ago = ms(desk.now - timedelta(hours=1))
+
+    assert measures(desk).stale(hour_ago) == {("p",): 1}
+    desk.succeed("a", run="r-1")
+    desk.turns()
+
+    assert measures(desk).stale(hour_ago) == {}
+
+
+def test_home_that_is_taken_over_counts_its_live_runs_anew_and_its_totals_not() -> None:
+    desk = Desk(ONE)
+    desk.start("r-1")
+    desk.start("r-2")
+    desk.turns()
+    desk.succeed("a", run="r-1")
+    desk.turns()
+    desk.restore()
+    fresh = Measures()
+
+    fresh.claimed(0, 10.0)
+    fresh.running(desk.home, 12.5, ms(desk.now))
+
+    assert fresh.states() == {("p", "running"): 1}
+    assert fresh.settled.values == {}
+    assert fresh.restore.cells[()][-1] == 2.5
+    fresh.left(0)
+    assert fresh.states() == {}
+
+
+def test_start_delay_is_measured_from_the_commands_timestamp() -> None:
+    desk = Desk(ONE)
+    desk.start("r-1")
+    batch = desk.batch()
+    batch.asked["r-1"] = ms(desk.now) - 1500
+
+    desk.commit(batch)
+
+    assert measures(desk).start_delay.cells["p",][-1] == 1.5
+
+
+def test_trace_of_a_command_goes_on_with_its_run() -> None:
+    """It was dropped at the first hop: the coordinator's answers to commands named no trace."""
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    desk = Desk(ONE)
+    asked = Envelope("cmd-1", "farandole.StartRun", "test", desk.now, run="r-1", traceparent=trace)
+    command = desk.start("r-1")
+    desk.home.commands.clear()
+
+    desk.command(command.value, key="r-1", headers=asked.headers())
+    written = desk.turn().records
+
+    assert desk.events(RunStarted)
+    assert {parse_envelope(record.headers).traceparent for record in written} == {trace}
