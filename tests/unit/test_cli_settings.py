@@ -1,19 +1,24 @@
 """Where a setting comes from, and what happens to one that nobody knows."""
 
+import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from farandole.cli.settings import load_settings, nearest_file
+from farandole.cli.settings import load, load_settings, nearest_file
+from farandole.cli.sources import Origin
+from farandole.coordinator.settings import CoordinatorSettings
 from farandole.errors import ConfigError
+from farandole.runtime.settings import AgentSettings
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder without settings, and an environment without ours."""
     monkeypatch.chdir(tmp_path)
-    for name in ("BOOTSTRAP", "NAMESPACE", "ARTIFACTS", "PARTITIONS"):
-        monkeypatch.delenv(f"FARANDOLE_{name}", raising=False)
+    for name in [each for each in os.environ if each.startswith("FARANDOLE_")]:
+        monkeypatch.delenv(name)
     return tmp_path
 
 
@@ -102,3 +107,130 @@ def test_kafka_section_has_dotted_names_however_toml_spells_them(elsewhere: Path
         "socket.timeout.ms": "5000",
         "enable.ssl.certificate.verification": "false",
     }
+
+
+def test_sections_reach_the_component_they_are_for(elsewhere: Path) -> None:
+    write(elsewhere, '[agent]\nthreads = 4\ndrain_budget = "5s"\n[coordinator]\ndedupe_window = "48h"\n')
+
+    settings = load_settings()
+    agent = AgentSettings.within(settings.agent, "orders", settings.namespace, "0")
+    coordinator = CoordinatorSettings.within(settings.coordinator, settings.namespace, "0")
+
+    assert (agent.threads, agent.drain_budget, agent.client_id) == (4, timedelta(seconds=5), "farandole.orders.0")
+    assert (coordinator.dedupe_window, coordinator.client_id) == (timedelta(days=2), "farandole.coordinator.0")
+
+
+def test_a_section_is_mixed_from_file_and_environment(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(elsewhere, "[agent]\nthreads = 4\ncoroutines = 8")
+    monkeypatch.setenv("FARANDOLE_AGENT__THREADS", "5")
+
+    loaded = load(log_level="debug")
+
+    assert (loaded.settings.agent.threads, loaded.settings.agent.coroutines) == (5, 8)
+    assert [loaded.origin(f"agent.{name}") for name in ("threads", "coroutines", "processes")] == [
+        Origin.ENVIRONMENT,
+        Origin.FILE,
+        Origin.DEFAULT,
+    ]
+    assert (loaded.settings.log.level, loaded.origin("log.level")) == ("debug", Origin.FLAG)
+
+
+@pytest.mark.parametrize("name", ["FARANDOLE_KAFKA__SASL_PASSWORD", "FARANDOLE_KAFKA__SASL__PASSWORD"])
+def test_the_environment_overrides_a_dotted_name_of_the_file(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write(elsewhere, '[kafka]\n"sasl.password" = "old"\n"sasl.username" = "me"')
+    monkeypatch.setenv(name, "new")
+
+    assert load_settings().kafka == {"sasl.password": "new", "sasl.username": "me"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[agent]\nthreds = 4", r"agent\.threds: .* unknown; did you mean agent\.threads\?"),
+        ("[agnt]\nthreads = 4", r"agnt\.threads: .* did you mean agent\?"),
+        ("[namespace]\nname = 4", r"namespace\.name: expected one value"),
+        ('[agent]\nsession_timeout = "4s"', "session_timeout: expected 6 to 15 s"),
+        ('[agent]\ndrain_budget = "soon"', "drain_budget: expected a duration such as '10s'"),
+        ("[agent]\nthreads = 0", "threads: expected at least 1, but found 0"),
+        ("[coordinator]\nbatch_records = 0", "batch_records: expected at least 1"),
+        ('[coordinator]\nsession_timeout = "20s"', "session_timeout: expected 6 to 15 s"),
+        ('[registry]\nurl = "ftp://there"', r"registry url: expected http\(s\)"),
+        ('[registry]\nuser = "me"', "registry.url: Field required"),
+        ('[log]\nlevel = "loud"', "--log-level: expected one of debug"),
+        ('profile = "staging"', "profile: Input should be 'development' or 'production'"),
+    ],
+)
+def test_what_is_wrong_in_a_section_is_told_with_a_way_out(elsewhere: Path, text: str, message: str) -> None:
+    write(elsewhere, text)
+
+    with pytest.raises(ConfigError, match=message):
+        load_settings()
+
+
+def test_an_unknown_variable_in_a_section_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARANDOLE_AGENT__THREDS", "4")
+
+    with pytest.raises(ConfigError, match=r"settings \(environment\): agent\.threds"):
+        load_settings()
+
+
+def test_a_variable_that_kubernetes_sets_for_a_service_of_our_name_stops_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FARANDOLE_SERVICE_HOST", "10.0.0.7")
+
+    assert load().strangers == ("FARANDOLE_SERVICE_HOST",)
+
+
+def test_a_wrong_secret_is_not_repeated_in_the_message(monkeypatch: pytest.MonkeyPatch, elsewhere: Path) -> None:
+    write(elsewhere, '[registry]\nurl = "http://there"\npassword = 12345')
+
+    with pytest.raises(ConfigError) as refused:
+        load_settings()
+
+    assert "registry.password" in str(refused.value)
+    assert "12345" not in str(refused.value)
+
+
+SAFE = """\
+profile = "production"
+bootstrap = "kafka:9093"
+artifacts = "/shared"
+[kafka]
+security.protocol = "SASL_SSL"
+[registry]
+url = "https://registry"
+"""
+
+
+def test_production_takes_what_is_safe(elsewhere: Path) -> None:
+    write(elsewhere, SAFE)
+
+    assert load_settings().is_production
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("bootstrap =", "namespace =", "bootstrap: expected it to be set"),
+        ("artifacts =", "topics =", "artifacts: expected it to be set"),
+        ("SASL_SSL", "SASL_PLAINTEXT", "allow_plaintext = true"),
+        ("https://", "http://", r"registry\.url: expected https://"),
+        ("[kafka]", "[kafka]\nenable.ssl.certificate.verification = false", "verification: expected true"),
+        ("[kafka]", '[kafka]\nssl.endpoint.identification.algorithm = "none"', "algorithm: expected https"),
+        ("profile", "replication = 2\nprofile", "replication: expected at least 3, but found 2"),
+    ],
+)
+def test_production_refuses_what_is_unsafe(elsewhere: Path, before: str, after: str, message: str) -> None:
+    write(elsewhere, SAFE.replace(before, after).replace('namespace = "kafka:9093"', 'namespace = "ns"'))
+
+    with pytest.raises(ConfigError, match=message):
+        load_settings()
+
+
+def test_production_takes_plaintext_that_is_opted_in(elsewhere: Path) -> None:
+    write(elsewhere, "allow_plaintext = true\n" + SAFE.replace("SASL_SSL", "PLAINTEXT").replace("https", "http"))
+
+    assert load_settings().allow_plaintext

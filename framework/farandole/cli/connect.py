@@ -14,12 +14,9 @@ from farandole.transport.port import Transport
 T = TypeVar("T")
 
 
-def settings_of(
-    config: Path | None, bootstrap: str | None, namespace: str | None, metrics: str | None = None
-) -> Settings:
-    """The settings of a command from the flags that all commands share, and where a process shows its metrics."""
-    listen = None if metrics is None else {"listen": metrics}
-    return load_settings(config, bootstrap=bootstrap, namespace=namespace, metrics=listen)
+def settings_of(config: Path | None, bootstrap: str | None, namespace: str | None, **more: str | None) -> Settings:
+    """The settings of a command from the flags that all commands share, and those that it has besides."""
+    return load_settings(config, bootstrap=bootstrap, namespace=namespace, **more)
 
 
 def topics_of(settings: Settings) -> Topics:

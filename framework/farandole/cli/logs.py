@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from farandole.errors import ConfigError
@@ -12,6 +13,23 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _PLAIN = re.compile(r"[^\s\"=]+")
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What the processes write to standard error: `[log]` of `farandole.toml`."""
+
+    level: str = "info"
+    """Least weight of a line: debug, info, warning or error. Foreign libraries are heard from warning on."""
+
+    format: str = "text"
+    """`text` for people, `json` for collectors: one object a line."""
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise ConfigError(f"--log-level: expected one of {', '.join(LEVELS)}, but found {self.level!r}")
+        if self.format not in FORMATS:
+            raise ConfigError(f"--log-format: expected one of {', '.join(FORMATS)}, but found {self.format!r}")
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
@@ -61,10 +79,7 @@ def setup_logging(level: str = "warning", style: str = "text") -> None:
     Raises:
         ConfigError: the level or the format is unknown.
     """
-    if level not in LEVELS:
-        raise ConfigError(f"--log-level: expected one of {', '.join(LEVELS)}, but found {level!r}")
-    if style not in FORMATS:
-        raise ConfigError(f"--log-format: expected one of {', '.join(FORMATS)}, but found {style!r}")
+    LogSettings(level, style)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     root = logging.getLogger()

@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Protocol
 
 from farandole.cli.settings import Settings
-from farandole.definition.policy import duration
 from farandole.errors import FarandoleError
 from farandole.telemetry import catalogue as m
 from farandole.telemetry.exposition import Exposition, Sample, by_word, plain
@@ -66,7 +65,7 @@ def observing(observed: Observed, transport: Transport, settings: Settings) -> I
     if settings.metrics.listen is None:
         yield _nothing
         return
-    pulse = Pulse(time.monotonic, duration(settings.metrics.live_within).total_seconds())
+    pulse = Pulse(time.monotonic, settings.metrics.live_within.total_seconds())
     watcher = _Watcher(observed, transport)
     exposition = Exposition([observed.samples, watcher.samples, lambda: _own(observed, pulse)])
     server = TelemetryServer(settings.metrics.listen, exposition, pulse)
@@ -77,11 +76,6 @@ def observing(observed: Observed, transport: Transport, settings: Settings) -> I
     finally:
         server.close()
         watcher.stop()
-
-
-def stale_after(settings: Settings) -> timedelta:
-    """From which age on a live run is stale."""
-    return duration(settings.metrics.stale_after)
 
 
 def wall() -> datetime:

@@ -40,8 +40,13 @@ MetricsAt = Annotated[
         show_default=False,
     ),
 ]
-LogLevel = Annotated[str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")]
-LogFormat = Annotated[str, typer.Option("--log-format", metavar="FORMAT", help="text or json.")]
+LogLevel = Annotated[
+    str | None,
+    typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error (else as configured: info)."),
+]
+LogFormat = Annotated[
+    str | None, typer.Option("--log-format", metavar="FORMAT", help="text or json (else as configured: text).")
+]
 RunIdArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run id.")]
 Place = Annotated[
     str, typer.Argument(metavar="PLACE", help="Place of the dead letter (topic/partition/offset), from `dead list`.")

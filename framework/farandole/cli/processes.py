@@ -9,7 +9,7 @@ from contextlib import closing
 
 from farandole.artifacts import ArtifactStore
 from farandole.cli.connect import artifacts_of
-from farandole.cli.observing import Observed, observing, stale_after, wall
+from farandole.cli.observing import Observed, observing, wall
 from farandole.cli.settings import Settings
 from farandole.cli.units import Named
 from farandole.clock import SystemClock
@@ -30,7 +30,7 @@ def agent_process(transport: Transport, settings: Settings, named: Named, slot: 
     Raises:
         ConfigError: topics are missing or not as declared, or an inbox is another unit's.
     """
-    chosen = agent_settings(settings.namespace, named, slot)
+    chosen = agent_settings(settings, named, slot)
     loop, stop = agent_loop(transport, artifacts_of(settings), named, chosen), Stop()
     observed = Observed("agent", named.name, chosen.client_id, loop.view, loop.view.samples)
     with closing(loop), observing(observed, transport, settings) as stepped, stopping_on_signals(stop):
@@ -43,8 +43,9 @@ def coordinator_process(transport: Transport, settings: Settings, slot: str | No
     Raises:
         ConfigError: topics are missing or not as declared.
     """
-    loop, stop = coordinator_loop(transport, artifacts_of(settings), settings.namespace, slot), Stop()
-    view, since = loop.view, stale_after(settings)
+    chosen = coordinator_settings(settings, slot)
+    loop, stop = coordinator_loop(transport, artifacts_of(settings), chosen), Stop()
+    view, since = loop.view, settings.metrics.stale_after
     observed = Observed("coordinator", UNIT, loop.client_id, view, lambda: view.samples(wall(), since))
     with closing(loop), observing(observed, transport, settings) as stepped, stopping_on_signals(stop):
         while not stop.is_set:
@@ -53,9 +54,9 @@ def coordinator_process(transport: Transport, settings: Settings, slot: str | No
     return 0
 
 
-def agent_settings(namespace: str, named: Named, slot: str | None) -> AgentSettings:
+def agent_settings(settings: Settings, named: Named, slot: str | None) -> AgentSettings:
     """How one process of a unit runs."""
-    return AgentSettings(named.name, namespace, slot or random_slot())
+    return AgentSettings.within(settings.agent, named.name, settings.namespace, slot or random_slot())
 
 
 def agent_loop(transport: Transport, artifacts: ArtifactStore, named: Named, chosen: AgentSettings) -> AgentLoop:
@@ -69,11 +70,13 @@ def agent_loop(transport: Transport, artifacts: ArtifactStore, named: Named, cho
     return AgentLoop(agents, Surrounding(transport, SystemClock(), artifacts, layout), chosen, named.path)
 
 
-def coordinator_loop(
-    transport: Transport, artifacts: ArtifactStore, namespace: str, slot: str | None
-) -> CoordinatorLoop:
+def coordinator_settings(settings: Settings, slot: str | None) -> CoordinatorSettings:
+    """How one coordinator runs."""
+    return CoordinatorSettings.within(settings.coordinator, settings.namespace, slot or random_slot())
+
+
+def coordinator_loop(transport: Transport, artifacts: ArtifactStore, chosen: CoordinatorSettings) -> CoordinatorLoop:
     """The loop of one coordinator, its topics checked."""
-    chosen = CoordinatorSettings(namespace, slot or random_slot())
     admin = transport.admin()
     try:
         partitions = require_topics(admin, chosen.topics)

@@ -37,8 +37,8 @@ def run_agent(
     namespace: Namespace = None,
     config: ConfigFile = None,
     metrics: MetricsAt = None,
-    log_level: LogLevel = "info",
-    log_format: LogFormat = "text",
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Run the agents of a unit until SIGTERM or SIGINT, then finish what has begun."""
     from farandole.cli.connect import settings_of, transport_of
@@ -46,8 +46,9 @@ def run_agent(
     from farandole.cli.processes import agent_process
     from farandole.cli.units import load
 
-    setup_logging(log_level, log_format)
-    settings = settings_of(config, bootstrap, namespace, metrics)
+    more = {"log_level": log_level, "log_format": log_format, "metrics_listen": metrics}
+    settings = settings_of(config, bootstrap, namespace, **more)
+    setup_logging(settings.log.level, settings.log.format)
     raise typer.Exit(agent_process(transport_of(settings), settings, load(path, unit), slot))
 
 
@@ -58,14 +59,15 @@ def run_coordinator(
     namespace: Namespace = None,
     config: ConfigFile = None,
     metrics: MetricsAt = None,
-    log_level: LogLevel = "info",
-    log_format: LogFormat = "text",
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Run a coordinator until SIGTERM or SIGINT."""
     from farandole.cli.connect import settings_of, transport_of
     from farandole.cli.logs import setup_logging
     from farandole.cli.processes import coordinator_process
 
-    setup_logging(log_level, log_format)
-    settings = settings_of(config, bootstrap, namespace, metrics)
+    more = {"log_level": log_level, "log_format": log_format, "metrics_listen": metrics}
+    settings = settings_of(config, bootstrap, namespace, **more)
+    setup_logging(settings.log.level, settings.log.format)
     raise typer.Exit(coordinator_process(transport_of(settings), settings, slot))

@@ -1,95 +1,128 @@
-"""Settings of the command line: flags before environment before `farandole.toml` before defaults.
+"""Settings of every process: flags before environment before `farandole.toml` before defaults.
 
-The one place that reads the environment (`FARANDOLE_*`, nested ones as `FARANDOLE_KAFKA__...`).
-Built once per process; everything below is handed values. Paths in the file are relative to
-the file, those from elsewhere to the working folder.
+The one place that reads the environment. Built once per process; everything below is handed
+values. A section is the settings class of the component that it is for: there its names,
+defaults, units and reasons stand. `docs/reference/configuration.md` is made from these classes.
 """
 
-import tomllib
+import difflib
+import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from farandole.cli.logs import LogSettings
+from farandole.cli.sources import (
+    FILE,
+    Layer,
+    Origin,
+    flat,
+    from_environment,
+    from_file,
+    from_flags,
+    nearest_file,
+    nested,
 )
-
+from farandole.coordinator.settings import CoordinatorLimits
 from farandole.definition.policy import duration
 from farandole.errors import ConfigError, DefinitionError
 from farandole.ids import is_name
+from farandole.registry.http import HttpSettings
+from farandole.runtime.settings import AgentLimits
+from farandole.telemetry.settings import MetricsSettings
 from farandole.transport.topology import PARTITIONS_MAX
 
-FILE = "farandole.toml"
-"""Marks a project; looked for in the working folder and above it."""
+__all__ = ["FILE", "Loaded", "Settings", "load", "load_settings", "nearest_file"]
 
-_PATHS = ("artifacts", "topics")
+SECTIONS: Mapping[str, type] = {
+    "agent": AgentLimits,
+    "coordinator": CoordinatorLimits,
+    "registry": HttpSettings,
+    "log": LogSettings,
+    "metrics": MetricsSettings,
+}
+"""Sections of the file and the classes that they are for; `[kafka]` is librdkafka's."""
 
 
-class MetricsSettings(BaseModel):
-    """What a process shows of itself over HTTP."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    listen: str | None = None
-    """`host:port` of `/metrics` and `/health`; None: nothing is served. `:9464` is every interface."""
-
-    live_within: str = "30s"
-    """Without a step for so long a process is not live: a step waits a second at most."""
-
-    stale_after: str = "24h"
-    """A live run older than this counts as stale; longer than the longest by design."""
-
-    @field_validator("live_within", "stale_after")
-    @classmethod
-    def _is_duration(cls, value: str) -> str:
-        try:
-            duration(value)
-        except DefinitionError as bad:
-            raise ValueError(str(bad)) from None
+def _with_durations(value: object) -> object:
+    """Pydantic reads ISO 8601; people write `10s`."""
+    if not isinstance(value, dict):
         return value
+    return {name: _as_duration(name, each) for name, each in value.items()}
 
 
-class Settings(BaseSettings):
-    """What every command may need. Unknown keys in the file are refused, for a misspelt one would be silent."""
+def _as_duration(name: str, value: object) -> object:
+    is_time = any(name in fields_of(section) and hints[name] == timedelta for section, hints in _hints())
+    if not is_time or not isinstance(value, str):
+        return value
+    try:
+        return duration(value)
+    except DefinitionError as bad:
+        raise ValueError(f"{name}: {bad}") from None
 
-    model_config = SettingsConfigDict(
-        env_prefix="FARANDOLE_", env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
-    )
-    file: ClassVar[dict[str, object]] = {}
-    """Content of the file for the instance in the making; set by `load_settings` alone."""
+
+def _hints() -> Iterator[tuple[type, dict[str, object]]]:
+    for section in SECTIONS.values():
+        hints = {name: _plain(kind) for name, kind in get_type_hints(section).items()}
+        yield section, hints
+
+
+def _plain(kind: object) -> object:
+    return timedelta if kind == timedelta | None else kind
+
+
+Section = BeforeValidator(_with_durations)
+
+
+class Settings(BaseModel):
+    """What every command may need; `None` is the absence of a section."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     bootstrap: str = "localhost:9092"
-    """Kafka's address; a broker on the same machine unless told otherwise."""
+    """Kafka's address, `host:port[,host:port]`; a broker on the same machine unless told otherwise."""
 
     namespace: str = "farandole"
     """Prefix of all topics and groups."""
 
+    profile: Literal["development", "production"] = "development"
+    """`production` refuses what is unsafe there, see below."""
+
+    allow_plaintext: bool = False
+    """Lets `production` talk to Kafka and to a registry without TLS: for networks that encrypt by themselves."""
+
     artifacts: Path = Path(".farandole/artifacts")
-    """Where payloads above the inline limit are kept; the same folder for all processes."""
+    """Folder of payloads above the inline limit; the same one for all processes."""
 
     topics: Path = Path("topics")
     """Folder of topic overrides and own topics, if it exists."""
 
     partitions: int | None = Field(default=None, ge=1, le=PARTITIONS_MAX)
-    """P at the first `apply`; None is what exists, else 12."""
+    """P at the first `apply`, fixed for ever; without it what exists, else 12."""
 
     replication: int = Field(default=-1, ge=-1)
-    """Replicas of created topics; -1 is the broker's default."""
+    """Replicas of created topics; -1 is the broker's default, and 3 in `production`."""
 
-    metrics: MetricsSettings = MetricsSettings()
-    """Metrics and health of `agent run` and `coordinator run`."""
-
-    kafka: dict[str, str] = Field(default_factory=dict)
+    kafka: dict[str, str] = Field(default_factory=dict, repr=False)
     """Further settings of the connection under librdkafka's names (`security.protocol`, …)."""
+
+    agent: Annotated[AgentLimits, Section] = AgentLimits()
+    coordinator: Annotated[CoordinatorLimits, Section] = CoordinatorLimits()
+    registry: Annotated[HttpSettings | None, Section] = None
+    log: Annotated[LogSettings, Section] = LogSettings()
+    metrics: Annotated[MetricsSettings, Section] = MetricsSettings()
 
     @field_validator("kafka", mode="before")
     @classmethod
-    def _flat(cls, value: object) -> object:
-        return dict(_flattened(value, "")) if isinstance(value, dict) else value
+    def _texts(cls, value: object) -> object:
+        """librdkafka takes texts; TOML has numbers and booleans."""
+        if not isinstance(value, dict):
+            return value
+        return {name: str(each).lower() if isinstance(each, bool) else str(each) for name, each in flat(value)}
 
     @field_validator("namespace")
     @classmethod
@@ -98,75 +131,96 @@ class Settings(BaseSettings):
             raise ValueError("expected a name of a-z 0-9 _ - (a letter first, at most 63)")
         return value
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, environment, file; no `.env` and no secrets folder."""
-        return init_settings, env_settings, InitSettingsSource(settings_cls, dict(cls.file))
+    @property
+    def is_production(self) -> bool:
+        """Whether what is unsafe is refused."""
+        return self.profile == "production"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings with where they come from. `origins` has the keys that somebody set; `strangers` variables ignored."""
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+    file: Path | None = None
+    strangers: tuple[str, ...] = ()
+
+    def origin(self, key: str) -> Origin:
+        """Who set a key."""
+        return self.origins.get(key, Origin.DEFAULT)
 
 
 def load_settings(config: Path | None = None, **flags: object) -> Settings:
     """The settings of this process; flags that are None were not given.
 
     Raises:
-        ConfigError: the file cannot be read, a key is unknown, or a value is wrong.
+        ConfigError: the file cannot be read, a key is unknown, a value is wrong, or `production` refuses one.
     """
+    return load(config, **flags).settings
+
+
+def load(config: Path | None = None, **flags: object) -> Loaded:
+    """As `load_settings`, with the origin of each key."""
+    from farandole.cli.production import require
+
     path = config if config is not None else nearest_file(Path.cwd())
-    content = read_file(path) if path is not None else {}
-    given = {name: value for name, value in flags.items() if value is not None}
-    Settings.file = content
+    ours, strangers = from_environment(os.environ, frozenset(Settings.model_fields))
+    layers = [*([from_file(path)] if path is not None else []), ours, from_flags(flags)]
+    for layer in layers:
+        _refuse_unknown(layer)
+    merged = {name: value for layer in layers for name, value in layer.keys.items()}
+    origins = {name: layer.origin for layer in layers for name in layer.keys}
     try:
-        return Settings(**given)  # type: ignore[arg-type]
+        settings = Settings.model_validate(nested(merged))
     except ValidationError as bad:
-        raise ConfigError(_told(bad, path)) from None
-    finally:
-        Settings.file = {}
+        raise ConfigError(_told(bad, layers)) from None
+    loaded = Loaded(settings, origins, path, strangers)
+    require(loaded.settings, origins)
+    return loaded
 
 
-def nearest_file(folder: Path) -> Path | None:
-    """The `farandole.toml` of the folder or of the nearest one above it."""
-    return next((each / FILE for each in (folder, *folder.parents) if (each / FILE).is_file()), None)
+def fields_of(section: type) -> tuple[str, ...]:
+    """The keys of a section."""
+    return tuple(each.name for each in fields(section) if each.init) if is_dataclass(section) else ()
 
 
-def read_file(path: Path) -> dict[str, object]:
-    """The content of a settings file, with its paths made absolute.
-
-    Raises:
-        ConfigError: it cannot be read, or is not TOML.
-    """
-    try:
-        content: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as bad:
-        raise ConfigError(f"{path}: expected a file of TOML, but {bad}") from None
-    for name in _PATHS:
-        if isinstance(content.get(name), str):
-            content[name] = path.parent / str(content[name])
-    return content
+def _refuse_unknown(layer: Layer) -> None:
+    problems = [told for name in layer.keys if (told := _unknown(name))]
+    if problems:
+        raise ConfigError(f"settings ({layer.place}): " + "; ".join(problems))
 
 
-def _flattened(value: Mapping[str, object], prefix: str) -> Iterator[tuple[str, str]]:
-    """TOML reads `security.protocol = "SSL"` as a table in a table; librdkafka's names have the dots."""
-    for name, each in value.items():
-        if isinstance(each, dict):
-            yield from _flattened(each, f"{prefix}{name}.")
-        else:
-            yield prefix + name, str(each).lower() if isinstance(each, bool) else str(each)
+def _unknown(name: str) -> str:
+    """What is wrong with the name of a key; empty if nothing is. Names in `[kafka]` are librdkafka's to judge."""
+    section, _, key = name.partition(".")
+    if not key or section not in Settings.model_fields:
+        known = list(Settings.model_fields)
+        wrong = section not in known
+        return _suggestion(name, section, known, "") if wrong else ""
+    if section in SECTIONS:
+        known = list(fields_of(SECTIONS[section]))
+        return "" if key in known else _suggestion(name, key, known, f"{section}.")
+    return "" if section == "kafka" else f"{name}: expected one value for {section}, but found a section"
 
 
-def _told(bad: ValidationError, path: Path | None) -> str:
-    lines = []
+def _suggestion(name: str, word: str, known: list[str], prefix: str) -> str:
+    near = difflib.get_close_matches(word, known, 1)
+    meant = f"; did you mean {prefix}{near[0]}?" if near else ""
+    return f"{name}: expected one of {', '.join(sorted(known))}, but this key is unknown{meant}"
+
+
+def _told(bad: ValidationError, layers: list[Layer]) -> str:
+    lines, places = [], []
     for error in bad.errors(include_url=False):
         key = ".".join(str(part) for part in error["loc"])
-        if error["type"] == "extra_forbidden":
-            known = ", ".join(sorted(Settings.model_fields))
-            lines.append(f"{key}: expected one of {known}, but this key is unknown")
-        else:
-            lines.append(f"{key}: {error['msg']}, but found {error['input']!r}")
-    where = f"settings ({path})" if path is not None else "settings"
+        found = "" if is_secret(key) or isinstance(error["input"], dict) else f", but found {error['input']!r}"
+        lines.append(f"{key}: {error['msg'].removeprefix('Value error, ')}{found}")
+        places += [layer.place for layer in layers if any(name.startswith(key) for name in layer.keys)]
+    where = f"settings ({places[-1]})" if places else "settings"
     return f"{where}: " + "; ".join(lines)
+
+
+def is_secret(key: str) -> bool:
+    """Whether the value of a key must not be shown."""
+    return key.endswith(("password", "secret", ".pem", "oauthbearer.config"))

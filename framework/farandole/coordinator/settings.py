@@ -1,8 +1,10 @@
 """Limits and names of a coordinator, each with where it comes from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from typing import Self
 
+from farandole.errors import ConfigError
 from farandole.events.topics import Topics
 from farandole.kernel.decision import DEDUPE_WINDOW, STOPPED_WINDOW
 from farandole.transport.port import MemberSettings
@@ -10,15 +12,16 @@ from farandole.transport.port import MemberSettings
 UNIT = "coordinator"
 """Name of the coordinators' unit: their group is `<ns>.coordinator`."""
 
+SESSION_MIN, SESSION_MAX = timedelta(seconds=6), timedelta(seconds=15)
+"""R14, as for agents (`runtime.settings`), which this package does not know."""
 
-@dataclass(frozen=True, slots=True)
-class CoordinatorSettings:
-    """How one coordinator runs. `slot` tells it from its peers and survives a restart (R7)."""
 
-    namespace: str = "farandole"
-    slot: str = "0"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoordinatorLimits:
+    """What an operator may set of every coordinator: `[coordinator]` of `farandole.toml`."""
+
     session_timeout: timedelta = timedelta(seconds=10)
-    """Between 6 and 15 s (R14)."""
+    """How long a silent coordinator keeps its homes: 6 to 15 s (R14)."""
 
     batch_records: int = 500
     """Most input records per transaction: 9 ms of broker time at 1,000 records [lab/txn3]."""
@@ -40,10 +43,46 @@ class CoordinatorSettings:
     """How often the watchdog looks at scheduled steps; a step must stand two looks before it is suspected."""
 
     dedupe_window: timedelta = DEDUPE_WINDOW
+    """How long the stub of a settled run stays, so that the same id is still the same run (DESIGN 6.1)."""
+
     stopped_window: timedelta = STOPPED_WINDOW
-    topics: Topics = field(init=False)
+    """How long `control` names a stopped run: longer than the inboxes keep a trigger (DESIGN 6.6)."""
 
     def __post_init__(self) -> None:
+        """Refuse what could not work.
+
+        Raises:
+            ConfigError: naming the setting.
+        """
+        if not SESSION_MIN <= self.session_timeout <= SESSION_MAX:
+            raise ConfigError(
+                f"session_timeout: expected {SESSION_MIN.seconds} to {SESSION_MAX.seconds} s (R14), "
+                f"but found {self.session_timeout.total_seconds()} s"
+            )
+        for each in fields(CoordinatorLimits):
+            value = getattr(self, each.name)
+            if isinstance(value, int) and value < 1:
+                raise ConfigError(f"{each.name}: expected at least 1, but found {value}")
+            if isinstance(value, timedelta) and value <= timedelta(0):
+                raise ConfigError(f"{each.name}: expected a time above 0, but found {value.total_seconds()} s")
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorSettings(CoordinatorLimits):
+    """How one coordinator runs. `slot` tells it from its peers and survives a restart (R7)."""
+
+    namespace: str = "farandole"
+    slot: str = "0"
+    topics: Topics = field(init=False)
+
+    @classmethod
+    def within(cls, limits: CoordinatorLimits, namespace: str, slot: str) -> Self:
+        """A coordinator under the limits that the operator has set."""
+        chosen = {each.name: getattr(limits, each.name) for each in fields(CoordinatorLimits)}
+        return cls(namespace, slot, **chosen)
+
+    def __post_init__(self) -> None:
+        CoordinatorLimits.__post_init__(self)
         object.__setattr__(self, "topics", Topics(self.namespace))
 
     @property

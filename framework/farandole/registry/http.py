@@ -8,6 +8,7 @@ what is asked.
 import base64
 import http.client
 import json
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -29,15 +30,37 @@ _CONTENT = "application/vnd.schemaregistry.v1+json"
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """Where a registry is and how patient we are with it. `url` without credentials; waits double up to `wait_max`."""
+    """Where a registry is and how patient we are with it: `[registry]` of `farandole.toml`."""
 
     url: str
+    """`http(s)://host[:port][/path]`, without credentials."""
+
     user: str = ""
+    """For HTTP basic authentication; empty for none."""
+
     password: str = field(default="", repr=False)
+    """Of `user`."""
+
+    ca: str = ""
+    """File of the authorities that its certificate may come from, PEM; empty for the system's."""
+
+    certificate: str = ""
+    """File of our own certificate for mTLS, PEM."""
+
+    key: str = ""
+    """File of the key of `certificate`, PEM; empty if it stands in the same file."""
+
     timeout: timedelta = timedelta(seconds=10)
+    """Longest wait for one answer."""
+
     attempts_max: int = 5
+    """How often a command asks before it gives up. Running processes ask once, and again with the next records."""
+
     wait: timedelta = timedelta(milliseconds=200)
+    """Before the second attempt; doubles with each."""
+
     wait_max: timedelta = timedelta(seconds=5)
+    """Longest wait between two attempts."""
 
     def __post_init__(self) -> None:
         """Refuse what could not work.
@@ -50,6 +73,24 @@ class HttpSettings:
             raise ConfigError(f"registry url: expected http(s)://host[:port], but found scheme {parts.scheme!r}")
         if parts.username is not None:
             raise ConfigError("registry url: expected no credentials in the address; give `user` and `password`")
+        if self.attempts_max < 1:
+            raise ConfigError(f"registry attempts_max: expected at least 1, but found {self.attempts_max}")
+
+    def tls(self) -> ssl.SSLContext | None:
+        """How its certificate is checked, and ours shown; None for plain http.
+
+        Raises:
+            ConfigError: a file is missing, or is not PEM.
+        """
+        if not self.url.startswith("https:"):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca or None)
+            if self.certificate:
+                context.load_cert_chain(self.certificate, self.key or None)
+        except OSError as bad:
+            raise ConfigError(f"registry ca, certificate, key: expected files in PEM format, but {bad}") from None
+        return context
 
 
 class Refused(Exception):  # noqa: N818 - internal to this package; becomes an error of the tree
@@ -74,7 +115,8 @@ class JsonHttp:
         """Connects to nothing yet; `sleep` is for tests."""
         self._settings = settings
         self._sleep = sleep
-        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect).open
+        handlers = [urllib.request.ProxyHandler({}), _NoRedirect(), urllib.request.HTTPSHandler(context=settings.tls())]
+        self._open = urllib.request.build_opener(*handlers).open
 
     def ask(self, method: str, path: str, body: object = None) -> object:
         """The JSON answer to a question.

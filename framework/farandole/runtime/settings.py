@@ -1,7 +1,8 @@
 """Names and limits of an agent process, each with where it comes from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from typing import Self
 
 from farandole.errors import ConfigError
 from farandole.events.topics import Topics
@@ -13,14 +14,12 @@ SESSION_MIN, SESSION_MAX = timedelta(seconds=6), timedelta(seconds=15)
 """Below, a busy machine loses its partitions; above, the dead hold theirs for too long (R14)."""
 
 
-@dataclass(frozen=True, slots=True)
-class AgentSettings:
-    """How the process of one unit runs. `slot` tells it from its peers and survives a restart (R7)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentLimits:
+    """What an operator may set of the processes of every unit: `[agent]` of `farandole.toml`."""
 
-    unit: str
-    namespace: str = "farandole"
-    slot: str = "0"
     session_timeout: timedelta = timedelta(seconds=10)
+    """How long a silent process keeps its partitions: 6 to 15 s (R14)."""
 
     transaction_records_max: int = 1_000
     """Most records of one transaction: 9 ms of broker time [lab/txn3]; one answer is never split."""
@@ -64,15 +63,12 @@ class AgentSettings:
     progress_every: timedelta = timedelta(milliseconds=100)
     """Least time between two progress signals of an attempt."""
 
-    topics: Topics = field(init=False)
-
     def __post_init__(self) -> None:
-        object.__setattr__(self, "topics", Topics(self.namespace))
-        for what, name in (("unit", self.unit), ("namespace", self.namespace)):
-            if not is_name(name):
-                raise ConfigError(f"{what}: expected a name such as 'orders', but found {name!r}")
-        if not self.slot or not all(c.isalnum() or c in "-_" for c in self.slot) or len(self.slot) > 63:
-            raise ConfigError(f"slot: expected letters, digits, '-' and '_', at most 63, but found {self.slot!r}")
+        """Refuse what could not work.
+
+        Raises:
+            ConfigError: naming the setting.
+        """
         if not SESSION_MIN <= self.session_timeout <= SESSION_MAX:
             raise ConfigError(
                 f"session_timeout: expected {SESSION_MIN.seconds} to {SESSION_MAX.seconds} s (R14), "
@@ -80,6 +76,35 @@ class AgentSettings:
             )
         if not 1 <= self.window <= WINDOW:
             raise ConfigError(f"window: expected 1 to {WINDOW} offsets (R9), but found {self.window}")
+        for each in fields(AgentLimits):
+            value = getattr(self, each.name)
+            if isinstance(value, int) and value < 1:
+                raise ConfigError(f"{each.name}: expected at least 1, but found {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings(AgentLimits):
+    """How the process of one unit runs. `slot` tells it from its peers and survives a restart (R7)."""
+
+    unit: str
+    namespace: str = "farandole"
+    slot: str = "0"
+    topics: Topics = field(init=False)
+
+    @classmethod
+    def within(cls, limits: AgentLimits, unit: str, namespace: str, slot: str) -> Self:
+        """A process of a unit under the limits that the operator has set."""
+        chosen = {each.name: getattr(limits, each.name) for each in fields(AgentLimits)}
+        return cls(unit, namespace, slot, **chosen)
+
+    def __post_init__(self) -> None:
+        AgentLimits.__post_init__(self)
+        object.__setattr__(self, "topics", Topics(self.namespace))
+        for what, name in (("unit", self.unit), ("namespace", self.namespace)):
+            if not is_name(name):
+                raise ConfigError(f"{what}: expected a name such as 'orders', but found {name!r}")
+        if not self.slot or not all(c.isalnum() or c in "-_" for c in self.slot) or len(self.slot) > 63:
+            raise ConfigError(f"slot: expected letters, digits, '-' and '_', at most 63, but found {self.slot!r}")
 
     @property
     def group(self) -> str:

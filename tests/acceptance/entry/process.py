@@ -42,13 +42,13 @@ def main(kind: str, slot: str, *rest: str) -> int:
         named = load(Path(rest[0]), None)
         if len(rest) > 1:
             named = recorded(named, Path(rest[1]))
-        chosen = AgentSettings(named.name, settings.namespace, slot, SESSION_MIN)
+        chosen = AgentSettings(named.name, settings.namespace, slot, session_timeout=SESSION_MIN)
         return drive(agent_loop(transport, store, named, chosen), chosen, stop)
 
 
 def coordinator(transport: Transport, store: ArtifactStore, settings: Settings, slot: str, stop: Stop) -> int:
     """A coordinator."""
-    chosen = CoordinatorSettings(settings.namespace, slot, SESSION_MIN)
+    chosen = CoordinatorSettings(settings.namespace, slot, session_timeout=SESSION_MIN)
     admin = transport.admin()
     partitions = require_topics(admin, chosen.topics)
     admin.close()

@@ -14,7 +14,7 @@ from farandole.artifacts import ArtifactStore
 from farandole.cli.connect import artifacts_of, transport_of
 from farandole.cli.demo.children import Children
 from farandole.cli.deploy import make
-from farandole.cli.processes import agent_loop, agent_settings, coordinator_loop
+from farandole.cli.processes import agent_loop, agent_settings, coordinator_loop, coordinator_settings
 from farandole.cli.settings import Settings, load_settings
 from farandole.cli.units import Named, load
 from farandole.client.applying import apply
@@ -76,8 +76,8 @@ def memory_stage(folder: Path, namespace: str, home: Path) -> Stage:
     apply(transport, make(transport, settings, named))
     store = artifacts_of(settings)
     loops: list[Loop] = [
-        coordinator_loop(transport, store, namespace, "demo"),
-        agent_loop(transport, store, named, agent_settings(namespace, named, "demo")),
+        coordinator_loop(transport, store, coordinator_settings(settings, "demo")),
+        agent_loop(transport, store, named, agent_settings(settings, named, "demo")),
     ]
     told = "one process: the log in memory, a coordinator, the agents"
     return Stage(settings, transport, named, Threads(loops), told)

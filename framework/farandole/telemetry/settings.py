@@ -1,0 +1,18 @@
+"""What a process shows of itself over HTTP."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Metrics and health of `agent run` and `coordinator run`: `[metrics]` of `farandole.toml`."""
+
+    listen: str | None = None
+    """`host:port` of `/metrics` and `/health`; without it nothing is served. `:9464` is every interface."""
+
+    live_within: timedelta = timedelta(seconds=30)
+    """Without a step for so long a process is not live: a step waits a second at most."""
+
+    stale_after: timedelta = timedelta(hours=24)
+    """A live run older than this counts as stale; longer than the longest by design."""
