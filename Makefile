@@ -47,6 +47,7 @@ types: $(STAMP) ## mypy --strict over package, agents and tests
 	$(BIN)/mypy $(CODE)
 	$(BIN)/mypy agents/orders
 	MYPYPATH=framework:agents/flights $(BIN)/mypy agents/flights/*.py
+	MYPYPATH=framework:docs/how-to/shop $(BIN)/mypy docs/how-to/shop/*.py
 
 test: lint types tools ## Everything: install, lint, types, all tests (real Kafka included)
 	$(PYTEST) $(PARALLEL)

@@ -33,7 +33,8 @@ def twice(number: int) -> int:
 COMMANDS = [
     ["check"], ["plan"], ["apply"], ["agent", "run"], ["coordinator", "run"], ["run", "start"], ["run", "list"],
     ["run", "show"], ["run", "watch"], ["run", "cancel"], ["run", "release"],
-    ["dead", "list"], ["dead", "show"], ["dead", "replay"], ["lineage"], ["verify"], ["demo"], ["version"],
+    ["dead", "list"], ["dead", "show"], ["dead", "replay"], ["lineage"], ["verify"], ["simulate"], ["demo"],
+    ["version"],
 ]  # fmt: skip
 
 

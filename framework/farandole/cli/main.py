@@ -2,7 +2,7 @@
 
 import typer
 
-from farandole.cli import config, dead, deploy, history, running, runs
+from farandole.cli import config, dead, deploy, history, running, runs, simulating
 from farandole.cli.demo import command as demo
 from farandole.cli.group import ReportingGroup
 from farandole.cli.options import Json
@@ -26,6 +26,7 @@ app.add_typer(runs.app, name="run")
 app.add_typer(dead.app, name="dead")
 app.command()(history.lineage)
 app.command()(history.verify)
+app.command()(simulating.simulate)
 app.command()(demo.demo)
 app.add_typer(config.app, name="config")
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from farandole.errors import FarandoleError
-from farandole.testing.simulation.executor import SimExecutor
 from farandole.testing.simulation.network import Network
 from farandole.testing.simulation.transport import SimTransport, SkewedClock
 
@@ -22,13 +21,21 @@ class Loop(Protocol):
         ...
 
 
+class Finishing(Protocol):
+    """What the world asks of an executor."""
+
+    def finish(self) -> None:
+        """One attempt that is under way goes on."""
+        ...
+
+
 @dataclass(slots=True)
 class Body:
     """What a process has in memory: all of it is gone when it dies."""
 
     loop: Loop
     transport: SimTransport
-    executor: SimExecutor | None = None
+    executor: Finishing | None = None
 
 
 @dataclass(slots=True)

@@ -1,0 +1,161 @@
+"""Users' handlers, called in one thread: at once or late, and with what the plan has in store for them.
+
+A handler's effects happen when it is called; its result is handed over later, so that its
+process can die, stand still or lose its partition between the two. Exactly this gap is what a
+handler has to be written for.
+"""
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from farandole.clock import Clock
+from farandole.definition.context import FencingToken
+from farandole.definition.spec import AgentSpec
+from farandole.errors import RetryableStepError, TerminalStepError
+from farandole.runtime.attempts import Attempt, Call, Done, Outcome
+from farandole.runtime.handlers.calls import failure_of, run_async, run_plain
+from farandole.runtime.handlers.environment import Environment
+from farandole.testing.simulated.effects import Effect, telling
+from farandole.testing.simulated.plan import DOOMED, Kind, Plan
+from farandole.testing.simulated.story import fields_text, step_text
+
+ROOM = 6
+"""Attempts at a time, so that some wait with the loop."""
+
+LATE_MAX_S = 12.0
+"""Longest delay of a slow handler: past a session, and past usual time-outs."""
+
+Key = tuple[str, str, int, int]
+"""Run, step, item, attempt."""
+
+
+@dataclass(slots=True)
+class Journal:
+    """What all processes of a world write down together. `tell` gets who, what and the run."""
+
+    tell: Callable[[str, str, str], None]
+    clock: Clock
+    effects: list[Effect] = field(default_factory=list)
+    calls: list[tuple[str, Key]] = field(default_factory=list)
+
+    @property
+    def now(self) -> timedelta:
+        """Virtual time since the beginning."""
+        return timedelta(seconds=self.clock.monotonic())
+
+
+@dataclass(slots=True)
+class Held:
+    """An attempt under way: `outcome` once the handler was called, `due` is when it may be handed over."""
+
+    attempt: Attempt
+    due: float
+    outcome: Outcome | None = None
+    dropped: bool = False
+
+
+@dataclass(slots=True)
+class PipelineExecutor:
+    """The executor of one simulated process."""
+
+    process: str
+    environment: Environment
+    plan: Plan
+    rng: random.Random
+    journal: Journal
+    runner: asyncio.Runner
+    held: list[Held] = field(default_factory=list)
+
+    def has_room(self, spec: AgentSpec) -> bool:
+        """A few at a time."""
+        return len(self.held) < ROOM
+
+    def submit(self, attempt: Attempt) -> None:
+        """Begin: fail it, call the handler now, or keep it for later."""
+        call = attempt.call
+        attempt.started = now = self.environment.clock.monotonic()
+        luck = self.plan.attempt_rng(call.run, call.step, call.item, call.attempt)
+        fails, poison, late, delay = (luck.random() for _ in range(4))
+        doomed = call.attempt <= DOOMED
+        where = f"{step_text(call.run, call.step, call.item)}, attempt {call.attempt}"
+        if Kind.POISON in self.plan.kinds and call.attempt == 1 and poison < 0.3:
+            self.journal.tell(self.process, f"cannot use the input of {where}: poison", call.run)
+            self.environment.results.put(attempt, failure_of(TerminalStepError("simulated: poison")))
+        elif Kind.FAIL in self.plan.kinds and doomed and fails < 0.3:
+            self.journal.tell(self.process, f"fails before {where}", call.run)
+            self.environment.results.put(attempt, failure_of(RetryableStepError("simulated: failed before its work")))
+        elif Kind.LATE in self.plan.kinds and doomed and late < 0.5:
+            self.journal.tell(self.process, f"takes {where}, and is slow", call.run)
+            self.held.append(Held(attempt, now + delay * LATE_MAX_S))
+        else:
+            self.held.append(Held(attempt, now, self._called(attempt)))
+
+    def finish(self) -> None:
+        """A random attempt whose time has come goes on: its handler is called, or its result handed over."""
+        now = self.environment.clock.monotonic()
+        ready = [each for each in self.held if each.due <= now]
+        if not ready:
+            return
+        it = self.rng.choice(ready)
+        if it.outcome is None:
+            it.outcome = self._called(it.attempt)
+            return
+        self.held.remove(it)
+        if not it.dropped and not it.attempt.is_over:
+            self.environment.results.put(it.attempt, it.outcome)
+
+    def call_off(self, attempt: Attempt) -> None:
+        """It timed out. A plain function cannot be stopped: what it has not done yet, it still does."""
+        for each in [held for held in self.held if held.attempt is attempt]:
+            each.dropped = True
+            if attempt.spec.is_async or each.outcome is not None:
+                self.held.remove(each)
+
+    def drain(self) -> Sequence[Done]:
+        """What has ended."""
+        return self.environment.results.drain()
+
+    @property
+    def is_worn(self) -> bool:
+        """Never."""
+        return False
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+    def _called(self, attempt: Attempt) -> Outcome:
+        call, key = attempt.call, key_of(attempt.call)
+        again = ", again" if any(done == key for _, done in self.journal.calls) else ""
+        self.journal.calls.append((self.process, key))
+        what = f"calls {step_text(call.run, call.step, call.item)}, attempt {call.attempt}{again}"
+        self.journal.tell(self.process, f"{what} (token {call.attempt}.{call.epoch})", call.run)
+        with telling(lambda kind, fields: self._effect(call, kind, fields)):
+            outcome = self._run(attempt)
+        luck = random.Random(f"{self.plan.seed}/late/{key}")
+        if Kind.FAIL_LATE in self.plan.kinds and call.attempt <= DOOMED and luck.random() < 0.4:
+            self.journal.tell(self.process, "  … and fails after its work", call.run)
+            return failure_of(RetryableStepError("simulated: failed after its work was done"))
+        return outcome
+
+    def _run(self, attempt: Attempt) -> Outcome:
+        env = self.environment
+        context = env.context(attempt)
+        if attempt.spec.is_async:
+            work = run_async(attempt.spec, attempt.call, context, env.payloads)
+            return self.runner.run(work, context=contextvars.copy_context())
+        return run_plain(attempt.spec, attempt.call, context, env.payloads)
+
+    def _effect(self, call: Call, kind: str, fields: Mapping[str, object]) -> None:
+        token = FencingToken(call.attempt, call.epoch)
+        at = (call.run, call.step, call.item, call.attempt)
+        self.journal.effects.append(Effect(kind, fields, *at, token, self.process, self.journal.now))
+        self.journal.tell(self.process, f"  → {kind} {fields_text(fields)}", call.run)
+
+
+def key_of(call: Call) -> Key:
+    """What tells attempts apart."""
+    return call.run, call.step, call.item, call.attempt

@@ -1,0 +1,214 @@
+"""`Simulation`: a pipeline, what its runs are started with, and what must be true of every world."""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from farandole.definition.pipelines import Pipeline
+from farandole.events.avro import Schema
+from farandole.testing.simulated.plan import Plan, drawn
+from farandole.testing.simulated.sample import params_of
+from farandole.testing.simulated.seen import Seen
+from farandole.testing.simulated.shrink import shrunk
+from farandole.testing.simulated.story import Story, shown
+from farandole.testing.simulated.world import NAMES, PipelineWorld
+
+Invariant = Callable[[Seen], object]
+F = TypeVar("F", bound=Callable[..., object])
+
+RUNS_MAX = 3
+"""Runs of a world: enough that they get into each other's way."""
+
+SEEDS = 100
+"""Seeds unless told otherwise: some seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A seed that breaks an invariant, and the story of its smallest world."""
+
+    pipeline: str
+    seed: int
+    invariant: str
+    error: str
+    found: Plan
+    smallest: Plan
+    tries: int
+    story: tuple[str, ...]
+
+    @property
+    def mishaps(self) -> tuple[str, ...]:
+        """What it takes to fail."""
+        kinds = [each.value for each in sorted(self.smallest.kinds, key=str)]
+        return (*kinds, *(f"{each.harm.value} {NAMES[each.process]}" for each in self.smallest.blows))
+
+    def __str__(self) -> str:
+        return "\n".join(
+            (
+                f"{self.pipeline}, seed {self.seed}: {self.invariant}",
+                f"  {self.error}",
+                f"  shrunk from {_count(self.found)} to {_count(self.smallest)} ({', '.join(self.mishaps) or 'none'})"
+                f" in {self.tries} tries:",
+                "",
+                *self.story,
+            )
+        )
+
+
+@dataclass(slots=True)
+class Report:
+    """What was lived through. `failure` is that of the first seed that failed."""
+
+    pipeline: str
+    seeds: int = 0
+    calls: int = 0
+    effects: int = 0
+    repeated: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failure: Failure | None = None
+
+    def __str__(self) -> str:
+        ends = ", ".join(f"{n} {outcome}" for outcome, n in sorted(self.outcomes.items()))
+        return (
+            f"{self.pipeline}: {self.seeds} seeds, {self.calls} calls of handlers ({self.repeated} repeated), "
+            f"{self.effects} effects; runs: {ends or 'none'}"
+        )
+
+
+@dataclass
+class Simulation:
+    """`params` draws the arguments of one run by name; without it they are drawn from the pipeline's schema.
+
+    Invariants raise, or return False, when they do not hold. That every run ends is always checked.
+    """
+
+    pipeline: Pipeline[..., object]
+    params: Callable[[random.Random], Mapping[str, object]] | None = None
+    runs_max: int = RUNS_MAX
+    _invariants: list[Invariant] = field(default_factory=list)
+    _before: list[Callable[[], object]] = field(default_factory=list)
+
+    @property
+    def invariants(self) -> tuple[str, ...]:
+        """Names of what was registered."""
+        return tuple(_name(check) for check in self._invariants)
+
+    def invariant(self, check: F) -> F:
+        """Register what must be true of every world at its end (a decorator)."""
+        self._invariants.append(check)
+        return check
+
+    def before(self, reset: F) -> F:
+        """Register what makes the world outside new, before each world (a decorator)."""
+        self._before.append(reset)
+        return reset
+
+    def check(self, seeds: int = SEEDS, start: int = 0) -> Report:
+        """Live through seeds until one fails; the report says what happened.
+
+        Raises:
+            ContractError: `params` gave something that the pipeline does not take.
+        """
+        report = Report(self.pipeline.name)
+        with _quiet():
+            for seed in range(start, start + seeds):
+                plan = drawn(seed, self.runs_max, len(NAMES))
+                seen, broken, _ = self._lived(plan)
+                _count_in(report, seen)
+                if broken is not None:
+                    report.failure = self._failure(plan, *broken)
+                    break
+        return report
+
+    def verify(self, seeds: int = SEEDS, start: int = 0) -> Report:
+        """As `check`, for tests.
+
+        Raises:
+            AssertionError: a seed failed; the message is the story.
+        """
+        report = self.check(seeds, start)
+        if report.failure is not None:
+            again = f"pytest --simulate-from {report.failure.seed} --simulate-seeds 1"
+            raise AssertionError(f"\n{report.failure}\n\nagain: {again}")
+        return report
+
+    def _lived(self, plan: Plan) -> tuple[Seen, tuple[str, str] | None, Story]:
+        """One world: what was seen, the broken invariant with its error, the story."""
+        for reset in self._before:
+            reset()
+        state = random.getstate()
+        random.seed(plan.seed)  # handlers that draw from the global generator are part of the seed
+        world = PipelineWorld(self.pipeline, plan, self._drawn_params)
+        try:
+            seen = world.live()
+        finally:
+            world.close()
+            random.setstate(state)
+        broken = next(
+            (found for check in (_every_run_ends, *self._invariants) if (found := _broken(check, seen))), None
+        )
+        return seen, broken, world.story
+
+    def _failure(self, plan: Plan, invariant: str, error: str) -> Failure:
+        def fails(smaller: Plan) -> bool:
+            broken = self._lived(smaller)[1]
+            return broken is not None and broken[0] == invariant
+
+        smallest, tries = shrunk(plan, fails)
+        _, broken, story = self._lived(smallest)
+        told = broken[1] if broken else error
+        return Failure(self.pipeline.name, plan.seed, invariant, told, plan, smallest, tries, tuple(story.lines()))
+
+    def _drawn_params(self, rng: random.Random) -> tuple[Mapping[str, object], bytes]:
+        if self.params is not None:
+            given = dict(self.params(rng))
+            return given, self.pipeline.encode_params(**given)
+        schema = self.pipeline.definition.params_schema
+        plain = params_of(schema, rng)
+        assert isinstance(plain, dict)
+        return plain, Schema.parse(schema).encode(plain)
+
+
+def _every_run_ends(seen: Seen) -> None:
+    stuck = [run.id for run in seen.runs if run.outcome is None]
+    assert not stuck, f"{', '.join(stuck)} never ended, though faults had"
+
+
+def _name(check: Invariant) -> str:
+    return str(getattr(check, "__name__", repr(check))).lstrip("_")
+
+
+def _broken(check: Invariant, seen: Seen) -> tuple[str, str] | None:
+    name = _name(check)
+    try:
+        held = check(seen)
+    except Exception as error:
+        return name, f"{type(error).__name__}: {shown(str(error).strip().partition(chr(10))[0])}"
+    return (name, "it returned False") if held is False else None
+
+
+def _count(plan: Plan) -> str:
+    return f"{plan.runs} run{'s' * (plan.runs != 1)} and {plan.size} mishap{'s' * (plan.size != 1)}"
+
+
+def _count_in(report: Report, seen: Seen) -> None:
+    report.seeds += 1
+    report.calls += seen.calls
+    report.effects += len(seen.effects)
+    report.repeated += seen.repeated
+    report.outcomes.update(run.outcome or "stuck" for run in seen.runs)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What goes wrong here is meant to: nothing of it is logged."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

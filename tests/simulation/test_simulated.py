@@ -1,0 +1,187 @@
+"""Users' pipelines under faults: what is found, what is not, and that a seed says the same twice."""
+
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from farandole import Context, TerminalStepError, agent, pipeline
+from farandole.cli.main import app
+from farandole.events.avro import Schema
+from farandole.testing.simulated import Seen, Simulation, effect
+from farandole.testing.simulated.plan import Blow, Harm, Kind, drawn
+from farandole.testing.simulated.sample import params_of
+from farandole.testing.simulated.shrink import shrunk
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@agent(publishes=["numbers.doubled"])
+def double(ctx: Context, number: int) -> int:
+    """Twice a number, told to the world outside and to a topic."""
+    effect("doubled", number=number, key=ctx.idempotency_key)
+    ctx.publish("numbers.doubled", {"number": number}, key=ctx.run_id)
+    return 2 * number
+
+
+@agent(timeout="5s")
+async def add_luck(number: int) -> int:
+    """Waits a minute of virtual time now and then, and draws from the global generator."""
+    import asyncio
+
+    await asyncio.sleep(0.5)
+    return number + random.randrange(10)
+
+
+@pipeline(owner="tests@example.org")
+def numbers(number: int) -> int:
+    """Two steps."""
+    return add_luck(double(number))
+
+
+@agent
+def refuse(number: int) -> int:
+    """Takes nothing."""
+    raise TerminalStepError(f"{number} is not for me")
+
+
+@pipeline(owner="tests@example.org")
+def hopeless(number: int) -> int:
+    """Never succeeds."""
+    return refuse(number)
+
+
+def a_number(draw: random.Random) -> dict[str, object]:
+    return {"number": draw.randrange(1000)}
+
+
+def test_an_effect_that_happens_twice_is_found_and_its_world_is_shrunk() -> None:
+    simulation = Simulation(numbers, params=a_number)
+
+    @simulation.invariant
+    def each_run_doubles_once(seen: Seen) -> None:
+        for key, effects in seen.by("doubled", "key").items():
+            assert len(effects) == 1, f"{key}: {len(effects)} times"
+
+    failure = simulation.check(seeds=60).failure
+
+    assert failure is not None
+    assert failure.invariant == "each_run_doubles_once"
+    assert failure.smallest.size <= failure.found.size
+    assert failure.smallest.size == 1, "one mishap is enough to call a handler twice"
+    assert re.search(r"[23] times", failure.error)
+    assert sum("→ doubled" in line for line in failure.story) >= 2
+
+
+def test_what_is_published_in_the_transaction_stands_there_once_however_often_the_handler_ran() -> None:
+    simulation = Simulation(numbers, params=a_number)
+
+    @simulation.invariant
+    def each_success_is_published_once(seen: Seen) -> None:
+        keys = [(record.key or b"").decode() for record in seen.published("numbers.doubled")]
+        assert sorted(keys) == sorted(run.id for run in seen.runs)
+
+    report = simulation.verify(seeds=40)
+
+    assert report.repeated > 0
+    assert report.outcomes["succeeded"] >= 40
+
+
+def test_a_seed_tells_the_same_story_twice() -> None:
+    simulation = Simulation(numbers, params=a_number)
+    simulation.invariant(lambda seen: False)
+
+    first, second = simulation.check(1, start=11).failure, simulation.check(1, start=11).failure
+
+    assert first is not None
+    assert second is not None
+    assert first.error == "it returned False"
+    assert first.story == second.story
+    assert len(first.story) > 5
+
+
+def test_runs_that_no_replay_can_help_are_cancelled_and_end() -> None:
+    report = Simulation(hopeless).verify(seeds=5)
+
+    assert set(report.outcomes) == {"cancelled"}
+
+
+def test_a_run_that_never_ends_is_a_failure_without_any_invariant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("farandole.testing.simulated.caller.REPLAYS_MAX", 1_000_000)
+    monkeypatch.setattr("farandole.testing.simulated.world.STEPS_MAX", 2_000)
+
+    failure = Simulation(hopeless).check(seeds=1).failure
+
+    assert failure is not None
+    assert failure.invariant == "every_run_ends"
+
+
+MISHAPS = ("is killed, before", "stands still", "goes on", "is slow", ", again", "poison", "replays", "after its work")
+
+
+def test_handlers_are_called_late_and_twice_and_after_others_took_over() -> None:
+    """A simulation in which nothing goes wrong would prove nothing."""
+    simulation = Simulation(numbers, params=a_number)
+
+    told = "\n".join(line for seed in range(40) for line in simulation._lived(drawn(seed, 3, 3))[2].lines())
+
+    assert [mishap for mishap in MISHAPS if mishap not in told] == []
+
+
+def test_shrinking_leaves_out_what_is_not_needed() -> None:
+    plan = drawn(3, 3, 3)
+    needed = Blow(5, 0, Harm.KILL)
+    plan = type(plan)(3, 3, frozenset(Kind), (Blow(1, 1, Harm.FREEZE, 10), needed, Blow(9, 2, Harm.STOP)))
+
+    smallest, tries = shrunk(plan, lambda each: needed in each.blows and Kind.LATE in each.kinds)
+
+    assert smallest.runs == 1
+    assert smallest.kinds == {Kind.LATE}
+    assert smallest.blows == (needed,)
+    assert tries < 40
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        '{"type":"record","name":"P","fields":[{"name":"a","type":["null","long"]},{"name":"b","type":'
+        '{"type":"map","values":{"type":"enum","name":"E","symbols":["X","Y"]}}},{"name":"c","type":"E"}]}',
+        '{"type":"record","name":"P","fields":[{"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},'
+        '{"name":"d","type":{"type":"int","logicalType":"date"}},'
+        '{"name":"u","type":{"type":"string","logicalType":"uuid"}},{"name":"x","type":{"type":"array","items":"double"}},'
+        '{"name":"raw","type":"bytes"},{"name":"yes","type":"boolean"},'
+        '{"name":"m","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}}]}',
+    ],
+)
+def test_params_drawn_from_a_schema_fit_it(schema: str) -> None:
+    known = Schema.parse(schema)
+
+    for seed in range(50):
+        plain = params_of(schema, random.Random(seed))
+
+        assert known.decode(known.encode(plain)) is not None
+
+
+def test_the_command_prints_the_story_and_how_to_live_it_again() -> None:
+    shop = REPOSITORY / "docs" / "how-to" / "shop"
+
+    told = CliRunner().invoke(app, ["simulate", str(shop), "--pipeline", "naive"])
+
+    assert told.exit_code == 1
+    assert "no_order_is_charged_twice" in told.output
+    assert "→ charged" in told.output
+    assert f"again: farandole simulate {shop} --pipeline naive --from" in told.output
+
+
+def test_the_command_s_json_says_what_was_lived_through() -> None:
+    told = CliRunner().invoke(app, ["simulate", str(REPOSITORY / "agents" / "orders"), "--seeds", "2", "--json"])
+
+    assert told.exit_code == 0, told.output
+    (only,) = json.loads(told.output)["pipelines"]
+    assert only["pipeline"] == "orders"
+    assert only["seeds"] == 2
+    assert only["calls"] > 0
+    assert only["failure"] is None
