@@ -6,7 +6,7 @@ import pytest
 
 from farandole.coordinator.reading import RUN_HEADER
 from farandole.events import facts
-from farandole.events.commands import CancelRun, ReleaseRun, ReplayDeadLetter, StartRun
+from farandole.events.commands import CancelRun, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import parse_envelope
 from farandole.ids import partition_of
 from farandole.kernel.state import Status
@@ -269,6 +269,19 @@ def test_replay_is_marked_with_the_input_that_was_given() -> None:
 
     assert desk.tasks()[-1].input == framed(5)
     assert desk.run().step("a").status is Status.SCHEDULED
+
+
+def test_discard_is_marked_and_lets_the_run_go_on_without_the_step() -> None:
+    desk = started()
+    desk.fail("a", retryable=False)
+    desk.turns()
+
+    desk.command(DiscardDeadLetter("r-1", "a", 1, "farandole.dead.a/0/0", "enough"))
+    desk.command(DiscardDeadLetter("r-1", "nowhere", 1, "farandole.dead.a/0/0"))
+    desk.turns()
+
+    assert [(fact.step, fact.reason) for fact in desk.events(facts.DiscardRequested)] == [("a", "enough")]
+    assert ("a", "dead_letter") in [(fact.step, fact.reason) for fact in desk.events(facts.StepSkipped)]
 
 
 @pytest.mark.parametrize(("step", "item"), [("nowhere", -1), ("m", 99), ("m", 0), ("a", 0)])

@@ -7,7 +7,7 @@ import pytest
 from farandole.errors import RecordError, UnknownSchema
 from farandole.events.avro import Schema
 from farandole.events.catalogue import decode_command, encode
-from farandole.events.commands import CancelRun, Command, ReleaseRun, ReplayDeadLetter, StartRun
+from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.facts import CancelRequested
 
 
@@ -18,6 +18,7 @@ from farandole.events.facts import CancelRequested
         StartRun("orders", b""),
         CancelRun("o-1", "enough"),
         ReplayDeadLetter("o-1", "charge", 3, "farandole.dead.charge/0/7", b"repaired", 4),
+        DiscardDeadLetter("o-1", "charge", 3, "farandole.dead.charge/0/7", "enough", 4),
         ReleaseRun("o-1"),
     ],
 )

@@ -123,6 +123,21 @@ def test_a_step_that_was_not_given_up_is_not_skipped_as_a_dead_letter() -> None:
     assert "StepSkipped of a for a dead letter, but it was failed" in told(made, "I6")
 
 
+def test_a_discarded_step_is_skipped_whatever_its_policy_and_only_the_one_that_was_meant() -> None:
+    made, other = HandMade(define(node("a"))), HandMade(define(node("a")))
+    for each, attempt in ((made, 1), (other, 2)):
+        each.started("a")
+        each.failed("a", retryable=False)
+        letter = each.entries[each.topics.dead("a")][0]
+        each.given_up("a", 1, "exception", by="agent")
+        each.held("a")
+        asked = each.discard_asked("a", attempt, letter)
+        each.follows(facts.StepSkipped(each.run, "a", "dead_letter"), asked)
+
+    assert told(made, "I6") == "not told, but []"
+    assert "StepSkipped of a for a dead letter" in told(other, "I6")
+
+
 def test_a_map_is_expanded_when_its_parents_allow_it() -> None:
     made = HandMade(define(node("a"), node("m", over="a.items")))
     start = made.started("a")

@@ -216,3 +216,86 @@ def test_replay_without_input_of_a_step_whose_input_only_its_agents_saw_has_no_e
     stage.replay("b", repaired=framed(3))
 
     assert stage.take("b", attempt=2).input == framed(3)
+
+
+# --- discard ----------------------------------------------------------------------------------
+
+
+def test_discard_goes_on_without_the_step_and_the_run_ends_partial() -> None:
+    stage = dead()
+    stage.succeed("b", n=2)
+
+    stage.discard("a")
+    assert stage.events(facts.RunReleased) == [facts.RunReleased("r-1", "discarded")]
+    assert stage.given("j") == {"p0": None, "p1": value(2)}
+    stage.succeed("j", n=9)
+
+    assert (stage.outcome, stage.output()) == ("partial", value(9))
+
+
+def test_discard_of_what_a_later_step_needs_skips_that_too() -> None:
+    stage = Stage(define(node("a", retry=1), node("b", "a"), output="b"))
+    stage.fail("a")
+
+    stage.discard("a")
+
+    assert [(it.step, it.reason) for it in stage.events(facts.StepSkipped)] == [("a", "dead_letter"), ("b", "input")]
+    assert (stage.outcome, stage.output()) == ("partial", None)
+
+
+def test_discard_is_done_once_and_only_for_the_attempt_that_is_dead() -> None:
+    stage = dead()
+    other = facts.DiscardRequested("r-1", "a", 2, "dead/0/0")
+    this = facts.DiscardRequested("r-1", "a", 1, "dead/0/0")
+
+    stage.tell(other)
+    assert stage.status("a") is Status.DEAD
+    stage.tell(this, this)
+
+    assert [it.step for it in stage.events(facts.StepSkipped)] == ["a"]
+
+
+def test_discard_after_a_replay_has_no_effect_and_the_reverse_neither() -> None:
+    stage, reverse = dead(), dead()
+
+    stage.tell(facts.ReplayRequested("r-1", "a", 1, "dead/0/0"), facts.DiscardRequested("r-1", "a", 1, "dead/0/0"))
+    reverse.tell(facts.DiscardRequested("r-1", "a", 1, "dead/0/0"), facts.ReplayRequested("r-1", "a", 1, "dead/0/0"))
+
+    assert (stage.status("a"), stage.unit("a").attempt) == (Status.SCHEDULED, 2)
+    assert (reverse.status("a"), reverse.unit("a").attempt) == (Status.SKIPPED, 1)
+
+
+def test_discard_of_a_doubted_trigger_or_of_a_stopping_run_has_no_effect() -> None:
+    doubted, stopping = Stage(define(node("a"), output="a")), dead()
+    doubted.tell(facts.TriggerSuspected("r-1", "a", 1))
+    stopping.tell(facts.CancelRequested("r-1"))
+
+    doubted.discard("a")
+    stopping.discard("a")
+
+    assert doubted.status("a") is Status.SUSPECTED
+    assert stopping.status("a") is not Status.SKIPPED
+
+
+def test_success_that_comes_after_a_discard_changes_nothing() -> None:
+    stage = Stage(define(node("a", deadline=HOUR, retry=1), node("b", "a?"), output="b"))
+    late = stage.take("a")
+    stage.pass_time(2 * HOUR)
+    assert stage.status("a") is Status.DEAD
+
+    stage.discard("a")
+    stage.report(late, framed(1), [])
+    stage.fold()
+
+    assert stage.status("a") is Status.SKIPPED
+    assert stage.given("b") == {"p0": None}
+
+
+def test_discarded_item_is_left_out_of_the_list() -> None:
+    stage = Stage(define(node("m", over="params.items", retry=1), node("j", "m"), output="j"), n=1, items=[1, 2])
+    stage.succeed("m", 0, n=7)
+    stage.fail("m", 1)
+
+    stage.discard("m", 1)
+
+    assert stage.given("j") == {"p0": [value(7)]}

@@ -1,21 +1,17 @@
 """How an error reaches a person: one message with a way out, an exit code, no traceback.
 
-2 for what the caller must change (usage, settings, a definition), 1 for everything else. A
-defect of ours keeps its traceback.
+Which code belongs to which error: `exit_codes` has the table. A defect of ours keeps its traceback.
 """
 
+import os
 import sys
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from farandole.errors import ConfigError, DefinitionError, FarandoleError
-
-USAGE = 2
-FAILED = 1
-INTERRUPTED = 130
-"""As a shell reports a process that SIGINT ended."""
+from farandole.cli.exit_codes import FAILED, INTERRUPTED, UNREACHABLE, USAGE
+from farandole.errors import ConfigError, DefinitionError, FarandoleError, TransportError
 
 
 class ReportingGroup(TyperGroup):
@@ -24,7 +20,9 @@ class ReportingGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; what it raises of ours becomes a message and an exit code."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a reader that went away shows here, not after the last chance to say so
+            return result
         except FarandoleError as error:
             report(error)
             raise typer.Exit(exit_code(error)) from None
@@ -32,13 +30,26 @@ class ReportingGroup(TyperGroup):
             typer.echo("interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # `| head` has seen enough
-            sys.stderr.close()
+            _let_go_of_output()
             raise typer.Exit(FAILED) from None
 
 
+def _let_go_of_output() -> None:
+    """Send what is still buffered nowhere, or the interpreter complains of the pipe once more when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 def exit_code(error: FarandoleError) -> int:
-    """2 for what the caller must change, else 1."""
-    return USAGE if isinstance(error, ConfigError | DefinitionError) else FAILED
+    """The code of an error, by who must act."""
+    match error:
+        case ConfigError() | DefinitionError():
+            return USAGE
+        case TransportError():
+            return UNREACHABLE
+        case _:
+            return FAILED
 
 
 def report(error: FarandoleError) -> None:

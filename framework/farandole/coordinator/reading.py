@@ -16,7 +16,7 @@ from farandole.definition.model import Definition
 from farandole.errors import InvariantViolation, RecordError
 from farandole.events import facts
 from farandole.events.catalogue import decode, decode_command, type_name
-from farandole.events.commands import CancelRun, Command, ReleaseRun, ReplayDeadLetter, StartRun
+from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import Envelope, parse_envelope
 from farandole.events.outgoing import Origin, Outgoing
 from farandole.ids import consequence_id, derived_run_id, is_run_id, partition_of
@@ -218,23 +218,26 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
             marker = facts.ReplayRequested(
                 run_id, command.step, command.attempt, command.dead_letter, command.input, command.item
             )
+        case DiscardDeadLetter(step=step, attempt=attempt, dead_letter=letter):
+            marker = facts.DiscardRequested(run_id, step, attempt, letter, command.reason[:TEXT_MAX], command.item)
         case ReleaseRun():
             marker = facts.ReleaseRequested(run_id)
     run = batch.run(run_id)
     if run is None or run.is_settled or not is_run_id(run_id):
         log.warning("a %s was without effect: no live run %s", type(command).__name__, run_id[:128])
         return "no_such_run"
-    if isinstance(marker, facts.ReplayRequested) and not _has(run, marker):
-        log.warning("a replay was without effect: run %s has no %s, item %d", run_id, marker.step[:128], marker.item)
+    if isinstance(marker, facts.ReplayRequested | facts.DiscardRequested) and not _has(run, marker):
+        asked, step = type(command).__name__, marker.step[:128]
+        log.warning("a %s was without effect: run %s has no %s, item %d", asked, run_id, step, marker.item)
         return "no_such_step"
     kind = type_name(type(marker)).removeprefix("farandole.")
     batch.mark(marker, event_id=consequence_id(record.place, kind, 0), cause=cause.id, now=now, input_=record.place)
     return "marked"
 
 
-def _has(run: Run, replay: facts.ReplayRequested) -> bool:
+def _has(run: Run, asked: facts.ReplayRequested | facts.DiscardRequested) -> bool:
     try:
-        run.number(replay.step, replay.item)
+        run.number(asked.step, asked.item)
     except (KeyError, IndexError):
         return False
     return True

@@ -12,7 +12,7 @@ from typing import get_args, get_type_hints
 import msgspec
 
 from farandole.errors import RecordError
-from farandole.events.commands import CancelRun, Command, ReleaseRun, ReplayDeadLetter, StartRun
+from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.derivation import NAMESPACE, optional
 from farandole.events.envelope import Headers
 from farandole.events.jsontext import parse_json
@@ -20,7 +20,7 @@ from farandole.events.misfit import Misfit, misfit
 from farandole.events.wire import LONG_MAX, LONG_MIN
 
 _COMMANDS: dict[str, type[Command]] = {
-    each.__name__: each for each in (StartRun, CancelRun, ReplayDeadLetter, ReleaseRun)
+    each.__name__: each for each in (StartRun, CancelRun, ReplayDeadLetter, DiscardDeadLetter, ReleaseRun)
 }
 assert set(_COMMANDS.values()) == set(get_args(Command)), "a command is missing from the JSON form"
 

@@ -39,11 +39,26 @@ class ReplayDeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscardDeadLetter:
+    """Go on without a dead-lettered step, as its policy `skip` would have: its run ends `partial`.
+
+    `dead_letter` as in `ReplayDeadLetter`; `reason` is for whoever reads the run's history.
+    """
+
+    run_id: str
+    step: str
+    attempt: int
+    dead_letter: str
+    reason: str = ""
+    item: int = NO_ITEM
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseRun:
     """Let a run go on that was held by a kernel error or a suspected trigger."""
 
     run_id: str
 
 
-Command = StartRun | CancelRun | ReplayDeadLetter | ReleaseRun
+Command = StartRun | CancelRun | ReplayDeadLetter | DiscardDeadLetter | ReleaseRun
 """What `commands` may hold; `SignalRun` and others come with the features that need them."""

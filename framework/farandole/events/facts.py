@@ -89,6 +89,21 @@ class ReplayRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscardRequested:
+    """Somebody gave up on a dead-lettered step for good: the run is to go on without it.
+
+    `attempt` is the one that was dead-lettered; a discard of any other is without effect.
+    """
+
+    run: str
+    step: str
+    attempt: int
+    dead_letter: str
+    reason: str = ""
+    item: int = NO_ITEM
+
+
+@dataclass(frozen=True, slots=True)
 class RetryDue:
     """The wait before `attempt` is over."""
 
@@ -282,7 +297,15 @@ class RunSettled:
 AgentFact = StepSucceeded | StepFailed | StepCancelled
 """Reported by the agent that ran the attempt."""
 
-Marker = CancelRequested | ReplayRequested | RetryDue | DeadlinePassed | TriggerSuspected | ReleaseRequested
+Marker = (
+    CancelRequested
+    | ReplayRequested
+    | DiscardRequested
+    | RetryDue
+    | DeadlinePassed
+    | TriggerSuspected
+    | ReleaseRequested
+)
 """Brought into the log's order by the coordinator, folded when read back."""
 
 Consequence = (

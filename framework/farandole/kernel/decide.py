@@ -22,6 +22,10 @@ JITTER = 0.25
 """Most that the jitter adds to a wait, as a share of it. Source: Kafka's `retry.backoff` jitter is 0.2 (KIP-580)."""
 
 
+_RELEASED_BY: dict[type, str] = {facts.ReplayRequested: "replayed", facts.DiscardRequested: "discarded"}
+"""Why a run is no longer held, by what ended the hold; a success of the step itself is what is left."""
+
+
 def decide(run: Run, given: facts.Event, moment: Moment, values: Values) -> list[facts.Event]:
     """Facts that follow from `given`, in order; empty if it was answered before. See `follow`."""
     return follow(run, given, moment, values).events
@@ -42,8 +46,7 @@ def follow(run: Run, given: facts.Event, moment: Moment, values: Values) -> Deci
     _answer(it, run, given)
     advance(it)
     if run.head.holds and not it.run.head.holds and _runs(it) and not isinstance(given, facts.ReleaseRequested):
-        replayed = isinstance(given, facts.ReplayRequested)
-        it.emit(facts.RunReleased(run.id, "replayed" if replayed else "succeeded"))
+        it.emit(facts.RunReleased(run.id, _RELEASED_BY.get(type(given), "succeeded")))
     settle_if_over(it)
     return it
 
@@ -66,6 +69,10 @@ def _answer(it: Decision, before: Run, given: facts.Event) -> None:
                 schedule(it, it.run.graph.step(step), item, attempt)
         case facts.ReplayRequested():
             _replay(it, given)
+        case facts.DiscardRequested(step=step, item=item, attempt=attempt):
+            unit = _unit(it.run, step, item)
+            if _runs(it) and unit.status is Status.DEAD and unit.attempt == attempt:
+                _go_on_without(it, step, item)
         case facts.DeadlinePassed():
             _deadline(it, given)
         case facts.CancelRequested(reason=reason):
@@ -173,8 +180,13 @@ def _dead_letter(it: Decision, step: str, item: int, attempt: int, reason: str, 
         case OnDeadLetter.FAIL:
             stop(it, "failed", f"{step}: {reason}")
         case OnDeadLetter.SKIP:
-            it.emit(facts.StepSkipped(it.run.id, step, "dead_letter", item))
-            it.ended(step, item)
+            _go_on_without(it, step, item)
+
+
+def _go_on_without(it: Decision, step: str, item: int) -> None:
+    """Skip what was dead-lettered, by policy or because somebody discarded it: the run will end `partial`."""
+    it.emit(facts.StepSkipped(it.run.id, step, "dead_letter", item))
+    it.ended(step, item)
 
 
 def _hold(it: Decision, step: str, item: int, reason: str, detail: str) -> None:

@@ -301,6 +301,7 @@ _FOLDS: dict[type, Callable[[Run, facts.Event], Run]] = {
         facts.RunSettled: _run_settled,
         facts.CancelRequested: _no_change,
         facts.ReplayRequested: _replay_requested,
+        facts.DiscardRequested: _no_change,
         facts.RetryDue: _no_change,
         facts.DeadlinePassed: _no_change,
         facts.TriggerSuspected: _no_change,

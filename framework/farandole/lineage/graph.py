@@ -2,7 +2,7 @@
 
 Edges come from `ce_cause` (an id, or the place of a record without one) and `ce_input` (the
 consumed record). Two kinds of record name their cause otherwise: a timer's marker follows
-from the fact that set the timer, a replay from the dead letter that it names.
+from the fact that set the timer, a replay or discard from the dead letter that it names.
 """
 
 from collections import defaultdict
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from farandole.definition.model import Definition
 from farandole.events import facts
-from farandole.events.commands import ReplayDeadLetter
+from farandole.events.commands import DiscardDeadLetter, ReplayDeadLetter
 from farandole.lineage.entries import Entry
 
 
@@ -99,9 +99,9 @@ class Lineage:
         named = [*self.find(entry.cause)] if entry.cause else []
         named += [*self.find(entry.input)] if entry.input else []
         named += self._setters.of(entry)
-        if isinstance(entry.fact, facts.ReplayRequested):
+        if isinstance(entry.fact, facts.ReplayRequested | facts.DiscardRequested):
             named += self.find(entry.fact.dead_letter)
-        if isinstance(entry.command, ReplayDeadLetter):
+        if isinstance(entry.command, ReplayDeadLetter | DiscardDeadLetter):
             named += self.find(entry.command.dead_letter)
         seen = {entry.place}
         for each in named:

@@ -1,7 +1,7 @@
 """Playing a staged run to its end in a random order: any order that Kafka would allow.
 
 Agents answer in any order, what they write is folded late or at once, timers come before or
-after what else is due, people cancel, release and replay. Every choice is drawn from the
+after what else is due, people cancel, discard, release and replay. Every choice is drawn from the
 `random.Random` that is handed in.
 """
 
@@ -26,7 +26,7 @@ class Stuck(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """What else may happen: `hasty` lets time pass though work waits, `people` cancel, suspect and release."""
+    """What else may happen: `hasty` lets time pass though work waits, `people` cancel, discard, suspect and release."""
 
     hasty: bool = False
     people: bool = False
@@ -64,7 +64,7 @@ def _turn(stage: Stage, script: Script, rng: random.Random, manners: Manners) ->
     if dead and stage.run.head.phase is Phase.RUNNING and not unread:
         turns.append(lambda: _replay(stage, rng, rng.choice(dead)))
     if manners.people and rng.random() < 0.05:
-        turns.append(lambda: _interfere(stage, rng))
+        turns.append(lambda: _interfere(stage, rng, dead))
     if due is not None and (manners.hasty or not turns):
         turns.append(lambda: stage.pass_time(max(due - stage.now, timedelta())))
     if not turns:
@@ -99,8 +99,12 @@ def _replay(stage: Stage, rng: random.Random, dead: tuple[str, int]) -> None:
         stage.write(facts.ReplayRequested(stage.run.id, step, unit.attempt, "dead/0/0", None, item))
 
 
-def _interfere(stage: Stage, rng: random.Random) -> None:
-    """Somebody cancels, or the watchdog grows suspicious of an attempt."""
+def _interfere(stage: Stage, rng: random.Random, dead: list[tuple[str, int]]) -> None:
+    """Somebody cancels or discards, or the watchdog grows suspicious of an attempt."""
+    if dead and rng.random() < 0.5:
+        step, item = rng.choice(dead)
+        attempt = stage.unit(step, item).attempt
+        return stage.write(facts.DiscardRequested(stage.run.id, step, attempt, "dead/0/0", "enough", item))
     scheduled = [(step, item) for step, item, unit in _units(stage) if unit is Status.SCHEDULED]
     if not scheduled or rng.random() < 0.2:
         return stage.write(facts.CancelRequested(stage.run.id, "enough"))

@@ -225,6 +225,10 @@ class Stage:
         """Somebody replays the last attempt of a step."""
         self.tell(facts.ReplayRequested(self.run.id, step, self.unit(step, item).attempt, "dead/0/0", repaired, item))
 
+    def discard(self, step: str, item: int = NO_ITEM) -> None:
+        """Somebody discards the dead letter of a step."""
+        self.tell(facts.DiscardRequested(self.run.id, step, self.unit(step, item).attempt, "dead/0/0", "enough", item))
+
     # --- time -----------------------------------------------------------------------------
 
     def pass_time(self, by: timedelta) -> None:

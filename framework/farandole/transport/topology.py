@@ -67,7 +67,7 @@ DECLARED: tuple[Declared, ...] = (
         "commands",
         "<ns>.commands",
         "home",
-        "what is asked: StartRun, CancelRun, ReplayDeadLetter, ReleaseRun",
+        "what is asked: StartRun, CancelRun, ReplayDeadLetter, DiscardDeadLetter, ReleaseRun",
         "partition p belongs to the coordinator of home p",
         (*_delete(7, "long enough to see what was asked; an answered command is never read again"), _INPUT, _TIME),
     ),

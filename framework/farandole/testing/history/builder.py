@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from farandole.definition.model import Definition
 from farandole.events import facts
 from farandole.events.catalogue import encode, type_name
-from farandole.events.commands import CancelRun, Command, ReleaseRun, ReplayDeadLetter, StartRun
+from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import Envelope
 from farandole.events.outgoing import (
     DEAD_LETTER,
@@ -108,6 +108,11 @@ class HandMade:
         """`ReplayDeadLetter` and the marker that it becomes."""
         asked = self.asked(ReplayDeadLetter(self.run, step, attempt, letter.place, None, item))
         return self.marked(facts.ReplayRequested(self.run, step, attempt, letter.place, None, item), asked)
+
+    def discard_asked(self, step: str, attempt: int, letter: Entry, item: int = NO_ITEM) -> Entry:
+        """`DiscardDeadLetter` and the marker that it becomes."""
+        asked = self.asked(DiscardDeadLetter(self.run, step, attempt, letter.place, "", item))
+        return self.marked(facts.DiscardRequested(self.run, step, attempt, letter.place, "", item), asked)
 
     # --- what agents do -------------------------------------------------------------------
 

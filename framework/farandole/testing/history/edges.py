@@ -18,6 +18,8 @@ def steps_go_when_their_parents_allow(case: Case) -> Iterator[Violation]:
     """I6, I14: the coordinator schedules, expands or skips a pending step of a running run, and only when it may."""
     for each, before in walk(case.graph, case.story):
         match each.fact:
+            case facts.StepSkipped(reason="dead_letter"):
+                yield from _may_go_on_without(case, each, before)
             case facts.StepScheduled(attempt=1, step=step, item=item) | facts.StepSkipped(step=step, item=item):
                 if before.phase != "running":
                     yield case.broken("I14", f"{_did(each)} while the run was {before.phase}", each)
@@ -41,10 +43,6 @@ def _did(entry: Entry) -> str:
 
 def _may_go(case: Case, entry: Entry, before: Standing, step: Step, item: int) -> Iterator[Violation]:
     fact, unit = entry.fact, before.unit(step.name, item)
-    if isinstance(fact, facts.StepSkipped) and fact.reason == "dead_letter":
-        if unit.status != "dead" or step.on_dead_letter is not OnDeadLetter.SKIP:
-            yield case.broken("I6", f"{_did(entry)} for a dead letter, but it was {unit.status}", entry)
-        return
     if unit.status != "pending":
         yield case.broken("I4", f"{_did(entry)}, though it was {unit.status} already", entry)
         return
@@ -55,6 +53,21 @@ def _may_go(case: Case, entry: Entry, before: Standing, step: Step, item: int) -
     if wanted not in allowed:
         told = f"{_did(entry)} ({wanted}), but its parents say: {' or '.join(sorted(allowed))}"
         yield case.broken("I6", told, entry)
+
+
+def _may_go_on_without(case: Case, entry: Entry, before: Standing) -> Iterator[Violation]:
+    """A dead letter is skipped by its step's policy, or because somebody discarded this very attempt."""
+    unit, (step, item) = before.of(entry), entry.unit
+    asked = next((each.fact for each in case.events if each.id == entry.cause), None)
+    match asked:
+        case facts.DiscardRequested():
+            is_meant = (asked.step, asked.item, asked.attempt) == (step, item, unit.attempt)
+        case _:
+            is_meant = case.graph.step(step).on_dead_letter is OnDeadLetter.SKIP
+    if before.phase != "running":
+        yield case.broken("I14", f"{_did(entry)} while the run was {before.phase}", entry)
+    if unit.status != "dead" or not is_meant:
+        yield case.broken("I6", f"{_did(entry)} for a dead letter, but it was {unit.status}", entry)
 
 
 def _may_complete(case: Case, entry: Entry, before: Standing, step: str, succeeded: int) -> Iterator[Violation]:

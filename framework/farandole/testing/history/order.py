@@ -79,7 +79,7 @@ def consequences_are_written_once(case: Case) -> Iterator[Violation]:
 def commands_are_marked_once(case: Case) -> Iterator[Violation]:
     """I9: a command becomes one marker."""
     by_id: dict[str, list[Entry]] = defaultdict(list)
-    asked = facts.CancelRequested | facts.ReplayRequested | facts.ReleaseRequested
+    asked = facts.CancelRequested | facts.ReplayRequested | facts.DiscardRequested | facts.ReleaseRequested
     for each in case.events:
         if isinstance(each.fact, asked):
             by_id[each.id].append(each)

@@ -7,7 +7,7 @@ from farandole.clock import ManualClock
 from farandole.definition.model import Definition
 from farandole.events import facts
 from farandole.events.catalogue import decode, encode, type_name
-from farandole.events.commands import CancelRun, Command, ReleaseRun, ReplayDeadLetter, StartRun
+from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import Envelope
 from farandole.events.topics import Topics
 from farandole.ids import partition_of
@@ -65,8 +65,12 @@ class Clients:
         if self.dead and self.network.rng.random() < (0.02 if calm else 0.004):
             key = self.network.rng.choice(sorted(self.dead))
             run, name, item = key
-            self._send(ReplayDeadLetter(run, name, self.dead[key], "simulated", None, item))
-            self.network.rare["replay"] += 1
+            if self.network.rng.random() < 0.1:
+                self._send(DiscardDeadLetter(run, name, self.dead[key], "simulated", "enough", item))
+                self.network.rare["discard"] += 1
+            else:
+                self._send(ReplayDeadLetter(run, name, self.dead[key], "simulated", None, item))
+                self.network.rare["replay"] += 1
         if self.network.rng.random() < 0.0005:
             self._send(ReleaseRun(self.network.rng.choice(self.runs)))
 
@@ -98,8 +102,8 @@ class Clients:
                 case facts.RunHeld(run=run, step=step, item=item) if step:
                     attempt = self._attempt(run, step, item)
                     self.dead[run, step, item] = attempt
-                case facts.StepScheduled(run=run, step=step, item=item):
-                    self.dead.pop((run, step, item), None)
+                case facts.StepScheduled() | facts.StepSkipped():
+                    self.dead.pop((event.run, event.step, event.item), None)
                 case _:
                     pass
 
