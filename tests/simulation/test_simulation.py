@@ -41,7 +41,7 @@ def test_runs_under_faults_end_and_their_history_is_valid() -> None:
 
     for seed in range(SEEDS):
         world, ended = lived(seed)
-        found = violations(world) + ([] if ended else ["stuck"])
+        found = [str(each) for each in violations(world)] + ([] if ended else ["stuck"])
         if found:
             wrong[seed] = found
         seen += world.rare

@@ -18,7 +18,7 @@ def main() -> int:
         world = World(seed)
         try:
             found = [] if world.live() else [f"stuck: {sorted(set(world.clients.runs) - set(world.clients.ended))}"]
-            found += violations(world)
+            found += map(str, violations(world))
         finally:
             world.close()
         rare += world.rare

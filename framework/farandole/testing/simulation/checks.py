@@ -4,8 +4,10 @@ The history checker looks at the topics as an outsider; here the kernel is also 
 itself: what `runs` holds must equal what `events` rebuilds (the replay law).
 """
 
+import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from farandole.definition.graph import graph_of
 from farandole.events import facts
@@ -14,24 +16,38 @@ from farandole.ids import partition_of
 from farandole.kernel.rebuild import Logged, rebuild
 from farandole.kernel.snapshot import group_by_run, read_run
 from farandole.kernel.state import Run
+from farandole.testing.history import Violation, check_history, collect
 from farandole.testing.simulation.world import World
 from farandole.transport.port import Isolation, Record, TopicPartition
 
 
-def violations(world: World) -> list[str]:
-    """Everything that is wrong, in words."""
-    events = world.clients.events
+class Finding(NamedTuple):
+    """What is wrong with a world, and the predicate that says so."""
+
+    predicate: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.predicate}: {self.message}"
+
+
+def violations(world: World) -> list[Finding]:
+    """Everything that is wrong with a world that has ended, in words."""
     return [
-        *_one_start_and_end(events),
-        *_one_trigger_and_report(world),
-        *_gapless(world),
-        *_nothing_after_the_end(events),
-        *_rebuild_equals_state(world),
-        *_no_kernel_error(events),
+        *(Finding(check.__name__, found) for check in CHECKS for found in check(world)),
+        *(Finding(each.predicate, str(each)) for each in history_violations(world)),
     ]
 
 
-def _one_start_and_end(events: list[tuple[Record, facts.Event]]) -> Iterator[str]:
+def history_violations(world: World) -> list[Violation]:
+    """What the history checker says, which looks at the topics alone."""
+    history = collect(world.transport, clock=world.clock)
+    return check_history(dataclasses.replace(history, now=None))
+
+
+def starts_and_ends_are_unique(world: World) -> Iterator[str]:
+    """I1, I2: a run starts once and ends once."""
+    events = world.clients.events
     for kind in (facts.RunStarted, facts.RunSettled):
         counted = Counter(e.run for _, e in events if isinstance(e, kind))
         yield from (f"{kind.__name__} of {run}: {n} times" for run, n in counted.items() if n > 1)
@@ -45,7 +61,8 @@ def triggers(world: World) -> Iterator[tuple[str, str, int, int]]:
             yield it.run, it.step, it.item, it.attempt
 
 
-def _one_trigger_and_report(world: World) -> Iterator[str]:
+def triggers_and_reports_are_paired(world: World) -> Iterator[str]:
+    """I4, I5, I10: every attempt is triggered once and reports once."""
     sent = Counter(triggers(world))
     told = Counter(
         (e.run, e.step, e.item, e.attempt) for _, e in world.clients.events if isinstance(e, facts.AgentFact)
@@ -57,7 +74,8 @@ def _one_trigger_and_report(world: World) -> Iterator[str]:
     yield from (f"reported, never triggered: {key}" for key in told if key not in sent)
 
 
-def _gapless(world: World) -> Iterator[str]:
+def attempts_are_gapless(world: World) -> Iterator[str]:
+    """I7: attempts count from one, without gaps."""
     attempts: dict[tuple[str, str, int], list[int]] = {}
     for run, step, item, attempt in sorted(triggers(world)):
         attempts.setdefault((run, step, item), []).append(attempt)
@@ -66,8 +84,9 @@ def _gapless(world: World) -> Iterator[str]:
     )
 
 
-def _nothing_after_the_end(events: list[tuple[Record, facts.Event]]) -> Iterator[str]:
-    """No attempt reports after its run has settled, unless patience (`stop_max`) or a kernel error ended it."""
+def nothing_reports_after_the_end(world: World) -> Iterator[str]:
+    """I2: no attempt reports after its run has settled, unless patience (`stop_max`) ended it."""
+    events = world.clients.events
     ended: set[str] = set()
     impatient = _impatient(events)
     for _, event in events:
@@ -82,13 +101,15 @@ def _impatient(events: list[tuple[Record, facts.Event]]) -> set[str]:
     return {e.run for _, e in events if isinstance(e, facts.DeadlinePassed) and e.scope == "stop"}
 
 
-def _no_kernel_error(events: list[tuple[Record, facts.Event]]) -> Iterator[str]:
-    for _, event in events:
+def the_kernel_makes_no_error(world: World) -> Iterator[str]:
+    """No run is held because of an error of ours: definitions here are sound."""
+    for _, event in world.clients.events:
         if isinstance(event, facts.RunHeld) and event.reason == "kernel_error":
             yield f"kernel error: {event.detail}"
 
 
-def _rebuild_equals_state(world: World) -> Iterator[str]:
+def rebuilt_runs_equal_state(world: World) -> Iterator[str]:
+    """I9: what `events` rebuilds is what `runs` holds."""
     graph = graph_of(world.definition)
     for number in range(world.partitions):
         log = [_logged(record, event) for record, event in world.clients.events if record.partition == number]
@@ -137,3 +158,14 @@ def _read_partition(world: World, at: TopicPartition) -> list[Record]:
             if after == position:
                 return out
             position = after
+
+
+CHECKS: tuple[Callable[[World], Iterator[str]], ...] = (
+    starts_and_ends_are_unique,
+    triggers_and_reports_are_paired,
+    attempts_are_gapless,
+    nothing_reports_after_the_end,
+    rebuilt_runs_equal_state,
+    the_kernel_makes_no_error,
+)
+"""Beside the history checker's: what only the whole world shows."""
