@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 # Two workers a core: most tests of a broker wait. `make WORKERS=0 test` runs all in one process, in order.
 WORKERS ?= 4
 PARALLEL := -n $(WORKERS) --dist loadgroup
-CODE := framework tests benchmarks
+CODE := framework tests benchmarks docs/generate
 
 # The first interpreter that is new enough; `make PYTHON=... setup` overrides it.
 PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
@@ -73,7 +73,9 @@ sim: $(STAMP) ## Seeds FROM to FROM+SEEDS of the simulation: make sim SEEDS=1000
 mutants: $(STAMP) ## Plant bugs in the product, one at a time; the simulation must find each: make mutants ONLY="a b"
 	PYTHONHASHSEED=0 $(BIN)/python tests/simulation/mutation.py $(if $(ONLY),--only $(ONLY),--write tests/simulation/MUTANTS.md)
 
-docs: $(STAMP) ## Run the snippets that the documentation shows
+docs: $(STAMP) ## Make the reference pages from the code, build the site into site/, run what the pages show
+	$(BIN)/python docs/generate
+	$(BIN)/zensical build --clean --strict
 	$(PYTEST) tests/docs
 
 demo: $(STAMP) ## A month of flights through a pipeline, with a failure and its repair; needs no server
