@@ -5,6 +5,7 @@ import typer
 from farandole.cli import dead, deploy, history, running, runs
 from farandole.cli.demo import command as demo
 from farandole.cli.group import ReportingGroup
+from farandole.cli.init import command as init
 from farandole.cli.options import Json
 
 app = typer.Typer(
@@ -17,6 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command()(init.init)
 app.command()(deploy.check)
 app.command()(deploy.plan)
 app.command()(deploy.apply)
