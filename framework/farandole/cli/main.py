@@ -4,6 +4,7 @@ import typer
 
 from farandole.cli import dead, deploy, history, running, runs
 from farandole.cli.demo import command as demo
+from farandole.cli.dev import command as dev
 from farandole.cli.group import ReportingGroup
 from farandole.cli.init import command as init
 from farandole.cli.options import Json
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 
 app.command()(init.init)
+app.command()(dev.dev)
 app.command()(deploy.check)
 app.command()(deploy.plan)
 app.command()(deploy.apply)
