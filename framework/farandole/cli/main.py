@@ -4,7 +4,9 @@ import typer
 
 from farandole.cli import config, dead, deploy, history, running, runs, simulating
 from farandole.cli.demo import command as demo
+from farandole.cli.dev import command as dev
 from farandole.cli.group import ReportingGroup
+from farandole.cli.init import command as init
 from farandole.cli.options import Json
 
 app = typer.Typer(
@@ -17,6 +19,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command()(init.init)
+app.command()(dev.dev)
 app.command()(deploy.check)
 app.command()(deploy.plan)
 app.command()(deploy.apply)

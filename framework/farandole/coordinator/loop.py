@@ -63,7 +63,7 @@ class CoordinatorLoop:
         self._env = environment
         self._settings = settings
         self._topics = settings.topics
-        self._partitions = partitions
+        self.partitions = partitions
         self._member = environment.transport.member(settings.member())
         self._definitions = DefinitionTable(environment.transport, settings.topics, settings.client_id, self._ask)
         self._restore = Restore(

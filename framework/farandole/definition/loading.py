@@ -180,7 +180,9 @@ def _module_name(path: Path) -> str:
 
 
 def _line_in(path: Path, error: BaseException) -> int:
-    """The last line of the file that the error came through."""
+    """The last line of the file that the error came through, or the one that cannot be parsed."""
+    if isinstance(error, SyntaxError) and error.filename == str(path) and error.lineno is not None:
+        return error.lineno
     line, trace = 1, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == str(path):

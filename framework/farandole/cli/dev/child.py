@@ -1,0 +1,67 @@
+"""The process that `dev` starts for one unit: load, apply, say so, wait for `go`, run until standard input ends.
+
+Its standard input is the parent's hand: when it closes, or the parent dies, the agents drain and
+the process ends. It talks by log lines in JSON; `stage` is `applied`, then `ready`.
+"""
+
+import logging
+import sys
+import threading
+from pathlib import Path
+
+from farandole.cli.connect import artifacts_of, settings_of, transport_of
+from farandole.cli.deploy import make
+from farandole.cli.group import exit_code, report
+from farandole.cli.logs import setup_logging
+from farandole.cli.processes import agent_loop, agent_settings
+from farandole.cli.units import load
+from farandole.client.applying import apply
+from farandole.errors import FarandoleError
+from farandole.runtime.driver import Stop, drive, stopping_on_signals
+
+SLOT = "dev"
+"""The same for every start: who is started anew ends at once what its predecessor left open (R7)."""
+
+READY_LOOK_S = 0.02
+READY_QUIET_STEPS = 3
+"""Steps without a partition that is still being taken over, after which the agents count as ready."""
+
+log = logging.getLogger("farandole.dev")
+
+
+def main(path: str, bootstrap: str, namespace: str, log_level: str) -> int:
+    """Run one unit; the exit code of the process. Empty words were not given."""
+    setup_logging(log_level, "json")
+    stop = Stop()
+    with stopping_on_signals(stop):
+        settings = settings_of(None, bootstrap or None, namespace or None)
+        transport, named = transport_of(settings), load(Path(path), None)
+        plan = make(transport, settings, named)
+        plan.check()
+        apply(transport, plan)
+        log.info("applied", extra={"stage": "applied", "lines": len(list(plan.lines()))})
+        if not sys.stdin.readline():
+            return 0
+        threading.Thread(target=_until_end_of_input, args=(stop,), daemon=True).start()
+        chosen = agent_settings(settings.namespace, named, SLOT)
+        loop = agent_loop(transport, artifacts_of(settings), named, chosen)
+        quiet = 0
+        while quiet < READY_QUIET_STEPS and not stop.is_set:
+            loop.step(READY_LOOK_S)
+            quiet = quiet + 1 if loop.ownership.partitions and loop.ownership.is_settled else 0
+        log.info("ready", extra={"stage": "ready", "pipelines": sorted(named.unit.pipelines)})
+        return drive(loop, chosen, stop)
+
+
+def _until_end_of_input(stop: Stop) -> None:
+    while sys.stdin.readline():
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except FarandoleError as error:
+        report(error)
+        sys.exit(exit_code(error))

@@ -1,0 +1,165 @@
+"""One session of `dev`: starts everything in order, looks at files, hands lines to the screen, ends in order."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from farandole.cli.connect import artifacts_of, topics_of, transport_of
+from farandole.cli.dev.narrator import Narrator, Told
+from farandole.cli.dev.project import alone, find_units
+from farandole.cli.dev.screen import Screen
+from farandole.cli.dev.unit import Child, Said, UnitCrew, python
+from farandole.cli.processes import coordinator_loop
+from farandole.cli.settings import Settings, nearest_file
+from farandole.runtime.driver import Stop, stopping_on_signals
+from farandole.testing.threads import Threads
+
+LOOK_EVERY_S = 0.25
+"""How often files are looked at; an editor's save is seen within that time."""
+
+WAIT_S = 0.1
+"""Longest wait for a line before time is looked at."""
+
+END_TIMEOUT_S = 25.0
+"""Longest that agents may take to finish what they have begun: their own drain budget and some."""
+
+SLOT = "dev"
+
+
+def run(settings: Settings, path: Path | None, log_level: str) -> int:
+    """Work until Ctrl-C; the exit code.
+
+    Raises:
+        ConfigError: there is nothing to run, or another `dev` runs here.
+    """
+    marker = nearest_file(Path.cwd())
+    root = marker.parent if marker is not None else Path.cwd()
+    units = find_units(path, root)
+    stop = Stop()
+    with alone(root / ".farandole"), stopping_on_signals(stop):
+        Session(settings, units, log_level).run(stop)
+    return 0
+
+
+class Session:
+    """Everything that runs, and what it says. Belongs to the main thread; only the queue is shared."""
+
+    def __init__(self, settings: Settings, units: list[Path], log_level: str) -> None:
+        self._settings = settings
+        self._words = [settings.bootstrap or "", settings.namespace, log_level]
+        self._transport = transport_of(settings)
+        self._screen = Screen()
+        self._said: SimpleQueue[Said | Told] = SimpleQueue()
+        self._crews = {crew.name: crew for crew in (UnitCrew(unit, self._spawn) for unit in units)}
+        self._coordinator: Threads | None = None
+        self._narrator: Narrator | None = None
+        self._loading: dict[str, float] = {}
+        self._told: set[str] = set()
+
+    def run(self, stop: Stop) -> None:
+        """Until somebody asks to stop."""
+        try:
+            for crew in self._crews.values():
+                self._begin(crew)
+            look_at = time.monotonic() + LOOK_EVERY_S
+            while not stop.is_set:
+                self._hear()
+                if self._coordinator is not None:
+                    self._coordinator.check()
+                now = time.monotonic()
+                for crew in self._crews.values():
+                    crew.step(now)
+                if now >= look_at:
+                    self._look()
+                    look_at = time.monotonic() + LOOK_EVERY_S
+            self._screen.say("ending: what has begun is finished first")
+        finally:
+            self._end()
+
+    # --- starting -------------------------------------------------------------------------
+
+    def _begin(self, crew: UnitCrew) -> None:
+        self._loading[crew.name] = time.monotonic()
+        crew.begin()
+
+    def _spawn(self, name: str, path: Path) -> Child:
+        environment = {"FARANDOLE_ARTIFACTS": str(self._settings.artifacts.absolute())}
+        return Child(name, python(path, self._words), environment, self._said.put)
+
+    def _start_coordinator(self) -> None:
+        """Once a unit is applied, for there are no topics before."""
+        topics = topics_of(self._settings)
+        loop = coordinator_loop(self._transport, artifacts_of(self._settings), self._settings.namespace, SLOT)
+        self._narrator = Narrator(self._transport, topics.events, loop.partitions, self._said.put)
+        self._coordinator = Threads([loop])
+        self._coordinator.__enter__()
+
+    def _look(self) -> None:
+        for crew in self._crews.values():
+            files = crew.look()
+            if files:
+                names = ", ".join(file.name for file in files[:3]) + (" …" if len(files) > 3 else "")
+                self._screen.say(f"{crew.name}: {names} changed; loading it anew")
+                self._begin(crew)
+
+    # --- what is said ---------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        try:
+            said = self._said.get(timeout=WAIT_S)
+            while True:
+                self._take(said)
+                said = self._said.get_nowait()
+        except Empty:
+            return
+
+    def _take(self, said: Said | Told) -> None:
+        if isinstance(said, Told):
+            return self._screen.tell(said)
+        crew = self._crews[said.child.name]
+        if said.line is None:
+            return self._ended(crew, said.child)
+        if said.stage == "applied":
+            if self._coordinator is None:
+                self._start_coordinator()
+            return crew.applied(said.child)
+        if said.stage == "ready":
+            return self._ready(crew, said.line)
+        if isinstance(said.line, str) or "fingerprint" not in said.line:  # a failed attempt is told as an event
+            self._screen.log(crew.name, said.line)
+
+    def _ready(self, crew: UnitCrew, line: object) -> None:
+        took = time.monotonic() - self._loading[crew.name]
+        self._screen.say(f"{crew.name}: ready after {took:.1f} s; starts anew when {_shown(crew.path)} changes", "good")
+        pipelines = line.get("pipelines", []) if isinstance(line, Mapping) else []
+        for pipeline in pipelines if crew.name not in self._told else []:
+            self._screen.say(f"in another terminal: farandole run start {pipeline} --params '{{…}}' --wait")
+        self._told.add(crew.name)
+
+    def _ended(self, crew: UnitCrew, child: Child) -> None:
+        if not crew.ended(child, time.monotonic()):
+            return
+        if child.is_applied:
+            self._screen.say(f"{crew.name}: its process ended with {child.code}; starting it again", "bad")
+        else:
+            kept = "the agents go on as they were" if crew.is_running else "it starts when a file changes"
+            self._screen.say(f"{crew.name}: it cannot be loaded; {kept}", "bad")
+
+    # --- the end --------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        for crew in self._crews.values():
+            crew.end()
+        for crew in self._crews.values():
+            crew.wait(END_TIMEOUT_S)
+        if self._coordinator is not None:
+            self._coordinator.__exit__(None, None, None)
+        if self._narrator is not None:
+            self._narrator.stop()
+        self._hear()
+
+
+def _shown(path: Path) -> str:
+    """A path as a person would type it from here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

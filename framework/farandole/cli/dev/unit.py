@@ -1,0 +1,194 @@
+"""One unit under `dev`: its process, the next one when its files change, and what both say.
+
+loading ──applied──► waiting for go ──► running ──its files change──► its successor loads beside it;
+   └─ error: shown, and tried again at the next change       only once that is applied, it drains and goes
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from farandole.cli.dev.project import changed, stamp
+
+RESTART_AFTER_S = 1.0
+"""Wait before a process that died by itself is started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a process wrote: a log line's fields, or a line of plain text; `line` is None at its end."""
+
+    child: "Child"
+    line: Mapping[str, object] | str | None
+
+    @property
+    def stage(self) -> object:
+        """`applied` or `ready`, if the line says so."""
+        return self.line.get("stage") if isinstance(self.line, Mapping) else None
+
+
+class Child:
+    """One process of a unit and the thread that reads what it says."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], tell: Callable[[Said], None]
+    ) -> None:
+        self.name = name
+        self.is_applied = False
+        self._tell = tell
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            # Not in the terminal's group: Ctrl-C reaches us, and we end it in order.
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, name=f"reader of {name}", daemon=True)
+        self._reader.start()
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._process.poll()
+
+    def go(self) -> None:
+        """Let it run."""
+        assert self._process.stdin is not None
+        with suppress(OSError):  # it has ended; the reader tells
+            self._process.stdin.write(b"go\n")
+            self._process.stdin.flush()
+
+    def end(self) -> None:
+        """Ask it to drain and end; `wait` for it."""
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.close()
+
+    def wait(self, timeout: float) -> None:
+        """Until it has ended; it is killed if it does not in time."""
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(timeout)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            text = line.decode(errors="replace").rstrip()
+            if text:
+                self._tell(Said(self, _fields(text)))
+        self._process.wait()
+        self._tell(Said(self, None))
+
+
+def _fields(text: str) -> Mapping[str, object] | str:
+    """A log line of ours as its fields, anything else (a handler's `print`, a traceback) as it is."""
+    if text.startswith("{"):
+        try:
+            found = json.loads(text)
+        except ValueError:
+            return text
+        if isinstance(found, dict) and "message" in found:
+            return found
+    return text
+
+
+class UnitCrew:
+    """The processes of one unit: the one that runs, and the one that shall follow it."""
+
+    def __init__(self, path: Path, spawn: Callable[[str, Path], Child]) -> None:
+        self.path = path
+        self.name = path.stem if path.is_file() else path.name
+        self._spawn = spawn
+        self._running: Child | None = None
+        self._coming: Child | None = None
+        self._leaving: list[Child] = []
+        self._retry_at: float | None = None
+        self._is_ending = False
+        self._stamp = stamp([path])
+
+    def look(self) -> list[Path]:
+        """Files that changed since the last look."""
+        before, self._stamp = self._stamp, stamp([self.path])
+        return changed(before, self._stamp)
+
+    def begin(self) -> None:
+        """Load the unit in a new process, in place of one that is loading already."""
+        self._retry_at = None
+        if self._coming is not None:
+            self._leaving.append(self._coming)
+            self._coming.end()
+        self._coming = self._spawn(self.name, self.path)
+
+    def applied(self, child: Child) -> None:
+        """A process has loaded and applied the unit: the one before it drains, then it may go."""
+        child.is_applied = True
+        if child is not self._coming:
+            return
+        if self._running is not None:
+            self._leaving.append(self._running)
+            self._running.end()
+            self._running = None
+        self._promote()
+
+    def ended(self, child: Child, now: float) -> bool:
+        """A process has ended; whether it did so by itself, which is worth a line."""
+        if self._is_ending:
+            return False
+        if child in self._leaving:
+            self._leaving.remove(child)
+            self._promote()
+            return False
+        if child is self._coming:
+            self._coming = None
+            return True
+        if child is self._running:
+            self._running = None
+            self._retry_at = now + RESTART_AFTER_S
+            return True
+        return False
+
+    def step(self, now: float) -> None:
+        """Start again what died by itself, after a while."""
+        if self._retry_at is not None and now >= self._retry_at and self._coming is None:
+            self.begin()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process of it has been let run and has not ended."""
+        return self._running is not None
+
+    def end(self) -> None:
+        """Ask every process to drain and end."""
+        self._is_ending = True
+        for each in self._processes:
+            each.end()
+
+    def wait(self, timeout: float) -> None:
+        """Until they have ended."""
+        for each in self._processes:
+            each.wait(timeout)
+
+    @property
+    def _processes(self) -> list[Child]:
+        return [each for each in (self._running, self._coming, *self._leaving) if each is not None]
+
+    def _promote(self) -> None:
+        if self._coming is not None and self._coming.is_applied and not self._leaving:
+            self._running, self._coming = self._coming, None
+            self._running.go()
+
+
+def python(path: Path, words: Sequence[str]) -> list[str]:
+    """The command of a child for a unit."""
+    return [sys.executable, "-u", "-m", "farandole.cli.dev.child", str(path), *words]

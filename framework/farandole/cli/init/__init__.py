@@ -1,0 +1,1 @@
+"""`farandole init`: a new project from a template, working at once."""

@@ -1,0 +1,91 @@
+"""`farandole init`: what it lays out works at once, and what it must not touch it leaves alone."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from farandole.cli.init.laying import TEMPLATES, template_names
+from farandole.cli.main import app
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def init(*words: str) -> tuple[int, str]:
+    """Exit code and all that was printed."""
+    told = CliRunner().invoke(app, ["init", *words])
+    return told.exit_code, told.output
+
+
+@pytest.mark.parametrize("template", template_names())
+def test_project_of_a_template_passes_its_own_tests_and_check(template: str, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    code, told = init(str(folder), "--template", template)
+    assert code == 0, told
+    unit = next((folder / "agents").iterdir())
+
+    tests = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=folder, capture_output=True, text=True
+    )
+    checked = subprocess.run(
+        [sys.executable, "-m", "farandole.cli", "check", str(unit)], cwd=folder, capture_output=True, text=True
+    )
+
+    assert tests.returncode == 0, tests.stdout + tests.stderr
+    assert checked.returncode == 0, checked.stderr
+    assert tomllib.loads((folder / "farandole.toml").read_text())["namespace"] == "shop"
+    assert "__" not in (folder / "docker-compose.yml").read_text()
+    assert unit.name in (folder / "docker-compose.yml").read_text()
+
+
+def test_orders_template_is_the_reference_pipeline() -> None:
+    template = TEMPLATES / "orders" / "agents" / "orders" / "orders.py"
+
+    assert template.read_text() == (REPOSITORY / "agents" / "orders" / "agents.py").read_text()
+
+
+def test_init_in_a_folder_that_holds_something_changes_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+
+    code, told = init(str(folder))
+
+    assert code == 2
+    assert "expected a new or an empty folder" in told
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["shop", "-t", "dags"], "expected one of flights-small, minimal, orders"),
+        (["My Shop"], "expected a name of a-z"),
+    ],
+)
+def test_init_with_a_wrong_word_says_what_is_right(
+    words: list[str], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    code, told = init(*words)
+
+    assert code == 2
+    assert fault in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_lists_the_files_and_writes_none(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+
+    code, told = init(str(folder), "--dry-run", "--json")
+
+    listed = json.loads(told)
+    assert code == 0
+    assert "farandole.toml" in listed["files"]
+    assert ".gitignore" in listed["files"]
+    assert not folder.exists()

@@ -1,0 +1,210 @@
+"""What `farandole dev` decides by itself: its folders, what counts as a change, who may run it, which process lives."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farandole.cli.dev.narrator import told_of
+from farandole.cli.dev.project import alone, changed, find_units, stamp
+from farandole.cli.dev.unit import Child, UnitCrew
+from farandole.errors import ConfigError
+from farandole.events import facts
+from farandole.events.catalogue import encode
+from farandole.transport.port import Record
+
+
+class FakeChild:
+    """A process that does what it is told."""
+
+    def __init__(self) -> None:
+        self.is_applied = False
+        self.is_ended = False
+        self.went = False
+
+    def go(self) -> None:
+        self.went = True
+
+    def end(self) -> None:
+        self.is_ended = True
+
+    def wait(self, timeout: float) -> None:
+        assert self.is_ended
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    unit = tmp_path / "agents" / "greetings"
+    unit.mkdir(parents=True)
+    (unit / "greetings.py").write_text("x = 1\n")
+    return tmp_path
+
+
+def crew(project: Path) -> tuple[UnitCrew, list[Any]]:
+    """A unit whose processes are fakes, and those in the order of their start."""
+    started: list[Any] = []
+
+    def spawn(name: str, path: Path) -> Child:
+        started.append(FakeChild())
+        fake: Child = started[-1]
+        return fake
+
+    return UnitCrew(project / "agents" / "greetings", spawn), started
+
+
+def test_units_are_the_folders_with_code_in_agents(project: Path) -> None:
+    (project / "agents" / "empty").mkdir()
+
+    assert find_units(None, project) == [project / "agents" / "greetings"]
+
+
+def test_agents_folder_with_code_itself_is_the_unit(tmp_path: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "steps.py").write_text("")
+
+    assert find_units(None, tmp_path) == [tmp_path / "agents"]
+
+
+@pytest.mark.parametrize(("path", "fault"), [(None, "farandole init NAME"), ("nowhere", "does not exist")])
+def test_project_without_agents_is_refused_with_a_way_out(path: str | None, fault: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        find_units(tmp_path / path if path else None, tmp_path)
+
+
+def test_only_files_that_can_change_a_unit_count_as_changes(project: Path) -> None:
+    unit = project / "agents" / "greetings"
+    before = stamp([unit])
+    (unit / "__pycache__").mkdir()
+    (unit / "__pycache__" / "greetings.py").write_text("")
+    (unit / "notes.txt").write_text("")
+    assert changed(before, stamp([unit])) == []
+
+    (unit / "greetings.py").write_text("x = 22\n")
+    (unit / "more.yaml").write_text("")
+
+    assert [path.name for path in changed(before, stamp([unit]))] == ["greetings.py", "more.yaml"]
+
+
+def test_second_dev_in_a_folder_is_refused_with_the_process_that_has_it(tmp_path: Path) -> None:
+    with alone(tmp_path / ".farandole"):
+        with pytest.raises(ConfigError, match=f"process {os.getpid()} is one"), alone(tmp_path / ".farandole"):
+            pass
+
+    with alone(tmp_path / ".farandole"):
+        assert (tmp_path / ".farandole" / "dev.lock").exists()
+
+
+def test_lock_of_a_dev_that_was_killed_is_free(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, pathlib\n"
+        "from farandole.cli.dev.project import alone\n"
+        "with alone(pathlib.Path(sys.argv[1])):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    assert holder.stdin is not None
+    with holder.stdout, holder.stdin:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(ConfigError), alone(tmp_path):
+            pass
+
+        holder.kill()
+        holder.wait()
+
+    with alone(tmp_path):
+        assert (tmp_path / "dev.lock").read_text().strip() == str(os.getpid())
+
+
+def test_unit_runs_once_it_is_applied(project: Path) -> None:
+    unit, started = crew(project)
+    unit.begin()
+    assert not started[0].went
+
+    unit.applied(started[0])
+
+    assert started[0].went
+    assert unit.is_running
+
+
+def test_successor_goes_only_when_it_is_applied_and_its_predecessor_has_ended(project: Path) -> None:
+    unit, started = crew(project)
+    unit.begin()
+    unit.applied(started[0])
+    unit.begin()
+    assert not started[0].is_ended
+
+    unit.applied(started[1])
+    assert started[0].is_ended
+    assert not started[1].went
+    unit.ended(started[0], now=0.0)
+
+    assert started[1].went
+
+
+def test_unit_that_cannot_be_loaded_leaves_the_running_one_alone(project: Path) -> None:
+    unit, started = crew(project)
+    unit.begin()
+    unit.applied(started[0])
+    unit.begin()
+
+    by_itself = unit.ended(started[1], now=0.0)
+    unit.step(now=100.0)
+
+    assert by_itself
+    assert unit.is_running
+    assert not started[0].is_ended
+    assert len(started) == 2
+
+
+def test_process_that_dies_by_itself_is_started_again_after_a_while(project: Path) -> None:
+    unit, started = crew(project)
+    unit.begin()
+    unit.applied(started[0])
+
+    unit.ended(started[0], now=10.0)
+    unit.step(now=10.5)
+    assert len(started) == 1
+    unit.step(now=11.0)
+
+    assert len(started) == 2
+
+
+def test_end_of_a_session_starts_nothing_again(project: Path) -> None:
+    unit, started = crew(project)
+    unit.begin()
+    unit.applied(started[0])
+    unit.end()
+
+    by_itself = unit.ended(started[0], now=10.0)
+    unit.step(now=100.0)
+
+    assert not by_itself
+    assert len(started) == 1
+
+
+def record(event: facts.Event) -> Record:
+    return Record("ns.events", 0, 7, b"o-1", encode(event), (), 1_700_000_000_000)
+
+
+def test_event_is_told_with_its_run_and_tone() -> None:
+    told = told_of(record(facts.RunHeld("o-1", "dead_letter", "exception", "charge", 2)))
+
+    assert told is not None
+    assert (told.run, told.kind, told.tone) == ("o-1", "RunHeld", "wait")
+    assert "farandole run show o-1" in told.text
+    assert told.at == datetime.fromtimestamp(1_700_000_000, tz=UTC)
+
+
+def test_scheduling_and_foreign_records_are_not_told() -> None:
+    foreign = Record("ns.events", 0, 8, None, b"\x00rubbish", (), 0)
+
+    assert told_of(foreign) is None
+    assert told_of(record(facts.StepScheduled("o-1", "charge", 1))) is None
