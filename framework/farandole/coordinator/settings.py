@@ -24,7 +24,7 @@ class CoordinatorLimits:
     """How long a silent coordinator keeps its homes: 6 to 15 s (R14)."""
 
     batch_records: int = 500
-    """Most input records per transaction: 9 ms of broker time at 1,000 records [lab/txn3]."""
+    """Most input records per transaction: 9 ms of broker time at 1,000 records."""
 
     timers_per_batch: int = 500
     """Most timers that become facts in one transaction, so that a storm of them starves nothing."""

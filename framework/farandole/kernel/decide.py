@@ -64,22 +64,19 @@ def _answer(it: Decision, before: Run, given: facts.Event) -> None:
             if it.run.head.phase is Phase.RUNNING and _unit(it.run, step, item).status is Status.FAILED:
                 _failed(it, given)
         case facts.RetryDue(step=step, item=item, attempt=attempt):
-            unit = _unit(it.run, step, item)
-            if _runs(it) and unit.status is Status.RETRY and unit.attempt + 1 == attempt:
+            if _stands(it, step, item, attempt - 1, Status.RETRY):
                 schedule(it, it.run.graph.step(step), item, attempt)
         case facts.ReplayRequested():
             _replay(it, given)
         case facts.DiscardRequested(step=step, item=item, attempt=attempt):
-            unit = _unit(it.run, step, item)
-            if _runs(it) and unit.status is Status.DEAD and unit.attempt == attempt:
+            if _stands(it, step, item, attempt, Status.DEAD):
                 _go_on_without(it, step, item)
         case facts.DeadlinePassed():
             _deadline(it, given)
         case facts.CancelRequested(reason=reason):
             stop(it, "cancelled", reason)
         case facts.TriggerSuspected(step=step, item=item, attempt=attempt):
-            unit = _unit(it.run, step, item)
-            if _runs(it) and unit.status is Status.SCHEDULED and unit.attempt == attempt:
+            if _stands(it, step, item, attempt, Status.SCHEDULED):
                 _hold(it, step, item, "trigger_suspected", f"attempt {attempt} was consumed without a result")
         case facts.ReleaseRequested():
             if _runs(it) and any(unit.status is Status.SUSPECTED for _, _, unit in it.run.units()):
@@ -127,6 +124,12 @@ def _end_standing(it: Decision, outcome: str, reason: str) -> None:
 
 def _unit(run: Run, step: str, item: int) -> Unit:
     return run.unit(run.number(step, item))
+
+
+def _stands(it: Decision, step: str, item: int, attempt: int, status: Status) -> bool:
+    """Whether a running run's unit is where a marker found it: the marker may have been overtaken on the log."""
+    unit = _unit(it.run, step, item)
+    return _runs(it) and unit.status is status and unit.attempt == attempt
 
 
 def _runs(it: Decision) -> bool:

@@ -22,7 +22,7 @@ class AgentLimits:
     """How long a silent process keeps its partitions: 6 to 15 s (R14)."""
 
     transaction_records_max: int = 1_000
-    """Most records of one transaction: 9 ms of broker time [lab/txn3]; one answer is never split."""
+    """Most records of one transaction: 9 ms of broker time; one answer is never split."""
 
     transaction_bytes_max: int = 4 * 1024 * 1024
     """Most bytes of one transaction: sixteen payloads at the inline limit."""

@@ -43,7 +43,7 @@ def main(path: str, bootstrap: str, namespace: str, log_level: str) -> int:
         if not sys.stdin.readline():
             return 0
         threading.Thread(target=_until_end_of_input, args=(stop,), daemon=True).start()
-        chosen = agent_settings(settings.namespace, named, SLOT)
+        chosen = agent_settings(settings, named, SLOT)
         loop = agent_loop(transport, artifacts_of(settings), named, chosen)
         quiet = 0
         while quiet < READY_QUIET_STEPS and not stop.is_set:

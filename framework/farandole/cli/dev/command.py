@@ -16,10 +16,10 @@ def dev(
     bootstrap: Bootstrap = None,
     namespace: Namespace = None,
     config: ConfigFile = None,
-    log_level: LogLevel = "info",
+    log_level: LogLevel = None,
 ) -> None:
     """Run everything in this terminal: log, coordinator, agents; agents start anew when you save. Ctrl-C ends it."""
     from farandole.cli.connect import settings_of
     from farandole.cli.dev.session import run
 
-    raise typer.Exit(run(settings_of(config, bootstrap, namespace), path, log_level))
+    raise typer.Exit(run(settings_of(config, bootstrap, namespace, log_level=log_level), path))

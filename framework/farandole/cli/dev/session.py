@@ -10,7 +10,7 @@ from farandole.cli.dev.narrator import Narrator, Told
 from farandole.cli.dev.project import alone, find_units
 from farandole.cli.dev.screen import Screen
 from farandole.cli.dev.unit import Child, Said, UnitCrew, python
-from farandole.cli.processes import coordinator_loop
+from farandole.cli.processes import coordinator_loop, coordinator_settings
 from farandole.cli.settings import Settings, nearest_file
 from farandole.runtime.driver import Stop, stopping_on_signals
 from farandole.testing.threads import Threads
@@ -27,7 +27,7 @@ END_TIMEOUT_S = 25.0
 SLOT = "dev"
 
 
-def run(settings: Settings, path: Path | None, log_level: str) -> int:
+def run(settings: Settings, path: Path | None) -> int:
     """Work until Ctrl-C; the exit code.
 
     Raises:
@@ -38,16 +38,16 @@ def run(settings: Settings, path: Path | None, log_level: str) -> int:
     units = find_units(path, root)
     stop = Stop()
     with alone(root / ".farandole"), stopping_on_signals(stop):
-        Session(settings, units, log_level).run(stop)
+        Session(settings, units).run(stop)
     return 0
 
 
 class Session:
     """Everything that runs, and what it says. Belongs to the main thread; only the queue is shared."""
 
-    def __init__(self, settings: Settings, units: list[Path], log_level: str) -> None:
+    def __init__(self, settings: Settings, units: list[Path]) -> None:
         self._settings = settings
-        self._words = [settings.bootstrap or "", settings.namespace, log_level]
+        self._words = [settings.bootstrap or "", settings.namespace, settings.log.level]
         self._transport = transport_of(settings)
         self._screen = Screen()
         self._said: SimpleQueue[Said | Told] = SimpleQueue()
@@ -90,7 +90,8 @@ class Session:
     def _start_coordinator(self) -> None:
         """Once a unit is applied, for there are no topics before."""
         topics = topics_of(self._settings)
-        loop = coordinator_loop(self._transport, artifacts_of(self._settings), self._settings.namespace, SLOT)
+        chosen = coordinator_settings(self._settings, SLOT)
+        loop = coordinator_loop(self._transport, artifacts_of(self._settings), chosen)
         self._narrator = Narrator(self._transport, topics.events, loop.partitions, self._said.put)
         self._coordinator = Threads([loop])
         self._coordinator.__enter__()
