@@ -16,6 +16,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup fmt lint types test unit contract accept kafka bench sim mutants docs demo lock tools clean
+.PHONY: help setup fmt lint types test unit contract accept kafka bench sim twin docs demo lock tools clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +77,10 @@ mutants: $(STAMP) ## Plant bugs in the product, one at a time; the simulation mu
 docs: $(STAMP) ## Make the reference pages from the code, build the site into site/, run what the pages show
 	$(BIN)/python docs/generate
 	$(BIN)/zensical build --clean --strict
+twin: $(STAMP) ## Random operations on the log in memory and on a real broker, seeds as for sim: make twin SEEDS=20
+	$(BIN)/python -m farandole.testing.twin $(or $(FROM),0) $$(( $(or $(FROM),0) + $(or $(SEEDS),20) ))
+
+docs: $(STAMP) ## Run the snippets that the documentation shows
 	$(PYTEST) tests/docs
 
 demo: $(STAMP) ## A month of flights through a pipeline, with a failure and its repair; needs no server

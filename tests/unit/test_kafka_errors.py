@@ -4,7 +4,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from farandole.transport.kafka.errors import error_of, told, trouble_kind, verdict_of_abort
-from farandole.transport.port import Verdict
+from farandole.transport.kafka.polling import Outage
+from farandole.transport.port import TopicPartition, Verdict
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,23 @@ def test_error_is_found_inside_whatever_the_client_raises() -> None:
     assert error_of(BufferError("Local: Queue full")).code() == KafkaError._QUEUE_FULL
     assert error_of(SystemError("something else")).code() == KafkaError._FAIL
     assert told(hidden) == "_FENCED: another has our id"
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "at"),
+    [
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, "ns.in-box [3]: topic does not exist", TopicPartition("ns.in-box", 3)),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, "no partition is named", None),
+        (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down", None),
+    ],
+)
+def test_error_of_the_whole_client_names_the_partition_that_its_text_names(
+    code: int, text: str, at: TopicPartition | None
+) -> None:
+    """A reader of a topic that was not there was told to be without a connection; random operations found it."""
+    outage = Outage("reader")
+
+    outage(KafkaError(code, text))
+
+    (trouble,) = outage.troubles()
+    assert (trouble.at, text in trouble.error) == (at, True)

@@ -21,9 +21,11 @@ from farandole.transport.port import (
     TopicPartition,
     TopicSpec,
     Trouble,
+    Verdict,
 )
 
 AT = TopicPartition("t", 0)
+OTHER = TopicPartition("nowhere", 0)
 
 
 class Reads:
@@ -310,3 +312,18 @@ def records_per_cpu_second(member: MemoryMember, count: int) -> float:
     while read < count:
         read += sum(isinstance(each, Record) for each in member.poll(0))
     return count / (time.process_time() - began)
+
+
+def test_position_of_an_unknown_topic_leaves_the_transaction_in_doubt_as_on_a_broker(
+    transport: MemoryTransport,
+) -> None:
+    """It was refused for certain here, and in doubt on Kafka, where the client asks until its time is over."""
+    member, _ = joined(transport)
+
+    ticket = member.call(
+        Commit([NewRecord("t", b"k", b"v", (), 0)], {AT: Position(1), OTHER: Position(0)}, member.snapshot())
+    )
+
+    (reply,) = member.replies(0)
+    assert (reply.ticket, reply.verdict) == (ticket, Verdict.DOUBT)
+    assert transport.admin().positions("g") == {}

@@ -145,7 +145,8 @@ def an_unknown_topic_is_in_trouble_alone(kit: Kit) -> None:
     reading = kit.reading({at: BEGINNING, TopicPartition(nowhere, 0): BEGINNING})
 
     kit.until(lambda: member.trouble("unknown_topic"), "a trouble of the member")
-    kit.until(lambda: reading.trouble("unknown_topic"), "a trouble of the reader")
+    trouble = kit.until(lambda: reading.trouble("unknown_topic"), "a trouble of the reader")
+    assert trouble.at == TopicPartition(nowhere, 0), "without a place it would be the connection's"
     kit.until(lambda: member.values(at) and reading.values(at), "records of the topic that exists")
     assert member.owned == {at}
 

@@ -1,6 +1,7 @@
 """From what a consumer brings to what the port promises: records, ends, troubles."""
 
 import operator
+import re
 import time
 from collections.abc import Iterator, Sequence
 
@@ -16,9 +17,13 @@ UNREACHABLE_EVERY = 1.0
 NO_PARTITION = -1
 """Of a topic as a whole (`RD_KAFKA_PARTITION_UA`)."""
 
+_OF_PARTITION = re.compile(r"([a-zA-Z0-9._-]+) \[(-?\d+)\]: ")
+"""How librdkafka begins what it says of a partition to `error_cb`, as when the topic of an assigned one does not
+exist [measured]: no message is there to name it."""
+
 
 class Outage:
-    """A consumer's `error_cb`: errors of the connection, told as troubles, and not too often."""
+    """A consumer's `error_cb`: errors of the connection (and of topics that are not there), told not too often."""
 
     def __init__(self, client_id: str) -> None:
         self._client_id = client_id
@@ -44,7 +49,9 @@ class Outage:
         now = time.monotonic()
         if self._error is not None and now - self._told >= UNREACHABLE_EVERY:
             error, self._error, self._told = self._error, None, now
-            yield Trouble(trouble_kind(error), f"{error.name()}: {error.str()}")
+            kind, place = trouble_kind(error), _OF_PARTITION.match(error.str())
+            at = TopicPartition(place[1], int(place[2])) if place and kind != "unreachable" else None
+            yield Trouble(kind, f"{error.name()}: {error.str()}", at)
 
 
 def read(consumer: Consumer, timeout: float, most: int) -> Sequence[Message]:

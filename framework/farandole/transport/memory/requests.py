@@ -105,7 +105,12 @@ class Requests:
         try:
             for record in request.records:
                 broker.append_in(writer, record)
-            broker.add_positions(writer, snapshot.group, snapshot.member_id, snapshot.generation, request.positions)
+            try:
+                broker.add_positions(writer, snapshot.group, snapshot.member_id, snapshot.generation, request.positions)
+            except UnknownTopic as refusal:
+                # As librdkafka has it: it asks again until its time is over, and nothing is certain then.
+                broker.end_transaction(writer, commit=False)
+                return Verdict.DOUBT, refusal
             broker.end_transaction(writer, commit=True)
         except ProducerFenced as refusal:
             return Verdict.FENCED, refusal
