@@ -4,15 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from farandole.cli.connect import transport_of
 from farandole.cli.settings import load_settings, nearest_file
 from farandole.errors import ConfigError
+from farandole.transport.kafka import KafkaTransport
+from farandole.transport.sqlite import SqliteSettings, SqliteTransport
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder without settings, and an environment without ours."""
     monkeypatch.chdir(tmp_path)
-    for name in ("BOOTSTRAP", "NAMESPACE", "ARTIFACTS", "PARTITIONS"):
+    for name in ("BOOTSTRAP", "NAMESPACE", "ARTIFACTS", "PARTITIONS", "LOG", "SYNCHRONOUS"):
         monkeypatch.delenv(f"FARANDOLE_{name}", raising=False)
     return tmp_path
 
@@ -27,7 +30,8 @@ def write(folder: Path, text: str) -> Path:
 def test_defaults_need_no_file() -> None:
     settings = load_settings()
 
-    assert (settings.bootstrap, settings.namespace, settings.partitions) == ("localhost:9092", "farandole", None)
+    assert (settings.bootstrap, settings.namespace, settings.partitions) == (None, "farandole", None)
+    assert (settings.log, settings.synchronous) == (Path(".farandole/log.db"), "normal")
 
 
 def test_flag_goes_before_environment_before_file(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +57,27 @@ def test_paths_of_the_file_are_relative_to_the_file(elsewhere: Path, monkeypatch
     monkeypatch.chdir(elsewhere / "below")
 
     assert load_settings().artifacts == elsewhere / "store"
+
+
+def test_project_log_and_artifacts_are_beside_the_file(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(elsewhere, "")
+    (elsewhere / "below").mkdir()
+    monkeypatch.chdir(elsewhere / "below")
+
+    settings = load_settings()
+
+    assert settings.log == elsewhere / ".farandole" / "log.db"
+    assert settings.artifacts == elsewhere / ".farandole" / "artifacts"
+
+
+def test_without_kafka_the_log_is_the_project_s_file_and_with_one_it_is_not(elsewhere: Path) -> None:
+    write(elsewhere, 'synchronous = "full"')
+
+    embedded, kafka = transport_of(load_settings()), transport_of(load_settings(bootstrap="nowhere:1"))
+
+    assert isinstance(embedded, SqliteTransport)
+    assert embedded.settings == SqliteSettings(elsewhere / ".farandole" / "log.db", "full")
+    assert isinstance(kafka, KafkaTransport)
 
 
 def test_unknown_key_is_refused_and_known_ones_are_named(elsewhere: Path) -> None:

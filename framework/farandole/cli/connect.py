@@ -25,7 +25,11 @@ def topics_of(settings: Settings) -> Topics:
 
 
 def transport_of(settings: Settings) -> Transport:
-    """The log: Kafka at the address in the settings."""
+    """The log: Kafka at the address in the settings, or the embedded one of the project if there is none."""
+    if settings.bootstrap is None:
+        from farandole.transport.sqlite import SqliteSettings, SqliteTransport
+
+        return SqliteTransport(SqliteSettings(settings.log.absolute(), settings.synchronous))
     from farandole.transport.kafka import KafkaSettings, KafkaTransport
 
     return KafkaTransport(KafkaSettings(settings.bootstrap, settings.kafka))

@@ -8,7 +8,7 @@ the file, those from elsewhere to the working folder.
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -25,7 +25,9 @@ from farandole.transport.topology import PARTITIONS_MAX
 FILE = "farandole.toml"
 """Marks a project; looked for in the working folder and above it."""
 
-_PATHS = ("artifacts", "topics")
+_PATHS = ("artifacts", "topics", "log")
+_BESIDE_THE_FILE = {"artifacts": ".farandole/artifacts", "log": ".farandole/log.db"}
+"""Defaults of a project: two terminals in different folders of it meet."""
 
 
 class Settings(BaseSettings):
@@ -37,8 +39,14 @@ class Settings(BaseSettings):
     file: ClassVar[dict[str, object]] = {}
     """Content of the file for the instance in the making; set by `load_settings` alone."""
 
-    bootstrap: str = "localhost:9092"
-    """Kafka's address; a broker on the same machine unless told otherwise."""
+    bootstrap: str | None = None
+    """Kafka's address; without one the log is a file of the project (`log`)."""
+
+    log: Path = Path(".farandole/log.db")
+    """The embedded log, which processes of one machine share; beside `farandole.toml` where there is one."""
+
+    synchronous: Literal["normal", "full"] = "normal"
+    """Of the embedded log: `full` waits for the disk at each commit, and survives the loss of power too."""
 
     namespace: str = "farandole"
     """Prefix of all topics and groups."""
@@ -107,7 +115,7 @@ def nearest_file(folder: Path) -> Path | None:
 
 
 def read_file(path: Path) -> dict[str, object]:
-    """The content of a settings file, with its paths made absolute.
+    """The content of a settings file, with its paths made absolute, and those of the project beside it.
 
     Raises:
         ConfigError: it cannot be read, or is not TOML.
@@ -116,6 +124,8 @@ def read_file(path: Path) -> dict[str, object]:
         content: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as bad:
         raise ConfigError(f"{path}: expected a file of TOML, but {bad}") from None
+    for name, default in _BESIDE_THE_FILE.items():
+        content.setdefault(name, default)
     for name in _PATHS:
         if isinstance(content.get(name), str):
             content[name] = path.parent / str(content[name])
