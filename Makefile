@@ -15,8 +15,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$each; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test unit contract accept kafka bench sim mutants docs demo lock tools clean
-.PHONY: help setup fmt lint types test unit contract accept kafka bench sim twin docs demo lock tools clean
+.PHONY: help setup fmt lint types test unit contract accept kafka bench sim mutants twin docs demo lock tools clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -74,13 +73,12 @@ sim: $(STAMP) ## Seeds FROM to FROM+SEEDS of the simulation: make sim SEEDS=1000
 mutants: $(STAMP) ## Plant bugs in the product, one at a time; the simulation must find each: make mutants ONLY="a b"
 	PYTHONHASHSEED=0 $(BIN)/python tests/simulation/mutation.py $(if $(ONLY),--only $(ONLY),--write tests/simulation/MUTANTS.md)
 
-docs: $(STAMP) ## Make the reference pages from the code, build the site into site/, run what the pages show
-	$(BIN)/python docs/generate
-	$(BIN)/zensical build --clean --strict
 twin: $(STAMP) ## Random operations on the log in memory and on a real broker, seeds as for sim: make twin SEEDS=20
 	$(BIN)/python -m farandole.testing.twin $(or $(FROM),0) $$(( $(or $(FROM),0) + $(or $(SEEDS),20) ))
 
-docs: $(STAMP) ## Run the snippets that the documentation shows
+docs: $(STAMP) ## Make the reference pages from the code, build the site into site/, run what the pages show
+	$(BIN)/python docs/generate
+	$(BIN)/zensical build --clean --strict
 	$(PYTEST) tests/docs
 
 demo: $(STAMP) ## A month of flights through a pipeline, with a failure and its repair; needs no server

@@ -1,18 +1,22 @@
-"""A cluster of real processes on a real Kafka, which tests kill, stop and start again.
+"""A cluster of real processes on a real Kafka or on the embedded log, which tests kill, stop and start again.
 
 Every process is ended with the test, whatever became of it; what it logged stays in the test's folder.
 """
 
 import json
 import os
+import random
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -23,6 +27,9 @@ from farandole.events.tables import SettledRun
 from farandole.events.topics import Topics
 from farandole.testing.history import History, collect, lag
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
+from farandole.transport.port import NewRecord, Record, Transport
+from farandole.transport.port import TopicPartition as Place
+from farandole.transport.sqlite import SqliteSettings, SqliteTransport
 
 REPOSITORY = Path(__file__).parents[2]
 ENTRY = Path(__file__).parent / "entry" / "process.py"
@@ -53,6 +60,7 @@ class Process:
 
     def __init__(self, name: str, unit: str, slot: str, command: Sequence[str], cluster: "Cluster") -> None:
         self.name = name
+        self.unit = unit
         self.transactional_id = cluster.topics.group(unit) + f".{slot}"
         self.source = f"{cluster.namespace}/{unit}/{slot}"
         self.log = cluster.folder / f"{name}.log"
@@ -116,23 +124,153 @@ class Process:
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def transaction(self) -> str:
+
+class Log(Protocol):
+    """What a cluster runs on, as a stranger meets it who has no code of ours where that can be."""
+
+    transport: Transport
+    variables: Mapping[str, str]
+
+    def write(self, topic: str, records: Mapping[str, bytes]) -> None:
+        """Write records, by key, where Java would place them; returns when all are acknowledged."""
+        ...
+
+    def values(self, topic: str, timeout: float) -> Generator[bytes, None, None]:
+        """Committed values of a topic as they come, until the time is over."""
+        ...
+
+    def kill_at_work(self, victim: Process, dice: random.Random) -> bool:
+        """Kill a process at a random instant of its work; whether a transaction of its own was open as it died."""
+        ...
+
+
+class KafkaLog:
+    """A real Kafka, met with librdkafka."""
+
+    AIM_S = 20.0
+    """Longest wait for the chosen process to be at work again, seconds; a take-over needs 6 to 8."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self.transport: Transport = KafkaTransport(KafkaSettings(bootstrap))
+        self.variables: Mapping[str, str] = {"FARANDOLE_BOOTSTRAP": bootstrap}
+
+    def write(self, topic: str, records: Mapping[str, bytes]) -> None:
+        """As a foreign producer that places as Java does."""
+        producer = Producer({"bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random", "linger.ms": 1})
+        for key, value in records.items():
+            producer.produce(topic, value, key.encode())
+        assert producer.flush(20) == 0
+
+    def values(self, topic: str, timeout: float) -> Generator[bytes, None, None]:
+        """As a foreign consumer."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": f"{topic}.looked-at",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+            }
+        )
+        try:
+            number = len(consumer.list_topics(topic, 10).topics[topic].partitions)
+            consumer.assign([TopicPartition(topic, n, 0) for n in range(number)])
+            deadline = time.monotonic() + timeout
+            while time.monotonic() < deadline:
+                for record in consumer.consume(500, 0.2):
+                    assert record.error() is None, record.error()
+                    yield record.value() or b""
+        finally:
+            consumer.close()
+
+    def kill_at_work(self, victim: Process, dice: random.Random) -> bool:
+        """After it was seen in a transaction.
+
+        A transaction that its dead predecessor left open is first seen to be aborted: it is not the process's own.
+        """
+        deadline = time.monotonic() + self.AIM_S
+        for is_open in (False, True):
+            while (self._transaction(victim) == "Ongoing") is not is_open and time.monotonic() < deadline:
+                pass  # a transaction is over in some milliseconds: looking is all the waiting there is
+        time.sleep(dice.choice([0.0, 0.0, dice.uniform(0, 0.02)]))
+        victim.kill()
+        return self._transaction(victim) == "Ongoing"
+
+    def _transaction(self, it: Process) -> str:
         """State of its transaction as the broker has it: `Ongoing`, `Empty`, `CompleteCommit`, …; empty if unknown."""
-        return transaction_state(self._cluster.bootstrap, self.transactional_id)
+        return transaction_state(self.bootstrap, it.transactional_id)
+
+
+class EmbeddedLog:
+    """A file that the cluster's processes share; its lock says who is in a transaction."""
+
+    AIM_S = 1.5
+    """Longest hunt for a process inside a transaction, seconds."""
+
+    LOCK_S = 0.05
+    """A write lock that is not to be had for so long is held by who stands still; others let go within 5 ms."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.transport: Transport = SqliteTransport(SqliteSettings(path))
+        self.variables: Mapping[str, str] = {"FARANDOLE_EMBEDDED__PATH": str(path)}
+
+    def write(self, topic: str, records: Mapping[str, bytes]) -> None:
+        """Through the port: nobody else writes this file."""
+        with closing(self.transport.producer("starter")) as producer:
+            for key, value in records.items():
+                producer.send(NewRecord(topic, key.encode(), value))
+            assert producer.flush(20) == 0
+
+    def values(self, topic: str, timeout: float) -> Generator[bytes, None, None]:
+        """Through the port."""
+        with closing(self.transport.admin()) as admin, closing(self.transport.reader("looker")) as reader:
+            reader.assign({Place(topic, n): 0 for n in range(admin.topics([topic])[topic].partitions)})
+            deadline = time.monotonic() + timeout
+            while time.monotonic() < deadline:
+                for each in reader.poll(0.2):
+                    if isinstance(each, Record):
+                        yield each.value or b""
+
+    def kill_at_work(self, victim: Process, dice: random.Random) -> bool:
+        """Stop it again and again until it stands still with the write lock, then kill it there."""
+        deadline = time.monotonic() + self.AIM_S
+        while time.monotonic() < deadline:
+            time.sleep(dice.uniform(0, 0.01))
+            victim.freeze()
+            if self._is_locked():
+                victim.kill()
+                return True
+            victim.thaw()
+        victim.kill()
+        return False
+
+    def _is_locked(self) -> bool:
+        """Whether the lock cannot be had although everybody who moves lets go of it in a moment."""
+        deadline = time.monotonic() + self.LOCK_S
+        with closing(sqlite3.connect(self.path, timeout=0, isolation_level=None)) as db:
+            while time.monotonic() < deadline:
+                try:
+                    db.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError:
+                    continue
+                db.execute("ROLLBACK")
+                return False
+        return True
 
 
 class Cluster:
     """Processes of one namespace, and how a test looks at what they do."""
 
-    def __init__(self, bootstrap: str, namespace: str, folder: Path) -> None:
-        self.bootstrap = bootstrap
+    def __init__(self, log: Log, namespace: str, folder: Path) -> None:
+        self.log = log
         self.namespace = namespace
         self.folder = folder
         self.topics = Topics(namespace)
-        self.transport = KafkaTransport(KafkaSettings(bootstrap))
+        self.transport = log.transport
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FARANDOLE_")},
-            "FARANDOLE_BOOTSTRAP": bootstrap,
+            **log.variables,
             "FARANDOLE_NAMESPACE": namespace,
             "FARANDOLE_ARTIFACTS": str(folder / "artifacts"),
             "PYTHONUNBUFFERED": "1",
@@ -167,37 +305,27 @@ class Cluster:
         """A client of this namespace."""
         return SyncClient(self.transport, self.namespace)
 
+    @property
+    def bootstrap(self) -> str:
+        """Address of the Kafka that it runs on."""
+        assert isinstance(self.log, KafkaLog)
+        return self.log.bootstrap
+
     def start(self, pipeline: str, params: Mapping[str, Mapping[str, object]]) -> None:
-        """Start runs, by id, as a foreign producer that places as Java does; returns when all are acknowledged."""
-        producer = Producer({"bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random", "linger.ms": 1})
-        for run, given in params.items():
-            command = {"run_id": run, "pipeline": pipeline, "params": given}
-            producer.produce(self.topics.commands, json.dumps(command).encode(), run.encode())
-        assert producer.flush(20) == 0
+        """Start runs, by id; returns when all are acknowledged."""
+        commands = {run: {"run_id": run, "pipeline": pipeline, "params": given} for run, given in params.items()}
+        self.log.write(self.topics.commands, {run: json.dumps(each).encode() for run, each in commands.items()})
 
     def outcomes(self, count: int, timeout: float) -> dict[str, list[str]]:
         """Outcomes by run, as soon as so many runs are on `settled`; fewer if the time is over before."""
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self.bootstrap,
-                "group.id": f"{self.namespace}.outcomes",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-            }
-        )
         found: dict[str, list[str]] = {}
-        try:
-            number = len(consumer.list_topics(self.topics.settled, 10).topics[self.topics.settled].partitions)
-            consumer.assign([TopicPartition(self.topics.settled, n, 0) for n in range(number)])
-            deadline = time.monotonic() + timeout
-            while len(found) < count and time.monotonic() < deadline:
-                for record in consumer.consume(500, 0.2):
-                    assert record.error() is None, record.error()
-                    row = decode(record.value() or b"")
-                    assert isinstance(row, SettledRun)
-                    found.setdefault(row.run, []).append(row.outcome)
-        finally:
-            consumer.close()
+        with closing(self.log.values(self.topics.settled, timeout)) as values:
+            for value in values:
+                row = decode(value)
+                assert isinstance(row, SettledRun)
+                found.setdefault(row.run, []).append(row.outcome)
+                if len(found) >= count:
+                    break
         return found
 
     def await_members(self, unit: str, processes: Sequence[Process]) -> None:
@@ -268,7 +396,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def cluster(kafka: str, unique: str, tmp_path: Path) -> Iterator[Cluster]:
     """A cluster without processes yet."""
-    made = Cluster(kafka, unique, tmp_path)
+    made = Cluster(KafkaLog(kafka), unique, tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def embedded_cluster(unique: str, tmp_path: Path) -> Iterator[Cluster]:
+    """The same on an embedded log."""
+    made = Cluster(EmbeddedLog(tmp_path / ".farandole" / "log.db"), unique, tmp_path)
     yield made
     made.end()
 

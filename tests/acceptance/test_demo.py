@@ -1,4 +1,4 @@
-"""`farandole demo` as a user runs it: in one process, and on a real Kafka with processes of its own."""
+"""`farandole demo` as a user runs it, with processes of its own: on the embedded log, and on a real Kafka."""
 
 import json
 import os
@@ -47,10 +47,12 @@ def check_demo(ran: subprocess.CompletedProcess[str]) -> None:
     assert "Traceback" not in ran.stderr
 
 
-def test_demo_in_one_process_repairs_replays_and_reports(tmp_path: Path) -> None:
+def test_demo_on_the_embedded_log_repairs_replays_and_reports(tmp_path: Path) -> None:
     ran = farandole("demo", "--home", str(tmp_path))
 
     check_demo(ran)
+    listed = farandole("run", "list", "--config", str(tmp_path / "farandole.toml"), "--json")
+    assert [run["status"] for run in json.loads(listed.stdout)] == ["succeeded"], listed.stdout + listed.stderr
 
 
 @pytest.mark.kafka

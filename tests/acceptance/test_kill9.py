@@ -1,4 +1,4 @@
-"""A thousand runs while processes are killed with -9 at random: every run ends once, as if nothing had been."""
+"""Runs by the hundred while processes are killed with -9 at random: every run ends once, as if nothing had been."""
 
 import os
 import random
@@ -14,13 +14,12 @@ from farandole.testing.history import check_history
 from farandole.testing.ledger import read
 
 if TYPE_CHECKING:
-    from tests.acceptance.conftest import Cluster, Process
+    from tests.acceptance.conftest import Cluster
 
-RUNS = 1_000
+KAFKA_RUNS = 1_000
+EMBEDDED_RUNS = 500
 KILLS = 10
 PARTITIONS = 12
-AIM_S = 20.0
-"""Longest wait for the chosen process to be at work again, seconds; a take-over needs 6 to 8."""
 
 
 def order(number: int) -> dict[str, object]:
@@ -30,27 +29,40 @@ def order(number: int) -> dict[str, object]:
     return {"order": {"id": f"o-{number}", "customer": f"c{number % 50}", "lines": [line], "total": 0}}
 
 
-def kill_at_work(victim: "Process", dice: random.Random) -> bool:
-    """Kill a process at a random instant after it was seen in a transaction; whether one was open as it died.
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_runs_on_kafka_under_kill_minus_nine_each_end_once_with_their_outcome(
+    cluster: "Cluster", orders_unit: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hits = survive(cluster, orders_unit, KAFKA_RUNS, capsys)
 
-    A transaction that its dead predecessor left open is first seen to be aborted: it is not the process's own.
-    """
-    deadline = time.monotonic() + AIM_S
-    for is_open in (False, True):
-        while (victim.transaction() == "Ongoing") is not is_open and time.monotonic() < deadline:
-            pass  # a transaction is over in some milliseconds: looking is all the waiting there is
-    time.sleep(dice.choice([0.0, 0.0, dice.uniform(0, 0.02)]))
-    victim.kill()
-    return victim.transaction() == "Ongoing"
+    assert hits > 0
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
-def test_runs_under_kill_minus_nine_each_end_once_with_their_outcome(
-    cluster: "Cluster", orders_unit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.timeout(120)
+def test_runs_on_the_embedded_log_under_kill_minus_nine_each_end_once_with_their_outcome(
+    embedded_cluster: "Cluster", orders_unit: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    hits = survive(embedded_cluster, orders_unit, EMBEDDED_RUNS, capsys, waits_for_victim=True)
+
+    assert hits > 0
+
+
+def survive(
+    cluster: "Cluster",
+    orders_unit: Path,
+    runs: int,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    waits_for_victim: bool = False,
+) -> int:
+    """Start runs while killing, see every one of them through, check the history; how many kills hit a transaction.
+
+    `waits_for_victim`: its runs start when it is at work again, where they would be over before it is.
+    """
     seed = int(os.environ.get("FARANDOLE_TEST_SEED", time.time_ns() % 1_000_000))
-    dice, ledger, begun = random.Random(seed), tmp_path / "ledger", time.monotonic()
+    dice, ledger, begun = random.Random(seed), cluster.folder / "ledger", time.monotonic()
     cluster.apply(orders_unit, PARTITIONS)
     print(f"{time.monotonic() - begun:.1f} s: {cluster.namespace} applied, seed {seed}")
     victims = [
@@ -65,14 +77,16 @@ def test_runs_under_kill_minus_nine_each_end_once_with_their_outcome(
     hits = 0
 
     for batch in range(KILLS):
-        numbers = range(batch * RUNS // KILLS, (batch + 1) * RUNS // KILLS)
-        cluster.start("orders", {f"o-{n}": order(n) for n in numbers})
         victim = chosen[batch]
-        hits += kill_at_work(victim, dice)
+        if waits_for_victim:
+            cluster.await_members(victim.unit, [victim])
+        numbers = range(batch * runs // KILLS, (batch + 1) * runs // KILLS)
+        cluster.start("orders", {f"o-{n}": order(n) for n in numbers})
+        hits += cluster.log.kill_at_work(victim, dice)
         killed[victim.name] += 1
         print(f"{time.monotonic() - begun:.1f} s: killed {victim.name}, {hits} open so far")
         victim.start()
-    outcomes = cluster.outcomes(RUNS, 90)
+    outcomes = cluster.outcomes(runs, 90)
     cluster.check()
     cluster.await_quiet(60)
     cluster.end()
@@ -81,13 +95,13 @@ def test_runs_under_kill_minus_nine_each_end_once_with_their_outcome(
     again = len(executions) - len({(e.run, e.step, e.item, e.attempt) for e in executions})
     with capsys.disabled():
         print(
-            f"\nkill -9: seed={seed} runs={RUNS} kills={KILLS} ({', '.join(f'{n}: {c}' for n, c in killed.items())}) "
+            f"\nkill -9: seed={seed} runs={runs} kills={KILLS} ({', '.join(f'{n}: {c}' for n, c in killed.items())}) "
             f"open_transactions_hit={hits} handlers_run_again={again} of {len(executions)} "
             f"seconds={time.monotonic() - begun:.0f}"
         )
-    assert Counter(map(tuple, outcomes.values())) == {("succeeded",): RUNS}
-    acknowledged = frozenset(f"o-{n}" for n in range(RUNS))
+    assert Counter(map(tuple, outcomes.values())) == {("succeeded",): runs}
+    acknowledged = frozenset(f"o-{n}" for n in range(runs))
     violations = check_history(replace(history, executions=executions, acknowledged=acknowledged))
     assert not violations, "\n".join(str(each) for each in violations[:20])
-    assert len(history.settled) == RUNS
-    assert hits > 0
+    assert len(history.settled) == runs
+    return hits

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from farandole.cli.connect import transport_of
 from farandole.cli.settings import load, load_settings, nearest_file
 from farandole.cli.sources import Origin
 from farandole.coordinator.settings import CoordinatorSettings
 from farandole.errors import ConfigError
 from farandole.runtime.settings import AgentSettings
+from farandole.transport.kafka import KafkaTransport
+from farandole.transport.sqlite import SqliteSettings, SqliteTransport
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +35,8 @@ def write(folder: Path, text: str) -> Path:
 def test_defaults_need_no_file() -> None:
     settings = load_settings()
 
-    assert (settings.bootstrap, settings.namespace, settings.partitions) == ("localhost:9092", "farandole", None)
+    assert (settings.bootstrap, settings.namespace, settings.partitions) == (None, "farandole", None)
+    assert settings.embedded == SqliteSettings(Path(".farandole/log.db"), "normal")
 
 
 def test_flag_goes_before_environment_before_file(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,6 +62,27 @@ def test_paths_of_the_file_are_relative_to_the_file(elsewhere: Path, monkeypatch
     monkeypatch.chdir(elsewhere / "below")
 
     assert load_settings().artifacts == elsewhere / "store"
+
+
+def test_project_log_and_artifacts_are_beside_the_file(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(elsewhere, "")
+    (elsewhere / "below").mkdir()
+    monkeypatch.chdir(elsewhere / "below")
+
+    settings = load_settings()
+
+    assert settings.embedded.path == elsewhere / ".farandole" / "log.db"
+    assert settings.artifacts == elsewhere / ".farandole" / "artifacts"
+
+
+def test_without_kafka_the_log_is_the_project_s_file_and_with_one_it_is_not(elsewhere: Path) -> None:
+    write(elsewhere, '[embedded]\nsynchronous = "full"')
+
+    embedded, kafka = transport_of(load_settings()), transport_of(load_settings(bootstrap="nowhere:1"))
+
+    assert isinstance(embedded, SqliteTransport)
+    assert embedded.settings == SqliteSettings(elsewhere / ".farandole" / "log.db", "full")
+    assert isinstance(kafka, KafkaTransport)
 
 
 def test_unknown_key_is_refused_and_known_ones_are_named(elsewhere: Path) -> None:

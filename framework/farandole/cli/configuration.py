@@ -161,6 +161,12 @@ Names are librdkafka's; both clients (confluent-kafka and aiokafka) get the same
 librdkafka knows them. What decides the guarantee cannot be set (R14). In the environment dots are underscores:
 `sasl.password` is `FARANDOLE_KAFKA__SASL_PASSWORD`. See `docs/how-to/secure-kafka.md`.
 """,
+    "embedded": """\
+## `[embedded]`
+
+The log where no `bootstrap` is set: one SQLite file that several processes of one machine open together. Not for a
+network file system.
+""",
     "agent": "## `[agent]`",
     "coordinator": "## `[coordinator]`",
     "registry": """\

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +26,11 @@ def topics_of(settings: Settings) -> Topics:
 
 
 def transport_of(settings: Settings) -> Transport:
-    """The log: Kafka at the address in the settings."""
+    """The log: Kafka at the address in the settings, or the embedded one of the project if there is none."""
+    if settings.bootstrap is None:
+        from farandole.transport.sqlite import SqliteTransport
+
+        return SqliteTransport(replace(settings.embedded, path=settings.embedded.path.absolute()))
     from farandole.transport.kafka import KafkaSettings, KafkaTransport
 
     return KafkaTransport(KafkaSettings(settings.bootstrap, settings.kafka))

@@ -7,7 +7,13 @@ import typer
 
 Bootstrap = Annotated[
     str | None,
-    typer.Option("--bootstrap", "-b", metavar="HOST:PORT", help="Kafka to talk to.", show_default=False),
+    typer.Option(
+        "--bootstrap",
+        "-b",
+        metavar="HOST:PORT",
+        help="Kafka to talk to (else the project's own log).",
+        show_default=False,
+    ),
 ]
 Namespace = Annotated[
     str | None, typer.Option("--namespace", metavar="NAME", help="Prefix of all topics.", show_default=False)

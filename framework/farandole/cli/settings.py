@@ -34,11 +34,13 @@ from farandole.ids import is_name
 from farandole.registry.http import HttpSettings
 from farandole.runtime.settings import AgentLimits
 from farandole.telemetry.settings import MetricsSettings
+from farandole.transport.sqlite.settings import SqliteSettings
 from farandole.transport.topology import PARTITIONS_MAX
 
 __all__ = ["FILE", "Loaded", "Settings", "load", "load_settings", "nearest_file"]
 
 SECTIONS: Mapping[str, type] = {
+    "embedded": SqliteSettings,
     "agent": AgentLimits,
     "coordinator": CoordinatorLimits,
     "registry": HttpSettings,
@@ -46,6 +48,9 @@ SECTIONS: Mapping[str, type] = {
     "metrics": MetricsSettings,
 }
 """Sections of the file and the classes that they are for; `[kafka]` is librdkafka's."""
+
+BESIDE_THE_FILE: Mapping[str, str] = {"artifacts": ".farandole/artifacts", "embedded.path": ".farandole/log.db"}
+"""Defaults that belong to a project: two terminals in different folders of it meet."""
 
 
 def _with_durations(value: object) -> object:
@@ -83,8 +88,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    bootstrap: str = "localhost:9092"
-    """Kafka's address, `host:port[,host:port]`; a broker on the same machine unless told otherwise."""
+    bootstrap: str | None = None
+    """Kafka's address, `host:port[,host:port]`; without one the log is a file of the project (`[embedded]`)."""
 
     namespace: str = "farandole"
     """Prefix of all topics and groups."""
@@ -110,6 +115,7 @@ class Settings(BaseModel):
     kafka: dict[str, str] = Field(default_factory=dict, repr=False)
     """Further settings of the connection under librdkafka's names (`security.protocol`, …)."""
 
+    embedded: Annotated[SqliteSettings, Section] = SqliteSettings()
     agent: Annotated[AgentLimits, Section] = AgentLimits()
     coordinator: Annotated[CoordinatorLimits, Section] = CoordinatorLimits()
     registry: Annotated[HttpSettings | None, Section] = None
@@ -171,6 +177,8 @@ def load(config: Path | None = None, **flags: object) -> Loaded:
         _refuse_unknown(layer)
     merged = {name: value for layer in layers for name, value in layer.keys.items()}
     origins = {name: layer.origin for layer in layers for name in layer.keys}
+    if path is not None:
+        merged = {name: str(path.parent / default) for name, default in BESIDE_THE_FILE.items()} | merged
     try:
         settings = Settings.model_validate(nested(merged))
     except ValidationError as bad:

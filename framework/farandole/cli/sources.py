@@ -22,7 +22,7 @@ PREFIX = "FARANDOLE_"
 DOTTED = "kafka"
 """The section whose keys are librdkafka's and have dots in them."""
 
-PATHS = ("artifacts", "topics", "registry.ca", "registry.certificate", "registry.key")
+PATHS = ("artifacts", "topics", "embedded.path", "registry.ca", "registry.certificate", "registry.key")
 """Keys that hold paths: relative ones in the file are relative to the file."""
 
 KAFKA_PATHS = frozenset({"ssl.ca.location", "ssl.certificate.location", "ssl.key.location"})
@@ -95,7 +95,7 @@ def from_environment(environment: Mapping[str, str], known: frozenset[str]) -> t
 
 def from_flags(flags: Mapping[str, object]) -> Layer:
     """What the command line says; flags that are None were not given. `log_level` is `log.level`, and so on."""
-    sections = ("log", "agent", "coordinator", "registry", "metrics")
+    sections = ("embedded", "log", "agent", "coordinator", "registry", "metrics")
     keys = {}
     for name, value in flags.items():
         first, _, rest = name.partition("_")

@@ -15,7 +15,7 @@ def demo(
             "--bootstrap",
             "-b",
             metavar="HOST:PORT",
-            help="Use this Kafka, with a coordinator and two agent processes (else all in one process).",
+            help="Use this Kafka (else a log of the demo's own, in a file).",
             show_default=False,
         ),
     ] = None,

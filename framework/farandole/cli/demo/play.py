@@ -1,7 +1,7 @@
 """The demo as a play in acts: start, fail, look, repair, replay, finish; then what it left on the topics.
 
-What is under the stage (`Stage`) is either everything in this process or a real Kafka with
-processes of its own; the play cannot tell the difference.
+What is under the stage (`Stage`) is a log of the demo's own or a real Kafka, and processes on
+it; the play cannot tell the difference.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from farandole.cli.demo.flights import HOME_VARIABLE, Flights, find_folder
 from farandole.cli.demo.screen import Screen
-from farandole.cli.demo.stage import Stage, kafka_stage, memory_stage
+from farandole.cli.demo.stage import Stage, embedded_stage, kafka_stage
 from farandole.cli.demo.tally import Tally
 from farandole.cli.history import lineage_tree
 from farandole.cli.logs import setup_logging
@@ -116,7 +116,7 @@ def play(it: Play) -> int:
 
 def _stage(it: Play, flights: Flights) -> Stage:
     if it.bootstrap is None:
-        return memory_stage(flights.folder, it.namespace, it.home)
+        return embedded_stage(flights.folder, it.namespace, it.home)
     return kafka_stage(flights.folder, it.namespace, it.home, it.bootstrap)
 
 

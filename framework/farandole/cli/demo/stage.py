@@ -1,9 +1,11 @@
-"""What is under the demo: the log, a coordinator, agents; in threads of this process, or as processes on Kafka.
+"""What is under the demo: a log, and a coordinator and agents as processes of their own.
 
-Both give the play the same few things, and both are gone when it ends.
+The log is a file of the demo's own, or a real Kafka. Both give the play the same few things, and
+the processes are gone when it ends.
 """
 
 import secrets
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +16,11 @@ from farandole.artifacts import ArtifactStore
 from farandole.cli.connect import artifacts_of, transport_of
 from farandole.cli.demo.children import Children
 from farandole.cli.deploy import make
-from farandole.cli.processes import agent_loop, agent_settings, coordinator_loop, coordinator_settings
-from farandole.cli.settings import Settings, load_settings
+from farandole.cli.settings import FILE, Settings, load_settings
 from farandole.cli.units import Named, load
 from farandole.client.applying import apply
 from farandole.definition.pipelines import Pipeline
 from farandole.errors import ConfigError
-from farandole.testing.threads import Loop, Threads
 from farandole.transport.port import Transport
 
 PIPELINE = "nightly"
@@ -29,12 +29,12 @@ AGENT_PROCESSES = 2
 
 @dataclass
 class Stage:
-    """`crew` does the work: threads or processes; `told` says in a line what it is."""
+    """`crew` does the work; `told` says in a line what it is."""
 
     settings: Settings
     transport: Transport
     named: Named
-    crew: Threads | Children
+    crew: Children
     told: str
     _open: ExitStack = field(default_factory=ExitStack)
 
@@ -67,25 +67,32 @@ class Stage:
         self.crew.check()
 
 
-def memory_stage(folder: Path, namespace: str, home: Path) -> Stage:
-    """Everything in this process, on the log in memory."""
-    from farandole.transport.memory import MemoryTransport
-
-    settings = load_settings(namespace=namespace, artifacts=(home / "artifacts").absolute())
-    transport, named = MemoryTransport(), _load(folder)
-    apply(transport, make(transport, settings, named))
-    store = artifacts_of(settings)
-    loops: list[Loop] = [
-        coordinator_loop(transport, store, coordinator_settings(settings, "demo")),
-        agent_loop(transport, store, named, agent_settings(settings, named, "demo")),
-    ]
-    told = "one process: the log in memory, a coordinator, the agents"
-    return Stage(settings, transport, named, Threads(loops), told)
+def embedded_stage(folder: Path, namespace: str, home: Path) -> Stage:
+    """A log of the demo's own. `home` becomes its project, so that a second terminal which goes there meets it."""
+    project = home / FILE
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        project.write_text(f'namespace = "{namespace}"\n')
+    except OSError as bad:
+        raise ConfigError(f"{project}: expected a folder that can be written (--home), but {bad}") from None
+    log = home / ".farandole" / "log.db"
+    settings = load_settings(project, namespace=namespace, embedded_path=log.absolute(), artifacts=_artifacts(home))
+    # A Kafka that is set for other things was not asked for; an empty variable counts as none.
+    settings = settings.model_copy(update={"bootstrap": None})
+    variables = {"FARANDOLE_BOOTSTRAP": "", "FARANDOLE_EMBEDDED__PATH": str(settings.embedded.path)}
+    return _stage(folder, settings, home, f"the log {log}", ["--config", str(project.absolute())], variables)
 
 
 def kafka_stage(folder: Path, namespace: str, home: Path, bootstrap: str) -> Stage:
-    """A real Kafka, with a coordinator and two agent processes."""
-    settings = load_settings(bootstrap=bootstrap, namespace=namespace, artifacts=(home / "artifacts").absolute())
+    """A real Kafka."""
+    settings = load_settings(bootstrap=bootstrap, namespace=namespace, artifacts=_artifacts(home))
+    return _stage(folder, settings, home, f"Kafka at {bootstrap}", ["--bootstrap", bootstrap], {})
+
+
+def _stage(
+    folder: Path, settings: Settings, home: Path, log: str, options: Sequence[str], variables: Mapping[str, str]
+) -> Stage:
+    """A log that is as the unit needs it, a coordinator and two agent processes."""
     transport, named = transport_of(settings), _load(folder)
     apply(transport, make(transport, settings, named))
     slot = secrets.token_hex(3)
@@ -95,14 +102,17 @@ def kafka_stage(folder: Path, namespace: str, home: Path, bootstrap: str) -> Sta
             f"agents-{n}": ["agent", "run", str(folder), "--slot", f"{slot}-{n}"] for n in range(1, AGENT_PROCESSES + 1)
         },
     }
-    shared = ["--bootstrap", bootstrap, "--namespace", namespace]
     children = Children(
-        {name: [*command, *shared] for name, command in commands.items()},
-        {"FARANDOLE_ARTIFACTS": str(settings.artifacts)},
+        {name: [*command, *options, "--namespace", settings.namespace] for name, command in commands.items()},
+        {"FARANDOLE_ARTIFACTS": str(settings.artifacts), **variables},
         home / "logs",
     )
-    told = f"Kafka at {bootstrap}: a coordinator and {AGENT_PROCESSES} agent processes, logs in {home / 'logs'}"
+    told = f"{log}: a coordinator and {AGENT_PROCESSES} agent processes, logs in {home / 'logs'}"
     return Stage(settings, transport, named, children, told)
+
+
+def _artifacts(home: Path) -> Path:
+    return (home / "artifacts").absolute()
 
 
 def _load(folder: Path) -> Named:

@@ -72,7 +72,7 @@ class SqliteAdmin:
     def members(self, group: str) -> frozenset[str]:
         """Client ids of the group's members."""
         with self._file.reading as db:
-            return groups.client_ids(db, group)
+            return groups.client_ids(db, group, self._shared.bells)
 
     def start_positions(self, group: str, positions_: Mapping[TopicPartition, Position]) -> None:
         """Commit positions where there is none yet, whatever the group is doing (R8).

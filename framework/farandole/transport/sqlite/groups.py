@@ -86,14 +86,14 @@ def store(db: sqlite3.Connection, name: str, hall: Hall) -> None:
     )
 
 
-def client_ids(db: sqlite3.Connection, group: str) -> frozenset[str]:
-    """Client ids of the members, those whose session is over left out."""
+def client_ids(db: sqlite3.Connection, group: str, bells: Bells) -> frozenset[str]:
+    """Client ids of the members, those left out whose session is over or whose process is dead."""
     now, boot = machine.monotonic(), machine.boot()
-    rows = db.execute("SELECT joined, seen, session, boot FROM members WHERE grp = ?", (group,))
+    rows = db.execute("SELECT joined, seen + session, boot, bell FROM members WHERE grp = ?", (group,))
     return frozenset(
         _join_of(joined).client_id
-        for joined, seen, session, of_boot in rows
-        if of_boot == boot and seen + session > now
+        for joined, until, of_boot, bell in rows
+        if of_boot == boot and until > now and not bells.is_dead(bell)
     )
 
 

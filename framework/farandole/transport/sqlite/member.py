@@ -48,7 +48,7 @@ class SqliteMember:
         self._cursors = self._feed.cursors
         self._meeting = SqliteMeeting(self._file, self._feed.view.catalog, shared.bells, self._bell.name)
         self._membership = Membership(self._meeting, settings, self._drop)
-        self._requests = Requests(self._file, self._feed.view, settings)
+        self._requests = Requests(self._file, self._feed.view, shared.bells, settings)
         self._replies: deque[tuple[float, Reply]] = deque()
         self._tickets = count(1)
         self._woken = False

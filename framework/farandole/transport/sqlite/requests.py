@@ -26,6 +26,7 @@ from farandole.transport.port import (
     Verdict,
 )
 from farandole.transport.sqlite import groups, positions, transactions
+from farandole.transport.sqlite.bell import Bells
 from farandole.transport.sqlite.errors import CommitInDoubt
 from farandole.transport.sqlite.file import File
 from farandole.transport.sqlite.transactions import Writer
@@ -35,8 +36,9 @@ from farandole.transport.sqlite.view import View
 class Requests:
     """The asking side of one member."""
 
-    def __init__(self, file: File, view: View, settings: MemberSettings) -> None:
+    def __init__(self, file: File, view: View, bells: Bells, settings: MemberSettings) -> None:
         self._file = file
+        self._bells = bells
         self._view = view
         self._settings = settings
         self._writer: Writer | None = None
@@ -75,7 +77,7 @@ class Requests:
                     ends = {at: self._view.span(at).end_of(isolation) for at in partitions}
                     return Reply(ticket, request, ends=ends)
                 case ListMembers():
-                    return Reply(ticket, request, members=groups.client_ids(db, group))
+                    return Reply(ticket, request, members=groups.client_ids(db, group, self._bells))
         raise AssertionError(request)
 
     def _initialise(self, name: str) -> Writer:

@@ -11,13 +11,17 @@ FILE_NAME = "log.db"
 
 @dataclass(frozen=True, slots=True)
 class SqliteSettings:
-    """Where the log is, and how safe each commit."""
+    """Where the log is, and how safe each commit: `[embedded]` of `farandole.toml`."""
 
-    path: Path
+    path: Path = Path(".farandole") / FILE_NAME
+    """The file of the log, which processes of one machine share; beside `farandole.toml` where there is one."""
+
     synchronous: Literal["normal", "full"] = "normal"
     """`normal` survives the death of any process, and loses the last commits with the power; `full` waits for the
     disk at each commit. Source: SQLite's documentation of `PRAGMA synchronous` in WAL mode."""
+
     bytes_max: int | None = None
     """Largest size of the file, which is then as full as a disk may be; None is no bound but the disk."""
+
     patience: timedelta = timedelta(seconds=10)
     """Longest wait for the others' write transactions, each of which takes milliseconds."""
