@@ -25,11 +25,11 @@ def drawn_rates(rng: random.Random) -> dict[str, float]:
     """The rates of a seed: of what happens at steps per step of the world, of `fetch` and of fates per call."""
     call = rng.choice((0.0, 0.01, 0.05))
     return {
-        "crash": rng.choice((0.0, 0.001, 0.004)),
-        "pause": rng.choice((0.0, 0.001, 0.004)),
+        "crash": rng.choice((0.0, 0.001, 0.006)),
+        "pause": rng.choice((0.0, 0.001, 0.006)),
         "leave": rng.choice((0.0, 0.001, 0.003)),
         "skew": rng.choice((0.0, 0.0, 0.002)),
-        "leap": rng.choice((0.0, 0.0005, 0.002)),
+        "leap": rng.choice((0.0, 0.001, 0.004)),
         "deaf": rng.choice((0.0, 0.0, 0.001)),
         "expire": rng.choice((0.0, 0.0, 0.0, 0.01)),
         "fetch": rng.choice((0.0, 0.0, 0.05, 0.3)),
@@ -78,7 +78,10 @@ class Chaos:
 
 def _parsed(name: str) -> tuple[tuple[str, int], str]:
     kind, _, number = name.partition("@")
-    group = next(group for group, kinds in GROUPS.items() if kind in kinds)
+    group = next((group for group, kinds in GROUPS.items() if kind in kinds), None)
+    if group is None or not number.isdigit():
+        known = ", ".join(kind for kinds in GROUPS.values() for kind in kinds)
+        raise ValueError(f"expected a fault such as crash@12 (one of {known}), but found {name!r}")
     return (group, int(number)), kind
 
 

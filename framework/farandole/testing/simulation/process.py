@@ -60,10 +60,7 @@ class Process:
                 return bool(calling)
             return self.body.executor.finish()
         except FarandoleError as error:
-            self.exits.append(f"{type(error).__name__}: {error}")
-            self.network.rare["process_exit"] += 1
-            self.network.tell(f"{self.name}: ends itself, {error}")
-            self.kill()
+            self._exit(error)
             return True
 
     def deafen(self, seconds: float) -> None:
@@ -85,8 +82,20 @@ class Process:
 
     def leave(self) -> None:
         """SIGTERM: partitions are let go of in order."""
-        if self.body is not None:
+        if self.body is None:
+            return
+        try:
             self.body.loop.close()
-            if self.body.executor is not None:
-                self.body.executor.die()
-            self.body = None
+        except FarandoleError as error:
+            self._exit(error)
+            return
+        if self.body.executor is not None:
+            self.body.executor.die()
+        self.body = None
+
+    def _exit(self, error: FarandoleError) -> None:
+        """It says why it cannot go on, and ends; whoever supervises it begins it anew."""
+        self.exits.append(f"{type(error).__name__}: {error}")
+        self.network.rare["process_exit"] += 1
+        self.network.tell(f"{self.name}: ends itself, {error}")
+        self.kill()

@@ -18,7 +18,8 @@ SOON = timedelta(seconds=8)
 class Sizes:
     """`phase_steps`: scheduling steps with faults on; a run of five steps takes about 300 when nothing goes wrong.
 
-    `forgets`: ended runs are forgotten after seconds, not a day, so that late facts find no run.
+    `assignor`: of agents, eager or cooperative. `forgets`: ended runs are forgotten after seconds, not a day, so that
+    late facts find no run.
     """
 
     partitions: int
@@ -29,6 +30,7 @@ class Sizes:
     window: int
     poll_records: int
     batch_records: int
+    assignor: str
     forgets: bool
     late_marker: float
     shape: Shape
@@ -41,10 +43,11 @@ class Sizes:
             coordinators=rng.choice((1, 2, 2, 2, 3)),
             agents=rng.choice((1, 2, 2, 2, 3)),
             runs=rng.randint(1, 4),
-            phase_steps=rng.choice((600, 1200, 1200, 2500)),
+            phase_steps=rng.choice((500, 900, 900, 1500)),
             window=rng.choice((2, 4, WINDOW, WINDOW)),
             poll_records=rng.choice((1, 3, 500, 500)),
             batch_records=rng.choice((1, 2, 500, 500)),
+            assignor=rng.choice(("range", "cooperative-sticky")),
             forgets=rng.random() < 0.15,
             late_marker=rng.choice((0.2, 0.6, 1.0)),
             shape=Shape(

@@ -48,15 +48,20 @@ class SimReader(MemoryReader):
 
 @dataclass(slots=True)
 class SimTransport:
-    """`members` made here, so that the world can advance their calls, and forget them with their process."""
+    """`members` made here, so that the world can advance their calls, and forget them with their process.
+
+    `assignor`: in place of the one that a member asks for, if it is set.
+    """
 
     network: Network
     poll_records: int = 500
+    assignor: str = ""
     members: list[SimMember] = field(default_factory=list)
 
     def member(self, settings: MemberSettings) -> SimMember:
         """A member."""
-        made = SimMember(self.network, replace(settings, poll_max_records=self.poll_records))
+        assignor = self.assignor or settings.assignor
+        made = SimMember(self.network, replace(settings, poll_max_records=self.poll_records, assignor=assignor))
         self.members.append(made)
         return made
 

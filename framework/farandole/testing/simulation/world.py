@@ -215,17 +215,14 @@ class World:
     def _process(self, name: str, make: Callable[[Process], Body]) -> Process:
         return Process(name, self.network, SkewedClock(self.clock), make)
 
-    def _transport(self) -> SimTransport:
-        return SimTransport(self.network, self.sizes.poll_records)
-
     def _coordinator(self, process: Process) -> Body:
-        transport = self._transport()
+        transport = SimTransport(self.network, self.sizes.poll_records)
         environment = Environment(transport, process.clock, self.artifacts, self.rng.random)
         loop = CoordinatorLoop(environment, self.sizes.coordinator(process.name), self.sizes.partitions)
         return Body(loop, transport)
 
     def _agent(self, process: Process) -> Body:
-        transport = self._transport()
+        transport = SimTransport(self.network, self.sizes.poll_records, self.sizes.assignor)
         made: list[SimExecutor] = []
 
         def executor(environment: HandlerEnvironment) -> SimExecutor:
