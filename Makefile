@@ -67,8 +67,9 @@ kafka: $(STAMP) tools ## Only the tests that need a broker
 bench: $(STAMP) ## Throughput and latency, beside the bare limit of this machine
 	$(BIN)/python benchmarks/bench.py
 
-sim: $(STAMP) ## Seeds FROM to FROM+SEEDS of the simulation: make sim SEEDS=1000 FROM=0
-	PYTHONHASHSEED=0 $(BIN)/python -m farandole.testing.simulation $(or $(FROM),0) $$(( $(or $(FROM),0) + $(or $(SEEDS),500) ))
+sim: $(STAMP) ## Seeds of the simulation: make sim SEEDS=1000 FROM=0; one as a trace: make sim REPLAY=17
+	PYTHONHASHSEED=0 $(BIN)/python -m farandole.testing.simulation $(if $(REPLAY),--replay $(REPLAY),\
+		$(or $(FROM),0) $$(( $(or $(FROM),0) + $(or $(SEEDS),500) )))
 
 mutants: $(STAMP) ## Plant bugs in the product, one at a time; the simulation must find each: make mutants ONLY="a b"
 	PYTHONHASHSEED=0 $(BIN)/python tests/simulation/mutation.py $(if $(ONLY),--only $(ONLY),--write tests/simulation/MUTANTS.md)

@@ -33,7 +33,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -223,14 +223,15 @@ def verdict_of(mutant: Mutant, seeds: range) -> Verdict:
 
 
 def verdicts(mutants: Sequence[Mutant], *, quick: bool, most: int, jobs: int) -> Iterator[Verdict]:
-    """Hunt all of them, `jobs` at a time, in the order of the table."""
+    """Hunt all of them, `jobs` at a time; each is told as soon as it is known."""
 
     def one(mutant: Mutant) -> Verdict:
         limit = mutant.quick if quick and mutant.quick else mutant.seeds
         return verdict_of(mutant, range(min(limit, most)))
 
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(one, mutants)
+        for each in as_completed([pool.submit(one, mutant) for mutant in mutants]):
+            yield each.result()
 
 
 def report(found: Sequence[Verdict], later: Sequence[Later], commit: str) -> str:
@@ -289,6 +290,7 @@ def main() -> int:
         told = f"LIVED through {each.tried} seeds" if each.seed is None else f"{each.tried} seeds; {each.message[:150]}"
         sys.stdout.write(f"{each.mutant.name} ({each.mutant.rule}, {each.seconds:.0f} s): {told}\n")
         sys.stdout.flush()
+    found.sort(key=lambda each: mutants.index(each.mutant))
     if given.write:
         given.write.write_text(report(found, later, _commit()))
     lived = [each.mutant.name for each in found if each.seed is None]

@@ -42,6 +42,7 @@ def test_every_documented_variable_sets_its_key(monkeypatch: pytest.MonkeyPatch)
         "namespace": "ns",
         "profile": "development",
         "log.format": "text",
+        "embedded.synchronous": "full",
     }
     for each in settings_known():
         value = special.get(each.key, values.get(each.type, "text"))

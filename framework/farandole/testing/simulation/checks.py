@@ -16,9 +16,13 @@ from farandole.ids import partition_of
 from farandole.kernel.rebuild import Logged, rebuild
 from farandole.kernel.snapshot import group_by_run, read_run
 from farandole.kernel.state import Run
-from farandole.testing.history import Violation, check_history, collect
+from farandole.testing.history import History, Violation, check_history, collect
+from farandole.testing.simulation.executor import OWN_TOPIC
 from farandole.testing.simulation.world import World
 from farandole.transport.port import Isolation, Record, TopicPartition
+
+MEANT = "division by zero"
+"""The one error that drawn conditions have."""
 
 
 class Finding(NamedTuple):
@@ -40,13 +44,24 @@ def violations(world: World) -> list[Finding]:
 
 
 def history_violations(world: World) -> list[Violation]:
-    """What the history checker says, which looks at the topics alone."""
-    history = collect(world.transport, clock=world.clock)
-    return check_history(dataclasses.replace(history, now=None))
+    """What the history checker says of topics, of the handlers' ledger and of what clients were promised."""
+    return check_history(history_of(world, is_over=True))
+
+
+def history_of(world: World, *, is_over: bool, isolation: Isolation = Isolation.UNCOMMITTED) -> History:
+    """The history of a world in this moment. `is_over`: every run must have ended."""
+    history = collect(world.transport, own=(OWN_TOPIC,), isolation=isolation, clock=world.clock)
+    return dataclasses.replace(
+        history,
+        now=None,
+        quiescent=is_over,
+        executions=tuple(world.ledger.calls),
+        acknowledged=frozenset(world.clients.acknowledged),
+    )
 
 
 def starts_and_ends_are_unique(world: World) -> Iterator[str]:
-    """I1, I2: a run starts once and ends once."""
+    """I1, I2: a run starts once and ends once (here no start is repeated once its run may be forgotten)."""
     events = world.clients.events
     for kind in (facts.RunStarted, facts.RunSettled):
         counted = Counter(e.run for _, e in events if isinstance(e, kind))
@@ -55,8 +70,10 @@ def starts_and_ends_are_unique(world: World) -> Iterator[str]:
 
 def triggers(world: World) -> Iterator[tuple[str, str, int, int]]:
     """Every committed trigger: run, step, item, attempt."""
-    for step in world.definition.steps.values():
-        for record in _read_all(world, world.topics.inbox(step.agent)):
+    inboxes = {world.topics.inbox(step.agent) for step in world.definition.steps.values()}
+    expired = [record for record in world.retention.expired if record.topic in inboxes]
+    for found in (expired, *(_read_all(world, name) for name in sorted(inboxes))):
+        for record in found:
             it = parse_envelope(record.headers)
             yield it.run, it.step, it.item, it.attempt
 
@@ -102,23 +119,46 @@ def _impatient(events: list[tuple[Record, facts.Event]]) -> set[str]:
 
 
 def the_kernel_makes_no_error(world: World) -> Iterator[str]:
-    """No run is held because of an error of ours: definitions here are sound."""
+    """No run is held because of an error of ours: only conditions that were drawn so cannot be evaluated."""
     for _, event in world.clients.events:
-        if isinstance(event, facts.RunHeld) and event.reason == "kernel_error":
+        if isinstance(event, facts.RunHeld) and event.reason == "kernel_error" and MEANT not in event.detail:
             yield f"kernel error: {event.detail}"
+
+
+def bitmaps_keep_to_the_window(world: World) -> Iterator[str]:
+    """I11, R9: no committed position tells of offsets beyond the window above it."""
+    for each in collect(world.transport, clock=world.clock).committed:
+        beyond = [offset for offset in each.done if offset >= each.position + world.sizes.window]
+        if beyond:
+            yield f"{each.topic}[{each.partition}]: position {each.position} tells of {beyond}"
+
+
+def what_was_published_follows_from_a_success(world: World) -> Iterator[str]:
+    """I10: what handlers published is on its topic once for every success that stands, and for nothing else."""
+    found = Counter(parse_envelope(record.headers).cause for record in _read_all(world, OWN_TOPIC))
+    wanted = Counter(
+        parse_envelope(record.headers).id
+        for record, event in world.clients.events
+        if isinstance(event, facts.StepSucceeded) and world.script.publishes(event.step)
+    )
+    yield from (f"published {n} times because of {cause}" for cause, n in found.items() if n != 1)
+    yield from (f"published because of {cause}, which is no success" for cause in found.keys() - wanted.keys())
+    yield from (f"not published, though {cause} stands" for cause in wanted.keys() - found.keys())
 
 
 def rebuilt_runs_equal_state(world: World) -> Iterator[str]:
     """I9: what `events` rebuilds is what `runs` holds."""
     graph = graph_of(world.definition)
-    for number in range(world.partitions):
+    for number in range(world.sizes.partitions):
         log = [_logged(record, event) for record, event in world.clients.events if record.partition == number]
         rebuilt = rebuild(sorted(log, key=lambda it: it.offset), lambda _: graph)
         held = dict(_states(world, number))
         for run in sorted(rebuilt.keys() | held.keys()):
-            if partition_of(run, world.partitions) != number:
+            if partition_of(run, world.sizes.partitions) != number:
                 yield f"{run} lives on partition {number}, which is not its home"
             one, other = rebuilt.get(run), held.get(run)
+            if other is None and one is not None and one.is_settled and world.sizes.forgets:
+                continue
             if one is None or other is None or (one.head, one.chunks) != (other.head, other.chunks):
                 yield f"{run}: events rebuild {one and one.head}, but runs holds {other and other.head}"
 
@@ -150,8 +190,8 @@ def _read_all(world: World, topic: str) -> Iterator[Record]:
 
 def _read_partition(world: World, at: TopicPartition) -> list[Record]:
     out: list[Record] = []
-    position = 0
     with world.hub as broker:
+        position = broker.beginning(at)
         while True:
             found, after = broker.read(at, position, 1000, Isolation.COMMITTED)
             out += found
@@ -167,5 +207,7 @@ CHECKS: tuple[Callable[[World], Iterator[str]], ...] = (
     nothing_reports_after_the_end,
     rebuilt_runs_equal_state,
     the_kernel_makes_no_error,
+    bitmaps_keep_to_the_window,
+    what_was_published_follows_from_a_success,
 )
 """Beside the history checker's: what only the whole world shows."""
