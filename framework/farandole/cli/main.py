@@ -2,7 +2,7 @@
 
 import typer
 
-from farandole.cli import dead, deploy, history, running, runs
+from farandole.cli import archive, dead, deploy, history, running, runs
 from farandole.cli.demo import command as demo
 from farandole.cli.group import ReportingGroup
 from farandole.cli.options import Json
@@ -24,6 +24,7 @@ app.add_typer(running.agent_app, name="agent")
 app.add_typer(running.coordinator_app, name="coordinator")
 app.add_typer(runs.app, name="run")
 app.add_typer(dead.app, name="dead")
+app.add_typer(archive.app, name="archive")
 app.command()(history.lineage)
 app.command()(history.verify)
 app.command()(demo.demo)
