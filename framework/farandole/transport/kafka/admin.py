@@ -34,6 +34,9 @@ _NOBODYS = "farandole-nobodys"
 _INTERNAL = "__"
 """How the names of the broker's own topics begin."""
 
+POSITIONS_TRIES = 4
+"""How often positions are asked for: 40 s together, for a cluster that is just starting."""
+
 
 class KafkaAdmin:
     """Implements `Admin`."""
@@ -144,8 +147,18 @@ class KafkaAdmin:
     def positions(
         self, group: str, partitions: Sequence[TopicPartition] | None = None
     ) -> Mapping[TopicPartition, Position]:
-        """Committed positions, whatever is pending."""
-        found = self._queries.positions(group, partitions, stable=False)
+        """Committed positions, whatever is pending.
+
+        Asked more than once: the first question about any group makes a new cluster create `__consumer_offsets`, which
+        took longer than a call may wait on three brokers of one busy machine.
+        """
+        for left in reversed(range(POSITIONS_TRIES)):
+            try:
+                found = self._queries.positions(group, partitions, stable=False)
+                break
+            except TransportError:
+                if not left:
+                    raise
         return {at: position for at, position in found.items() if position is not None}
 
     def members(self, group: str) -> frozenset[str]:
