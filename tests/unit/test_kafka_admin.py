@@ -36,6 +36,12 @@ def test_first_question_about_a_group_is_repeated_while_a_new_cluster_makes_its_
     assert admin.positions("g", [AT]) == {AT: Position(7)}
 
 
+def test_start_positions_ask_as_patiently(admin: KafkaAdmin) -> None:
+    admin._queries = _Slow(POSITIONS_TRIES - 1)  # type: ignore[assignment]
+
+    assert admin._missing("g", {AT: Position(0)}) == {}
+
+
 def test_cluster_that_never_answers_about_groups_is_given_up_on(admin: KafkaAdmin) -> None:
     admin._queries = _Slow(POSITIONS_TRIES)  # type: ignore[assignment]
 

@@ -147,18 +147,8 @@ class KafkaAdmin:
     def positions(
         self, group: str, partitions: Sequence[TopicPartition] | None = None
     ) -> Mapping[TopicPartition, Position]:
-        """Committed positions, whatever is pending.
-
-        Asked more than once: the first question about any group makes a new cluster create `__consumer_offsets`, which
-        took longer than a call may wait on three brokers of one busy machine.
-        """
-        for left in reversed(range(POSITIONS_TRIES)):
-            try:
-                found = self._queries.positions(group, partitions, stable=False)
-                break
-            except TransportError:
-                if not left:
-                    raise
+        """Committed positions, whatever is pending."""
+        found = self._positions(group, partitions, stable=False)
         return {at: position for at, position in found.items() if position is not None}
 
     def members(self, group: str) -> frozenset[str]:
@@ -204,13 +194,29 @@ class KafkaAdmin:
         """Those without a position, once none of them is pending."""
         until = time.monotonic() + self._settings.patience
         while True:
-            found = self._queries.positions(group, list(positions), stable=True)
+            found = self._positions(group, list(positions), stable=True)
             if all(at in found for at in positions):
                 return {at: position for at, position in positions.items() if found[at] is None}
             if time.monotonic() > until:
                 pending = sorted(f"{at.topic}/{at.partition}" for at in positions if at not in found)
                 raise TransportError(f"start positions of {group}: a transaction is pending on {', '.join(pending)}")
             time.sleep(_LOOK)
+
+    def _positions(
+        self, group: str, partitions: Sequence[TopicPartition] | None, *, stable: bool
+    ) -> Mapping[TopicPartition, Position | None]:
+        """Positions, asked for more than once.
+
+        The first question about any group makes a new cluster create `__consumer_offsets`; on three brokers of one busy
+        machine that took longer than a call may wait.
+        """
+        for left in reversed(range(POSITIONS_TRIES)):
+            try:
+                return self._queries.positions(group, partitions, stable=stable)
+            except TransportError:
+                if not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     def close(self) -> None:
         """Nothing to be said to anybody: the client frees itself with its last reference."""
