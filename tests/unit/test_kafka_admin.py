@@ -1,49 +1,32 @@
 """What the admin client makes of a cluster that is not quite there yet."""
 
+from typing import cast
+
 import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
-from farandole.errors import TransportError
-from farandole.transport.kafka.admin import POSITIONS_TRIES, KafkaAdmin
+from farandole.transport.kafka.admin import WAKE_TRIES, KafkaAdmin
 from farandole.transport.kafka.settings import KafkaSettings
-from farandole.transport.port import Position, TopicPartition
-
-AT = TopicPartition("t", 0)
 
 
-class _Slow:
-    """Answers about groups, after so many calls without an answer."""
+class _Stranger:
+    """A consumer whose group has no coordinator yet, for so many questions."""
 
     def __init__(self, silent: int) -> None:
-        self.silent = silent
+        self.silent, self.asked = silent, 0
 
-    def positions(self, *asked: object, **how: object) -> dict[TopicPartition, Position | None]:
-        self.silent -= 1
-        if self.silent >= 0:
-            raise TransportError("positions of g: no answer in 10.0 s")
-        return {AT: Position(7), TopicPartition("t", 1): None}
-
-
-@pytest.fixture
-def admin() -> KafkaAdmin:
-    """One that talks to nobody."""
-    return KafkaAdmin(KafkaSettings("127.0.0.1:1"), "tests")
+    def committed(self, partitions: object, timeout: float) -> list[object]:
+        self.asked += 1
+        if self.asked <= self.silent:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return []
 
 
-def test_first_question_about_a_group_is_repeated_while_a_new_cluster_makes_its_topics(admin: KafkaAdmin) -> None:
+@pytest.mark.parametrize(("silent", "asked"), [(0, 1), (2, 3), (WAKE_TRIES + 5, WAKE_TRIES)])
+def test_new_cluster_is_asked_for_a_coordinator_until_it_has_one_and_not_for_ever(silent: int, asked: int) -> None:
     """`apply` on three fresh brokers gave up after 10 s: they were creating `__consumer_offsets` for its question."""
-    admin._queries = _Slow(POSITIONS_TRIES - 1)  # type: ignore[assignment]
+    stranger = _Stranger(silent)
 
-    assert admin.positions("g", [AT]) == {AT: Position(7)}
+    KafkaAdmin(KafkaSettings("127.0.0.1:1"), "tests")._wake_coordinator(cast(Consumer, stranger))
 
-
-def test_start_positions_ask_as_patiently(admin: KafkaAdmin) -> None:
-    admin._queries = _Slow(POSITIONS_TRIES - 1)  # type: ignore[assignment]
-
-    assert admin._missing("g", {AT: Position(0)}) == {}
-
-
-def test_cluster_that_never_answers_about_groups_is_given_up_on(admin: KafkaAdmin) -> None:
-    admin._queries = _Slow(POSITIONS_TRIES)  # type: ignore[assignment]
-
-    with pytest.raises(TransportError, match="no answer"):
-        admin.positions("g")
+    assert stranger.asked == asked

@@ -34,8 +34,8 @@ _NOBODYS = "farandole-nobodys"
 _INTERNAL = "__"
 """How the names of the broker's own topics begin."""
 
-POSITIONS_TRIES = 4
-"""How often positions are asked for: 40 s together, for a cluster that is just starting."""
+WAKE_TRIES = 6
+"""How often a new cluster is asked who coordinates a group: a minute together."""
 
 
 class KafkaAdmin:
@@ -148,7 +148,7 @@ class KafkaAdmin:
         self, group: str, partitions: Sequence[TopicPartition] | None = None
     ) -> Mapping[TopicPartition, Position]:
         """Committed positions, whatever is pending."""
-        found = self._positions(group, partitions, stable=False)
+        found = self._queries.positions(group, partitions, stable=False)
         return {at: position for at, position in found.items() if position is not None}
 
     def members(self, group: str) -> frozenset[str]:
@@ -183,40 +183,28 @@ class KafkaAdmin:
             stranger.close()
 
     def _wake_coordinator(self, stranger: Consumer) -> None:
-        """On a fresh broker the first question makes `__consumer_offsets`; a consumer waits for that, the admin not.
+        """On a fresh cluster the first question makes `__consumer_offsets`; a consumer waits for that, the admin not.
 
+        Asked again while there is no answer: on three brokers of one busy machine that took longer than one call may
+        wait, and an admin client that is thrown away in the midst of its question may take the process along (4605).
         Asked is a partition that nobody has a position for, so that nothing can be pending on it.
         """
-        with contextlib.suppress(KafkaException):
-            stranger.committed([KafkaPartition(_NOBODYS, 0)], self._settings.patience)
+        for _ in range(WAKE_TRIES):
+            with contextlib.suppress(KafkaException):
+                stranger.committed([KafkaPartition(_NOBODYS, 0)], self._settings.patience)
+                return
 
     def _missing(self, group: str, positions: Mapping[TopicPartition, Position]) -> dict[TopicPartition, Position]:
         """Those without a position, once none of them is pending."""
         until = time.monotonic() + self._settings.patience
         while True:
-            found = self._positions(group, list(positions), stable=True)
+            found = self._queries.positions(group, list(positions), stable=True)
             if all(at in found for at in positions):
                 return {at: position for at, position in positions.items() if found[at] is None}
             if time.monotonic() > until:
                 pending = sorted(f"{at.topic}/{at.partition}" for at in positions if at not in found)
                 raise TransportError(f"start positions of {group}: a transaction is pending on {', '.join(pending)}")
             time.sleep(_LOOK)
-
-    def _positions(
-        self, group: str, partitions: Sequence[TopicPartition] | None, *, stable: bool
-    ) -> Mapping[TopicPartition, Position | None]:
-        """Positions, asked for more than once.
-
-        The first question about any group makes a new cluster create `__consumer_offsets`; on three brokers of one busy
-        machine that took longer than a call may wait.
-        """
-        for left in reversed(range(POSITIONS_TRIES)):
-            try:
-                return self._queries.positions(group, partitions, stable=stable)
-            except TransportError:
-                if not left:
-                    raise
-        raise AssertionError("the last try returns or raises")
 
     def close(self) -> None:
         """Nothing to be said to anybody: the client frees itself with its last reference."""
