@@ -33,7 +33,7 @@ class LocalArtifacts:
         path = self._path(claim)
         try:
             if not _holds(path, data):
-                _write(path, data)
+                write_whole(path, data)
         except OSError as bad:
             raise TransportError(f"artifacts {path}: expected to store {len(data)} bytes, but {bad}") from bad
         return claim
@@ -76,7 +76,8 @@ def _read(path: Path, size: int) -> bytes | None:
         return file.read(size)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all, and outlives a loss of power from when this returns."""
     new_folder = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.parent / f".{path.name}.{secrets.token_hex(8)}"

@@ -2,7 +2,7 @@
 
 import typer
 
-from farandole.cli import config, dead, deploy, history, running, runs, simulating
+from farandole.cli import archive, config, dead, deploy, history, running, runs, simulating
 from farandole.cli.demo import command as demo
 from farandole.cli.dev import command as dev
 from farandole.cli.group import ReportingGroup
@@ -28,6 +28,7 @@ app.add_typer(running.agent_app, name="agent")
 app.add_typer(running.coordinator_app, name="coordinator")
 app.add_typer(runs.app, name="run")
 app.add_typer(dead.app, name="dead")
+app.add_typer(archive.app, name="archive")
 app.command()(history.lineage)
 app.command()(history.verify)
 app.command()(simulating.simulate)

@@ -34,6 +34,9 @@ _NOBODYS = "farandole-nobodys"
 _INTERNAL = "__"
 """How the names of the broker's own topics begin."""
 
+WAKE_TRIES = 6
+"""How often a new cluster is asked who coordinates a group: a minute together."""
+
 
 class KafkaAdmin:
     """Implements `Admin`."""
@@ -180,12 +183,16 @@ class KafkaAdmin:
             stranger.close()
 
     def _wake_coordinator(self, stranger: Consumer) -> None:
-        """On a fresh broker the first question makes `__consumer_offsets`; a consumer waits for that, the admin not.
+        """On a fresh cluster the first question makes `__consumer_offsets`; a consumer waits for that, the admin not.
 
+        Asked again while there is no answer: on three brokers of one busy machine that took longer than one call may
+        wait, and an admin client that is thrown away in the midst of its question may take the process along (4605).
         Asked is a partition that nobody has a position for, so that nothing can be pending on it.
         """
-        with contextlib.suppress(KafkaException):
-            stranger.committed([KafkaPartition(_NOBODYS, 0)], self._settings.patience)
+        for _ in range(WAKE_TRIES):
+            with contextlib.suppress(KafkaException):
+                stranger.committed([KafkaPartition(_NOBODYS, 0)], self._settings.patience)
+                return
 
     def _missing(self, group: str, positions: Mapping[TopicPartition, Position]) -> dict[TopicPartition, Position]:
         """Those without a position, once none of them is pending."""

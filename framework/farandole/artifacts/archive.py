@@ -1,0 +1,222 @@
+"""Records kept beyond their topic's retention, as Avro object container files that anybody can read.
+
+    <root>/<topic>/<partition>/<first>-<end>.avro      all records from offset `first` up to, not including, `end`
+
+Offsets between two records that no file holds were markers and gaps. A file appears whole or not at
+all and is never written twice; what a killed writer left is under another name. Values, keys and
+headers are kept as they stood on the log: a value is framed, its schema is on `schemas` and in `schemas/`.
+"""
+
+import fcntl
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import fastavro
+
+from farandole.artifacts.local import write_whole
+from farandole.errors import ConfigError, TransportError
+from farandole.ids import sha256
+
+SCHEMA = {
+    "type": "record",
+    "name": "ArchivedRecord",
+    "namespace": "farandole.archive",
+    "doc": "One record of a topic, as it stood there.",
+    "fields": [
+        {"name": "topic", "type": "string"},
+        {"name": "partition", "type": "int"},
+        {"name": "offset", "type": "long"},
+        {"name": "timestamp", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "key", "type": ["null", "bytes"]},
+        {"name": "value", "type": ["null", "bytes"]},
+        {
+            "name": "headers",
+            "type": {
+                "type": "array",
+                "items": {
+                    "type": "record",
+                    "name": "Header",
+                    "fields": [{"name": "name", "type": "string"}, {"name": "value", "type": "bytes"}],
+                },
+            },
+        },
+    ],
+}
+"""Schema of every file."""
+
+_NAME = re.compile(r"(\d{20})-(\d{20})\.avro\Z")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
+"""Kafka's rule for names; `.` and `..` are refused apart."""
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_PARSED = fastavro.parse_schema(SCHEMA)
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """One record; `timestamp_ms` is the log's."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One file: what it covers, and what it holds."""
+
+    topic: str
+    partition: int
+    first: int
+    end: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the head of a file says of it; instants in ms."""
+
+    records: int
+    oldest_ms: int
+    newest_ms: int
+    size: int
+
+
+class Archive:
+    """The files under one folder, which is made when something is written first."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def spans(self, topic: str, partition: int) -> list[Span]:
+        """The files of a partition, by offset."""
+        folder = self._folder(topic, partition)
+        names = sorted(path.name for path in folder.glob("*.avro")) if folder.is_dir() else []
+        found = [(match, name) for name in names if (match := _NAME.match(name))]
+        return [Span(topic, partition, int(match[1]), int(match[2]), folder / name) for match, name in found]
+
+    def all_spans(self) -> list[Span]:
+        """Every file, by topic, partition and offset."""
+        folders = sorted(
+            (path.parent.name, int(path.name))
+            for path in self._root.glob("*/*")
+            if path.is_dir() and path.name.isdecimal()
+        )
+        return [span for topic, partition in folders for span in self.spans(topic, partition)]
+
+    def write(self, topic: str, partition: int, first: int, end: int, records: Sequence[Archived]) -> Span:
+        """Write the file of a range; one that is there already, whole, is left alone.
+
+        Raises:
+            TransportError: it cannot be written now.
+        """
+        path = self._folder(topic, partition) / f"{first:020d}-{end:020d}.avro"
+        try:
+            if not path.exists():
+                write_whole(path, _encoded(records))
+        except OSError as bad:
+            raise TransportError(
+                f"archive {path}: expected to write {len(records)} records, but {bad}. They stay on the topic; the "
+                "next run begins there again"
+            ) from bad
+        return Span(topic, partition, first, end, path)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only writer; what an earlier one left half done is cleared away.
+
+        Raises:
+            ConfigError: another process is writing, or the folder cannot be written.
+        """
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            lock = (self._root / ".lock").open("w")
+        except OSError as bad:
+            raise ConfigError(f"archive {self._root}: expected a folder to write to, but {bad}") from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ConfigError(
+                    f"archive {self._root}: expected to be the only writer, but another `archive run` is at work. "
+                    "Nothing was written"
+                ) from None
+            for half in self._root.glob("*/*/.*.avro.*"):
+                half.unlink(missing_ok=True)
+            yield
+
+    def _folder(self, topic: str, partition: int) -> Path:
+        if not _TOPIC.match(topic) or topic in (".", ".."):
+            raise ConfigError(f"archive: expected the name of a topic, but found {topic[:100]!r}")
+        return self._root / topic / str(partition)
+
+
+def read_file(path: Path) -> Iterator[Archived]:
+    """The records of a file, in order.
+
+    Raises:
+        TransportError: it is no such file, or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            for row in fastavro.reader(file):
+                yield _record(cast(Mapping[str, Any], row))
+    except (OSError, ValueError, KeyError, EOFError, StopIteration) as bad:
+        raise TransportError(f"archive {path}: expected a whole file of ours, but it cannot be read: {bad}") from None
+
+
+def content_of(path: Path) -> Content:
+    """What a file's head says.
+
+    Raises:
+        TransportError: it is no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            told = json.loads(fastavro.reader(file).metadata["farandole.content"])
+        return Content(told["records"], told["oldest_ms"], told["newest_ms"], path.stat().st_size)
+    except (OSError, ValueError, KeyError, EOFError, StopIteration) as bad:
+        raise TransportError(f"archive {path}: expected a file of ours, but its head cannot be read: {bad}") from None
+
+
+def _record(row: Mapping[str, Any]) -> Archived:
+    headers = [(each["name"], each["value"]) for each in row["headers"]]
+    timestamp_ms = (row["timestamp"] - _EPOCH) // timedelta(milliseconds=1)
+    return Archived(row["topic"], row["partition"], row["offset"], timestamp_ms, row["key"], row["value"], headers)
+
+
+def _encoded(records: Sequence[Archived]) -> bytes:
+    instants = [record.timestamp_ms for record in records]
+    content = {"records": len(records), "oldest_ms": min(instants), "newest_ms": max(instants)}
+    file = io.BytesIO()
+    rows = (
+        {
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "timestamp": record.timestamp_ms,
+            "key": record.key,
+            "value": record.value,
+            "headers": [{"name": name, "value": value} for name, value in record.headers],
+        }
+        for record in records
+    )
+    # The marker between blocks is random by default: the same records shall make the same file.
+    place = f"{records[0].topic}/{records[0].partition}/{records[0].offset}"
+    marker = bytes.fromhex(sha256(place.encode()))[:16]
+    fastavro.writer(
+        file, _PARSED, rows, codec="deflate", sync_marker=marker,
+        metadata={"farandole.content": json.dumps(content)},
+    )  # fmt: skip
+    return file.getvalue()
