@@ -12,7 +12,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$each; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test unit contract accept kafka bench sim docs demo lock tools clean
+.PHONY: help setup fmt lint types test unit contract accept kafka bench sim fuzz docs demo lock tools clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,9 @@ bench: $(STAMP) ## Throughput and latency, beside the bare limit of this machine
 
 sim: $(STAMP) ## Seeds FROM to FROM+SEEDS of the simulation: make sim SEEDS=1000 FROM=0
 	PYTHONHASHSEED=0 $(BIN)/python -m farandole.testing.simulation $(or $(FROM),0) $$(( $(or $(FROM),0) + $(or $(SEEDS),500) ))
+
+fuzz: $(STAMP) ## Bad input, TIMES times as many cases as `make test` has: make fuzz TIMES=50
+	FARANDOLE_FUZZ=$(or $(TIMES),20) $(PYTEST) tests/fuzz --timeout=0
 
 docs: $(STAMP) ## Run the snippets that the documentation shows
 	$(PYTEST) tests/docs
