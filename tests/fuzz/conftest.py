@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,7 +16,7 @@ SHARE = int(os.environ.get("FARANDOLE_FUZZ", "1"))
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
     """A child that serves cases."""
-    with Sandbox() as made:
+    with Sandbox(Path(__file__).parent / "targets" / "command_line.py") as made:
         yield made
 
 

@@ -123,10 +123,10 @@ def records(draw: st.DrawFn) -> bytes:
 def test_a_record_of_a_stranger_never_stops_a_partition(fine: Fine, cases: Cases) -> None:
     @cases(500)
     @given(records())
-    def check(case: bytes) -> None:
+    def check_each(case: bytes) -> None:
         fine("push", case)
 
-    check()
+    check_each()
 
 
 def pushed(topic: str, key: bytes | None, value: bytes, headers: list[tuple[str, bytes]]) -> bytes:

@@ -93,20 +93,20 @@ JSONS = [b'{"n":5,"s":"text","d":1.5,"b":"raw"}', b'{"rows":[{"a":["x",null]}]}'
 def test_a_payload_is_read_or_refused(fine: Fine, cases: Cases) -> None:
     @cases(1500)
     @given(st.integers(0, 3), frames(mutated(BODIES)) | mutated(JSONS) | st.binary(max_size=200))
-    def check(number: int, body: bytes) -> None:
+    def check_each(number: int, body: bytes) -> None:
         fine("value", bytes([number]) + body)
 
-    check()
+    check_each()
 
 
 def test_a_record_of_ours_is_read_or_refused(fine: Fine, cases: Cases) -> None:
     @cases(1500)
     @given(mutated([encode(each) for each in RECORDS]) | frames(mutated(BODIES)))
-    def check(case: bytes) -> None:
+    def check_each(case: bytes) -> None:
         fine("ours", case)
         fine("framing", case)
 
-    check()
+    check_each()
 
 
 def heads() -> st.SearchStrategy[list[list[str]]]:
@@ -126,10 +126,10 @@ def heads() -> st.SearchStrategy[list[list[str]]]:
 def test_headers_are_read_or_refused(fine: Fine, cases: Cases) -> None:
     @cases(800)
     @given(heads())
-    def check(given_: list[list[str]]) -> None:
+    def check_each(given_: list[list[str]]) -> None:
         fine("headers", json.dumps(given_).encode())
 
-    check()
+    check_each()
 
 
 COMMANDS = [
@@ -147,10 +147,10 @@ def test_a_command_is_read_or_refused(fine: Fine, cases: Cases) -> None:
 
     @cases(1000)
     @given(types, heads(), mutated(COMMANDS))
-    def check(kind: str, given_: list[list[str]], value: bytes) -> None:
+    def check_each(kind: str, given_: list[list[str]], value: bytes) -> None:
         fine("command", json.dumps([["ce_type", kind], *given_]).encode() + b"\n" + value)
 
-    check()
+    check_each()
 
 
 def sealed(body: bytes) -> bytes:
@@ -171,10 +171,10 @@ def test_commit_metadata_is_read_or_stops_the_partition(fine: Fine, cases: Cases
 
     @cases(1500)
     @given(mutated(texts) | st.binary(max_size=60) | mutated(bodies).map(sealed))
-    def check(case: bytes) -> None:
+    def check_each(case: bytes) -> None:
         fine("commit", case)
 
-    check()
+    check_each()
 
 
 def schemas() -> st.SearchStrategy[object]:
@@ -210,11 +210,11 @@ def test_a_schema_of_a_stranger_is_admitted_or_refused_and_values_of_it_are_read
 
     @cases(1200)
     @given(schemas().map(json.dumps) | st.just(deep), st.lists(st.sampled_from(HOSTILE), max_size=4).map(b"".join))
-    def check(text: str, tail: bytes) -> None:
+    def check_each(text: str, tail: bytes) -> None:
         try:
             head = single_object(Schema.parse(text).fingerprint, b"")
         except Exception:
             head = b"\xc3\x01" + bytes(8)
         fine("schema", text.encode() + b"\n" + head + tail)
 
-    check()
+    check_each()

@@ -58,10 +58,10 @@ def edited(draw: st.DrawFn, text: str, odd: list[str]) -> bytes:
 def test_a_pipeline_file_is_compiled_or_refused(fine: Fine, cases: Cases) -> None:
     @cases(1000)
     @given(edited(PIPELINE, ODD + EXPRESSIONS) | st.binary(max_size=100))
-    def check(case: bytes) -> None:
+    def check_each(case: bytes) -> None:
         fine("yaml", case)
 
-    check()
+    check_each()
 
 
 def terms() -> st.SearchStrategy[str]:
@@ -114,10 +114,10 @@ LONG = [
 def test_an_expression_is_evaluated_or_refused(fine: Fine, cases: Cases) -> None:
     @cases(1200)
     @given(terms() | st.sampled_from(LONG) | st.text(max_size=30))
-    def check(text: str) -> None:
+    def check_each(text: str) -> None:
         fine("cel", text.encode("utf-8", errors="surrogatepass"))
 
-    check()
+    check_each()
 
 
 @st.composite
@@ -142,10 +142,10 @@ def test_a_compiled_definition_is_read_or_refused(fine: Fine, cases: Cases) -> N
 
     @cases(80)
     @given(reshaped(tree).map(lambda each: json.dumps(each).encode()) | edited(orders.definition.to_json(), ODD))
-    def check(case: bytes) -> None:
+    def check_each(case: bytes) -> None:
         fine("definition", case)
 
-    check()
+    check_each()
 
 
 def test_a_name_that_is_taken_is_safe_everywhere(fine: Fine, cases: Cases) -> None:
@@ -155,10 +155,10 @@ def test_a_name_that_is_taken_is_safe_everywhere(fine: Fine, cases: Cases) -> No
 
     @cases(400)
     @given(odd | st.text(max_size=20) | st.text("abz09_-", max_size=70) | st.uuids().map(str))
-    def check(text: str) -> None:
+    def check_each(text: str) -> None:
         fine("name", text.encode("utf-8", errors="surrogatepass"))
 
-    check()
+    check_each()
 
 
 TOML = """\
@@ -178,19 +178,19 @@ def test_a_settings_file_is_taken_or_refused(fine: Fine, cases: Cases) -> None:
     @given(
         edited(TOML, [*ODD, "[[kafka]]", "a.b.c = 1", "= 1", "partitions = 1e9", "kafka = 3", "[artifacts]", '"" = 1'])
     )
-    def check(case: bytes) -> None:
+    def check_each(case: bytes) -> None:
         fine("toml", case)
 
-    check()
+    check_each()
 
 
 def test_a_topic_file_is_taken_or_refused(fine: Fine, cases: Cases) -> None:
     @cases(250)
     @given(edited(TOPIC, ODD))
-    def check(case: bytes) -> None:
+    def check_each(case: bytes) -> None:
         fine("topic_file", case)
 
-    check()
+    check_each()
 
 
 def test_a_command_line_ends_with_an_exit_code(fine: Fine, cases: Cases) -> None:
@@ -207,7 +207,7 @@ def test_a_command_line_ends_with_an_exit_code(fine: Fine, cases: Cases) -> None
     @given(
         st.lists(words | st.text(max_size=12), max_size=6).filter(lambda each: not {"agent", "coordinator"} & {*each})
     )
-    def check(arguments: list[str]) -> None:
+    def check_each(arguments: list[str]) -> None:
         fine("line", json.dumps(arguments).encode())
 
-    check()
+    check_each()

@@ -1,13 +1,14 @@
-"""`python -m farandole.testing.fuzz.child`: serves cases from standard input until it is killed.
+"""`python -m farandole.testing.fuzz.child [FILE]`: serves cases from standard input until it is killed.
 
 A case is a line of JSON (`target`, `length`) and that many bytes; the answer is a line of JSON. What
-a target prints goes nowhere: the pipe for answers is kept apart.
+a target prints goes nowhere: the pipe for answers is kept apart. FILE is Python whose `TARGETS` are added to ours.
 """
 
 import json
 import logging
 import os
 import resource
+import runpy
 import sys
 import traceback
 from typing import BinaryIO
@@ -25,6 +26,8 @@ def main() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     logging.disable(logging.CRITICAL)
+    if len(sys.argv) > 1:
+        TARGETS.update(runpy.run_path(sys.argv[1])["TARGETS"])
     _limit_memory()
     answers.write(b"ready\n")
     serve(sys.stdin.buffer, answers)

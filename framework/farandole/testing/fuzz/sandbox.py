@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -46,9 +47,13 @@ class Answer:
 
 
 class Sandbox:
-    """One child at a time. `restarts` counts those that died or were killed."""
+    """One child at a time. `restarts` counts those that died or were killed.
 
-    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+    `more` is a Python file whose `TARGETS` (functions of bytes by name) are added to those of `targets`.
+    """
+
+    def __init__(self, more: Path | None = None, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._more = [] if more is None else [str(more)]
         self._timeout_s = timeout_s
         self._child: subprocess.Popen[bytes] | None = None
         self.restarts = 0
@@ -88,7 +93,7 @@ class Sandbox:
         self.close()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "farandole.testing.fuzz.child"]
+        command = [sys.executable, "-m", "farandole.testing.fuzz.child", *self._more]
         self._child = child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         if self._line(child, START_S) is None:
             self._stop()

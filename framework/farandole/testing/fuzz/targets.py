@@ -141,41 +141,17 @@ def name(case: bytes) -> None:
         assert not taken or text.isascii(), text
 
 
-def toml(case: bytes) -> None:
-    """`farandole.toml`."""
-    from farandole.cli.settings import load_settings
-
-    load_settings(_file("farandole.toml", case))
-
-
 def topic_file(case: bytes) -> None:
     """A file of `topics/`."""
     from farandole.client.topic_files import read_overrides
 
-    read_overrides(_file("one.yaml", case).parent, "farandole")
-
-
-def line(case: bytes) -> None:
-    """A command line, on a log in memory: it ends with an exit code and no traceback."""
-    from typer.testing import CliRunner
-
-    from farandole.cli import connect
-    from farandole.cli.main import app
-    from farandole.transport.memory import MemoryTransport
-
-    connect.transport_of = lambda settings: MemoryTransport()
-    arguments = [str(each).replace("\0", "") for each in json.loads(case)]
-    told = CliRunner().invoke(app, arguments, input="n\n")
-    if told.exception is not None and not isinstance(told.exception, SystemExit):
-        raise told.exception
-    assert told.exit_code in (0, 1, 2), told.exit_code
+    read_overrides(written("one.yaml", case).parent, "farandole")
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     each.__name__: each
     for each in (
-        value, ours, framing, headers, command, commit, schema, definition, yaml, cel, name, toml, topic_file, line,
-        push,
+        value, ours, framing, headers, command, commit, schema, definition, yaml, cel, name, topic_file, push,
     )
 }  # fmt: skip
 """By name, as the sandbox asks for them."""
@@ -195,7 +171,7 @@ def _headers(given: object) -> Sequence[tuple[str, bytes]]:
 def _agents() -> tuple[dict[str, object], dict[str, object]]:
     from farandole.definition.loading import agents_of
 
-    module = load_module(_file("fuzzed_agents.py", AGENTS.encode()))
+    module = load_module(written("fuzzed_agents.py", AGENTS.encode()))
     return dict(agents_of(module)), dict(vars(module))
 
 
@@ -204,7 +180,8 @@ def _folder() -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix="farandole-fuzz-")
 
 
-def _file(name: str, content: bytes) -> Path:
+def written(name: str, content: bytes) -> Path:
+    """A file with that content, in a folder of its own."""
     folder = Path(_folder().name) / name.partition(".")[0]
     folder.mkdir(exist_ok=True)
     (folder / name).write_bytes(content)
