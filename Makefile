@@ -15,7 +15,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$each; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test unit contract accept kafka bench sim mutants twin docs demo lock tools clean
+.PHONY: help setup fmt lint types test unit contract accept kafka bench sim mutants twin fuzz docs demo lock tools clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ mutants: $(STAMP) ## Plant bugs in the product, one at a time; the simulation mu
 
 twin: $(STAMP) ## Random operations on the log in memory and on a real broker, seeds as for sim: make twin SEEDS=20
 	$(BIN)/python -m farandole.testing.twin $(or $(FROM),0) $$(( $(or $(FROM),0) + $(or $(SEEDS),20) ))
+
+fuzz: $(STAMP) ## Bad input, TIMES times as many cases as `make test` has: make fuzz TIMES=50
+	FARANDOLE_FUZZ=$(or $(TIMES),20) $(PYTEST) tests/fuzz --timeout=0
 
 docs: $(STAMP) ## Make the reference pages from the code, build the site into site/, run what the pages show
 	$(BIN)/python docs/generate

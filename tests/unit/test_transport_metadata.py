@@ -1,5 +1,8 @@
 """The codec of commit metadata, and how doubt is judged by it (R4, R9)."""
 
+import zlib
+from base64 import urlsafe_b64encode
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,3 +120,17 @@ def test_doubt_with_a_partition_still_pending_has_no_answer_yet() -> None:
     assert judge_all([A, B], {A: committed("other", 1)}, "me", 41) is None
     assert judge_all([A, B], {A: committed("me", 41)}, "me", 41) is True
     assert judge_all([A], {A: committed("other", 1)}, "me", 41) is False
+
+
+@pytest.mark.parametrize(
+    "bitmap",
+    [b"\x05\x02\x02", b"\x01\x02\x02", b"\x81\x08" + b"\x02" + b"\xff" * 1024],
+    ids=["short", "long", "window"],
+)
+def test_metadata_whose_bitmap_is_not_as_long_as_it_says_stops_the_partition(bitmap: bytes) -> None:
+    """Its checksum fits, so another version wrote it: a bitmap that was cut would be offsets that nobody finished."""
+    body = bytes(9) + b"\0\0" + bitmap
+    text = "f1." + urlsafe_b64encode(body + zlib.crc32(body).to_bytes(4, "big")).rstrip(b"=").decode()
+
+    with pytest.raises(MetadataUnreadable, match="its bitmap"):
+        decode(text)

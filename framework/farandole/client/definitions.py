@@ -9,7 +9,8 @@ import logging
 from collections.abc import Mapping
 
 from farandole.client.scan import existing_places, table
-from farandole.definition.model import Definition, parse_definition
+from farandole.definition.model import Definition
+from farandole.definition.published import read_published
 from farandole.errors import ConfigError, DefinitionError
 from farandole.events.topics import Topics
 from farandole.transport.port import Edge
@@ -58,7 +59,7 @@ class DefinitionBook:
 
     def _take(self, key: str, value: bytes) -> None:
         try:
-            self._definitions[key] = parse_definition(value)
+            self._definitions[key] = read_published(key, value)
         except DefinitionError as bad:
             log.warning("%s: definition %s was left out: %s", self._topic, key[:12], bad)
 

@@ -5,14 +5,18 @@ pinned to, `inbox:<agent>` the unit that consumes the inbox. Read to its end bef
 record is folded, and again before a name is refused as unknown.
 """
 
+import logging
 from collections.abc import Callable
 
-from farandole.definition.model import Definition, parse_definition
+from farandole.definition.model import Definition
+from farandole.definition.published import read_published
 from farandole.events.topics import Topics
 from farandole.transport.port import Isolation, ReadEnds, Record, Reply, Request, TopicPartition, Transport
 from farandole.transport.tables import Follower, Table
 
 Ask = Callable[[Request, Callable[[Reply], None]], None]
+log = logging.getLogger("farandole.coordinator")
+
 Row = Definition | str
 
 
@@ -57,6 +61,8 @@ class DefinitionTable:
         if not self._was_ready and self._ends is None:
             self.refresh()
         took = self._follower.follow() > 0
+        for trouble in self._follower.troubles:
+            log.warning("a row of definitions was left out: %s", trouble)
         self._follower.troubles.clear()
         self._was_ready = self._was_ready or self.is_fresh
         return took
@@ -85,7 +91,7 @@ def _read(record: Record) -> Row:
     """A row: a compiled pipeline where the key is a hash, else the name that the row points to.
 
     Raises:
-        DefinitionError: the compiled pipeline is malformed or of another version.
+        DefinitionError: the compiled pipeline is malformed, of another version, or not what its hash says.
     """
     key, value = (record.key or b"").decode(errors="replace"), record.value or b""
-    return value.decode(errors="replace") if ":" in key else parse_definition(value)
+    return value.decode(errors="replace") if ":" in key else read_published(key, value)

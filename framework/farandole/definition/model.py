@@ -175,7 +175,7 @@ def parse_definition(text: str | bytes) -> Definition:
             tags=tuple(about.get("tags", ())),
             description=about.get("description", ""),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as bad:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as bad:
         raise DefinitionError(f"expected a compiled definition, but it is malformed: {bad!r}") from bad
 
 

@@ -6,7 +6,8 @@ unknown definition waits until `definitions` was read to the end that stood afte
 
 from collections.abc import Callable, Iterable, Mapping
 
-from farandole.definition.model import Definition, parse_definition
+from farandole.definition.model import Definition
+from farandole.definition.published import read_published
 from farandole.errors import ConfigError, RecordError
 from farandole.events.catalogue import decode
 from farandole.events.tables import RunControl
@@ -141,10 +142,7 @@ def _read_definition(record: Record) -> Definition | str:
     key, value = (record.key or b"").decode(errors="replace"), record.value or b""
     if ":" in key:
         return value.decode(errors="replace")
-    found = parse_definition(value)
-    if found.hash != key:
-        raise RecordError(f"expected the definition {key}, but its content gives {found.hash}")
-    return found
+    return read_published(key, value)
 
 
 def _read_control(record: Record) -> RunControl:

@@ -119,8 +119,12 @@ def _read(content: bytes) -> Metadata:
     length, at = _read_varint(content, at)
     writer, at = content[at : at + length].decode(), at + length
     length, at = _read_varint(content, at)
-    shown = content[at : at + length]
-    bitmap = _from_run_lengths(shown) if flags & _RUNS else shown
+    if at + length != len(content):
+        raise ValueError(f"its bitmap has {len(content) - at} bytes, not {length}")
+    shown = content[at:]
+    bitmap = _from_run_lengths(shown) if flags & _RUNS else shown.rstrip(b"\0")
+    if len(bitmap) > WINDOW // 8:
+        raise ValueError(f"its bitmap goes past {WINDOW} offsets")
     return Metadata(writer, number, epoch, bool(flags & _CLEAN), now_ms, bitmap)
 
 

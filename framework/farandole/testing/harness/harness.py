@@ -17,7 +17,7 @@ from farandole.definition.agents import Agent
 from farandole.definition.pipelines import Pipeline
 from farandole.definition.policy import duration
 from farandole.definition.types import from_plain, to_plain
-from farandole.errors import RetryableStepError, RunNotFound
+from farandole.errors import RecordError, RetryableStepError, RunNotFound
 from farandole.events.avro import Schema
 from farandole.events.catalogue import decode, encode, type_name
 from farandole.events.commands import CancelRun, Command, ReplayDeadLetter, StartRun
@@ -172,7 +172,10 @@ class Harness(Generic[P, R]):
     def _take(self) -> None:
         """Hand new facts to the runs they are about."""
         for record in self._stage.records[self._read :]:
-            event = decode(record.value or b"")
+            try:
+                event = decode(record.value or b"")
+            except RecordError:
+                continue  # somebody else's, which coordinators pass over too
             run = self._runs.get(getattr(event, "run", ""))
             if run is not None:
                 run.events.append(event)  # type: ignore[arg-type]

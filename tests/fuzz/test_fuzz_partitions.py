@@ -1,0 +1,170 @@
+"""Any record on any topic, before the real coordinator and the real agents: the partition goes on, and so do runs."""
+
+import base64
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from farandole.definition.model import parse_definition
+from farandole.errors import DefinitionError
+from farandole.events import facts
+from farandole.events.avro import Schema
+from farandole.events.catalogue import encode, type_name
+from farandole.events.commands import CancelRun, ReleaseRun, ReplayDeadLetter, StartRun
+from farandole.events.envelope import Envelope
+from farandole.events.tables import RunControl
+from farandole.testing.fuzz import Answer
+from farandole.testing.fuzz.partition import Place, fuzzed
+
+Fine = Callable[[str, bytes], Answer]
+Cases = Callable[[int], settings]
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+HASH = fuzzed.definition.hash
+INPUT = b"\xc3\x01"
+RUNS = st.sampled_from(["r-1", "r-2", "", "x" * 200, "a#b", "a/b"])
+STEPS = st.sampled_from(["double", "add", "nope", ""])
+NUMBERS = st.sampled_from([-2, -1, 0, 1, 2, 1000, 2**31 - 1])
+WORK = Schema.parse(fuzzed.definition.steps["double"].input_schema).encode({"number": 3})
+BYTES = st.sampled_from([b"", INPUT, WORK, WORK, b"{}", b"x" * 300, fuzzed.encode_params(number=3)]) | st.binary(
+    max_size=40
+)
+
+
+def broken_definitions() -> list[tuple[str, bytes]]:
+    """Definitions with one piece exchanged, each under its own hash: whatever can be published, can be named."""
+    odd: list[object] = [None, 7, "x", "a.b.c", [], {}, ["add"], ["double"], {"type": "array", "items": "null"}, "1s"]
+    found: list[tuple[str, bytes]] = []
+    for part in (None, 0, 1):
+        whole = json.loads(fuzzed.definition.to_json())
+        for name in sorted({*(whole if part is None else whole["steps"][part]), "map", "after", "when", "join"}):
+            for value in odd:
+                tree = json.loads(fuzzed.definition.to_json())
+                (tree if part is None else tree["steps"][part])[name] = value
+                text = json.dumps(tree).encode()
+                try:
+                    found.append((parse_definition(text).hash, text))
+                except DefinitionError:
+                    continue  # refused before anybody could name it
+    return found
+
+
+BROKEN = broken_definitions()
+
+
+DIGESTS = st.sampled_from([HASH, "h1", "nope", ""]) | st.sampled_from([digest for digest, _ in BROKEN])
+
+TRIGGERS = st.builds(
+    lambda run, step, item, attempt, digest: Envelope(
+        "id", "farandole.Trigger", "me", NOW, run, step, 0, item, attempt, digest, agent=step
+    ),
+    RUNS, STEPS, NUMBERS, NUMBERS, DIGESTS,
+)  # fmt: skip
+
+EVENTS = st.one_of(
+    st.builds(facts.StepSucceeded, RUNS, STEPS, NUMBERS, BYTES, st.just(("add",)) | st.just(())),
+    st.builds(facts.StepFailed, RUNS, STEPS, NUMBERS, st.just("exception"), st.just("e"), st.just("f"), st.booleans(),
+              BYTES),
+    st.builds(facts.RunSettled, RUNS, st.sampled_from(["succeeded", "?"]), st.just(NOW), st.just(NOW)),
+    st.builds(facts.CancelRequested, RUNS, st.just("why")),
+    st.builds(StartRun, st.sampled_from(["fuzzed", "nope"]), BYTES, RUNS),
+    st.builds(CancelRun, RUNS, st.just("why")),
+    st.builds(ReleaseRun, RUNS),
+    st.builds(ReplayDeadLetter, RUNS, STEPS, NUMBERS, st.just("x"), st.none() | BYTES, NUMBERS),
+    st.builds(RunControl, RUNS, st.sampled_from(["stopping", "?"])),
+)  # fmt: skip
+
+
+def envelope_of(record: object) -> Envelope:
+    """An envelope that fits a record."""
+    run = getattr(record, "run", None) or getattr(record, "run_id", None) or ""
+    return Envelope("id", type_name(type(record)), "me", NOW, run, getattr(record, "step", ""))
+
+
+def packed(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode()
+
+
+@st.composite
+def definitions(draw: st.DrawFn) -> bytes:
+    """A definition that is not what the compiler gives; triggers name it later."""
+    digest, text = draw(st.sampled_from(BROKEN))
+    key = draw(st.sampled_from([digest.encode(), b"h1"]))
+    return json.dumps(
+        {"topic": "definitions", "partition": 0, "key": packed(key), "value": packed(text), "headers": []}
+    ).encode()
+
+
+@st.composite
+def records(draw: st.DrawFn) -> bytes:
+    """A record for a topic: whole, or with a value, headers or key of another."""
+    record = draw(EVENTS)
+    value = draw(st.sampled_from([encode(record)]) | BYTES | st.none())
+    envelope = draw(TRIGGERS) if draw(st.booleans()) else envelope_of(record)
+    headers = [[name, packed(text)] for name, text in envelope.headers()]
+    extra = st.tuples(st.sampled_from(["ce_run", "ce_folded", "ce_item", "ce_time", "ce_params", "x"]), BYTES)
+    headers += [[name, packed(text)] for name, text in draw(st.lists(extra, max_size=2))]
+    if draw(st.integers(0, 3)) == 0:
+        headers = headers[: draw(st.integers(0, len(headers)))]
+    if draw(st.integers(0, 4)) == 0:
+        return draw(definitions())
+    topic = draw(st.sampled_from(["inbox.double", "inbox.add", "commands", "events", "control", "definitions"]))
+    key = draw(st.none() | st.sampled_from([b"r-1", b"\xff\xfe", b"", b"run:r-1", HASH.encode()[:10]]))
+    place = draw(st.integers(0, 1)) if topic not in ("definitions",) else 0
+    return json.dumps(
+        {"topic": topic, "partition": place, "key": packed(key), "value": packed(value), "headers": headers}
+    ).encode()
+
+
+def test_a_record_of_a_stranger_never_stops_a_partition(fine: Fine, cases: Cases) -> None:
+    @cases(500)
+    @given(records())
+    def check_each(case: bytes) -> None:
+        fine("push", case)
+
+    check_each()
+
+
+def pushed(topic: str, key: bytes | None, value: bytes, headers: list[tuple[str, bytes]]) -> bytes:
+    return json.dumps(
+        {
+            "topic": topic,
+            "partition": 0,
+            "key": packed(key),
+            "value": packed(value),
+            "headers": [[name, packed(text)] for name, text in headers],
+        }
+    ).encode()
+
+
+def trigger_of(digest: str) -> list[tuple[str, bytes]]:
+    return Envelope("id", "farandole.Trigger", "me", NOW, "r-9", "double", 0, -1, 1, digest, agent="double").headers()
+
+
+def test_an_input_that_fits_reaches_the_handler() -> None:
+    """What the other tests push can get as far as that: else they would prove little."""
+    place = Place()
+
+    place.push("farandole.inbox.double", json.loads(pushed("inbox.double", None, WORK, trigger_of(HASH))))
+
+    calls = [call.step for call in place.harness._stage.executor.calls]
+    place.harness.close()
+    assert calls == ["double", "add"]
+
+
+@pytest.mark.parametrize(("digest", "text"), BROKEN[::6], ids=[digest[:8] for digest, _ in BROKEN[::6]])
+def test_a_definition_that_cannot_be_run_costs_nobody_but_who_names_it(fine: Fine, digest: str, text: bytes) -> None:
+    """The agent loop died of a KeyError when a trigger named a definition whose step was `after` a step it has not.
+
+    It parsed, its hash was right, and only its graph could not be made: in the midst of answering a trigger. The
+    process was started again, read the same trigger, and died again: the partition stood still. Found by fuzzing.
+    """
+    fine("push", pushed("definitions", digest.encode(), text, []))
+
+    answer = fine("push", pushed("inbox.double", None, WORK, trigger_of(digest)))
+
+    assert answer.verdict.value == "accepted"

@@ -1,0 +1,80 @@
+"""The sandbox finds what it is for: each kind of misbehaviour, planted."""
+
+import os
+from collections.abc import Callable
+from io import BytesIO
+
+import pytest
+
+from farandole.errors import RecordError
+from farandole.testing.fuzz import Sandbox, Verdict
+from farandole.testing.fuzz.child import judged, serve
+from farandole.testing.fuzz.targets import TARGETS
+
+
+def refuse(case: bytes) -> None:
+    raise RecordError("not for me")
+
+
+def escape(case: bytes) -> None:
+    raise KeyError("oops")
+
+
+def take(case: bytes) -> None:
+    assert case
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Targets that behave and misbehave, in this process."""
+    for each in (refuse, escape, take):
+        monkeypatch.setitem(TARGETS, each.__name__, each)
+
+
+@pytest.mark.usefixtures("planted")
+@pytest.mark.parametrize(
+    ("target", "verdict"),
+    [(take, "accepted"), (refuse, "refused"), (escape, "escaped")],
+    ids=lambda each: str(each)[:20],
+)
+def test_a_case_is_judged_by_what_is_raised(target: Callable[[bytes], None], verdict: str) -> None:
+    found, text = judged(target.__name__, b"case")
+
+    assert found == verdict
+    assert (verdict == "accepted") == (text == "")
+
+
+def test_cases_are_served_one_after_the_other() -> None:
+    cases = BytesIO(b'{"target":"name","length":3}\nabc{"target":"cel","length":2}\n1+')
+    answers = BytesIO()
+
+    serve(cases, answers)
+
+    lines = answers.getvalue().splitlines()
+    assert [b'"accepted"' in line for line in lines] == [True, False]
+
+
+def test_a_child_that_dies_is_told_of_and_replaced() -> None:
+    with Sandbox() as sandbox:
+        assert sandbox.run("name", b"a").is_fine
+        assert sandbox._child is not None
+        os.kill(sandbox._child.pid, 9)
+        sandbox._child.wait()
+
+        answer = sandbox.run("name", b"a")
+        again = sandbox.run("name", b"a")
+
+    assert answer.verdict is Verdict.DIED
+    assert again.verdict is Verdict.ACCEPTED
+    assert sandbox.restarts == 2
+
+
+def test_a_child_that_gives_no_answer_hangs() -> None:
+    with Sandbox(timeout_s=2.0) as sandbox:
+        sandbox.run("name", b"a")
+        assert sandbox._child is not None
+        os.kill(sandbox._child.pid, 19)  # SIGSTOP
+
+        answer = sandbox.run("name", b"a")
+
+    assert answer.verdict is Verdict.HUNG

@@ -1,0 +1,57 @@
+"""What is read back from `definitions`: usable, or refused before anybody relies on it."""
+
+import json
+import re
+
+import pytest
+
+from farandole.definition.model import parse_definition
+from farandole.definition.published import read_published
+from farandole.errors import DefinitionError
+from farandole.testing.sketch import define, node
+
+GOOD = define(node("a"), node("b", "a"), node("c", "b"), output="c")
+
+
+def changed(step: int, **fields: object) -> tuple[str, bytes]:
+    """The definition with fields of a step exchanged, and its hash."""
+    tree = json.loads(GOOD.to_json())
+    tree["steps"][step] |= fields
+    text = json.dumps(tree).encode()
+    return parse_definition(text).hash, text
+
+
+def test_a_definition_is_read_under_its_own_hash() -> None:
+    assert read_published(GOOD.hash, GOOD.to_json()).hash == GOOD.hash
+
+
+def test_a_definition_under_another_hash_is_refused() -> None:
+    """A coordinator took it: whoever wrote it could have changed what running runs are pinned to."""
+    with pytest.raises(DefinitionError, match="its content gives"):
+        read_published("0" * 64, GOOD.to_json())
+
+
+@pytest.mark.parametrize(
+    ("step", "fields", "why"),
+    [
+        (1, {"after": ["nope"]}, "nope"),
+        (1, {"when": "1s"}, "1s"),
+        (1, {"map": "nope.items"}, "nope"),
+        (0, {"after": ["c"]}, "one among a, b, c"),
+        (1, {"input_schema": {"type": "array", "items": "null"}}, "at least one byte"),
+        (1, {"output_schema": "x"}, "primitive"),
+    ],
+)
+def test_a_definition_that_cannot_be_run_is_refused_before_anybody_names_it(
+    step: int, fields: dict[str, object], why: str
+) -> None:
+    digest, text = changed(step, **fields)
+
+    with pytest.raises(DefinitionError, match=re.escape(why)):
+        read_published(digest, text)
+
+
+def test_a_definition_nested_beyond_the_interpreter_s_stack_is_malformed() -> None:
+    """`json.loads` raised RecursionError for 3,000 brackets, which nobody caught. Found by fuzzing."""
+    with pytest.raises(DefinitionError, match="malformed"):
+        parse_definition(b"[" * 3000)
