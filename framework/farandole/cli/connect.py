@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from farandole.artifacts import ArtifactStore, LocalArtifacts
 from farandole.cli.settings import Settings, load_settings
 from farandole.client import Client
 from farandole.events.topics import Topics
 from farandole.transport.port import Transport
+
+if TYPE_CHECKING:
+    from farandole.transport.kafka import KafkaSettings
 
 T = TypeVar("T")
 
@@ -25,10 +28,24 @@ def topics_of(settings: Settings) -> Topics:
 
 
 def transport_of(settings: Settings) -> Transport:
-    """The log: Kafka at the address in the settings."""
-    from farandole.transport.kafka import KafkaSettings, KafkaTransport
+    """The log: Kafka at the address in the settings.
 
-    return KafkaTransport(KafkaSettings(settings.bootstrap, settings.kafka))
+    Raises:
+        ConfigError: what `[kafka]` says cannot be told to both clients.
+    """
+    from farandole.transport.kafka import KafkaTransport
+
+    return KafkaTransport(kafka_of(settings))
+
+
+def kafka_of(settings: Settings) -> "KafkaSettings":
+    """How to reach Kafka, checked before anything is connected."""
+    from farandole.transport.kafka import KafkaSettings
+    from farandole.transport.kafka.security import require_told
+
+    made = KafkaSettings(settings.bootstrap, settings.kafka)
+    require_told(made)
+    return made
 
 
 def artifacts_of(settings: Settings) -> ArtifactStore:

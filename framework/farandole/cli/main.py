@@ -2,7 +2,7 @@
 
 import typer
 
-from farandole.cli import config, dead, deploy, history, running, runs
+from farandole.cli import acls, config, dead, deploy, history, running, runs
 from farandole.cli.demo import command as demo
 from farandole.cli.group import ReportingGroup
 from farandole.cli.options import Json
@@ -28,6 +28,7 @@ app.command()(history.lineage)
 app.command()(history.verify)
 app.command()(demo.demo)
 app.add_typer(config.app, name="config")
+app.command()(acls.acls)
 
 
 @app.command()

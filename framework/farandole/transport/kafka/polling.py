@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from farandole.errors import FatalTransportError
+from farandole.transport.kafka.access import words
 from farandole.transport.kafka.errors import told, trouble_kind
 from farandole.transport.port import End, Polled, Record, TopicPartition, Trouble
 
@@ -44,7 +45,7 @@ class Outage:
         now = time.monotonic()
         if self._error is not None and now - self._told >= UNREACHABLE_EVERY:
             error, self._error, self._told = self._error, None, now
-            yield Trouble(trouble_kind(error), f"{error.name()}: {error.str()}")
+            yield Trouble(trouble_kind(error), words(error))
 
 
 def read(consumer: Consumer, timeout: float, most: int) -> Sequence[Message]:
@@ -79,7 +80,7 @@ def polled(message: Message, outage: Outage) -> Polled | None:
     if error.fatal() or kind == "unreachable":
         outage(error)
         return None
-    return Trouble(kind, f"{error.name()}: {error.str()}", at if topic else None)
+    return Trouble(kind, words(error), at if topic else None)
 
 
 _headers_of = operator.methodcaller("headers")
