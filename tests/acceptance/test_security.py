@@ -138,7 +138,7 @@ def test_each_role_works_with_exactly_its_rights_and_cannot_do_more(place: Place
     held = place.run("client", "run", "start", "twice", "--params", '{"number": 13}', "--id", "r-13", "--wait")
     listed = place.run("client", "dead", "list", "--json")
     (place.folder / "lucky").touch()
-    replayed = place.run("client", "dead", "replay", json.loads(listed.stdout)[0]["place"])
+    replayed = place.run("client", "dead", "replay", json.loads(listed.stdout)[0]["letters"][0]["place"])
     done = place.run("client", "run", "start", "twice", "--params", '{"number": 4}', "--id", "r-4", "--wait")
     watched = place.run("client", "run", "watch", "r-13")
     lineage = place.run("client", "lineage", "r-4")

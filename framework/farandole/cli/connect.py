@@ -12,6 +12,7 @@ from farandole.events.topics import Topics
 from farandole.transport.port import Transport
 
 if TYPE_CHECKING:
+    from farandole.registry.exchange import Exchange
     from farandole.transport.kafka import KafkaSettings
 
 T = TypeVar("T")
@@ -28,14 +29,36 @@ def topics_of(settings: Settings) -> Topics:
 
 
 def transport_of(settings: Settings) -> Transport:
-    """The log: Kafka at the address in the settings.
+    """The log: Kafka at the address in the settings, in a registry's frames if one is configured.
 
     Raises:
         ConfigError: what `[kafka]` says cannot be told to both clients.
     """
     from farandole.transport.kafka import KafkaTransport
 
-    return KafkaTransport(kafka_of(settings))
+    return framed(KafkaTransport(kafka_of(settings)), settings)
+
+
+def framed(transport: Transport, settings: Settings) -> Transport:
+    """The same log as a deployment with a registry sees it; without a registry as it is."""
+    if settings.registry is None:
+        return transport
+    from farandole.registry.exchange import Exchange
+    from farandole.transport.compacted import CompactedTopic
+    from farandole.transport.framed import FramedTransport
+
+    topic = topics_of(settings).schemas
+    exchange = Exchange(settings.registry, lambda: CompactedTopic(transport, topic, f"{topic}.exchange"))
+    return FramedTransport(transport, exchange)
+
+
+def exchange_of(transport: Transport) -> "Exchange | None":
+    """What exchanges the frames of a transport, if anything does."""
+    from farandole.registry.exchange import Exchange
+    from farandole.transport.framed import FramedTransport
+
+    framing = transport.framing if isinstance(transport, FramedTransport) else None
+    return framing if isinstance(framing, Exchange) else None
 
 
 def kafka_of(settings: Settings) -> "KafkaSettings":

@@ -4,6 +4,7 @@ import typer
 
 from farandole.cli import acls, config, dead, deploy, history, running, runs
 from farandole.cli.demo import command as demo
+from farandole.cli.doctor import command as doctor
 from farandole.cli.group import ReportingGroup
 from farandole.cli.options import Json
 
@@ -29,6 +30,7 @@ app.command()(history.verify)
 app.command()(demo.demo)
 app.add_typer(config.app, name="config")
 app.command()(acls.acls)
+app.command()(doctor.doctor)
 
 
 @app.command()

@@ -31,12 +31,14 @@ def run_agent(
 ) -> None:
     """Run the agents of a unit until SIGTERM or SIGINT, then finish what has begun."""
     from farandole.cli.connect import settings_of, transport_of
+    from farandole.cli.doctor.gather import require_safe
     from farandole.cli.logs import setup_logging
     from farandole.cli.processes import agent_process
     from farandole.cli.units import load
 
     settings = settings_of(config, bootstrap, namespace, log_level=log_level, log_format=log_format)
     setup_logging(settings.log.level, settings.log.format)
+    require_safe(settings)
     raise typer.Exit(agent_process(transport_of(settings), settings, load(path, unit), slot))
 
 
@@ -51,9 +53,11 @@ def run_coordinator(
 ) -> None:
     """Run a coordinator until SIGTERM or SIGINT."""
     from farandole.cli.connect import settings_of, transport_of
+    from farandole.cli.doctor.gather import require_safe
     from farandole.cli.logs import setup_logging
     from farandole.cli.processes import coordinator_process
 
     settings = settings_of(config, bootstrap, namespace, log_level=log_level, log_format=log_format)
     setup_logging(settings.log.level, settings.log.format)
+    require_safe(settings)
     raise typer.Exit(coordinator_process(transport_of(settings), settings, slot))
