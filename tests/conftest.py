@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ import pytest
 from hypothesis import settings
 
 from farandole.testing.broker import Broker, NoBroker, Rendezvous, start_broker
+from farandole.testing.broker.secured import SecuredBroker, secured_broker
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -83,7 +85,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names = item.fixturenames
         if item.get_closest_marker("kafka") is not None and "kafka" not in names:
             item.fixturenames = ["kafka", *names]  # a list of its own: variants of one test share the old one
-        elif "kafka" in names or "kafka_broker" in names:
+        elif {"kafka", "kafka_broker", "secured"} & set(names):
             item.add_marker("kafka")
 
 
@@ -174,3 +176,18 @@ def kafka(kafka_broker: Broker) -> str:
 def unique() -> str:
     """A short name that no other test uses: a namespace, or the end of a topic's name."""
     return f"t{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="session")
+def secured(kafka_broker: Broker) -> Iterator[SecuredBroker]:
+    """A broker of our own with TLS, SASL and ACLs; only where `kafka_broker` is there, so that one line tells why not.
+
+    One for the session: tests name their users and topics with `unique`.
+    """
+    try:
+        with secured_broker() as made:
+            yield made
+    except NoBroker as reason:
+        if _is_ci():
+            pytest.fail(f"CI=true, and no broker with security could be started: {reason}", pytrace=False)
+        pytest.skip(f"no broker with security: {reason}")

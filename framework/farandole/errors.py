@@ -8,6 +8,7 @@
     │   └── ClaimBroken        the artifact it points to is missing or altered
     ├── ConfigError            the operator: a setting, a missing or drifted topic, a wrong unit
     ├── TransportError         the operator: the log is unreachable or refuses us
+    │   ├── AccessDenied       it refuses who we are, or does not allow us this: a setting or an ACL must change
     │   ├── NotJoined          a group snapshot was asked for before the member joined (R3)
     │   ├── MetadataUnreadable commit metadata of another version, or damaged: the partition stops (R9)
     │   └── FatalTransportError   this client object can not go on; a new process may
@@ -79,6 +80,10 @@ class ConfigError(FarandoleError):
 
 class TransportError(FarandoleError):
     """The log is unreachable or refused a call."""
+
+
+class AccessDenied(TransportError):
+    """The log refuses who we are, or does not allow us what we ask for; trying again cannot help."""
 
 
 class NotJoined(TransportError):

@@ -2,12 +2,9 @@
 
 import base64
 import json
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote
 
 import pytest
 
@@ -19,78 +16,17 @@ from farandole.registry import SchemaRegistry
 from farandole.registry.compatibility import Compatibility
 from farandole.registry.confluent import UNKNOWN_FOR, ConfluentRegistry
 from farandole.registry.http import ANSWER_BYTES_MAX, HttpSettings, JsonHttp
+from farandole.testing.registry import RegistryServer, registry_server
 
 ORDER = Schema.parse('{"type":"record","name":"Order","namespace":"shop","fields":[{"name":"id","type":"string"}]}')
 PLAIN = {"id": "o-1"}
 
 
-@dataclass
-class Registry:
-    """What the server holds, what it was asked, and what it is to answer instead."""
-
-    url: str = ""
-    texts: list[str] = field(default_factory=list)
-    subjects: dict[str, list[int]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    authorization: list[str | None] = field(default_factory=list)
-    instead: list[tuple[int, bytes, dict[str, str]]] = field(default_factory=list)
-
-    def answer(self, method: str, path: str, body: dict[str, str]) -> tuple[int, object]:
-        """As the Confluent registry answers."""
-        match method, [unquote(part) for part in path.strip("/").split("/")]:
-            case "POST", ["subjects", subject, "versions"]:
-                if body["schema"] not in self.texts:
-                    self.texts.append(body["schema"])
-                number = self.texts.index(body["schema"]) + 1
-                if number not in self.subjects.setdefault(subject, []):
-                    self.subjects[subject].append(number)
-                return 200, {"id": number}
-            case "POST", ["subjects", subject]:
-                if body["schema"] in self.texts and subject in self.subjects:
-                    return 200, {"id": self.texts.index(body["schema"]) + 1, "schema": body["schema"], "version": 1}
-                return 404, {"error_code": 40403, "message": "Schema not found"}
-            case "GET", ["subjects", subject, "versions", "latest"] if subject in self.subjects:
-                number = self.subjects[subject][-1]
-                return 200, {"id": number, "schema": self.texts[number - 1]}
-            case "GET", ["schemas", "ids", number] if 0 < int(number) <= len(self.texts):
-                return 200, {"schema": self.texts[int(number) - 1]}
-        return 404, {"error_code": 40401, "message": "not found"}
-
-
 @pytest.fixture
-def server() -> Iterator[Registry]:
+def server() -> Iterator[RegistryServer]:
     """A registry on a free port of this machine."""
-    registry = Registry()
-
-    class Handler(BaseHTTPRequestHandler):
-        def _reply(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
-            registry.asked.append(f"{self.command} {self.path}")
-            registry.authorization.append(self.headers.get("Authorization"))
-            headers: dict[str, str] = {}
-            if registry.instead:
-                status, raw, headers = registry.instead.pop(0)
-            else:
-                status, answer = registry.answer(self.command, self.path, body)
-                raw = json.dumps(answer).encode()
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(raw)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(raw)
-
-        do_GET = do_POST = _reply
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        registry.url = f"http://127.0.0.1:{http.server_address[1]}"
-        yield registry
-        http.shutdown()
-        thread.join()
+    with registry_server() as made:
+        yield made
 
 
 @dataclass
@@ -103,14 +39,14 @@ class Client:
     slept: list[float]
 
 
-def client(server: Registry, user: str = "", password: str = "", **more: object) -> Client:
+def client(server: RegistryServer, user: str = "", password: str = "", **more: object) -> Client:
     """A process that knows nothing yet."""
     book, clock, slept = SchemaBook(), ManualClock(), list[float]()
     settings = HttpSettings(server.url, user, password, timeout=timedelta(seconds=5), attempts_max=3)
     return Client(ConfluentRegistry(JsonHttp(settings, slept.append), book, clock), book, clock, slept)
 
 
-def test_payload_crosses_from_one_process_to_another_in_the_registrys_frame(server: Registry) -> None:
+def test_payload_crosses_from_one_process_to_another_in_the_registrys_frame(server: RegistryServer) -> None:
     ours, theirs = client(server), client(server)
     apply: SchemaRegistry = client(server).registry
     apply.publish([ORDER])
@@ -124,7 +60,7 @@ def test_payload_crosses_from_one_process_to_another_in_the_registrys_frame(serv
     assert theirs.book.decode(on_topic) == PLAIN
 
 
-def test_what_was_found_once_is_never_asked_again(server: Registry) -> None:
+def test_what_was_found_once_is_never_asked_again(server: RegistryServer) -> None:
     ours = client(server)
     ours.registry.publish([ORDER])
     asked = len(server.asked)
@@ -136,7 +72,7 @@ def test_what_was_found_once_is_never_asked_again(server: Registry) -> None:
     assert ours.registry.find(1) == ours.registry.find(ORDER.fingerprint) == ORDER
 
 
-def test_schema_is_registered_under_its_full_name_and_only_by_publish(server: Registry) -> None:
+def test_schema_is_registered_under_its_full_name_and_only_by_publish(server: RegistryServer) -> None:
     ours = client(server)
     ours.book.add(ORDER)
     with pytest.raises(UnknownSchema, match=r"the registry has no shop\.Order"):
@@ -149,7 +85,7 @@ def test_schema_is_registered_under_its_full_name_and_only_by_publish(server: Re
     assert any(name.startswith("array-") for name in server.subjects)
 
 
-def test_json_and_foreign_frames_pass_the_edge_unchanged(server: Registry) -> None:
+def test_json_and_foreign_frames_pass_the_edge_unchanged(server: RegistryServer) -> None:
     ours = client(server).registry
 
     assert ours.outbound(b"{}") == ours.inbound(b"{}") == b"{}"
@@ -157,7 +93,7 @@ def test_json_and_foreign_frames_pass_the_edge_unchanged(server: Registry) -> No
     assert not server.asked
 
 
-def test_unknown_id_is_asked_once_and_again_after_a_while(server: Registry) -> None:
+def test_unknown_id_is_asked_once_and_again_after_a_while(server: RegistryServer) -> None:
     ours = client(server)
     for _ in range(3):
         with pytest.raises(UnknownSchema, match="registry id 1"):
@@ -170,7 +106,7 @@ def test_unknown_id_is_asked_once_and_again_after_a_while(server: Registry) -> N
     assert ours.registry.find(1) == ORDER
 
 
-def test_registry_in_trouble_is_asked_again_with_growing_waits(server: Registry) -> None:
+def test_registry_in_trouble_is_asked_again_with_growing_waits(server: RegistryServer) -> None:
     ours = client(server)
     server.instead = [(503, b"", {}), (500, b'{"error_code":50001,"message":"store"}', {})]
 
@@ -180,7 +116,7 @@ def test_registry_in_trouble_is_asked_again_with_growing_waits(server: Registry)
     assert server.subjects == {"shop.Order": [1]}
 
 
-def test_registry_that_stays_in_trouble_is_told_with_its_last_answer(server: Registry) -> None:
+def test_registry_that_stays_in_trouble_is_told_with_its_last_answer(server: RegistryServer) -> None:
     ours = client(server)
     server.instead = [(503, b'{"error_code":50302,"message":"no leader"}', {})] * 3
 
@@ -189,7 +125,7 @@ def test_registry_that_stays_in_trouble_is_told_with_its_last_answer(server: Reg
 
 
 def test_registry_that_is_not_there_is_a_transport_error() -> None:
-    nowhere = Registry(url="http://127.0.0.1:1")
+    nowhere = RegistryServer(url="http://127.0.0.1:1")
 
     with pytest.raises(TransportError, match="after 3 attempts: URLError"):
         client(nowhere).registry.find(1)
@@ -211,7 +147,7 @@ def test_registry_that_is_not_there_is_a_transport_error() -> None:
     ],
 )
 def test_answer_that_is_a_refusal_or_no_answer_names_who_must_act(
-    server: Registry, answer: tuple[int, bytes, dict[str, str]], error: type[Exception], why: str
+    server: RegistryServer, answer: tuple[int, bytes, dict[str, str]], error: type[Exception], why: str
 ) -> None:
     server.instead = [answer]
 
@@ -230,7 +166,7 @@ def test_answer_that_is_a_refusal_or_no_answer_names_who_must_act(
     ],
 )
 def test_schema_of_the_registry_that_is_not_admissible_is_refused(
-    server: Registry, answer: dict[str, object], why: str
+    server: RegistryServer, answer: dict[str, object], why: str
 ) -> None:
     server.instead = [(200, json.dumps(answer).encode(), {})]
 
@@ -238,7 +174,7 @@ def test_schema_of_the_registry_that_is_not_admissible_is_refused(
         client(server).registry.find(7)
 
 
-def test_credentials_are_sent_and_never_shown(server: Registry) -> None:
+def test_credentials_are_sent_and_never_shown(server: RegistryServer) -> None:
     ours = client(server, "ada", "s3cret")
 
     ours.registry.publish([ORDER])
@@ -255,7 +191,7 @@ def test_address_that_could_not_work_is_refused_without_showing_secrets(url: str
     assert "s3cret" not in str(refusal.value)
 
 
-def test_new_version_is_checked_against_the_registrys_latest(server: Registry) -> None:
+def test_new_version_is_checked_against_the_registrys_latest(server: RegistryServer) -> None:
     ours = client(server).registry
     newer = Schema.parse(ORDER.text.replace('"type":"string"', '"type":"int"'))
     assert ours.problems(newer) == []

@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from farandole.artifacts import ArtifactStore, LocalArtifacts
 from farandole.cli.settings import Settings, load_settings
 from farandole.client import Client
 from farandole.events.topics import Topics
 from farandole.transport.port import Transport
+
+if TYPE_CHECKING:
+    from farandole.registry.exchange import Exchange
+    from farandole.transport.kafka import KafkaSettings
 
 T = TypeVar("T")
 
@@ -26,14 +30,58 @@ def topics_of(settings: Settings) -> Topics:
 
 
 def transport_of(settings: Settings) -> Transport:
-    """The log: Kafka at the address in the settings, or the embedded one of the project if there is none."""
+    """The log: Kafka at the address in the settings, or the embedded one of the project if there is none.
+
+    With a registry, it is seen in the registry's frames.
+
+    Raises:
+        ConfigError: what `[kafka]` says cannot be told to both clients.
+    """
+    return framed(log_of(settings), settings)
+
+
+def log_of(settings: Settings) -> Transport:
+    """The log as it is, without a registry's frames."""
     if settings.bootstrap is None:
         from farandole.transport.sqlite import SqliteTransport
 
         return SqliteTransport(replace(settings.embedded, path=settings.embedded.path.absolute()))
-    from farandole.transport.kafka import KafkaSettings, KafkaTransport
+    from farandole.transport.kafka import KafkaTransport
 
-    return KafkaTransport(KafkaSettings(settings.bootstrap, settings.kafka))
+    return KafkaTransport(kafka_of(settings))
+
+
+def framed(transport: Transport, settings: Settings) -> Transport:
+    """The same log as a deployment with a registry sees it; without a registry as it is."""
+    if settings.registry is None:
+        return transport
+    from farandole.registry.exchange import Exchange
+    from farandole.transport.compacted import CompactedTopic
+    from farandole.transport.framed import FramedTransport
+
+    topic = topics_of(settings).schemas
+    exchange = Exchange(settings.registry, lambda: CompactedTopic(transport, topic, f"{topic}.exchange"))
+    return FramedTransport(transport, exchange)
+
+
+def exchange_of(transport: Transport) -> "Exchange | None":
+    """What exchanges the frames of a transport, if anything does."""
+    from farandole.registry.exchange import Exchange
+    from farandole.transport.framed import FramedTransport
+
+    framing = transport.framing if isinstance(transport, FramedTransport) else None
+    return framing if isinstance(framing, Exchange) else None
+
+
+def kafka_of(settings: Settings) -> "KafkaSettings":
+    """How to reach Kafka, checked before anything is connected."""
+    from farandole.transport.kafka import KafkaSettings
+    from farandole.transport.kafka.security import require_told
+
+    assert settings.bootstrap is not None
+    made = KafkaSettings(settings.bootstrap, settings.kafka)
+    require_told(made)
+    return made
 
 
 def artifacts_of(settings: Settings) -> ArtifactStore:

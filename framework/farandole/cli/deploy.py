@@ -66,18 +66,37 @@ def apply(
     _print(made, json)
     made.check()
     if made.is_empty:
+        register(transport, made)
         return
     if not yes and not typer.confirm("do this?", err=True):
         typer.echo("nothing was changed", err=True)
         raise typer.Exit(1)
+    register(transport, made)
     carry_out(transport, made)
     if not json:
         typer.echo("applied")
 
 
+def register(transport: "Transport", made: "Plan") -> None:
+    """Register the deployment's schemas, where a registry is configured: it ignores what it has.
+
+    Before anything else, so that one which the registry refuses leaves all as it was.
+
+    Raises:
+        SchemaRefused: the registry finds one incompatible with an earlier version.
+    """
+    from farandole.cli.connect import exchange_of
+    from farandole.events.avro import Schema
+
+    exchange = exchange_of(transport)
+    if exchange is not None:
+        exchange.publish(Schema.parse(text) for text in (made.deployment.schemas or {}).values())
+
+
 def make(transport: "Transport", settings: "Settings", named: "Named") -> "Plan":
     """The plan for a unit under these settings."""
     from farandole.cli.connect import topics_of
+    from farandole.cli.production import INSYNC_MIN, replication_of
     from farandole.cli.units import deployment_of, overrides_of
     from farandole.client.applying import plan as make_plan
 
@@ -87,7 +106,8 @@ def make(transport: "Transport", settings: "Settings", named: "Named") -> "Plan"
         deployment_of(named),
         partitions=settings.partitions,
         overrides=overrides_of(settings),
-        replication=settings.replication,
+        replication=replication_of(settings),
+        config={"min.insync.replicas": str(INSYNC_MIN)} if settings.is_production else None,
     )
 
 

@@ -2,9 +2,10 @@
 
 import typer
 
-from farandole.cli import archive, config, dead, deploy, history, running, runs, simulating
+from farandole.cli import acls, archive, config, dead, deploy, history, running, runs, simulating
 from farandole.cli.demo import command as demo
 from farandole.cli.dev import command as dev
+from farandole.cli.doctor import command as doctor
 from farandole.cli.group import ReportingGroup
 from farandole.cli.init import command as init
 from farandole.cli.options import Json
@@ -34,6 +35,8 @@ app.command()(history.verify)
 app.command()(simulating.simulate)
 app.command()(demo.demo)
 app.add_typer(config.app, name="config")
+app.command()(acls.acls)
+app.command()(doctor.doctor)
 
 
 @app.command()

@@ -8,14 +8,16 @@ import secrets
 from contextlib import closing
 
 from farandole.artifacts import ArtifactStore
-from farandole.cli.connect import artifacts_of
+from farandole.cli.connect import artifacts_of, exchange_of
 from farandole.cli.observing import Observed, observing, wall
 from farandole.cli.settings import Settings
-from farandole.cli.units import Named
+from farandole.cli.units import Named, schemas_of
 from farandole.clock import SystemClock
 from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
 from farandole.coordinator.loop import Environment
 from farandole.coordinator.settings import UNIT
+from farandole.events.avro import Schema
+from farandole.events.catalogue import ALL, schema_of
 from farandole.runtime.driver import STEP_WAIT_S, Stop, drive, stopping_on_signals
 from farandole.runtime.loop import AgentLoop, Surrounding
 from farandole.runtime.settings import AgentSettings
@@ -61,6 +63,7 @@ def agent_settings(settings: Settings, named: Named, slot: str | None) -> AgentS
 
 def agent_loop(transport: Transport, artifacts: ArtifactStore, named: Named, chosen: AgentSettings) -> AgentLoop:
     """The loop of one process of a unit, its topics checked."""
+    require_registered(transport, named)
     agents = named.unit.agents
     admin = transport.admin()
     try:
@@ -77,12 +80,27 @@ def coordinator_settings(settings: Settings, slot: str | None) -> CoordinatorSet
 
 def coordinator_loop(transport: Transport, artifacts: ArtifactStore, chosen: CoordinatorSettings) -> CoordinatorLoop:
     """The loop of one coordinator, its topics checked."""
+    require_registered(transport)
     admin = transport.admin()
     try:
         partitions = require_topics(admin, chosen.topics)
     finally:
         admin.close()
     return CoordinatorLoop(Environment(transport, SystemClock(), artifacts), chosen, partitions)
+
+
+def require_registered(transport: Transport, named: Named | None = None) -> None:
+    """Where a registry is configured, check that it knows our schemas and the unit's.
+
+    Raises:
+        ConfigError: it does not; `apply` registers them.
+    """
+    exchange = exchange_of(transport)
+    if exchange is None:
+        return
+    exchange.require(schema_of(record) for record in ALL)
+    if named is not None:
+        exchange.require(Schema.parse(text) for each in named.definitions for text in schemas_of(each))
 
 
 def random_slot() -> str:

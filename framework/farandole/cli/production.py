@@ -1,7 +1,7 @@
 """What `profile = "production"` refuses in the settings, each with its reason and the way out.
 
-Pure. What can only be seen on the cluster (replicas, `min.insync.replicas`) is judged by
-`farandole.cli.doctor`, and the same judgement stops a process from starting.
+Pure. What can only be seen on the cluster (replicas, `min.insync.replicas`) is judged by a rule of
+`farandole.cli.doctor`, and the same rule stops a process from starting.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,6 +44,11 @@ RULES: tuple[tuple[str, str], ...] = (
     ),
 )
 """What is refused, and why; the page of the configuration shows them."""
+
+
+def replication_of(settings: "Settings") -> int:
+    """Replicas of created topics: in production never the broker's default, which may be 1."""
+    return REPLICATION_MIN if settings.is_production and settings.replication < 0 else settings.replication
 
 
 def require(settings: "Settings", origins: Mapping[str, Origin]) -> None:

@@ -42,6 +42,7 @@ def run_agent(
 ) -> None:
     """Run the agents of a unit until SIGTERM or SIGINT, then finish what has begun."""
     from farandole.cli.connect import settings_of, transport_of
+    from farandole.cli.doctor.gather import require_safe
     from farandole.cli.logs import setup_logging
     from farandole.cli.processes import agent_process
     from farandole.cli.units import load
@@ -49,6 +50,7 @@ def run_agent(
     more = {"log_level": log_level, "log_format": log_format, "metrics_listen": metrics}
     settings = settings_of(config, bootstrap, namespace, **more)
     setup_logging(settings.log.level, settings.log.format)
+    require_safe(settings)
     raise typer.Exit(agent_process(transport_of(settings), settings, load(path, unit), slot))
 
 
@@ -64,10 +66,12 @@ def run_coordinator(
 ) -> None:
     """Run a coordinator until SIGTERM or SIGINT."""
     from farandole.cli.connect import settings_of, transport_of
+    from farandole.cli.doctor.gather import require_safe
     from farandole.cli.logs import setup_logging
     from farandole.cli.processes import coordinator_process
 
     more = {"log_level": log_level, "log_format": log_format, "metrics_listen": metrics}
     settings = settings_of(config, bootstrap, namespace, **more)
     setup_logging(settings.log.level, settings.log.format)
+    require_safe(settings)
     raise typer.Exit(coordinator_process(transport_of(settings), settings, slot))

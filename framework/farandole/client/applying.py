@@ -6,7 +6,7 @@ when its definition is there, and an inbox has an owner only when its positions 
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from farandole.client.planning import PIPELINE, Deployment, Observed, Plan, make_plan, wanted_topics
@@ -41,8 +41,10 @@ def plan(
     partitions: int | None = None,
     overrides: Sequence[Override] = (),
     replication: int = -1,
+    config: Mapping[str, str] | None = None,
 ) -> Plan:
     """What `apply` would do. `partitions` (P) counts at the first `apply`; later it must be the same, or None.
+    `config` is set on every topic that does not say else.
 
     Raises:
         DefinitionError: a pipeline has no owner.
@@ -51,7 +53,7 @@ def plan(
     with _admin(transport) as admin:
         observed = observe(transport, admin, topics)
         wanted = wanted_topics(
-            topics, deployment, partitions or observed.partitions or HOME_PARTITIONS, overrides, replication
+            topics, deployment, partitions or observed.partitions or HOME_PARTITIONS, overrides, replication, config
         )
         return make_plan(topics, deployment, observed, wanted, faults(admin, wanted))
 

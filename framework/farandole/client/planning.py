@@ -6,7 +6,7 @@ P is fixed at the first `apply`, a pipeline has an owner.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from farandole.definition.model import Definition
 from farandole.errors import ConfigError, DefinitionError
@@ -107,9 +107,14 @@ class Plan:
 
 
 def wanted_topics(
-    topics: Topics, deployment: Deployment, partitions: int, overrides: Sequence[Override] = (), replication: int = -1
+    topics: Topics,
+    deployment: Deployment,
+    partitions: int,
+    overrides: Sequence[Override] = (),
+    replication: int = -1,
+    config: Mapping[str, str] | None = None,
 ) -> tuple[TopicSpec, ...]:
-    """Every topic that must exist for a deployment, overrides included.
+    """Every topic that must exist for a deployment, overrides included; `config` is set on each that does not say else.
 
     An override outside the namespace is a topic of the user's own; inside, it counts only for what is declared.
     """
@@ -119,7 +124,8 @@ def wanted_topics(
         *agent_topics(topics, deployment.agents, partitions, replication),
         *(own_topic(name, partitions, replication) for name in dict.fromkeys([*deployment.publishes, *files])),
     )
-    return overridden(declared, overrides)
+    plain = overridden(declared, overrides)
+    return tuple(replace(spec, config={**config, **spec.config}) for spec in plain) if config else plain
 
 
 def make_plan(

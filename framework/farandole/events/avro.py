@@ -74,6 +74,11 @@ class Schema:
         """Whether `name` is the schema's own, and not only the word for its type."""
         return hasattr(self._tree, "name")
 
+    @property
+    def frame(self) -> bytes:
+        """The head of its payloads, by which they name it."""
+        return self._head
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schema) and other.text == self.text
 

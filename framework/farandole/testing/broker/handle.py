@@ -3,7 +3,8 @@
 Knows nothing of Java, Maven or Docker: a tier gives a `BrokerControl`.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -49,6 +50,8 @@ class Broker:
     control: BrokerControl
     passed: tuple[str, ...] = ()
     """Why the tiers above this one were passed over, in order."""
+    listeners: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of the listeners that the settings asked for besides, by name."""
 
     def stop(self) -> None:
         """End the broker for good, unless somebody else runs it."""

@@ -43,6 +43,8 @@ def given_tier(settings: BrokerSettings) -> Broker:
     """
     if settings.bootstrap is None:
         raise TierUnavailable("FARANDOLE_TEST_BOOTSTRAP is not set")
+    if settings.listeners:
+        raise TierUnavailable(f"FARANDOLE_TEST_BOOTSTRAP={settings.bootstrap} has listeners of its own")
     if not wait_until_ready(settings.bootstrap, settings.answer_timeout):
         raise TierUnavailable(
             f"FARANDOLE_TEST_BOOTSTRAP={settings.bootstrap} gave no answer in {settings.answer_timeout.seconds} s"
@@ -56,6 +58,8 @@ def docker_tier(settings: BrokerSettings) -> Broker:
     Raises:
         TierUnavailable: testcontainers is not installed, or `container_tier` says why.
     """
+    if settings.listeners:
+        raise TierUnavailable("a container has no listeners besides its own")
     if importlib.util.find_spec("testcontainers") is None:
         raise TierUnavailable("testcontainers is not installed; it comes with the extra `dev`")
     # Here, because it takes a third of a second and most machines never come to this tier.

@@ -29,7 +29,7 @@ _JVM_FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 def maven_tier(settings: BrokerSettings) -> Broker:
-    """Start a broker from Maven's jars.
+    """Start a broker from Maven's jars; the one tier that has further listeners.
 
     Raises:
         TierUnavailable: Java or Maven is missing or too old, or the broker did not start.
@@ -109,8 +109,9 @@ class _MavenControl:
 
 def _start(java: Path, jars: Path, settings: BrokerSettings) -> Broker:
     folder = Path(tempfile.mkdtemp(prefix="farandole-kafka-"))
-    client_port, controller_port = free_ports(2)
-    plan = NodePlan(node_id=1, client_port=client_port, controller_port=controller_port, folder=folder)
+    client_port, controller_port, *ports = free_ports(2 + len(settings.listeners))
+    listeners = {name: (kind, port) for (name, kind), port in zip(settings.listeners.items(), ports, strict=True)}
+    plan = NodePlan(1, client_port, controller_port, folder, listeners)
     configuration = folder / "server.properties"
     configuration.write_text(server_properties(plan, [plan], settings.properties))
     heap = [f"-Xms{settings.heap_mb}m", f"-Xmx{settings.heap_mb}m"]
@@ -125,7 +126,13 @@ def _start(java: Path, jars: Path, settings: BrokerSettings) -> Broker:
     except BaseException:
         control.stop()
         raise
-    return Broker(bootstrap=plan.client_address, how=f"Kafka {KAFKA_VERSION} from Maven's jars", control=control)
+    return Broker(
+        bootstrap=plan.client_address,
+        how=f"Kafka {KAFKA_VERSION} from Maven's jars",
+        control=control,
+        # By name: the name that stands in certificates.
+        listeners={name: f"localhost:{port}" for name, (_, port) in listeners.items()},
+    )
 
 
 def _format(run: Sequence[str], configuration: Path, timeout: timedelta) -> None:

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -31,12 +31,14 @@ _SAID_CHARACTERS = 400
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
-    """Where one node lives: its number, its two ports on the loopback, its folder."""
+    """Where one node lives: its number, its ports on the loopback, its folder."""
 
     node_id: int
     client_port: int
     controller_port: int
     folder: Path
+    listeners: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """Further listeners by name: protocol and port."""
 
     @property
     def client_address(self) -> str:
@@ -52,13 +54,15 @@ class NodePlan:
 def server_properties(node: NodePlan, cluster: Sequence[NodePlan], extra: Mapping[str, str]) -> str:
     """The configuration file of `node`, a broker and controller in a quorum of all nodes of `cluster`."""
     replicas = str(min(3, len(cluster)))
+    more = "".join(f",{name}://localhost:{port}" for name, (_, port) in node.listeners.items())
+    protocols = "".join(f",{name}:{protocol}" for name, (protocol, _) in node.listeners.items())
     properties = {
         "process.roles": "broker,controller",
         "node.id": str(node.node_id),
         "controller.quorum.bootstrap.servers": ",".join(each.controller_address for each in cluster),
-        "listeners": f"PLAINTEXT://{node.client_address},CONTROLLER://{node.controller_address}",
+        "listeners": f"PLAINTEXT://{node.client_address},CONTROLLER://{node.controller_address}{more}",
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "listener.security.protocol.map": f"CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT{protocols}",
         "log.dirs": str(node.folder / "data"),
         "transaction.state.log.min.isr": str(max(1, len(cluster) - 1)),
         "share.coordinator.state.topic.min.isr": str(max(1, len(cluster) - 1)),

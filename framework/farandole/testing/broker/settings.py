@@ -52,6 +52,9 @@ class BrokerSettings:
 
     bootstrap: str | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
+    listeners: Mapping[str, str] = field(default_factory=dict)
+    """Further listeners of a broker of our own: name (capitals) to protocol, for example `{"MTLS": "SSL"}`. Their
+    addresses are `Broker.listeners`; what they need besides (certificates, JAAS) stands in `properties`."""
     cache: Path = field(default_factory=lambda: Path.home() / ".cache" / "farandole")
     java_home: Path | None = None
     heap_mb: int = 512

@@ -2,14 +2,13 @@
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import (
     AlterConfigOpType,
-    ClusterMetadata,
     ConfigEntry,
     ConfigResource,
     ConfigSource,
@@ -18,7 +17,7 @@ from confluent_kafka.admin import (
 )
 
 from farandole.errors import TransportError
-from farandole.transport.kafka.errors import error_of, told
+from farandole.transport.kafka.errors import error_of
 from farandole.transport.kafka.queries import Queries
 from farandole.transport.kafka.settings import KafkaSettings
 from farandole.transport.kafka.transactions import NEVER_JOINED, Snapshot, Transactor
@@ -52,9 +51,11 @@ class KafkaAdmin:
         """Topics that exist, with what was set on them; the broker's own only if they are named.
 
         Raises:
+            AccessDenied: we may not see one that was named.
             TransportError: the cluster cannot be reached.
         """
-        found = self._metadata().topics
+        found = self._queries.metadata().topics
+        self._require_allowed(name for name in names or () if name not in found)
         asked = names if names is not None else [name for name in found if not name.startswith(_INTERNAL)]
         wanted = [name for name in asked if name in found and found[name].error is None]
         configs = self._configs(wanted)
@@ -103,17 +104,16 @@ class KafkaAdmin:
         for future in self._queries.client.incremental_alter_configs([resource]).values():
             self._queries.result(future, f"topic {topic}: it was not configured")
 
-    def _metadata(self) -> ClusterMetadata:
-        try:
-            return self._queries.client.list_topics(timeout=self._settings.patience)
-        except KafkaException as error:
-            raise TransportError(f"{self._settings.bootstrap}: cannot be reached: {told(error)}") from error
+    def _require_allowed(self, missing: Iterable[str]) -> None:
+        """A topic that we may not see is left out like one that is not there; asked for by name, the two differ."""
+        for name in missing:
+            self._queries.partitions(name)
 
     def _wait_for(self, names: Sequence[str]) -> None:
         """A topic is created before every broker knows of it, and before its partitions can be written."""
         until = time.monotonic() + self._settings.patience
         while names and time.monotonic() < until:
-            found = self._metadata().topics
+            found = self._queries.metadata().topics
             if all(name in found and _is_usable(found[name].partitions) for name in names):
                 return
             time.sleep(_LOOK)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from farandole.errors import FatalTransportError
+from farandole.transport.kafka.access import words
 from farandole.transport.kafka.errors import told, trouble_kind
 from farandole.transport.port import End, Polled, Record, TopicPartition, Trouble
 
@@ -51,7 +52,7 @@ class Outage:
             error, self._error, self._told = self._error, None, now
             kind, place = trouble_kind(error), _OF_PARTITION.match(error.str())
             at = TopicPartition(place[1], int(place[2])) if place and kind != "unreachable" else None
-            yield Trouble(kind, f"{error.name()}: {error.str()}", at)
+            yield Trouble(kind, words(error), at)
 
 
 def read(consumer: Consumer, timeout: float, most: int) -> Sequence[Message]:
@@ -86,7 +87,7 @@ def polled(message: Message, outage: Outage) -> Polled | None:
     if error.fatal() or kind == "unreachable":
         outage(error)
         return None
-    return Trouble(kind, f"{error.name()}: {error.str()}", at if topic else None)
+    return Trouble(kind, words(error), at if topic else None)
 
 
 _headers_of = operator.methodcaller("headers")

@@ -8,23 +8,26 @@ open; seen with 2.16.0 after every outage). So the client may wait for an hour, 
 client whose answer we have given up is thrown away with the question.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TypeVar, cast
 
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import (
     AdminClient,
+    ClusterMetadata,
     ConsumerGroupDescription,
     ListOffsetsResultInfo,
     OffsetSpec,
     TopicDescription,
 )
 
-from farandole.errors import TransportError
-from farandole.transport.kafka.errors import error_of, told
-from farandole.transport.kafka.settings import KafkaSettings
+from farandole.errors import AccessDenied, TransportError
+from farandole.transport.kafka.access import UNAUTHORIZED, Refusals, unauthorized
+from farandole.transport.kafka.errors import UNREACHABLE, error_of, told
+from farandole.transport.kafka.settings import KafkaSettings, Value
 from farandole.transport.port import Isolation, Position, TopicPartition
 
 T = TypeVar("T")
@@ -36,6 +39,9 @@ _ISOLATION = {
 
 GRACE = 1.0
 """Seconds beyond a request's time-out until its future is given up: the client answers first, with a reason."""
+
+SLICE = 0.25
+"""Seconds between two looks at what the connections have met while an answer is waited for."""
 
 NEVER = 3_600.0
 """Longest time-out that the client takes, seconds."""
@@ -122,14 +128,32 @@ class Queries:
         """
         futures = self.client.describe_topics(TopicCollection([topic]), request_timeout=self._patience)
         try:
-            described = cast(TopicDescription, futures[topic].result(self._patience + GRACE))
-        except KafkaException as error:
-            if error_of(error).code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            described = cast(TopicDescription, self.result(futures[topic], f"topic {topic}"))
+        except TransportError as error:
+            cause = error.__cause__
+            if isinstance(cause, KafkaException) and error_of(cause).code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return 0
-            raise TransportError(f"topic {topic}: {told(error)}") from error
-        except TimeoutError as error:
-            raise TransportError(f"topic {topic}: no answer in {self._patience} s") from error
+            raise
         return len(described.partitions)
+
+    def metadata(self) -> ClusterMetadata:
+        """Brokers, and the topics that we may see.
+
+        Raises:
+            AccessDenied: the cluster does not let us in.
+            TransportError: there was no answer.
+        """
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                found = self.client.list_topics(timeout=min(SLICE, self._patience))
+            except KafkaException as error:
+                self._hear(self.client)
+                if time.monotonic() >= until or error_of(error).code() not in UNREACHABLE:
+                    raise self._refusals.reason(told(error)) from error
+            else:
+                self._refusals.answered()
+                return found
 
     def result(self, future: "Future[T]", about: str) -> T:
         """What a future of the admin client brings.
@@ -138,21 +162,45 @@ class Queries:
             TransportError: an error, or nothing in time.
         """
         try:
-            return future.result(self._patience + GRACE)
+            found = self._wait(self.client, future, self._patience + GRACE)
         except KafkaException as error:
+            if error_of(error).code() in UNAUTHORIZED:
+                raise unauthorized(error_of(error), about) from error
+            if error_of(error).code() in UNREACHABLE:
+                raise self._refusals.reason(f"{about}: {told(error)}") from error
             raise TransportError(f"{about}: {told(error)}") from error
         except TimeoutError as error:
-            raise TransportError(f"{about}: no answer in {self._patience} s") from error
+            raise self._refusals.reason(f"{about}: no answer in {self._patience} s") from error
+        self._refusals.answered()
+        return found
+
+    def _wait(self, client: AdminClient, future: "Future[T]", seconds: float) -> T:
+        """What a future brings; not waited for any longer once the client was refused."""
+        until = time.monotonic() + seconds
+        while not future.done() and (left := until - time.monotonic()) > 0:
+            wait([future], min(SLICE, left))
+            if not future.done():
+                self._hear(client)
+        return future.result(0)
+
+    def _hear(self, client: AdminClient) -> None:
+        """Take in what the connections have met."""
+        client.poll(0)
+        self._refusals.check()
 
     def _of_coordinator(self, ask: Callable[[AdminClient], Mapping[str, "Future[object]"]], about: str) -> object:
         client = self.client
         (future,) = ask(client).values()
         try:
-            return future.result(self._patience)
-        except TimeoutError as error:
+            return self._wait(client, future, self._patience)
+        except (TimeoutError, AccessDenied) as error:
             self._throw_away(client)
+            if isinstance(error, AccessDenied):
+                raise
             raise TransportError(f"{about}: no answer in {self._patience} s") from error
         except KafkaException as error:
+            if error_of(error).code() in UNAUTHORIZED:
+                raise unauthorized(error_of(error), about) from error
             if error_of(error).code() < 0:
                 # Not the broker's answer, but the client's own: it may have given up by itself.
                 self._throw_away(client)
@@ -163,7 +211,9 @@ class Queries:
             self.client = self._new_client()
 
     def _new_client(self) -> AdminClient:
-        return AdminClient(self._settings.common(self._client_id))
+        self._refusals = Refusals(self._settings.bootstrap)
+        config: dict[str, object] = {**self._settings.common(self._client_id), "error_cb": self._refusals}
+        return AdminClient(cast("dict[str, Value]", config))  # its types know no callbacks
 
     def _offsets(
         self, partitions: Sequence[TopicPartition], spec: OffsetSpec, isolation: Isolation

@@ -5,6 +5,7 @@ word for is refused, so that the two never connect with different guarantees.
 """
 
 import asyncio
+import difflib
 import json
 import ssl
 import time
@@ -13,11 +14,16 @@ import urllib.parse
 import urllib.request
 from base64 import b64encode
 from collections.abc import Mapping
+from pathlib import Path
 
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.helpers import create_ssl_context
+from confluent_kafka import KafkaException, Producer
 
 from farandole.errors import ConfigError, TransportError
+from farandole.transport.kafka.errors import error_of
+from farandole.transport.kafka.names import NAMES
+from farandole.transport.kafka.settings import KafkaSettings
 
 _OAUTH = "sasl.oauthbearer."
 _UNTOLD = ("ssl.ca.pem", "ssl.certificate.pem", "ssl.key.pem", "ssl.keystore.location", "ssl.crl.location")
@@ -28,6 +34,28 @@ TOKEN_SHARE = 0.8
 """Share of a token's life after which it is fetched anew: what librdkafka does."""
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+
+
+def require_told(settings: KafkaSettings) -> None:
+    """Check that both clients take what `[kafka]` says, before either connects.
+
+    Raises:
+        ConfigError: librdkafka does not know a name or take a value, or aiokafka cannot be told.
+    """
+    if not settings.extra:
+        return
+    for_aiokafka(settings.extra)
+    try:
+        Producer(settings.common("farandole.check"))
+    except KafkaException as error:
+        raise ConfigError(_untaken(error_of(error).str(), settings.extra)) from error
+
+
+def _untaken(told: str, extra: Mapping[str, str]) -> str:
+    unknown = next((name for name in extra if f'"{name}"' in told), "")
+    near = difflib.get_close_matches(unknown, [each.name for each in NAMES], 1) if unknown else []
+    meant = f"; did you mean {near[0]}?" if near and unknown not in near else ""
+    return f"[kafka] {unknown or 'settings'}: expected what librdkafka takes, but: {told}{meant}"
 
 
 def for_aiokafka(settings: Mapping[str, str]) -> dict[str, object]:
@@ -50,6 +78,9 @@ def for_aiokafka(settings: Mapping[str, str]) -> dict[str, object]:
 
 
 def _ssl_context(settings: Mapping[str, str]) -> ssl.SSLContext:
+    for name in ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location"):
+        if name in settings and not Path(settings[name]).exists():
+            raise ConfigError(f"[kafka] {name}: expected a file in PEM format, but {settings[name]} does not exist")
     try:
         context: ssl.SSLContext = create_ssl_context(
             cafile=settings.get("ssl.ca.location"),

@@ -1,0 +1,1 @@
+"""`farandole doctor`: what is wrong with a deployment, why it matters, and the command that mends it."""

@@ -1,0 +1,84 @@
+"""`farandole doctor`: gather, judge, tell; exit code 1 if something is an error."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace
+
+if TYPE_CHECKING:
+    from farandole.cli.doctor.facts import Facts, Finding
+    from farandole.cli.settings import Loaded
+
+
+def doctor(
+    bootstrap: Bootstrap = None, namespace: Namespace = None, config: ConfigFile = None, json: Json = False
+) -> None:
+    """Look a deployment over: what is wrong, why it matters, and the command that mends it.
+
+    Exit codes: 0 nothing is wrong (warnings and notes there may be), 1 something is.
+    """
+    from farandole.cli.doctor.facts import Severity
+    from farandole.cli.output import print_json
+    from farandole.cli.settings import load
+
+    loaded = load(config, bootstrap=bootstrap, namespace=namespace)
+    facts, found = examine(loaded)
+    if json:
+        print_json({"versions": versions(facts), "findings": found})
+    else:
+        _tell(facts, found, loaded)
+    raise typer.Exit(1 if any(each.severity is Severity.ERROR for each in found) else 0)
+
+
+def examine(loaded: "Loaded") -> tuple["Facts | None", list["Finding"]]:
+    """Facts about the cluster (None: it was not reached), and all findings, the worst first."""
+    from farandole.cli.doctor.facts import Finding, Severity
+    from farandole.cli.doctor.findings import findings
+    from farandole.cli.doctor.gather import Gatherer
+    from farandole.cli.doctor.machine import judge, look
+    from farandole.errors import AccessDenied, TransportError
+
+    local = list(judge(look(loaded)))
+    try:
+        facts = Gatherer(loaded.settings).facts()
+    except TransportError as error:
+        code = "access_denied" if isinstance(error, AccessDenied) else "unreachable"
+        away = Finding(
+            Severity.ERROR,
+            code,
+            str(error),
+            "no process can work, and nothing else was checked",
+            f"kcat -L -b {loaded.settings.bootstrap} asks by hand; see bootstrap and [kafka] in farandole.toml",
+        )
+        return None, [away, *local]
+    order = list(Severity)
+    return facts, sorted([*findings(facts), *local], key=lambda each: order.index(each.severity))
+
+
+def versions(facts: "Facts | None") -> dict[str, str]:
+    """Versions of everything that takes part."""
+    from importlib.metadata import version
+
+    import confluent_kafka
+
+    from farandole.cli.doctor.findings import kafka_version
+
+    return {
+        "kafka": kafka_version(facts.inspected.api_versions) if facts is not None else "unknown",
+        "farandole": version("farandole"),
+        "confluent-kafka": version("confluent-kafka"),
+        "librdkafka": confluent_kafka.libversion()[0],
+        "aiokafka": version("aiokafka"),
+    }
+
+
+def _tell(facts: "Facts | None", found: list["Finding"], loaded: "Loaded") -> None:
+    where = f"{loaded.settings.bootstrap}, namespace {loaded.settings.namespace}"
+    typer.echo(f"{where}: " + ", ".join(f"{name} {number}" for name, number in versions(facts).items()))
+    colors = {"error": typer.colors.RED, "warning": typer.colors.YELLOW, "note": typer.colors.BLUE}
+    for each in found:
+        typer.secho(f"{each.severity.value}: ", fg=colors[each.severity.value], bold=True, nl=False)
+        typer.echo(f"{each.fact}\n  why: {each.why}\n  fix: {each.fix}")
+    count = sum(each.severity.value == "error" for each in found)
+    typer.echo(f"{len(found)} findings, {count} of them errors" if found else "nothing found")

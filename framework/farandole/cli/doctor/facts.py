@@ -1,0 +1,102 @@
+"""What the doctor looks at: plain values, so that every judgement can be tested without a cluster."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+
+from farandole.transport.drift import Fault
+from farandole.transport.kafka.inspection import Inspected
+
+
+class Severity(Enum):
+    """`error`: something does not work, or may be lost. `warning`: it will matter. `note`: worth knowing."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be. `code` is stable; `fix` is a command, or what a person does."""
+
+    severity: Severity
+    code: str
+    fact: str
+    why: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFact:
+    """One topic of the namespace as it is."""
+
+    replication: int
+    min_insync: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that was seen of a deployment on Kafka."""
+
+    bootstrap: str
+    namespace: str
+    is_production: bool = False
+    is_encrypted: bool = False
+    session_timeouts: Mapping[str, timedelta] = field(default_factory=dict)
+    """By section of the settings."""
+
+    brokers: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    """Settings of each broker, those that we may see."""
+
+    inspected: Inspected = field(default_factory=Inspected)
+    topics: Mapping[str, TopicFact] = field(default_factory=dict)
+    drift: tuple[Fault, ...] = ()
+    is_applied: bool = True
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Client ids of the members of each group of the namespace; one that stands twice is two members."""
+
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """Unit of each agent, as `apply` recorded it."""
+
+    readers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Groups that have positions on the inbox of each agent."""
+
+    untold: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFact:
+    """A folder that processes write to."""
+
+    path: Path
+    is_writable: bool
+    free_bytes: int
+    filesystem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFact:
+    """A log of one machine: the file of the embedded transport."""
+
+    path: Path
+    version: int
+    version_known: int
+    integrity: str
+    """`ok`, or what SQLite's own check says."""
+
+    folder: FolderFact
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What was seen on this machine."""
+
+    artifacts: FolderFact | None = None
+    log: FileFact | None = None
+    readable_secrets: Path | None = None
+    """A settings file with secrets that everybody on this machine may read."""
+
+    strangers: tuple[str, ...] = ()

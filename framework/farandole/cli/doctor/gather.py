@@ -1,0 +1,114 @@
+"""Collects the facts about a cluster; what it may not see becomes a fact too, and the rest goes on."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from farandole.cli.connect import kafka_of, topics_of
+from farandole.cli.doctor.facts import Facts, TopicFact
+from farandole.cli.doctor.findings import replicas
+from farandole.cli.settings import Settings
+from farandole.client.applying import read_rows
+from farandole.client.planning import INBOX
+from farandole.errors import AccessDenied, ConfigError, TransportError
+from farandole.events.topics import Topics
+from farandole.transport.drift import faults, partitions_of_homes
+from farandole.transport.kafka import KafkaTransport
+from farandole.transport.kafka.inspection import Inspected, inspect
+from farandole.transport.kafka.survey import Survey
+from farandole.transport.topology import agent_topics, system_topics
+
+T = TypeVar("T")
+
+
+class Gatherer:
+    """Asks a cluster for everything that the rules look at."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._kafka = kafka_of(settings)
+        self._topics = topics_of(settings)
+        self._prefix = f"{settings.namespace}."
+        self._untold: list[str] = []
+
+    def facts(self) -> Facts:
+        """All of them.
+
+        Raises:
+            AccessDenied: the cluster does not let us in.
+            TransportError: it cannot be reached.
+        """
+        survey = Survey(self._kafka)
+        transport = KafkaTransport(self._kafka)
+        admin = transport.admin()
+        admin.topics(())  # The one question that must be answered: else nothing else is asked.
+        topics: Mapping[str, tuple[int, int]] = self._try(lambda: survey.topics(self._prefix), {})
+        owners: Mapping[str, str] = self._try(
+            lambda: owners_of(read_rows(transport, admin, self._topics.definitions)), {}
+        )
+        partitions = self._try(lambda: partitions_of_homes(admin, self._topics), 0)
+        declared = (
+            *system_topics(self._topics, partitions or 1, -1),
+            *agent_topics(self._topics, sorted(owners), 0, -1),
+        )
+        groups: Mapping[str, tuple[str, ...]] = self._try(lambda: survey.groups(self._prefix), {})
+        settings = self._settings
+        protocol = settings.kafka.get("security.protocol", "PLAINTEXT").upper()
+        return Facts(
+            settings.bootstrap,
+            settings.namespace,
+            settings.is_production,
+            protocol.endswith("SSL"),
+            {"agent": settings.agent.session_timeout, "coordinator": settings.coordinator.session_timeout},
+            self._try(survey.brokers, {}),
+            self._try(lambda: inspect(self._kafka, self._prefix), Inspected()),
+            {name: TopicFact(*each) for name, each in topics.items()},
+            self._try(lambda: faults(admin, declared), ()) if partitions else (),
+            bool(partitions),
+            groups,
+            owners,
+            readers_of(self._topics, {each: self._positions(survey, each) for each in groups}),
+            tuple(dict.fromkeys(self._untold)),
+        )
+
+    def _positions(self, survey: Survey, group: str) -> frozenset[str]:
+        return self._try(lambda: survey.positions(group), frozenset())
+
+    def _try(self, ask: Callable[[], T], otherwise: T) -> T:
+        """An answer, or what stands for one that we may not have."""
+        try:
+            return ask()
+        except (AccessDenied, TransportError) as error:
+            self._untold.append(str(error))
+            return otherwise
+
+
+def owners_of(rows: Mapping[str, str]) -> dict[str, str]:
+    """Unit of each agent, from the rows of `definitions`."""
+    return {name.removeprefix(INBOX): unit for name, unit in rows.items() if name.startswith(INBOX)}
+
+
+def readers_of(topics: Topics, positions: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
+    """Groups with positions on each inbox, by agent."""
+    prefix = topics.inbox("")
+    found: dict[str, list[str]] = {}
+    for group, names in positions.items():
+        for name in names:
+            if name.startswith(prefix):
+                found.setdefault(name.removeprefix(prefix), []).append(group)
+    return {agent: tuple(sorted(groups)) for agent, groups in found.items()}
+
+
+def require_safe(settings: Settings) -> None:
+    """Refuse to start a process in production on topics that are not safe (R14).
+
+    Raises:
+        ConfigError: with the topics, and how they are mended.
+    """
+    if not settings.is_production:
+        return
+    topics = Survey(kafka_of(settings)).topics(f"{settings.namespace}.")
+    seen = {name: TopicFact(*each) for name, each in topics.items()}
+    facts = Facts(settings.bootstrap, settings.namespace, is_production=True, topics=seen)
+    if found := list(replicas(facts)):
+        listed = "\n".join(f"  {each.fact}\n    {each.fix}" for each in found)
+        raise ConfigError(f'profile = "production": expected safe topics, but:\n{listed}\nNothing was started.')

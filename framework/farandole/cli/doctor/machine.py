@@ -1,0 +1,142 @@
+"""What the doctor sees on this machine: folders, the settings file, the embedded log. Facts, and what they mean."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from farandole.cli.doctor.facts import FileFact, Finding, FolderFact, Local, Severity
+from farandole.cli.settings import Loaded, is_secret
+
+FREE_MIN = 1024**3
+"""Bytes; an hour of payloads at a few hundred KiB a second."""
+
+NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs"})
+"""File systems whose locks and shared memory do not hold what SQLite's WAL needs of them."""
+
+EMBEDDED = Path(".farandole") / "log.db"
+"""Where the embedded log of a project is."""
+
+E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+
+
+def look(loaded: Loaded, version_known: int | None = None) -> Local:
+    """What is to be seen here. `version_known`: the newest version of the embedded log that this release reads."""
+    root = loaded.file.parent if loaded.file is not None else Path.cwd()
+    log = root / EMBEDDED
+    return Local(
+        artifacts=folder(loaded.settings.artifacts),
+        log=file(log, version_known) if version_known is not None and log.exists() else None,
+        readable_secrets=_readable(loaded),
+        strangers=loaded.strangers,
+    )
+
+
+def folder(path: Path) -> FolderFact:
+    """A folder, or the nearest one above it that exists."""
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    return FolderFact(path, os.access(there, os.W_OK), shutil.disk_usage(there).free, filesystem(there))
+
+
+def filesystem(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+    """The kind of file system that a path is on; empty where the system does not tell."""
+    try:
+        rows = [line.split()[1:3] for line in mounts.read_text().splitlines()]
+    except OSError:
+        return ""
+    above = [(place, kind) for place, kind in rows if path.is_relative_to(place)]
+    return max(above, default=("", ""), key=lambda row: len(row[0]))[1]
+
+
+def file(path: Path, version_known: int) -> FileFact:
+    """A log file, opened read-only."""
+    try:
+        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+        try:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            (integrity,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        finally:
+            db.close()
+    except sqlite3.Error as error:
+        version, integrity = 0, str(error)
+    return FileFact(path, version, version_known, integrity, folder(path.parent))
+
+
+def _readable(loaded: Loaded) -> Path | None:
+    path = loaded.file
+    if path is None or not path.stat().st_mode & 0o004:
+        return None
+    has_secret = any(is_secret(key) and origin.value == "file" for key, origin in loaded.origins.items())
+    return path if has_secret else None
+
+
+def judge(local: Local) -> Iterator[Finding]:
+    """What it means."""
+    if local.artifacts is not None:
+        yield from _folder(local.artifacts, "artifacts")
+    if local.log is not None:
+        yield from _log(local.log)
+    if local.readable_secrets is not None:
+        yield Finding(
+            W,
+            "readable_secrets",
+            f"{local.readable_secrets}: holds secrets, and everybody on this machine may read it",
+            "whoever has an account here has the cluster",
+            f"chmod o-r {local.readable_secrets}",
+        )
+    for name in local.strangers:
+        yield Finding(
+            N,
+            "unknown_variable",
+            f"{name} is in the environment, and no setting of that name is known",
+            "if it was meant to set something, it does not",
+            "farandole config show lists every setting",
+        )
+
+
+def _folder(it: FolderFact, what: str) -> Iterator[Finding]:
+    if not it.is_writable:
+        yield Finding(
+            E,
+            f"{what}_read_only",
+            f"{it.path}: may not be written to",
+            "what should be kept there cannot be, and the step that made it fails",
+            f"chown $(id -u) {it.path}, or set another folder in farandole.toml",
+        )
+    if it.free_bytes < FREE_MIN:
+        yield Finding(
+            W,
+            f"{what}_space",
+            f"{it.path}: {it.free_bytes / 1024**2:,.0f} MiB are free",
+            "when the disk is full, what should be kept there cannot be",
+            f"df -h {it.path}, then make room or set another folder in farandole.toml",
+        )
+
+
+def _log(it: FileFact) -> Iterator[Finding]:
+    yield from _folder(it.folder, "log")
+    if it.integrity != "ok":
+        yield Finding(
+            E,
+            "log_damaged",
+            f"{it.path}: {it.integrity}",
+            "records may be lost or wrong",
+            f"stop every process of the project, then: sqlite3 {it.path} .recover | sqlite3 recovered.db",
+        )
+    elif it.version > it.version_known:
+        yield Finding(
+            E,
+            "log_newer",
+            f"{it.path}: is of version {it.version}, and this release reads {it.version_known} at most",
+            "a newer release has written it; this one does not start on it",
+            "pip install --upgrade farandole",
+        )
+    if it.folder.filesystem in NETWORK:
+        yield Finding(
+            E,
+            "log_on_network",
+            f"{it.path}: is on a file system of kind {it.folder.filesystem}",
+            "its locks do not keep processes of two machines apart: the file would be damaged",
+            "move the project to a local disk, or set bootstrap to a Kafka in farandole.toml",
+        )

@@ -1,0 +1,172 @@
+"""The rights that each kind of process needs on a cluster with an authorizer: no more, no less.
+
+Pure: a table, from which come the page, the commands of `kafka-acls.sh` and what `acls --apply`
+grants. Tests run each kind with exactly these rights against Kafka's own authorizer.
+"""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from farandole.events.topics import Topics
+
+COORDINATOR, CLIENT, APPLY, DOCTOR = "coordinator", "client", "apply", "doctor"
+ROLES = (COORDINATOR, CLIENT, APPLY, DOCTOR)
+"""Kinds of process besides the units of agents."""
+
+
+class Resource(Enum):
+    """What a right is about, as `kafka-acls.sh` calls it."""
+
+    TOPIC = "topic"
+    GROUP = "group"
+    TRANSACTIONAL_ID = "transactional-id"
+    CLUSTER = "cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Operations on one resource, or on all whose names begin so, and why. Read and Write imply Describe."""
+
+    resource: Resource
+    name: str
+    operations: tuple[str, ...]
+    why: str
+    is_prefix: bool = False
+
+    def command(self, principal: str, bootstrap: str) -> str:
+        """The call of `kafka-acls.sh` that grants it."""
+        parts = ["kafka-acls.sh", "--bootstrap-server", bootstrap, "--add", "--allow-principal", principal]
+        parts += [f"--{self.resource.value}"]
+        if self.resource is not Resource.CLUSTER:
+            parts += [self.name, "--resource-pattern-type", "prefixed" if self.is_prefix else "literal"]
+        return shlex.join([*parts, *(word for each in self.operations for word in ("--operation", each))])
+
+
+def rights(role: str, topics: Topics, agents: Sequence[str] = (), publishes: Sequence[str] = ()) -> tuple[Right, ...]:
+    """What a process of this role needs; any name but those of `ROLES` is a unit, with its agents and own topics."""
+    match role:
+        case "coordinator":
+            return tuple(_coordinator(topics))
+        case "client":
+            return tuple(_client(topics))
+        case "apply":
+            return tuple(_apply(topics, publishes))
+        case "doctor":
+            return tuple(_doctor(topics))
+        case _:
+            return tuple(_unit(role, topics, agents, publishes))
+
+
+def _topic(name: str, why: str, *operations: str) -> Right:
+    return Right(Resource.TOPIC, name, operations, why)
+
+
+def _topics(prefix: str, why: str, *operations: str) -> Right:
+    return Right(Resource.TOPIC, prefix, operations, why, is_prefix=True)
+
+
+def _looking(topics: Topics) -> Right:
+    return _topics(
+        f"{topics.namespace}.",
+        "that topics are there and as declared, and where they end",
+        "Describe",
+        "DescribeConfigs",
+    )
+
+
+def _writing_as(group: str) -> Right:
+    why = "its transactions, and ending those of a peer that died (R7)"
+    return Right(Resource.TRANSACTIONAL_ID, f"{group}.", ("Write", "Describe"), why, is_prefix=True)
+
+
+def _unit(unit: str, topics: Topics, agents: Sequence[str], publishes: Sequence[str]) -> Iterator[Right]:
+    group = topics.group(unit)
+    yield _looking(topics)
+    for agent in agents:
+        yield _topic(topics.inbox(agent), "the triggers that it consumes", "Read")
+        yield _topic(topics.dead(agent), "what it gives up", "Write")
+    yield _topics(topics.inbox(""), "triggers of successors, of any unit", "Write")
+    yield _topic(topics.events, "its facts", "Write")
+    yield _topic(topics.telemetry, "started, progress", "Write")
+    yield _topic(topics.control, "what it must respect", "Read")
+    yield _topic(topics.definitions, "what follows a step, and whose inbox it is", "Read")
+    for own in publishes:
+        yield _topic(own, "what its handlers publish", "Write", "Describe", "DescribeConfigs")
+    yield Right(Resource.GROUP, group, ("Read",), "consuming, with positions in its transactions")
+    yield _writing_as(group)
+
+
+def _coordinator(topics: Topics) -> Iterator[Right]:
+    group = topics.group(COORDINATOR)
+    yield _looking(topics)
+    yield _topic(topics.commands, "what is asked; what came to a foreign home is forwarded", "Read", "Write")
+    yield _topic(topics.events, "facts", "Read", "Write")
+    yield _topic(topics.runs, "state of live runs", "Read", "Write")
+    yield _topic(topics.settled, "state of ended runs", "Write")
+    yield _topic(topics.control, "what agents must respect", "Read", "Write")
+    yield _topic(topics.definitions, "what runs are pinned to", "Read")
+    yield _topics(topics.inbox(""), "triggers, of any agent", "Write")
+    yield _topics(topics.dead(""), "dead letters where it refuses a retry", "Write")
+    yield Right(Resource.GROUP, group, ("Read",), "consuming, with positions in its transactions")
+    yield Right(
+        Resource.GROUP,
+        f"{topics.namespace}.",
+        ("Describe",),
+        "how far agents are, for the watchdog (DESIGN 6.8)",
+        is_prefix=True,
+    )
+    yield _writing_as(group)
+
+
+def _client(topics: Topics) -> Iterator[Right]:
+    yield _looking(topics)
+    yield _topic(topics.commands, "starting, cancelling, replaying; and lineage reads it", "Write", "Read")
+    for name, why in (
+        (topics.events, "following runs"),
+        (topics.runs, "live runs"),
+        (topics.settled, "ended runs"),
+        (topics.definitions, "pipelines by name, and their types"),
+    ):
+        yield _topic(name, why, "Read")
+    yield _topics(topics.inbox(""), "lineage", "Read")
+    yield _topics(topics.dead(""), "listing and showing dead letters", "Read")
+
+
+def _apply(topics: Topics, publishes: Sequence[str]) -> Iterator[Right]:
+    operations = ("Create", "AlterConfigs", "Describe", "DescribeConfigs")
+    yield _topics(f"{topics.namespace}.", "creating and mending topics", *operations)
+    for own in publishes:
+        yield _topic(own, "creating and mending the user's own topics", *operations)
+    yield _topic(topics.definitions, "pipelines, owners of inboxes", "Read", "Write")
+    yield _topic(topics.schemas, "schemas", "Read", "Write")
+    for name, why in ((topics.inbox(""), "start positions"),):
+        yield _topics(name, why, "Read")
+    yield _topic(topics.commands, "start positions", "Read")
+    yield _topic(topics.events, "start positions", "Read")
+    why = "start positions (R8)"
+    yield Right(Resource.GROUP, f"{topics.namespace}.", ("Read",), why, is_prefix=True)
+    yield Right(Resource.TRANSACTIONAL_ID, f"{topics.namespace}.", ("Write", "Describe"), why, is_prefix=True)
+
+
+def _doctor(topics: Topics) -> Iterator[Right]:
+    yield _looking(topics)
+    yield _topic(topics.definitions, "who owns which inbox", "Read")
+    yield Right(Resource.GROUP, f"{topics.namespace}.", ("Describe",), "members and positions", is_prefix=True)
+    yield Right(
+        Resource.TRANSACTIONAL_ID, f"{topics.namespace}.", ("Describe",), "transactions that hang", is_prefix=True
+    )
+    yield Right(Resource.CLUSTER, "kafka-cluster", ("Describe", "DescribeConfigs"), "brokers' settings and clock")
+
+
+def table(topics: Topics) -> str:
+    """The rights of every role as Markdown; agents and own topics as placeholders."""
+    parts = []
+    for role in ("<unit>", *ROLES):
+        parts.append(f"\n## `{role}`\n\n| Resource | Name | Pattern | Operations | Why |\n|---|---|---|---|---|\n")
+        for each in rights(role, topics, ("<agent>",), ("<own topic>",)):
+            pattern = "prefixed" if each.is_prefix else "literal"
+            operations = ", ".join(each.operations)
+            parts.append(f"| {each.resource.value} | `{each.name}` | {pattern} | {operations} | {each.why} |\n")
+    return "".join(parts)

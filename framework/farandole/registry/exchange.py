@@ -1,0 +1,100 @@
+"""Which frame payloads have on the topics of a deployment with a registry: a `Framing` for `transport.framed`.
+
+Asks the registry for ids, and the log for what a fingerprint stands for: a registry cannot be
+asked for that. Thread-safe; one per process.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+from farandole.clock import Clock, SystemClock
+from farandole.errors import ConfigError, RecordError, UnknownSchema
+from farandole.events.avro import Schema, SchemaBook
+from farandole.events.framing import Kind, unframe
+from farandole.registry.confluent import ConfluentRegistry
+from farandole.registry.http import HttpSettings, JsonHttp
+from farandole.registry.log import LogRegistry, SchemaTopic
+
+ASK_TIMEOUT = timedelta(seconds=2)
+"""Longest wait of a running process for one answer: its loop stands still meanwhile, and asks again by itself."""
+
+READ_AGAIN = timedelta(seconds=5)
+"""How long the log is not read again for a fingerprint that it did not have."""
+
+
+class Exchange:
+    """Exchanges our frame for the registry's, and back."""
+
+    def __init__(self, settings: HttpSettings, topic: Callable[[], SchemaTopic], clock: Clock | None = None) -> None:
+        """Asks nothing before the first question. `topic` opens `<ns>.schemas`."""
+        once = replace(settings, attempts_max=1, timeout=min(settings.timeout, ASK_TIMEOUT))
+        self._clock = clock or SystemClock()
+        self._book = SchemaBook()
+        self._registry = ConfluentRegistry(JsonHttp(once), self._book, self._clock)
+        self._patient = ConfluentRegistry(JsonHttp(settings), self._book, self._clock)
+        self._topic = topic
+        self._log: LogRegistry | None = None
+        self._missing: dict[bytes, float] = {}
+        self._lock = threading.Lock()
+
+    def outbound(self, framed: bytes) -> bytes:
+        """A value as it stands on the topics; what is no payload of ours (state, texts) as it is.
+
+        Raises:
+            UnknownSchema: nobody published its schema.
+            TransportError: the registry, or the log, cannot be reached.
+        """
+        with self._lock:
+            self._learn(framed)
+            return self._registry.outbound(framed)
+
+    def inbound(self, value: bytes) -> bytes:
+        """A value as everybody inside sees it; errors as `outbound`."""
+        with self._lock:
+            return self._registry.inbound(value)
+
+    def publish(self, schemas: Iterable[Schema]) -> None:
+        """Register schemas, for `apply`.
+
+        Raises:
+            SchemaRefused: the registry finds one incompatible, or invalid.
+            TransportError: it cannot be reached.
+        """
+        with self._lock:
+            self._patient.publish(list(schemas))
+
+    def require(self, schemas: Iterable[Schema]) -> None:
+        """Check at the start of a process that the registry has these.
+
+        Raises:
+            ConfigError: it does not know one, or does not let us in.
+            TransportError: it cannot be reached.
+        """
+        with self._lock:
+            for each in schemas:
+                self._book.add(each)
+                try:
+                    self._patient.outbound(each.frame)
+                except UnknownSchema as unknown:
+                    raise ConfigError(
+                        f"registry: {unknown}. Nothing was started. Run `farandole apply` with the same [registry]"
+                    ) from None
+
+    def _learn(self, framed: bytes) -> None:
+        """Look a fingerprint up on the log, if it was not met before."""
+        try:
+            frame = unframe(framed)
+        except RecordError:
+            return
+        if frame.kind is not Kind.SINGLE_OBJECT or not isinstance(frame.id, bytes) or frame.id in self._book:
+            return
+        now = self._clock.monotonic()
+        if self._missing.get(frame.id, now) > now:
+            return
+        if self._log is None:
+            self._log = LogRegistry(self._topic(), self._book)
+        self._log.catch_up()
+        if frame.id not in self._book:
+            self._missing[frame.id] = now + READ_AGAIN.total_seconds()

@@ -1,0 +1,261 @@
+"""What no Python client can ask a cluster: versions, the controller's clock, transactions under way.
+
+Three requests of Kafka's protocol in aiokafka's own terms, sent through its client, so that TLS
+and SASL are as everywhere. Read only.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import errors as aio
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.admin import ApiVersionRequest
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+)
+
+from farandole.errors import TransportError
+from farandole.transport.kafka.security import for_aiokafka
+from farandole.transport.kafka.settings import KafkaSettings
+
+_TEXT, _TAGS = CompactString("utf-8"), ("tags", TaggedFields)
+_QUORUM_TOPIC = "__cluster_metadata"
+_ONGOING = ("Ongoing", "PrepareCommit", "PrepareAbort")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTransaction:
+    """A transaction that has not ended: since when by its coordinator's clock, and how long it may take."""
+
+    transactional_id: str
+    state: str
+    started_ms: int
+    timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What the cluster told. `api_versions` is the highest version of each request; the clock is the controller's."""
+
+    api_versions: Mapping[int, int] = field(default_factory=dict)
+    clock_ms: int = 0
+    asked_ms: int = 0
+    """Ours, halfway through the question."""
+
+    transactions: tuple[OpenTransaction, ...] = ()
+    untold: tuple[str, ...] = ()
+    """What was not told, and why: a missing right, an older broker."""
+
+
+def inspect(settings: KafkaSettings, prefix: str) -> Inspected:
+    """Ask all of it; transactions whose ids begin with `prefix`.
+
+    Raises:
+        TransportError: the cluster cannot be reached.
+    """
+    return asyncio.run(_inspect(settings, prefix))
+
+
+async def _inspect(settings: KafkaSettings, prefix: str) -> Inspected:
+    client = AIOKafkaClient(
+        bootstrap_servers=settings.bootstrap,
+        client_id="farandole.doctor",
+        request_timeout_ms=round(settings.patience * 1000),
+        **for_aiokafka(settings.extra),
+    )
+    try:
+        await asyncio.wait_for(client.bootstrap(), settings.patience)
+        return await _ask(client, prefix)
+    except (aio.KafkaError, OSError, TimeoutError) as error:
+        raise TransportError(f"{settings.bootstrap}: cannot be reached: {error!r}") from error
+    finally:
+        await client.close()
+
+
+async def _ask(client: AIOKafkaClient, prefix: str) -> Inspected:
+    nodes = [each.nodeId for each in client.cluster.brokers()]
+    answer = await client.send(nodes[0], ApiVersionRequest())
+    versions = {key: highest for key, _, highest in answer.api_versions}
+    untold: list[str] = []
+    clock_ms = asked_ms = 0
+    try:
+        clock_ms, asked_ms = await _clock(client, nodes[0])
+    except (aio.KafkaError, ValueError, NotImplementedError) as error:
+        untold.append(f"the controller's clock: {error}")
+    found: list[OpenTransaction] = []
+    try:
+        for node in nodes:
+            found += await _transactions(client, node, prefix)
+    except (aio.KafkaError, ValueError, NotImplementedError) as error:
+        untold.append(f"transactions: {error}")
+    return Inspected(versions, clock_ms, asked_ms, tuple(found), tuple(untold))
+
+
+async def _clock(client: AIOKafkaClient, node: int) -> tuple[int, int]:
+    """The active controller tells its own instant as the last one at which it fetched from itself."""
+    began = time.time()
+    answer = await client.send(node, _DescribeQuorum())
+    asked_ms = round((began + time.time()) * 500)
+    _check(answer.error_code)
+    ((_, ((_, error, leader, _, _, voters, _, _),), _),) = answer.topics
+    _check(error)
+    return next(at for replica, _, at, _, _ in voters if replica == leader), asked_ms
+
+
+async def _transactions(client: AIOKafkaClient, node: int, prefix: str) -> list[OpenTransaction]:
+    listed = await client.send(node, _ListTransactions())
+    _check(listed.error_code)
+    ids = [name for name, _, _, _ in listed.transaction_states if name.startswith(prefix)]
+    if not ids:
+        return []
+    described = await client.send(node, _DescribeTransactions(ids))
+    return [
+        OpenTransaction(name, state, started, timeout)
+        for error, name, state, timeout, started, *_ in described.transaction_states
+        if error == 0 and state in _ONGOING
+    ]
+
+
+def _check(error_code: int) -> None:
+    if error_code:
+        raise aio.for_code(error_code)()
+
+
+class _ListTransactionsResponse(Response):  # type: ignore[misc]  # aiokafka has no types
+    API_KEY = 66
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("error_code", Int16),
+        ("unknown_state_filters", CompactArray(_TEXT)),
+        (
+            "transaction_states",
+            CompactArray(("transactional_id", _TEXT), ("producer_id", Int64), ("state", _TEXT), _TAGS),
+        ),
+        _TAGS,
+    )
+
+
+class _ListTransactionsV0(RequestStruct):  # type: ignore[misc]
+    API_KEY = 66
+    API_VERSION = 0
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _ListTransactionsResponse
+    SCHEMA = Schema(("state_filters", CompactArray(_TEXT)), ("producer_id_filters", CompactArray(Int64)), _TAGS)
+
+
+class _ListTransactions(Request[_ListTransactionsV0]):  # type: ignore[misc]
+    API_KEY = 66
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class(list(_ONGOING), [], {})
+
+
+class _DescribeTransactionsResponse(Response):  # type: ignore[misc]
+    API_KEY = 65
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "transaction_states",
+            CompactArray(
+                ("error_code", Int16),
+                ("transactional_id", _TEXT),
+                ("state", _TEXT),
+                ("timeout_ms", Int32),
+                ("start_time_ms", Int64),
+                ("producer_id", Int64),
+                ("producer_epoch", Int16),
+                ("topics", CompactArray(("topic", _TEXT), ("partitions", CompactArray(Int32)), _TAGS)),
+                _TAGS,
+            ),
+        ),
+        _TAGS,
+    )
+
+
+class _DescribeTransactionsV0(RequestStruct):  # type: ignore[misc]
+    API_KEY = 65
+    API_VERSION = 0
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _DescribeTransactionsResponse
+    SCHEMA = Schema(("transactional_ids", CompactArray(_TEXT)), _TAGS)
+
+
+class _DescribeTransactions(Request[_DescribeTransactionsV0]):  # type: ignore[misc]
+    API_KEY = 65
+
+    def __init__(self, ids: list[str]) -> None:
+        self._ids = ids
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class(self._ids, {})
+
+
+_REPLICAS = CompactArray(
+    ("replica_id", Int32),
+    ("log_end_offset", Int64),
+    ("last_fetch_timestamp", Int64),
+    ("last_caught_up_timestamp", Int64),
+    _TAGS,
+)
+
+
+class _DescribeQuorumResponse(Response):  # type: ignore[misc]
+    API_KEY = 55
+    API_VERSION = 1
+    SCHEMA = Schema(
+        ("error_code", Int16),
+        (
+            "topics",
+            CompactArray(
+                ("topic_name", _TEXT),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition_index", Int32),
+                        ("error_code", Int16),
+                        ("leader_id", Int32),
+                        ("leader_epoch", Int32),
+                        ("high_watermark", Int64),
+                        ("current_voters", _REPLICAS),
+                        ("observers", _REPLICAS),
+                        _TAGS,
+                    ),
+                ),
+                _TAGS,
+            ),
+        ),
+        _TAGS,
+    )
+
+
+class _DescribeQuorumV1(RequestStruct):  # type: ignore[misc]
+    API_KEY = 55
+    API_VERSION = 1
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _DescribeQuorumResponse
+    SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(("topic_name", _TEXT), ("partitions", CompactArray(("partition_index", Int32), _TAGS)), _TAGS),
+        ),
+        _TAGS,
+    )
+
+
+class _DescribeQuorum(Request[_DescribeQuorumV1]):  # type: ignore[misc]
+    API_KEY = 55
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class([(_QUORUM_TOPIC, [(0, {})], {})], {})

@@ -1,0 +1,83 @@
+"""What there is on a cluster, for who looks it over: settings of brokers and topics, groups and who is in them."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from confluent_kafka import ConsumerGroupTopicPartitions
+from confluent_kafka.admin import (
+    ConfigEntry,
+    ConfigResource,
+    ConsumerGroupDescription,
+    ListConsumerGroupsResult,
+    ResourceType,
+)
+
+from farandole.transport.kafka.queries import Queries
+from farandole.transport.kafka.settings import KafkaSettings
+
+
+class Survey:
+    """Looks, and changes nothing; blocking, each question bounded in time."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._queries = Queries(settings, "farandole.doctor")
+
+    def brokers(self) -> Mapping[int, Mapping[str, str]]:
+        """The settings of each broker.
+
+        Raises:
+            AccessDenied: the cluster does not let us in, or does not allow it (`DescribeConfigs` on the cluster).
+            TransportError: there was no answer.
+        """
+        found = self._queries.metadata().brokers
+        configs = self._configs(ResourceType.BROKER, [str(each) for each in found])
+        return {int(name): config for name, config in configs.items()}
+
+    def topics(self, prefix: str) -> Mapping[str, tuple[int, int]]:
+        """Replicas and `min.insync.replicas` of the topics whose names begin so; errors as `brokers`."""
+        found = self._queries.metadata().topics
+        names = [name for name in found if name.startswith(prefix)]
+        configs = self._configs(ResourceType.TOPIC, names)
+        return {
+            name: (
+                min((len(each.replicas) for each in found[name].partitions.values()), default=0),
+                int(configs[name].get("min.insync.replicas", "1")),
+            )
+            for name in names
+        }
+
+    def groups(self, prefix: str) -> Mapping[str, tuple[str, ...]]:
+        """Client ids of the members of the groups whose names begin so; one that stands twice is two members."""
+        listed = cast(
+            ListConsumerGroupsResult,
+            self._queries.result(self._queries.client.list_consumer_groups(), "groups of consumers"),
+        )
+        names = [each.group_id for each in listed.valid if each.group_id.startswith(prefix)]
+        return {name: self._members(name) for name in sorted(names)}
+
+    def positions(self, group: str) -> frozenset[str]:
+        """Topics on which a group has positions."""
+        asked = [ConsumerGroupTopicPartitions(group)]
+        (future,) = self._queries.client.list_consumer_group_offsets(asked).values()
+        answer = cast(ConsumerGroupTopicPartitions, self._queries.result(future, f"positions of {group}"))
+        return frozenset(each.topic for each in answer.topic_partitions or () if each.offset >= 0)
+
+    def _members(self, group: str) -> tuple[str, ...]:
+        (future,) = self._queries.client.describe_consumer_groups([group]).values()
+        described = cast(ConsumerGroupDescription, self._queries.result(future, f"members of {group}"))
+        return tuple(sorted(each.client_id for each in described.members))
+
+    def _configs(self, kind: ResourceType, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        if not names:
+            return {}
+        resources = [ConfigResource(kind, name) for name in names]
+        futures = self._queries.client.describe_configs(resources, request_timeout=self._settings.patience)
+        found: dict[str, Mapping[str, str]] = {}
+        for resource, future in futures.items():
+            about = f"{kind.name.lower()} {resource.name}: its configuration"
+            entries = cast(Mapping[str, ConfigEntry], self._queries.result(future, about))
+            found[resource.name] = {
+                name: str(entry.value) for name, entry in entries.items() if entry.value is not None
+            }
+        return found

@@ -1,0 +1,167 @@
+"""The conformance suite on a transport that reframes, and what it does while the registry is away."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from farandole.clock import ManualClock
+from farandole.errors import TransportError, UnknownSchema
+from farandole.testing.conformance import CASES, Case, Kit
+from farandole.transport.framed import FramedTransport
+from farandole.transport.memory import MemoryTransport
+from farandole.transport.port import (
+    Commit,
+    Isolation,
+    MemberSettings,
+    NewRecord,
+    Position,
+    Record,
+    TopicPartition,
+    TopicSpec,
+    Transport,
+    Trouble,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+AT = TopicPartition("t", 0)
+NOBODY = object()
+"""A snapshot that is never looked at."""
+
+
+class Swap:
+    """A framing that puts a byte before every value; on request the registry is away, or knows nothing."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.is_ignorant = False
+
+    def outbound(self, framed: bytes) -> bytes:
+        """One byte more."""
+        self._check()
+        return b"\0" + framed
+
+    def inbound(self, value: bytes) -> bytes:
+        """One byte less."""
+        self._check()
+        return value[1:] if value[:1] == b"\0" else value
+
+    def _check(self) -> None:
+        if self.is_away:
+            raise TransportError("registry: away")
+        if self.is_ignorant:
+            raise UnknownSchema("nobody published it")
+
+
+def leave_open(
+    transport: Transport,
+    client_id: str,
+    records: "Sequence[NewRecord]",
+    group: str,
+    positions: "Mapping[TopicPartition, Position]",
+) -> None:
+    """A transaction in the broker that nobody will end."""
+    assert isinstance(transport, FramedTransport)
+    assert isinstance(transport.inner, MemoryTransport)
+    with transport.inner.hub as broker:
+        writer = broker.init(client_id, 600.0)
+        for record in records:
+            broker.append_in(writer, record)
+        if positions:
+            broker.add_positions(writer, group, "", -1, positions)
+
+
+def check_case(case: Case, kit: Kit) -> None:
+    """The case asserts by itself."""
+    case.run(kit)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_transport_that_reframes_conforms(case: Case) -> None:
+    clock = ManualClock()
+
+    check_case(case, Kit(lambda: FramedTransport(MemoryTransport(clock), Swap()), hang=leave_open, clock=clock))
+
+
+@pytest.fixture
+def inner() -> MemoryTransport:
+    """A log with one topic."""
+    made = MemoryTransport()
+    made.admin().create([TopicSpec("t", 1)])
+    return made
+
+
+def values(polled: "Sequence[object]") -> list[bytes | None]:
+    """Values of the records among what was polled."""
+    return [each.value for each in polled if isinstance(each, Record)]
+
+
+def polled_until(poll: "Callable[[float], Sequence[object]]", enough: "Callable[[list[object]], bool]") -> list[object]:
+    """What polls bring, until it is enough; the test's own time limit ends it otherwise."""
+    out: list[object] = []
+    while not enough(out):
+        out += poll(0.2)
+    return out
+
+
+def test_a_value_stands_on_the_topic_in_the_registrys_frame(inner: MemoryTransport) -> None:
+    framed = FramedTransport(inner, Swap())
+    producer, raw, ours = framed.producer("p"), inner.reader("raw"), framed.reader("ours")
+    producer.send(NewRecord("t", b"k", b"value"))
+    producer.send(NewRecord("t", b"k", None))
+    producer.flush(1)
+    for reader in (raw, ours):
+        reader.assign({AT: 0})
+
+    assert values(polled_until(raw.poll, lambda out: len(values(out)) == 2)) == [b"\0value", None]
+    assert values(polled_until(ours.poll, lambda out: len(values(out)) == 2)) == [b"value", None]
+
+
+def test_records_wait_for_a_registry_that_is_away_and_none_is_lost_or_told_as_read(inner: MemoryTransport) -> None:
+    framing = Swap()
+    framed = FramedTransport(inner, framing)
+    producer, reader = framed.producer("p"), framed.reader("r")
+    for value in (b"1", b"2", b"3"):
+        producer.send(NewRecord("t", b"k", value))
+    producer.flush(1)
+    framing.is_away = True
+    reader.assign({AT: 0})
+
+    away = polled_until(reader.poll, lambda out: any(isinstance(each, Trouble) for each in out))
+    position = reader.position(AT)
+    framing.is_away = False
+    back = polled_until(reader.poll, lambda out: len(values(out)) == 3)
+
+    assert values(away) == []
+    assert position in (None, 0)
+    assert values(back) == [b"1", b"2", b"3"]
+    assert reader.position(AT) == 3
+
+
+def test_a_value_of_an_unknown_schema_is_left_as_it_is(inner: MemoryTransport) -> None:
+    framing = Swap()
+    framing.is_ignorant = True
+    framed = FramedTransport(inner, framing)
+    producer, reader = framed.producer("p"), framed.reader("r")
+    producer.send(NewRecord("t", b"k", b"\0foreign"))
+    producer.flush(1)
+    reader.assign({AT: 0})
+
+    assert values(polled_until(reader.poll, lambda out: bool(values(out)))) == [b"\0foreign"]
+
+
+def test_a_transaction_that_needs_a_registry_which_is_away_is_answered_as_aborted(inner: MemoryTransport) -> None:
+    framing = Swap()
+    framed = FramedTransport(inner, framing)
+    member = framed.member(MemberSettings("g", "c"))
+    framing.is_away = True
+
+    ticket = member.call(Commit([NewRecord("t", b"k", b"v")], {AT: Position(1)}, NOBODY))
+    (reply,) = member.replies(5)
+
+    assert (reply.ticket, reply.verdict) == (ticket, Verdict.ABORTED)
+    assert "registry: away" in str(reply.error)
+    assert framed.admin().ends([AT], Isolation.UNCOMMITTED) == {AT: 0}
+    member.close()

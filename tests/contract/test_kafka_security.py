@@ -1,0 +1,157 @@
+"""TLS, SASL and ACLs on a real broker, for both clients: who is let in, and what is said to who is not."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+import trustme
+
+from farandole.errors import AccessDenied, TransportError
+from farandole.testing.broker.secured import SecuredBroker, expired
+from farandole.testing.conformance import CASES, Case, Hang, Kit
+from farandole.transport.kafka import KafkaSettings, KafkaTransport
+from farandole.transport.kafka.acls import Grant, grant
+from farandole.transport.port import Isolation, NewRecord, TopicPartition, TopicSpec
+
+pytestmark = pytest.mark.xdist_group("secured")
+
+EVERYTHING = [
+    *(
+        Grant("topic", "*", False, each)
+        for each in ("Read", "Write", "Create", "Describe", "DescribeConfigs", "AlterConfigs")
+    ),
+    Grant("group", "*", False, "Read"),
+    Grant("transactional-id", "*", False, "Write"),
+]
+DENIED_WITHIN = 8.0
+"""Longest until who is refused is told so, seconds: below the 10 s that an answer is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way in: the listener and the settings of a user."""
+
+    name: str
+    listener: str
+    settings: Callable[[SecuredBroker, str], Mapping[str, str]]
+
+    def transport(self, broker: SecuredBroker, user: str) -> KafkaTransport:
+        """A transport as this user."""
+        return KafkaTransport(KafkaSettings(getattr(broker, self.listener), self.settings(broker, user)))
+
+
+WAYS = [
+    Way("mtls", "mtls", lambda it, user: it.with_certificate(user)),
+    Way("plain", "sasl", lambda it, user: it.with_password("PLAIN", user)),
+    Way("scram_256", "sasl", lambda it, user: it.with_password("SCRAM-SHA-256", user)),
+    Way("scram_512", "sasl", lambda it, user: it.with_password("SCRAM-SHA-512", user)),
+    Way("oauthbearer", "sasl", lambda it, user: it.with_token(user)),
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+def test_both_clients_come_in_as_the_user_and_may_do_what_was_granted(
+    way: Way, secured: SecuredBroker, unique: str
+) -> None:
+    if way.name.startswith("scram"):
+        secured.add_user("alice")
+    granted = [Grant("topic", unique, False, each) for each in ("Read", "Write", "Create")]
+    grant(KafkaSettings(secured.plaintext), "User:alice", granted)
+    transport, at = way.transport(secured, "alice"), TopicPartition(unique, 0)
+
+    transport.admin().create([TopicSpec(unique, 1)])
+    producer = transport.producer(f"{unique}.producer")
+    producer.send(NewRecord(unique, b"k", b"by librdkafka"))
+    left = producer.flush(10)
+
+    async def send() -> tuple[int, int]:
+        edge = transport.edge(f"{unique}.edge")
+        try:
+            return await edge.send(NewRecord(unique, b"k", b"by aiokafka"))
+        finally:
+            await edge.close()
+
+    assert left == 0
+    assert asyncio.run(send()) == (0, 1)
+    assert transport.admin().ends([at], Isolation.COMMITTED) == {at: 2}
+
+
+@pytest.mark.parametrize("way", [WAYS[0], WAYS[2], WAYS[4]], ids=lambda way: way.name)
+def test_both_clients_are_refused_what_was_not_granted(way: Way, secured: SecuredBroker, unique: str) -> None:
+    if way.name.startswith("scram"):
+        secured.add_user("stranger")
+    KafkaTransport(KafkaSettings(secured.plaintext)).admin().create([TopicSpec(unique, 1)])
+    transport = way.transport(secured, "stranger")
+
+    async def send() -> None:
+        edge = transport.edge(f"{unique}.edge")
+        try:
+            await edge.send(NewRecord(unique, b"k", b"v"))
+        finally:
+            await edge.close()
+
+    with pytest.raises(
+        AccessDenied, match=rf"topic {unique}: expected to be allowed, but TOPIC_AUTHORIZATION_FAILED.*acls"
+    ):
+        asyncio.run(send())
+    with pytest.raises(AccessDenied, match="farandole acls"):
+        transport.admin().topics([unique])
+
+
+@pytest.mark.parametrize(
+    ("listener", "settings", "message"),
+    [
+        ("sasl", lambda it: it.with_password("PLAIN", "alice", "wrong"), r"_AUTHENTICATION.*sasl\.password"),
+        ("sasl", lambda it: it.with_password("SCRAM-SHA-512", "alice", "wrong"), r"_AUTHENTICATION.*sasl\.password"),
+        ("sasl", lambda it: it.with_password("SCRAM-SHA-512", "nobody"), r"_AUTHENTICATION.*sasl\.username"),
+        ("sasl", lambda it: it.with_token("alice", "wrong"), r"_AUTHENTICATION.*oauthbearer"),
+        ("mtls", lambda it: it.with_certificate("alice", expired()), r"SSL.*not expired"),
+        ("mtls", lambda it: it.with_certificate_of(trustme.CA(), "alice"), r"SSL.*theirs to trust"),
+        ("mtls", lambda it: {"security.protocol": "SSL", **it.trust()}, r"SSL.*our certificate"),
+        ("mtls", lambda it: {"security.protocol": "SSL"}, r"_SSL.*ssl\.ca\.location"),
+    ],
+    ids=["plain", "scram", "nobody", "token", "expired", "untrusted", "no_certificate", "untrusted_broker"],
+)
+def test_who_is_not_let_in_is_told_why_and_what_to_look_at(
+    listener: str, settings: Callable[[SecuredBroker], dict[str, str]], message: str, secured: SecuredBroker
+) -> None:
+    secured.add_user("alice")
+    made = KafkaSettings(getattr(secured, listener), settings(secured))
+    began = time.monotonic()
+
+    with pytest.raises(AccessDenied, match=message):
+        KafkaTransport(made).admin().topics()
+
+    assert time.monotonic() - began < DENIED_WITHIN
+
+
+def test_who_speaks_plaintext_to_a_tls_listener_is_told_to_look_at_the_protocol(secured: SecuredBroker) -> None:
+    made = KafkaSettings(secured.sasl, call_timeout=timedelta(seconds=2))
+
+    with pytest.raises(TransportError, match=r"cannot be reached: .*security\.protocol"):
+        KafkaTransport(made).admin().topics()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_kafka_with_tls_sasl_and_acls_conforms(
+    case: Case, secured: SecuredBroker, hang_at: Callable[[str], Hang]
+) -> None:
+    secured.add_user("alice")
+    grant(KafkaSettings(secured.plaintext), "User:alice", EVERYTHING)
+    settings = KafkaSettings(secured.sasl, secured.with_password("SCRAM-SHA-512", "alice"), strict=False)
+    kit = Kit(
+        lambda: KafkaTransport(settings),
+        hang=hang_at(secured.plaintext),
+        settle=timedelta(seconds=40),
+        session=timedelta(seconds=6),
+    )
+
+    check_case(case, kit)
+
+
+def check_case(case: Case, kit: Kit) -> None:
+    """The case asserts by itself."""
+    case.run(kit)

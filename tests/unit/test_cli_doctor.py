@@ -1,0 +1,241 @@
+"""The doctor's judgement: facts in, findings out."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farandole.cli.doctor.facts import Facts, FileFact, FolderFact, Local, Severity, TopicFact
+from farandole.cli.doctor.findings import findings, kafka_version
+from farandole.cli.doctor.gather import owners_of, readers_of
+from farandole.cli.doctor.machine import file, filesystem, folder, judge, look
+from farandole.cli.settings import load
+from farandole.events.topics import Topics
+from farandole.transport.drift import Fault
+from farandole.transport.kafka.inspection import Inspected, OpenTransaction
+
+GIB = 1024**3
+NEW = {28: 5, 68: 1}
+BROKER = {
+    "offsets.retention.minutes": "43200",
+    "offset.metadata.max.bytes": "4096",
+    "auto.create.topics.enable": "false",
+    "unclean.leader.election.enable": "false",
+    "transaction.max.timeout.ms": "900000",
+    "group.min.session.timeout.ms": "6000",
+    "group.max.session.timeout.ms": "1800000",
+}
+SOUND = Facts(
+    "kafka:9093",
+    "ns",
+    is_production=True,
+    is_encrypted=True,
+    session_timeouts={"agent": timedelta(seconds=10)},
+    brokers={1: BROKER},
+    inspected=Inspected(NEW, clock_ms=1_000_000, asked_ms=1_000_200),
+    topics={"ns.events": TopicFact(3, 2)},
+    groups={"ns.orders": ("ns.orders.0", "ns.orders.1"), "ns.coordinator": ("ns.coordinator.0",)},
+    owners={"charge": "orders"},
+    readers={"charge": ("ns.orders",)},
+)
+
+
+def broker(**config: str) -> Facts:
+    """Sound facts but for settings of the broker."""
+    return replace(SOUND, brokers={1: {**BROKER, **{name.replace("_", "."): each for name, each in config.items()}}})
+
+
+def inspected(**changes: Any) -> Facts:
+    """Sound facts but for what was asked of the protocol."""
+    return replace(SOUND, inspected=replace(SOUND.inspected, **changes))
+
+
+def open_for(seconds: int) -> Facts:
+    """A transaction that has been open for so long, of at most 10 s."""
+    return inspected(transactions=(OpenTransaction("ns.orders.0", "Ongoing", 1_000_000 - seconds * 1000, 10_000),))
+
+
+def test_nothing_is_found_where_all_is_well() -> None:
+    assert findings(SOUND) == []
+
+
+CASES: Mapping[str, tuple[Facts, Severity, str]] = {
+    "broker_too_old": (inspected(api_versions={28: 2}), Severity.ERROR, "upgrade the brokers"),
+    "offsets_retention": (broker(offsets_retention_minutes="10080"), Severity.WARNING, "=43200 in server.properties"),
+    "offset_metadata": (broker(offset_metadata_max_bytes="1024"), Severity.ERROR, "offset.metadata.max.bytes=4096"),
+    "auto_create": (broker(auto_create_topics_enable="true"), Severity.WARNING, "auto.create.topics.enable=false"),
+    "unclean_election": (broker(unclean_leader_election_enable="true"), Severity.ERROR, "kafka-configs.sh"),
+    "transaction_timeout": (broker(transaction_max_timeout_ms="5000"), Severity.ERROR, "transaction.max.timeout.ms"),
+    "session_timeout": (broker(group_min_session_timeout_ms="12000"), Severity.ERROR, "[agent]"),
+    "replication": (
+        replace(SOUND, topics={"ns.runs": TopicFact(2, 2)}),
+        Severity.ERROR,
+        "kafka-reassign-partitions.sh",
+    ),
+    "min_insync": (replace(SOUND, topics={"ns.runs": TopicFact(3, 1)}), Severity.ERROR, "--entity-name ns.runs"),
+    "not_applied": (replace(SOUND, is_applied=False), Severity.ERROR, "farandole apply PATH --bootstrap kafka:9093"),
+    "clock_skew": (inspected(asked_ms=1_002_000), Severity.WARNING, "chronyc"),
+    "hanging_transaction": (open_for(16), Severity.ERROR, "start a process of orders"),
+    "foreign_member": (replace(SOUND, groups={"ns.orders": ("kcat",)}), Severity.ERROR, "end the process 'kcat'"),
+    "slot_clash": (replace(SOUND, groups={"ns.orders": ("ns.orders.0",) * 2}), Severity.ERROR, "--slot"),
+    "random_slot": (replace(SOUND, groups={"ns.orders": ("ns.orders.0badcafe",)}), Severity.WARNING, "StatefulSet"),
+    "foreign_group": (
+        replace(SOUND, readers={"charge": ("ns.orders", "ns.other")}),
+        Severity.ERROR,
+        "--delete-offsets --group ns.other --topic ns.inbox.charge",
+    ),
+    "plaintext": (replace(SOUND, is_encrypted=False), Severity.WARNING, "security.protocol"),
+    "not_seen": (replace(SOUND, untold=("transactions: no right",)), Severity.NOTE, "farandole acls doctor"),
+}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_each_finding_comes_alone_with_its_severity_and_a_fix(code: str) -> None:
+    facts, severity, fix = CASES[code]
+
+    (found,) = findings(facts)
+
+    assert (found.code, found.severity) == (code, severity)
+    assert fix in found.fix
+    assert found.why
+    assert found.fact
+
+
+@pytest.mark.parametrize(
+    ("fault", "severity", "fix"),
+    [
+        (Fault("ns.inbox.a", "missing", "12", "nothing"), Severity.ERROR, "farandole apply PATH"),
+        (Fault("ns.events", "partitions", "12", "6"), Severity.ERROR, "new namespace"),
+        (Fault("ns.events", "retention.ms", "1", "2"), Severity.WARNING, "farandole apply PATH"),
+    ],
+    ids=["missing", "partitions", "config"],
+)
+def test_drift_is_as_grave_as_what_it_stops(fault: Fault, severity: Severity, fix: str) -> None:
+    (found,) = findings(replace(SOUND, drift=(fault,)))
+
+    assert (found.code, found.severity) == ("drift", severity)
+    assert fix in found.fix
+
+
+def test_what_a_single_broker_cannot_have_is_only_a_note_in_development() -> None:
+    found = findings(replace(SOUND, is_production=False, topics={"ns.runs": TopicFact(1, 1)}))
+
+    assert [(each.code, each.severity) for each in found] == [
+        ("replication", Severity.NOTE),
+        ("min_insync", Severity.NOTE),
+    ]
+
+
+@pytest.mark.parametrize("seconds", [1, 9, 14])
+def test_a_transaction_within_its_time_is_no_finding(seconds: int) -> None:
+    assert findings(open_for(seconds)) == []
+
+
+@pytest.mark.parametrize(("asked_ms", "side"), [(1_040_000, "ahead of"), (960_000, "behind")])
+def test_a_great_skew_is_an_error_and_says_which_clock_is_ahead(asked_ms: int, side: str) -> None:
+    (found,) = findings(inspected(asked_ms=asked_ms))
+
+    assert found.severity is Severity.ERROR
+    assert f"40.0 s {side} the cluster's" in found.fact
+
+
+def test_the_worst_comes_first() -> None:
+    facts = replace(SOUND, is_encrypted=False, untold=("x",), topics={"ns.runs": TopicFact(1, 2)})
+
+    assert [each.severity for each in findings(facts)] == [Severity.ERROR, Severity.WARNING, Severity.NOTE]
+
+
+@pytest.mark.parametrize("bootstrap", ["localhost:9092", "127.0.0.1:1,[::1]:2"])
+def test_plaintext_on_this_machine_is_no_finding(bootstrap: str) -> None:
+    assert findings(replace(SOUND, is_encrypted=False, bootstrap=bootstrap)) == []
+
+
+@pytest.mark.parametrize(
+    ("versions", "told"),
+    [
+        ({}, "unknown"),
+        ({28: 2}, "older than 2.5"),
+        ({28: 3}, "2.5 to 3.6"),
+        ({28: 4, 68: 0}, "3.7 to 3.9"),
+        (NEW, "4.0 or newer"),
+    ],
+)
+def test_the_brokers_version_is_told_as_far_as_its_requests_tell_it(versions: dict[int, int], told: str) -> None:
+    assert kafka_version(versions) == told
+
+
+def test_owners_and_readers_are_read_from_definitions_and_positions() -> None:
+    assert owners_of({"inbox:charge": "orders", "pipeline:x": "1", "abc": "{}"}) == {"charge": "orders"}
+    assert readers_of(
+        Topics("ns"), {"ns.b": frozenset({"ns.inbox.charge"}), "ns.a": frozenset({"ns.inbox.charge", "x"})}
+    ) == {"charge": ("ns.a", "ns.b")}
+
+
+# --- this machine --------------------------------------------------------------------------------
+
+ROOM = FolderFact(Path("store"), True, 2 * GIB, "ext4")
+LOG = FileFact(Path("log.db"), 1, 1, "ok", ROOM)
+
+MACHINE: Mapping[str, Local] = {
+    "artifacts_read_only": Local(artifacts=replace(ROOM, is_writable=False)),
+    "artifacts_space": Local(artifacts=replace(ROOM, free_bytes=GIB - 1)),
+    "log_space": Local(log=replace(LOG, folder=replace(ROOM, free_bytes=1))),
+    "log_damaged": Local(log=replace(LOG, integrity="row 3 missing from index")),
+    "log_newer": Local(log=replace(LOG, version=2)),
+    "log_on_network": Local(log=replace(LOG, folder=replace(ROOM, filesystem="nfs4"))),
+    "readable_secrets": Local(readable_secrets=Path("farandole.toml")),
+    "unknown_variable": Local(strangers=("FARANDOLE_BOOTSTRP",)),
+}
+
+
+def test_nothing_is_found_on_a_sound_machine() -> None:
+    assert list(judge(Local(artifacts=ROOM, log=LOG))) == []
+
+
+@pytest.mark.parametrize("code", MACHINE)
+def test_each_finding_of_a_machine_comes_alone(code: str) -> None:
+    (found,) = judge(MACHINE[code])
+
+    assert found.code == code
+    assert found.fix
+    assert found.why
+
+
+def test_a_settings_file_with_a_secret_that_everybody_may_read_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "farandole.toml"
+    path.write_text('[kafka]\nsasl.password = "x"\n')
+    path.chmod(0o644)
+    seen = look(load())
+    path.chmod(0o640)
+
+    assert seen.readable_secrets == path
+    assert look(load()).readable_secrets is None
+
+
+def test_a_file_that_is_no_database_is_seen_as_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    path.write_bytes(b"this is no database, and long enough to be looked at" * 100)
+
+    assert "not a database" in file(path, 1).integrity
+
+
+def test_a_folder_that_does_not_exist_yet_is_judged_by_the_one_above(tmp_path: Path) -> None:
+    seen = folder(tmp_path / "a" / "b")
+
+    assert seen.is_writable
+    assert seen.free_bytes > 0
+
+
+def test_the_file_system_is_that_of_the_deepest_mount(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text("a / ext4 rw 0 0\nb /data nfs4 rw 0 0\nc /database xfs rw 0 0\n")
+
+    assert filesystem(Path("/data/x"), mounts) == "nfs4"
+    assert filesystem(Path("/x"), mounts) == "ext4"
+    assert filesystem(Path("/x"), tmp_path / "nowhere") == ""
