@@ -7,11 +7,12 @@ itself: what `runs` holds must equal what `events` rebuilds (the replay law).
 from collections import Counter
 from collections.abc import Iterator
 
+from farandole.client.rebuilding import logged
 from farandole.definition.graph import graph_of
 from farandole.events import facts
 from farandole.events.envelope import parse_envelope
 from farandole.ids import partition_of
-from farandole.kernel.rebuild import Logged, rebuild
+from farandole.kernel.rebuild import rebuild
 from farandole.kernel.snapshot import group_by_run, read_run
 from farandole.kernel.state import Run
 from farandole.testing.simulation.world import World
@@ -91,7 +92,7 @@ def _no_kernel_error(events: list[tuple[Record, facts.Event]]) -> Iterator[str]:
 def _rebuild_equals_state(world: World) -> Iterator[str]:
     graph = graph_of(world.definition)
     for number in range(world.partitions):
-        log = [_logged(record, event) for record, event in world.clients.events if record.partition == number]
+        log = [logged(record) for record, _ in world.clients.events if record.partition == number]
         rebuilt = rebuild(sorted(log, key=lambda it: it.offset), lambda _: graph)
         held = dict(_states(world, number))
         for run in sorted(rebuilt.keys() | held.keys()):
@@ -113,11 +114,6 @@ def _states(world: World, number: int) -> Iterator[tuple[str, Run]]:
             latest[key] = record.value
     for run, parts in group_by_run(latest.items()).items():
         yield run, read_run(lambda _: graph, parts, run)
-
-
-def _logged(record: Record, event: facts.Event) -> Logged:
-    folded = next((value.decode() for name, value in record.headers if name == "ce_folded"), None)
-    return Logged(record.offset, event, int(folded.partition("/")[2]) if folded else None)
 
 
 def _read_all(world: World, topic: str) -> Iterator[Record]:
