@@ -2,7 +2,6 @@
 
 import sys
 
-import click
 import typer
 
 from farandole.errors import RunError
@@ -18,7 +17,7 @@ def confirmed(question: str, yes: bool) -> None:
         return
     try:
         said = typer.confirm(question, err=True)
-    except click.Abort:
+    except typer.Abort:
         if sys.stdin.isatty():
             raise
         raise RunError("expected an answer or --yes, but there is nobody to ask. Nothing was done.") from None

@@ -1,9 +1,13 @@
 """`dead edit`: the failed input in an editor, checked against its step's schema before anything is sent."""
 
 import json
+import os
+import shlex
+import subprocess
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
-import click
 import typer
 
 from farandole.cli.dead_bulk import check_open
@@ -60,17 +64,28 @@ def _edited(text: str, step: Step, editor: Editor) -> str:
 def _again() -> bool:
     try:
         return typer.confirm("edit it again?", default=True, err=True)
-    except click.Abort:
+    except typer.Abort:
         return False
 
 
 def in_editor(text: str) -> str | None:
-    """The text as $VISUAL or $EDITOR leaves it; None if it was not saved.
+    """The text as $VISUAL or $EDITOR (else vi) leaves it; None if it was left as it was.
 
     Raises:
         ConfigError: the editor cannot be started, or failed.
     """
-    try:
-        return click.edit(text, extension=".json")
-    except click.ClickException as bad:
-        raise ConfigError(f"editor: {bad.message}. Nothing was asked; set $EDITOR, or give --input.") from None
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    with tempfile.TemporaryDirectory(prefix="farandole-") as folder:
+        path = Path(folder) / "input.json"
+        path.write_text(text + "\n", encoding="utf-8")
+        try:
+            ended = subprocess.run([*shlex.split(editor), str(path)], check=False)
+        except (OSError, ValueError) as bad:
+            raise ConfigError(f"{editor}: expected an editor that starts, but {bad}. {_WAY_OUT}") from None
+        if ended.returncode:
+            raise ConfigError(f"{editor}: expected it to end with 0, but it gave {ended.returncode}. {_WAY_OUT}")
+        written = path.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
+    return None if written == text else written
+
+
+_WAY_OUT = "Nothing was asked; set $EDITOR, or give the input to `dead replay --input`."

@@ -76,9 +76,14 @@ def _table(found: Sequence[Lag], before: dict[str, tuple[float, int]]) -> "Table
     from rich.text import Text
 
     now = datetime.now(UTC)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False, expand=True)
     for title in (*HEAD[:3], "CHANGE", *HEAD[3:]):
-        table.add_column(title, no_wrap=True, justify="right" if title in ("BEHIND", "CHANGE", "PROCESSES") else "left")
+        table.add_column(
+            title,
+            no_wrap=True,
+            ratio=1 if title == "NOTE" else None,
+            justify="right" if title in ("BEHIND", "CHANGE", "PROCESSES") else "left",
+        )
     for each, row in zip(found, rows_of(found, now), strict=True):
         style = "bold red" if row[-1] and each.behind else "yellow" if each.behind else "green"
         cells = [*row[:2], row[2], change(each, before), *row[3:]]

@@ -66,9 +66,9 @@ def _head(view: RunView, now: datetime) -> Text:
 
 
 def _table(view: RunView, state: Run, now: datetime, spinner: Spinner | None, rows_max: int) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    for title in TITLES:
-        table.add_column(title, no_wrap=True, overflow="ellipsis")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False, expand=True)
+    for title in TITLES:  # the last one, which says why, takes what is left and is the only one that is cut
+        table.add_column(title, no_wrap=True, overflow="ellipsis", ratio=None if title else 1)
     depth = depths(state.graph)
     names = sorted(state.graph.names, key=lambda name: state.step(name).status in _QUIET)[:rows_max]
     shown = [name for name in state.graph.names if name in set(names)]

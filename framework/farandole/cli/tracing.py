@@ -1,6 +1,8 @@
 """`lineage` of one record: what it follows from, and what follows from it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
 import typer
 
@@ -18,7 +20,7 @@ from farandole.lineage.graph import Lineage
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A record with its causes, the farthest first, and its effects, the nearest first."""
+    """A record with its causes and its effects, each after what it follows from."""
 
     run: str
     causes: tuple[Entry, ...]
@@ -43,8 +45,19 @@ async def trace(client: Client, place: str, topics: list[str]) -> Traced:
     own = topics if inside or record.topic in topics else [*topics, record.topic]
     entries, definition = await trail_of(client.session, entry.run, own)
     lineage = Lineage(entry.run, entries, definition)
-    up, down = lineage.up(place), lineage.down(place)
-    return Traced(entry.run, tuple(reversed(up)), entry, down)
+    return Traced(entry.run, causal(lineage, lineage.up(place)), entry, causal(lineage, lineage.down(place)))
+
+
+def causal(lineage: Lineage, entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Each record after all that it follows from: clocks agree to the millisecond at best, causes always."""
+    by_place = {each.place: each for each in sorted(entries, key=lambda e: (e.time, e.topic, e.partition, e.offset))}
+    order: TopologicalSorter[str] = TopologicalSorter()
+    for place, each in by_place.items():
+        order.add(place, *(cause.place for cause in lineage.causes(each) if cause.place in by_place))
+    try:
+        return tuple(by_place[place] for place in order.static_order())
+    except CycleError:  # somebody wrote records by hand: their times are all that is left
+        return tuple(by_place.values())
 
 
 def print_traced(it: Traced, *, up: bool, down: bool) -> None:
