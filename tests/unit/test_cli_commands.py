@@ -137,12 +137,7 @@ def test_every_command_is_in_the_list_above() -> None:
 @pytest.mark.parametrize(("words", "begins"), [(["dead", "re"], "replay"), (["schema", "sh"], "show")])
 def test_shell_completes_verbs(words: list[str], begins: str) -> None:
     line = " ".join(["farandole", *words])
-    environment = {
-        **os.environ,
-        "_FARANDOLE_COMPLETE": "complete_bash",
-        "COMP_WORDS": line,
-        "COMP_CWORD": str(len(words)),
-    }
+    asked = {"_FARANDOLE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words))}
 
     ran = subprocess.run(
         [sys.executable, "-c", "from farandole.cli.main import app; app(prog_name='farandole')"],

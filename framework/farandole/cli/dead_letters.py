@@ -26,10 +26,14 @@ def where(letter: DeadLetter) -> str:
 
 
 def print_groups(
-    groups: Sequence[Group], *, full: bool = False, empty: str = "no dead letters wait for anybody"
+    groups: Sequence[Group],
+    *,
+    full: bool = False,
+    empty: str = "no dead letters wait for anybody",
+    now: datetime | None = None,
 ) -> None:
-    """One block for each cause, with what to type next."""
-    now = datetime.now(UTC)
+    """One block for each cause."""
+    now = now or datetime.now(UTC)
     if not groups:
         typer.echo(empty)
     for n, group in enumerate(groups):

@@ -58,9 +58,9 @@ async def look_at(client: Client, run_id: str) -> Shown:
     return Shown(detail, Surroundings(tuple(letters), agents={row.step: row.agent for row in detail.steps}), asked)
 
 
-def print_shown(it: Shown) -> None:
+def print_shown(it: Shown, now: datetime | None = None) -> None:
     """How a run stands, for a person."""
-    now, detail = datetime.now(UTC), it.detail
+    now, detail = now or datetime.now(UTC), it.detail
     status = detail.status
     typer.secho(f"{status.run}  {status.status}", bold=True, nl=False)
     typer.echo(f": {shorten(status.waiting)}" if status.waiting else "")
