@@ -1,12 +1,16 @@
-"""What the contract tests on real brokers share: a transaction that nobody ends."""
+"""What the contract tests share: a transaction that nobody ends, and the command line typed in this process."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as KafkaTopicPartition
+from typer.testing import CliRunner, Result
 
+from farandole.cli.main import app
 from farandole.testing.conformance import Hang
+from farandole.testing.inprocess import InProcess
 from farandole.transport.port import NewRecord, Position, TopicPartition, Transport
 
 # Longer than any case takes, so that it is never the broker's own clean-up that ends the transaction.
@@ -69,3 +73,22 @@ def _send_positions(
         producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), CALL_TIMEOUT_SECONDS)
     finally:
         consumer.close()
+
+
+@pytest.fixture
+def farandole(cluster: InProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """Types a command on the deployment of the module that asks (its fixture `cluster`): `farandole("run", "list")`.
+
+    With `code` it must exit with that.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("farandole.cli.connect.transport_of", lambda settings: cluster.transport)
+    monkeypatch.setattr("farandole.cli.connect.artifacts_of", lambda settings: cluster.artifacts)
+
+    def type_(*arguments: str, text: str | None = None, code: int | None = None) -> Result:
+        result = CliRunner().invoke(app, arguments, input=text)
+        assert code is None or result.exit_code == code, f"{result.exit_code}: {result.output}"
+        assert "Traceback" not in result.output
+        return result
+
+    return type_

@@ -1,18 +1,22 @@
 """The command line from outside: what it prints, how it fails, and what it does not import."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer import Typer
 from typer.testing import CliRunner
 
 from farandole.cli import connect
+from farandole.cli.exit_codes import EXIT_CODES, OUTCOMES, as_markdown
 from farandole.cli.main import app
 from farandole.cli.settings import Settings
 from farandole.client.applying import apply, plan
 from farandole.client.planning import Deployment
+from farandole.errors import TransportError
 from farandole.events.topics import Topics
 from farandole.transport.memory import MemoryTransport
 
@@ -31,10 +35,12 @@ def twice(number: int) -> int:
 """
 
 COMMANDS = [
-    ["check"], ["plan"], ["apply"], ["agent", "run"], ["coordinator", "run"], ["run", "start"], ["run", "list"],
-    ["run", "show"], ["run", "watch"], ["run", "cancel"], ["run", "release"],
-    ["dead", "list"], ["dead", "show"], ["dead", "replay"], ["lineage"], ["verify"], ["simulate"], ["demo"],
-    ["version"],
+    ["check"], ["plan"], ["apply"], ["agent", "run"], ["agent", "list"], ["agent", "move"], ["coordinator", "run"],
+    ["run", "start"], ["run", "rerun"], ["run", "list"], ["run", "show"], ["run", "watch"], ["run", "events"],
+    ["run", "result"], ["run", "cancel"], ["run", "release"], ["dead", "list"], ["dead", "show"], ["dead", "replay"],
+    ["dead", "edit"], ["dead", "discard"], ["dead", "export"], ["lag"], ["lineage"], ["verify"], ["state", "rebuild"],
+    ["topics", "list"], ["topics", "describe"], ["topics", "consume"], ["topics", "produce"], ["schema", "list"],
+    ["schema", "show"], ["schema", "check"], ["schema", "diff"], ["simulate"], ["demo"], ["exit-codes"], ["version"],
 ]  # fmt: skip
 
 
@@ -78,18 +84,103 @@ def test_every_command_but_the_processes_speaks_json(cli: CliRunner, command: li
     assert "--json" in result.output
 
 
-def test_help_imports_nothing_heavy() -> None:
-    heavy = ["confluent_kafka", "aiokafka", "fastavro", "pydantic", "asyncio", "rich", "farandole.definition.agents"]
+HEAVY = [
+    "confluent_kafka", "aiokafka", "fastavro", "pydantic_settings", "asyncio", "rich", "cel",
+    "farandole.definition.agents", "farandole.client", "farandole.cli.settings",
+]  # fmt: skip
+"""What takes a good part of the 200 ms in which help must be there; a count of modules depends on no machine.
+
+`pydantic` itself is typer's: it builds its parameters with it as soon as a command has one.
+"""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--show-completion", "bash"]], ids=" ".join)
+def test_help_and_completion_import_nothing_heavy(words: list[str]) -> None:
+    heavy = [*HEAVY, "pydantic"] if words == ["--help"] else HEAVY
     script = (
         "import sys\n"
         "from farandole.cli.main import app\n"
-        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"try:\n    app({words!r})\nexcept SystemExit:\n    pass\n"
         f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
     )
 
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
 
     assert ran.stderr.strip() == "[]"
+
+
+def test_help_of_no_command_imports_anything_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from farandole.cli.main import app\n"
+        f"for words in {COMMANDS!r}:\n"
+        "    try:\n        app([*words, '--help'])\n    except SystemExit:\n        pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+
+    assert ran.stderr.strip() == "[]"
+    assert ran.stdout.count("Usage:") == len(COMMANDS)
+
+
+def test_every_command_is_in_the_list_above() -> None:
+    def commands(app: Typer, *path: str) -> list[list[str]]:
+        own = [[*path, str(each.name or each.callback.__name__)] for each in app.registered_commands if each.callback]
+        below = [commands(each.typer_instance, *path, str(each.name)) for each in app.registered_groups
+                 if each.typer_instance]  # fmt: skip
+        return own + [one for several in below for one in several]
+
+    assert sorted(commands(app)) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize(("words", "begins"), [(["dead", "re"], "replay"), (["schema", "sh"], "show")])
+def test_shell_completes_verbs(words: list[str], begins: str) -> None:
+    line = " ".join(["farandole", *words])
+    asked = {"_FARANDOLE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words))}
+
+    ran = subprocess.run(
+        [sys.executable, "-c", "from farandole.cli.main import app; app(prog_name='farandole')"],
+        env={**os.environ, **asked}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert ran.stdout.split() == [begins]
+
+
+def test_exit_codes_are_those_of_the_reference(cli: CliRunner) -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "exit-codes.md"
+    codes = [each.code for each in EXIT_CODES]
+
+    printed = cli.invoke(app, ["exit-codes"])
+
+    assert page.read_text() == as_markdown()
+    assert codes == sorted(set(codes))
+    assert set(OUTCOMES.values()) <= set(codes)
+    assert [line.split()[0] for line in printed.output.splitlines()[1:]] == [str(code) for code in codes]
+
+
+def test_output_that_is_closed_by_its_reader_ends_the_command_quietly() -> None:
+    script = "from farandole.cli.main import app; app(['exit-codes'])"
+    shell = f'{sys.executable} -c "{script}" | true; exit ${{PIPESTATUS[0]}}'
+
+    ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (ran.returncode, ran.stderr) == (1, "")
+
+
+def test_unreachable_log_exits_with_3_and_says_where_to_look(
+    cli: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def unreachable(settings: Settings) -> MemoryTransport:
+        raise TransportError("nowhere:1: cannot be reached")
+
+    monkeypatch.setattr("farandole.cli.connect.transport_of", unreachable)
+    result = cli.invoke(app, ["lag"])
+
+    assert result.exit_code == 3
+    assert "farandole.toml" in result.output
 
 
 def test_version_is_that_of_the_package(cli: CliRunner) -> None:
@@ -188,7 +279,21 @@ def test_topic_file_with_an_unknown_key_is_refused_with_2(cli: CliRunner, log: M
 
 @pytest.mark.parametrize(
     "command",
-    [["run", "list"], ["run", "show", "r-1"], ["run", "start", "orders"], ["lineage", "r-1"], ["dead", "list"]],
+    [
+        ["run", "list"],
+        ["run", "show", "r-1"],
+        ["run", "start", "orders"],
+        ["lineage", "r-1"],
+        ["dead", "list"],
+        ["run", "result", "r-1"],
+        ["run", "events", "r-1"],
+        ["lag"],
+        ["agent", "list"],
+        ["schema", "list"],
+        ["state", "rebuild", "--check"],
+        ["agent", "move", "a", "--to", "b"],
+        ["dead", "export"],
+    ],
     ids=" ".join,
 )
 def test_command_on_a_namespace_never_applied_names_apply(

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from farandole.cli.demo.tally import Tally
+from farandole.cli.event_lines import event_line
 from farandole.cli.logs import JsonFormatter, TextFormatter, setup_logging
 from farandole.cli.output import ago, as_json, shorten
-from farandole.cli.showing import event_line, wait_lines
+from farandole.cli.showing import alike, wait_line
 from farandole.cli.texts import read_text
 from farandole.client.waiting import Wait
 from farandole.errors import ConfigError
@@ -52,7 +53,7 @@ def test_long_text_is_cut_at_its_first_line_and_width() -> None:
 def test_items_that_wait_for_the_same_thing_share_a_line() -> None:
     waits = [Wait("agent", "attempt 1 is with agent a", "a", n, 1, NOW) for n in range(3)]
 
-    assert wait_lines(waits, NOW) == ["a (3 items): attempt 1 is with agent a, since 0 s"]
+    assert [wait_line(found, NOW) for found in alike(waits)] == ["a (3 items): attempt 1 is with agent a, since 0 s"]
 
 
 def test_event_line_names_step_item_and_attempt() -> None:

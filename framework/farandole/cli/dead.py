@@ -1,22 +1,40 @@
-"""`farandole dead …`: list, show, replay."""
+"""`farandole dead …`: list, show, replay, edit, discard, export."""
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace, Place
+from farandole.cli.options import Bootstrap, ConfigFile, DryRun, Json, Namespace, Place, Yes
 
-if TYPE_CHECKING:
-    pass
+app = typer.Typer(help="Dead letters: what was given up on, and what may be done about it.", no_args_is_help=True)
 
-app = typer.Typer(help="Dead letters: what was given up on, and another try.", no_args_is_help=True)
+Places = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PLACE]...", help="Places (topic/partition/offset), from `dead list`.", show_default=False),
+]
+Agent = Annotated[str, typer.Option("--agent", metavar="NAME", help="Only of this agent.", show_default=False)]
+Run = Annotated[str, typer.Option("--run", metavar="ID", help="Only of this run.", show_default=False)]
+Where = Annotated[
+    str,
+    typer.Option(
+        "--where",
+        metavar="CEL",
+        help="Only those for which this holds, such as 'step == \"charge\" && payload.total > 1000'.",
+        show_default=False,
+    ),
+]
+All = Annotated[bool, typer.Option("--all", help="Also those that were replayed or whose run is over.")]
+Rate = Annotated[float, typer.Option("--rate", min=0, metavar="N", help="At most so many a second; 0 for no limit.")]
 
 
 @app.command("list")
 def list_(
-    agent: Annotated[str, typer.Option(help="Only of this agent.", show_default=False)] = "",
-    run: Annotated[str, typer.Option(help="Only of this run.", show_default=False)] = "",
-    all_: Annotated[bool, typer.Option("--all", help="Also those that were replayed or whose run is over.")] = False,
+    agent: Agent = "",
+    run: Run = "",
+    where: Where = "",
+    all_: All = False,
+    full: Annotated[bool, typer.Option("--full", help="Every letter of a cause, however many.")] = False,
     bootstrap: Bootstrap = None,
     namespace: Namespace = None,
     config: ConfigFile = None,
@@ -24,14 +42,19 @@ def list_(
 ) -> None:
     """List dead letters that wait for somebody, grouped by what caused them."""
     from farandole.cli.connect import settings_of, with_client
-    from farandole.cli.dead_letters import print_groups
+    from farandole.cli.dead_filter import Choice, filtered
+    from farandole.cli.dead_letters import print_groups, print_next_steps
     from farandole.cli.output import print_json
-    from farandole.client.dead import grouped, list_dead
+    from farandole.client.dead import grouped
 
-    settings = settings_of(config, bootstrap, namespace)
-    letters = with_client(settings, lambda client: list_dead(client.session, agent=agent, run_id=run, closed=all_))
-    groups = grouped(letters)
-    print_json(groups) if json else print_groups(groups)
+    settings, choice = settings_of(config, bootstrap, namespace), Choice((), agent, run, where, all_)
+    found = with_client(settings, lambda client: filtered(client.session, choice))
+    groups = grouped(letter for letter, _ in found)
+    if json:
+        print_json(groups)
+    else:
+        print_groups(groups, full=full)
+        print_next_steps(groups)
 
 
 @app.command()
@@ -57,26 +80,120 @@ def show(
 
 @app.command()
 def replay(
-    place: Place,
+    places: Places = None,
+    agent: Agent = "",
+    run: Run = "",
+    where: Where = "",
     input_: Annotated[
         str | None,
         typer.Option("--input", metavar="JSON", help="A repaired input: JSON, `@file` or `-`.", show_default=False),
+    ] = None,
+    rate: Rate = 0,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    bootstrap: Bootstrap = None,
+    namespace: Namespace = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Give dead-lettered steps one more attempt, with a fresh budget of retries."""
+    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.dead_bulk import Manner, ask_all
+    from farandole.cli.dead_filter import Choice
+    from farandole.cli.texts import read_text
+    from farandole.errors import ConfigError
+
+    settings = settings_of(config, bootstrap, namespace)
+    if input_ is not None and len(places or ()) != 1:
+        raise ConfigError("--input: expected exactly one place that it is for. Nothing was asked.")
+    text = read_text(input_, "--input") if input_ is not None else None
+    choice, manner = Choice(places or (), agent, run, where), Manner("replay", False, yes, dry_run, rate, json)
+    with_client(
+        settings,
+        lambda client: ask_all(
+            client,
+            choice,
+            manner,
+            lambda it: client.replay(it.place, it.run, it.step, it.attempt, item=it.item, input=text),
+        ),
+    )
+
+
+@app.command()
+def edit(
+    place: Place,
+    bootstrap: Bootstrap = None,
+    namespace: Namespace = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Repair the input of a dead letter in $EDITOR, then replay it with that. What does not fit is not sent."""
+    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.editing import edit_and_replay, in_editor
+    from farandole.cli.output import print_json
+
+    settings = settings_of(config, bootstrap, namespace)
+    letter = with_client(settings, lambda client: edit_and_replay(client, place, in_editor))
+    if json:
+        print_json({"asked": "replay", "letters": [letter]})
+    else:
+        typer.echo(f"asked: replay {place} with the edited input; `farandole run watch {letter.run}` shows it")
+
+
+@app.command()
+def discard(
+    places: Places = None,
+    agent: Agent = "",
+    run: Run = "",
+    where: Where = "",
+    reason: Annotated[str, typer.Option(help="Why, for whoever reads the run's history.", show_default=False)] = "",
+    rate: Rate = 0,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    bootstrap: Bootstrap = None,
+    namespace: Namespace = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Go on without the dead-lettered steps: their runs end `partial`. This cannot be undone."""
+    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.dead_bulk import Manner, ask_all
+    from farandole.cli.dead_filter import Choice
+
+    settings = settings_of(config, bootstrap, namespace)
+    choice, manner = Choice(places or (), agent, run, where), Manner("discard", True, yes, dry_run, rate, json)
+    with_client(
+        settings,
+        lambda client: ask_all(
+            client,
+            choice,
+            manner,
+            lambda it: client.discard(it.place, it.run, it.step, it.attempt, item=it.item, reason=reason),
+        ),
+    )
+
+
+@app.command()
+def export(
+    agent: Agent = "",
+    run: Run = "",
+    where: Where = "",
+    all_: All = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else standard output.", show_default=False)
     ] = None,
     bootstrap: Bootstrap = None,
     namespace: Namespace = None,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Give a dead-lettered step one more attempt, with a fresh budget of retries."""
+    """Write dead letters as lines of JSON, with their inputs decoded and their records as they stand."""
     from farandole.cli.connect import settings_of, with_client
-    from farandole.cli.dead_letters import replay_letter
+    from farandole.cli.dead_filter import Choice
+    from farandole.cli.exporting import export_letters
     from farandole.cli.output import print_json
-    from farandole.cli.texts import read_text
 
-    settings = settings_of(config, bootstrap, namespace)
-    text = read_text(input_, "--input") if input_ is not None else None
-    letter = with_client(settings, lambda client: replay_letter(client, place, text))
-    if json:
-        print_json({"run": letter.run, "step": letter.step, "asked": "replay"})
-    else:
-        typer.echo(f"asked for another attempt of {letter.step}; `farandole run watch {letter.run}` shows it")
+    settings, choice = settings_of(config, bootstrap, namespace), Choice((), agent, run, where, all_)
+    count = with_client(settings, lambda client: export_letters(client, choice, output))
+    if output is not None:
+        print_json({"written": count, "file": output}) if json else typer.echo(f"wrote {count} dead letters: {output}")

@@ -1,16 +1,21 @@
-"""Dead letters for a terminal, and the replay of one."""
+"""Dead letters for a terminal and as lines of JSON."""
 
+import base64
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import typer
 
-from farandole.cli.output import ago, as_json, instant, print_table, shorten
+from farandole.cli.output import ago, as_fields, as_json, instant, print_table, shorten
 from farandole.client import Client
-from farandole.client.dead import OPEN, DeadLetter, Group, dead_record, input_of
-from farandole.errors import RecordError, RunError
+from farandole.client.dead import OPEN, QUARANTINED, DeadLetter, Group, dead_record, input_of
+from farandole.errors import RecordError
 from farandole.ids import NO_ITEM
+from farandole.transport.port import Record
+
+LETTERS_SHOWN = 20
+"""Of one cause on a terminal; `--json` and `--full` have all."""
 
 
 def where(letter: DeadLetter) -> str:
@@ -20,30 +25,54 @@ def where(letter: DeadLetter) -> str:
     return letter.step if letter.item == NO_ITEM else f"{letter.step}[{letter.item}]"
 
 
-def print_groups(groups: Sequence[Group]) -> None:
+def print_groups(
+    groups: Sequence[Group],
+    *,
+    full: bool = False,
+    empty: str = "no dead letters wait for anybody",
+    now: datetime | None = None,
+) -> None:
     """One block for each cause."""
-    now = datetime.now(UTC)
+    now = now or datetime.now(UTC)
     if not groups:
-        typer.echo("no dead letters wait for anybody")
-    for group in groups:
-        typer.echo(f"{len(group.letters)} of agent {group.agent}: {shorten(group.error, 160)}")
-        rows = [
-            (f"  {e.place}", e.state, e.run, where(e), f"attempt {e.attempt}", ago(e.at, now)) for e in group.letters
-        ]
+        typer.echo(empty)
+    for n, group in enumerate(groups):
+        if n:
+            typer.echo("")
+        typer.secho(f"{len(group.letters)} × {group.agent}: {shorten(group.error, 160)}", bold=True)
+        shown = group.letters if full else group.letters[:LETTERS_SHOWN]
+        rows = [(f"  {e.place}", e.state, e.run, where(e), f"{e.attempt}", ago(e.at, now)) for e in shown]
         print_table(("  PLACE", "STATE", "RUN", "STEP", "ATTEMPT", "AGE"), rows)
+        if len(shown) < len(group.letters):
+            typer.echo(f"  … and {len(group.letters) - len(shown)} more (--full)")
+
+
+def print_next_steps(groups: Sequence[Group]) -> None:
+    """What may be done about the largest group: a list without a way on is half an answer."""
+    opened = next((group for group in groups if any(each.state == OPEN for each in group.letters)), None)
+    if opened is None:
+        return
+    first = next(each for each in opened.letters if each.state == OPEN)
+    typer.echo(f"\nlook into one:    farandole dead show {first.place}")
+    if len(opened.letters) > 1:
+        typer.echo(f"replay one cause: farandole dead replay --where 'fingerprint == \"{opened.fingerprint}\"'")
+    else:
+        typer.echo(f"try it again:     farandole dead replay {first.place}")
 
 
 def print_letter(letter: DeadLetter, given: object, problem: str) -> None:
-    """One dead letter with its input."""
+    """One dead letter with its input, and what may be done about it."""
     facts = [
         ("place", letter.place),
         ("state", letter.state),
         ("run", letter.run),
+        ("pipeline", letter.pipeline),
         ("step", where(letter)),
         ("attempt", str(letter.attempt)),
         ("agent", letter.agent),
         ("reason", letter.reason),
         ("error", letter.error),
+        ("cause", letter.fingerprint),
         ("written", instant(letter.at)),
         ("trigger", letter.input),
     ]
@@ -52,30 +81,42 @@ def print_letter(letter: DeadLetter, given: object, problem: str) -> None:
             typer.echo(f"{name:<9}{value}")
     typer.echo(f"{'input':<9}" + (problem or json.dumps(as_json(given), indent=2, ensure_ascii=False)))
     if letter.state == OPEN:
-        typer.echo(f"\nrepair what is wrong, then: farandole dead replay {letter.place}")
+        typer.echo(f"\ntry it again:              farandole dead replay {letter.place}")
+        typer.echo(f"repair its input first:    farandole dead edit {letter.place}")
+        typer.echo(f"go on without this step:   farandole dead discard {letter.place}")
+    elif letter.state == QUARANTINED:
+        typer.echo("\nit belongs to no run: nothing waits for it; it goes when its topic's retention ends")
 
 
 async def look(client: Client, place: str) -> tuple[DeadLetter, object, str]:
     """A dead letter, its input, and why that cannot be read if it cannot."""
     letter, record = await dead_record(client.session, place)
+    return letter, *(await decoded(client, letter, record))
+
+
+async def decoded(client: Client, letter: DeadLetter, record: Record) -> tuple[object, str]:
+    """The input of a letter, or why it cannot be read."""
     try:
-        return letter, await input_of(client.session, letter, record), ""
+        return await input_of(client.session, letter, record), ""
     except RecordError as bad:
-        return letter, None, str(bad)
+        return None, str(bad)
 
 
-async def replay_letter(client: Client, place: str, given: str | None) -> DeadLetter:
-    """Ask for another attempt of an open dead letter.
+async def exported(client: Client, letter: DeadLetter, record: Record) -> str:
+    """A letter as one line of JSON: its fields, its input decoded, and the record as it stands, in base64."""
+    given, problem = await decoded(client, letter, record)
+    return json.dumps(
+        {
+            **{name: as_json(value) for name, value in as_fields(letter).items()},
+            "payload": as_json(given),
+            "problem": problem,
+            "key": _base64(record.key),
+            "value": _base64(record.value),
+            "headers": [[name, _base64(value)] for name, value in record.headers],
+        },
+        ensure_ascii=False,
+    )
 
-    Raises:
-        RunError: it is not open, so that a replay would be without effect.
-    """
-    letter, _ = await dead_record(client.session, place)
-    if letter.state != OPEN:
-        raise RunError(
-            f"{place}: expected an open dead letter, but it is {letter.state}. Nothing was asked; "
-            "a run that is over is repaired by starting another one.",
-            run_id=letter.run,
-        )
-    await client.replay(place, letter.run, letter.step, letter.attempt, item=letter.item, input=given)
-    return letter
+
+def _base64(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data).decode()

@@ -13,6 +13,12 @@ from typer.core import TyperGroup
 from farandole.cli.exit_codes import FAILED, INTERRUPTED, UNREACHABLE, USAGE
 from farandole.errors import ConfigError, DefinitionError, FarandoleError, TransportError
 
+WAY_OUT = (
+    "Is the log running, and is this its address? --bootstrap, FARANDOLE_BOOTSTRAP or `bootstrap` in farandole.toml "
+    "say where it is looked for."
+)
+"""What an operator may look at when the log does not answer."""
+
 
 class ReportingGroup(TyperGroup):
     """The outermost group: turns our errors into messages."""
@@ -57,3 +63,5 @@ def report(error: FarandoleError) -> None:
     text = str(error) or type(error).__name__
     typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
     typer.echo(text, err=True)
+    if isinstance(error, TransportError):
+        typer.echo(WAY_OUT, err=True)

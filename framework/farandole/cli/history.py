@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace, RunIdArgument
+from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace
 
 if TYPE_CHECKING:
     from farandole.client import Client
@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 def lineage(
-    run: RunIdArgument,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN|RECORD", help="Run id, or a record's place (topic/partition/offset).")
+    ],
+    up: Annotated[bool, typer.Option("--up", help="Of a record: only what it follows from.")] = False,
+    down: Annotated[bool, typer.Option("--down", help="Of a record: only what follows from it.")] = False,
     topic: Annotated[
         list[str] | None,
         typer.Option(
@@ -24,12 +28,22 @@ def lineage(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Show what led to what in a run, as a tree walked from the topics alone."""
+    """Show what led to what: a run as a tree, or of one record the way up and down. Walked from the topics alone."""
     from farandole.cli.connect import settings_of, with_client
     from farandole.cli.output import print_json
     from farandole.lineage.render import render, to_data
 
     settings = settings_of(config, bootstrap, namespace)
+    if "/" in run:  # no run id has one, every place has two
+        from farandole.cli.tracing import print_traced, trace, traced_fields
+
+        found = with_client(settings, lambda client: trace(client, run, topic or []))
+        both = up == down
+        if json:
+            print_json(traced_fields(found, up=up or both, down=down or both))
+        else:
+            print_traced(found, up=up or both, down=down or both)
+        return
     tree = with_client(settings, lambda client: lineage_tree(client, run, topic or []))
     if json:
         print_json(to_data(tree))

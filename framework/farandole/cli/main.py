@@ -2,7 +2,21 @@
 
 import typer
 
-from farandole.cli import acls, archive, config, dead, deploy, history, running, runs, simulating
+from farandole.cli import (
+    acls,
+    archive,
+    config,
+    dead,
+    deploy,
+    history,
+    operating,
+    running,
+    runs,
+    schemas,
+    simulating,
+    state,
+    topics,
+)
 from farandole.cli.demo import command as demo
 from farandole.cli.dev import command as dev
 from farandole.cli.doctor import command as doctor
@@ -15,7 +29,6 @@ app = typer.Typer(
     cls=ReportingGroup,
     help="Event-driven pipelines on Kafka: chains of agents, exactly once.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -25,18 +38,36 @@ app.command()(dev.dev)
 app.command()(deploy.check)
 app.command()(deploy.plan)
 app.command()(deploy.apply)
+running.agent_app.command("list")(operating.list_agents)
+running.agent_app.command("move")(operating.move_agent)
 app.add_typer(running.agent_app, name="agent")
 app.add_typer(running.coordinator_app, name="coordinator")
 app.add_typer(runs.app, name="run")
 app.add_typer(dead.app, name="dead")
 app.add_typer(archive.app, name="archive")
+app.command()(operating.lag)
 app.command()(history.lineage)
+app.add_typer(topics.app, name="topics")
+app.add_typer(schemas.app, name="schema")
 app.command()(history.verify)
 app.command()(simulating.simulate)
+app.add_typer(state.app, name="state")
 app.command()(demo.demo)
 app.add_typer(config.app, name="config")
 app.command()(acls.acls)
 app.command()(doctor.doctor)
+
+
+@app.command("exit-codes")
+def exit_codes(json: Json = False) -> None:
+    """Print every exit code and when it is given."""
+    from farandole.cli.exit_codes import EXIT_CODES
+    from farandole.cli.output import print_json, print_table
+
+    if json:
+        print_json(EXIT_CODES)
+    else:
+        print_table(("CODE", "NAME", "WHEN"), [(str(each.code), each.name, each.when) for each in EXIT_CODES])
 
 
 @app.command()

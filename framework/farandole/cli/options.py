@@ -57,3 +57,5 @@ RunIdArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run id.")]
 Place = Annotated[
     str, typer.Argument(metavar="PLACE", help="Place of the dead letter (topic/partition/offset), from `dead list`.")
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]

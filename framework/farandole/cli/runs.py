@@ -1,4 +1,4 @@
-"""`farandole run …`: start, list, show, watch, cancel."""
+"""`farandole run …`: start, rerun, list, show, watch, events, result, release, cancel."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,24 +11,20 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Start runs, and see how they stand.", no_args_is_help=True)
 
-HELD = 11
-EXIT_CODES = {"succeeded": 0, "failed": 10, "held": HELD, "partial": 12, "cancelled": 13, "timed_out": 14, "refused": 1}
-"""Exit code of `run start --wait` by what became of the run."""
+NewId = Annotated[
+    str | None, typer.Option("--id", metavar="ID", help="Run id; the same id twice is one run.", show_default=False)
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until the run ends or is held; see the exit codes.")]
+Timeout = Annotated[str | None, typer.Option(help="Wait no longer than this (such as 30s).", show_default=False)]
 
 
 @app.command()
 def start(
     pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of an applied pipeline.")],
     params: Annotated[str, typer.Option(help="Params as JSON, `@file`, or `-` for standard input.")] = "{}",
-    run_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="Run id; the same id twice is one run.", show_default=False)
-    ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until the run ends or is held; see the exit codes.")
-    ] = False,
-    timeout: Annotated[
-        str | None, typer.Option(help="Wait no longer than this (such as 30s).", show_default=False)
-    ] = None,
+    run_id: NewId = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
     bootstrap: Bootstrap = None,
     namespace: Namespace = None,
     config: ConfigFile = None,
@@ -45,6 +41,31 @@ def start(
     settings = settings_of(config, bootstrap, namespace)
     text = read_text(params, "--params")
     code = with_client(settings, lambda client: start_run(client, pipeline, text, run_id, wait, timeout, json))
+    raise typer.Exit(code)
+
+
+@app.command()
+def rerun(
+    run: RunIdArgument,
+    params: Annotated[
+        str | None, typer.Option(help="Other params as JSON, `@file` or `-`; else those it had.", show_default=False)
+    ] = None,
+    run_id: NewId = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    bootstrap: Bootstrap = None,
+    namespace: Namespace = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Start an ended run once more, as a new run that names the old one, under the pipeline as it is applied now."""
+    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.starting import rerun as carry_out
+    from farandole.cli.texts import read_text
+
+    settings = settings_of(config, bootstrap, namespace)
+    text = read_text(params, "--params") if params is not None else None
+    code = with_client(settings, lambda client: carry_out(client, run, text, run_id, wait, timeout, json))
     raise typer.Exit(code)
 
 
@@ -69,6 +90,8 @@ def list_(
     )
     if json:
         print_json(rows)
+    elif not rows:
+        typer.echo("no such runs" if pipeline or status else "no runs yet: farandole run start PIPELINE")
     else:
         cells = [
             (r.run, r.pipeline, r.status, instant(r.started_at), instant(r.updated_at), shorten(r.waiting, 60))
@@ -85,34 +108,76 @@ def show(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Show how a run stands: its steps, what it waits for and since when."""
-    from farandole.cli.connect import settings_of, with_client
-    from farandole.cli.output import print_json
-    from farandole.cli.showing import print_detail
-    from farandole.client.query import run_detail
+    """Show how a run stands: its steps, what it waits for and since when, and what would release it."""
+    from dataclasses import replace
+
+    from farandole.cli.connect import settings_of, topics_of, transport_of, with_client
+    from farandole.cli.showing import look_at, print_shown, print_shown_json
+    from farandole.client.serving import processes_of
 
     settings = settings_of(config, bootstrap, namespace)
-    detail = with_client(settings, lambda client: run_detail(client.session, run))
-    if json:
-        print_json(detail)
-    else:
-        print_detail(detail)
+    shown = with_client(settings, lambda client: look_at(client, run))
+    waiting = {wait.step for wait in shown.detail.waits if wait.kind == "agent"}
+    agents = {row.agent for row in shown.detail.steps if row.step in waiting}
+    if agents:
+        processes = processes_of(transport_of(settings), topics_of(settings), agents)
+        shown = replace(shown, around=replace(shown.around, processes=processes))
+    print_shown_json(shown) if json else print_shown(shown)
 
 
 @app.command()
 def watch(
     run: RunIdArgument,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a picture, also in a terminal.")] = False,
     bootstrap: Bootstrap = None,
     namespace: Namespace = None,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Print the events of a run from its beginning, and follow it to its end."""
+    """Follow a run from its beginning to its end: drawn live in a terminal, one line for each event elsewhere."""
     from farandole.cli.connect import settings_of, with_client
-    from farandole.cli.showing import watch_run
+    from farandole.cli.watching import watch_run
 
     settings = settings_of(config, bootstrap, namespace)
-    with_client(settings, lambda client: watch_run(client, run, as_json=json))
+    with_client(settings, lambda client: watch_run(client, run, as_json=json, plain=plain))
+
+
+@app.command()
+def events(
+    run: RunIdArgument,
+    payloads: Annotated[bool, typer.Option("--payloads", help="With params, inputs and outputs, decoded.")] = False,
+    bootstrap: Bootstrap = None,
+    namespace: Namespace = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Print what the log holds of a run up to now, in its order; with --json one object a line."""
+    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.recounting import print_events
+
+    settings = settings_of(config, bootstrap, namespace)
+    with_client(settings, lambda client: print_events(client, run, payloads=payloads, as_json=json))
+
+
+@app.command()
+def result(
+    run: RunIdArgument,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    bootstrap: Bootstrap = None,
+    namespace: Namespace = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Print the result of a run.
+
+    Exit codes: 0 succeeded, 10 failed, 11 held, 12 partial, 13 cancelled, 14 timed out.
+    """
+    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.starting import result_of_run
+
+    settings = settings_of(config, bootstrap, namespace)
+    raise typer.Exit(with_client(settings, lambda client: result_of_run(client, run, wait, timeout, json)))
 
 
 @app.command()
@@ -152,12 +217,15 @@ def cancel(
     """Ask that a run stop; steps that have begun are waited for."""
     from farandole.cli.connect import settings_of, with_client
     from farandole.cli.output import print_json
+    from farandole.errors import RunError
 
     settings = settings_of(config, bootstrap, namespace)
 
     async def ask(client: "Client") -> None:
         handle = await client.run(run)
-        await handle.status()  # a run that nobody knows is an error here, not silence
+        status = await handle.status()  # a run that nobody knows is an error here, not silence
+        if status.is_over:
+            raise RunError(f"run {run}: expected a run that goes on, but it ended {status.status}. Nothing was asked.")
         await handle.cancel(reason)
 
     with_client(settings, ask)

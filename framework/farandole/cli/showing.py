@@ -1,54 +1,117 @@
-"""A run for a terminal: its steps, what it waits for, its events as they come."""
+"""`run show`: how a run stands, what it waits for and since when, and what would release it."""
 
-from collections.abc import Iterable
-from contextlib import aclosing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import typer
 
-from farandole.cli.output import ago, as_json, instant, print_json, print_table, shorten
+from farandole.cli.advice import Advice, Surroundings, advice
+from farandole.cli.output import ago, as_fields, instant, print_json, print_table, shorten
 from farandole.client import Client
-from farandole.client.query import RunDetail, event_of
+from farandole.client.asking import Asked, start_asked
+from farandole.client.dead import list_dead
+from farandole.client.query import RunDetail, run_detail
 from farandole.client.waiting import Wait
 from farandole.errors import RunNotFound
-from farandole.events import facts
-from farandole.events.catalogue import type_name
 from farandole.ids import NO_ITEM
-from farandole.transport.port import Record
 
 WAITS_SHOWN = 12
-"""Lines of a run's waits on a terminal; `--json` has all."""
+"""What a run waits for, on a terminal; `--json` has all."""
 
 
-def print_detail(detail: RunDetail) -> None:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A run with everything that explains it."""
+
+    detail: RunDetail
+    around: Surroundings
+    asked: Asked | None
+
+    @property
+    def advices(self) -> list[tuple[list[Wait], Advice]]:
+        """What it waits for, alike things together, each with what releases it."""
+        run = self.detail.status.run
+        return [(found, advice(run, found, self.around)) for found in alike(self.detail.waits)]
+
+
+async def look_at(client: Client, run_id: str) -> Shown:
+    """Read all there is to say of a run; the processes of agents are asked for apart.
+
+    Raises:
+        RunNotFound: nothing is known of it; where its start was asked, the message says why it has not begun.
+    """
+    asked = await start_asked(client.session, run_id)
+    try:
+        detail = await run_detail(client.session, run_id)
+    except RunNotFound:
+        if asked is None:
+            raise
+        raise RunNotFound(
+            f"run {run_id}: it was asked for at {instant(asked.at)} ({asked.place}), but it has not begun: "
+            "no coordinator has taken the command, or it refused it. `farandole lag` says whether one runs (farandole "
+            f"coordinator run), `farandole run events {run_id}` what it refused.",
+            run_id=run_id,
+        ) from None
+    is_dead = any(wait.kind == "dead_letter" for wait in detail.waits)
+    letters = await list_dead(client.session, run_id=run_id) if is_dead else []
+    return Shown(detail, Surroundings(tuple(letters), agents={row.step: row.agent for row in detail.steps}), asked)
+
+
+def print_shown(it: Shown, now: datetime | None = None) -> None:
     """How a run stands, for a person."""
-    now, status = datetime.now(UTC), detail.status
-    typer.echo(f"{status.run}  {status.status}{': ' + shorten(status.waiting) if status.waiting else ''}")
+    now, detail = now or datetime.now(UTC), it.detail
+    status = detail.status
+    typer.secho(f"{status.run}  {status.status}", bold=True, nl=False)
+    typer.echo(f": {shorten(status.waiting)}" if status.waiting else "")
     typer.echo(f"pipeline {status.pipeline}  definition {status.definition[:12]}")
     typer.echo(f"started {instant(status.started_at)}  changed {instant(status.updated_at)}")
+    if it.asked is not None and it.asked.rerun_of:
+        typer.echo(f"rerun of {it.asked.rerun_of}")
     typer.echo("")
     rows = [
         (s.step, s.agent, s.status, str(s.attempt), f"{s.done}/{s.items}" if s.items else "", ago(s.since, now))
         for s in detail.steps
     ]
     print_table(("STEP", "AGENT", "STATUS", "ATTEMPTS", "ITEMS", "SINCE"), rows)
-    if detail.waits:
-        typer.echo("\nwaits for")
-        for line in wait_lines(detail.waits, now):
-            typer.echo(f"  {line}")
+    print_waits(it.advices, now)
 
 
-def wait_lines(waits: Iterable[Wait], now: datetime) -> list[str]:
-    """What a run waits for, items that wait for the same thing in one line."""
+def print_waits(advices: Sequence[tuple[list[Wait], Advice]], now: datetime) -> None:
+    """What a run waits for, and below each what releases it."""
+    if not advices:
+        return
+    typer.secho("\nwaits for", bold=True)
+    for found, given in advices[:WAITS_SHOWN]:
+        typer.echo(f"  {wait_line(found, now)}")
+        if given.text:
+            typer.echo(f"      {given.text}{':' if given.commands else ''}")
+        for command in given.commands:
+            typer.secho(f"      $ {command}", fg=typer.colors.CYAN)
+    if len(advices) > WAITS_SHOWN:
+        typer.echo(f"  … and {len(advices) - WAITS_SHOWN} more (--json has all)")
+
+
+def print_shown_json(it: Shown) -> None:
+    """The same for programs."""
+    released = [
+        {"kind": found[0].kind, "step": found[0].step, "text": given.text, "commands": given.commands}
+        for found, given in it.advices
+    ]
+    rerun_of = it.asked.rerun_of if it.asked is not None else ""
+    print_json({**as_fields(it.detail), "releases": released, "rerun_of": rerun_of})
+
+
+def alike(waits: Iterable[Wait]) -> list[list[Wait]]:
+    """Items that wait for the same thing together, in the order of the waits."""
     groups: dict[tuple[str, str, str], list[Wait]] = {}
     for each in waits:
         groups.setdefault((each.kind, each.step, each.text), []).append(each)
-    lines = [_line(found, now) for found in groups.values()]
-    rest = len(lines) - WAITS_SHOWN
-    return lines if rest <= 0 else [*lines[:WAITS_SHOWN], f"… and {rest} more"]
+    return list(groups.values())
 
 
-def _line(found: list[Wait], now: datetime) -> str:
+def wait_line(found: list[Wait], now: datetime) -> str:
+    """One thing that a run waits for, since when, and until when."""
     first = found[0]
     items = [each.item for each in found if each.item != NO_ITEM]
     which = f"[{items[0]}]" if len(items) == 1 else f" ({len(items)} items)" if items else ""
@@ -59,70 +122,3 @@ def _line(found: list[Wait], now: datetime) -> str:
     if first.until is not None:
         told += f" (until {instant(first.until)})"
     return told
-
-
-async def watch_run(client: Client, run_id: str, *, as_json: bool) -> None:
-    """Print a run's events to its end.
-
-    Raises:
-        RunNotFound: nothing is known of it.
-    """
-    run, seen = await client.run(run_id), False
-    async with aclosing(run.watch_records()) as records:
-        async for record in records:
-            seen = True
-            print_event(record, as_json=as_json)
-    if not seen:
-        raise RunNotFound(f"run {run_id}: expected a run, but nothing is known of it", run_id=run_id)
-
-
-def print_event(record: Record, *, as_json: bool) -> None:
-    """One event: a line for a person, or one JSON object a line."""
-    event = event_of(record)
-    kind = type_name(type(event)).removeprefix("farandole.")
-    at = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
-    if as_json:
-        print_json({"at": at, "place": record.place, "type": kind, "event": event_fields(event)}, indent=None)
-    else:
-        typer.echo(f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}  {kind:<16} {event_line(event)}".rstrip())
-
-
-def event_fields(event: facts.Event) -> object:
-    """An event's fields for JSON; payloads are told by their size, for their schema is the step's."""
-    fields = as_json(event)
-    assert isinstance(fields, dict)
-    for name in ("input", "output", "params"):
-        payload = getattr(event, name, None)
-        if isinstance(payload, bytes):
-            fields[name] = {"bytes": len(payload)}
-    return fields
-
-
-def event_line(event: facts.Event) -> str:
-    """What an event says, in a line."""
-    step = getattr(event, "step", "")
-    item = getattr(event, "item", NO_ITEM)
-    where = f"{step}[{item}]" if step and item != NO_ITEM else step
-    attempt = f"attempt {n}" if (n := getattr(event, "attempt", 0)) else ""
-    return "  ".join(filter(None, (where, attempt, _details(event))))
-
-
-def _details(event: facts.Event) -> str:
-    match event:
-        case facts.StepSucceeded(fired=fired, duration_ms=duration):
-            return f"{duration} ms{', fired ' + ', '.join(fired) if fired else ''}"
-        case facts.StepFailed():
-            dead = ", dead-lettered" if event.dead_lettered else ""
-            return f"{event.kind}: {shorten(event.error)}{dead}"
-        case facts.RetryScheduled(due=due):
-            return f"due {instant(due)}"
-        case facts.StepExpanded(items=items):
-            return f"{items} items"
-        case facts.RunStarted(pipeline=pipeline):
-            return pipeline
-        case facts.RunSettled(outcome=outcome, reason=reason) | facts.RunStopping(outcome=outcome, reason=reason):
-            return f"{outcome}{': ' + reason if reason else ''}"
-        case facts.RunRefused(reason=reason, detail=detail) | facts.RunHeld(reason=reason, detail=detail):
-            return f"{reason}: {shorten(detail)}" if detail else reason
-        case _:
-            return str(getattr(event, "reason", ""))

@@ -1,4 +1,4 @@
-"""`run start`: send, and with `--wait` say what became of the run, in words and as an exit code."""
+"""`run start`, `run rerun` and `run result`: what became of the run, in words and as an exit code."""
 
 import asyncio
 from contextlib import aclosing
@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import typer
 
+from farandole.cli.exit_codes import OK, OUTCOMES
 from farandole.cli.output import print_json
-from farandole.cli.runs import EXIT_CODES
 from farandole.client import Client, Ending, Run
 from farandole.client.query import event_of
 from farandole.definition.policy import duration
-from farandole.errors import RunTimedOut
+from farandole.errors import RunError, RunTimedOut
 from farandole.events import facts
 
 
@@ -21,11 +21,48 @@ async def start_run(
     """Start a run and give the exit code of the command."""
     limit = duration(timeout) if timeout is not None else None
     run = await client.start(pipeline, params=params, run_id=run_id)
+    return await _told_or_waited(run, wait, limit, as_json)
+
+
+async def rerun(
+    client: Client, old: str, params: str | None, run_id: str | None, wait: bool, timeout: str | None, as_json: bool
+) -> int:
+    """Start an ended run once more under a new id, and give the exit code of the command."""
+    limit = duration(timeout) if timeout is not None else None
+    run = await client.rerun(old, params=params, new_id=run_id)
+    return await _told_or_waited(run, wait, limit, as_json)
+
+
+async def _told_or_waited(run: Run[object], wait: bool, limit: timedelta | None, as_json: bool) -> int:
     if not wait:
         print_json({"run": run.id}, indent=None) if as_json else typer.echo(run.id)
-        return 0
+        return OK
     if not as_json:
         typer.echo(run.id, err=True)
+    return await wait_for(run, limit, as_json)
+
+
+async def result_of_run(client: Client, run_id: str, wait: bool, timeout: str | None, as_json: bool) -> int:
+    """Print the result of a run, and give the exit code of its outcome.
+
+    Raises:
+        RunError: it has not ended, and is not waited for.
+        RunNotFound: nothing is known of it.
+    """
+    limit = duration(timeout) if timeout is not None else None
+    run = await client.run(run_id)
+    status = await run.status()
+    if not status.is_over and status.status != "held" and not wait and limit is None:
+        raise RunError(
+            f"run {run_id}: expected a run that has ended, but it is {status.status}. "
+            f"`farandole run result {run_id} --wait` waits for it, `farandole run show {run_id}` says for what.",
+            run_id=run_id,
+        )
+    return await wait_for(run, limit, as_json)
+
+
+async def wait_for(run: Run[object], limit: timedelta | None, as_json: bool) -> int:
+    """Wait until the run ends or is held, say so, and give the exit code."""
     outcome, reason = await _within(run, limit)
     result = await run.result() if outcome in ("succeeded", "partial") else None
     if as_json:
@@ -34,7 +71,8 @@ async def start_run(
         print_json(result)
     else:
         typer.echo(f"{run.id}: {outcome}{': ' + reason if reason else ''}", err=True)
-    return EXIT_CODES[outcome]
+        typer.echo(f"farandole run show {run.id} says more", err=True)
+    return OUTCOMES[outcome]
 
 
 async def _within(run: Run[object], limit: timedelta | None) -> tuple[str, str]:

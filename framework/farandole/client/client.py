@@ -15,13 +15,14 @@ from typing import Self, TypeVar, cast, overload
 from farandole.artifacts import ArtifactStore
 from farandole.client.following import Ending
 from farandole.client.payload import definition_of, framed_input, framed_params, result_of
+from farandole.client.rerun import prepare_rerun
 from farandole.client.run import Run, Start, follow
-from farandole.client.session import Session
+from farandole.client.session import Rerun, Session
 from farandole.clock import Clock, SystemClock
 from farandole.definition.model import Definition
 from farandole.definition.pipelines import Pipeline
 from farandole.errors import RecordError, RunNotFound, RunRefused
-from farandole.events.commands import ReleaseRun, ReplayDeadLetter, StartRun
+from farandole.events.commands import DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.topics import Topics
 from farandole.ids import NO_ITEM, generated_run_id, is_run_id, sha256
 from farandole.transport.port import Transport
@@ -119,12 +120,43 @@ class Client:
             raise RunRefused(f"run {chosen}: params: {bad}. Nothing was sent.", run_id=chosen) from bad
         return await self._start(StartRun(definition.name, params, chosen), definition, returns, is_new=run_id is None)
 
-    async def _start(self, command: StartRun, definition: Definition, returns: object, *, is_new: bool) -> "Run[R]":
+    async def rerun(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, object] | str | bytes | None = None,
+        new_id: str | None = None,
+    ) -> Run[object]:
+        """Start a new run like an ended one: its pipeline as it is applied now, its params unless others are given.
+
+        The new run's start names the old one (`farandole_rerun_of`); the old one is untouched.
+
+        Raises:
+            RunNotFound: nothing is known of it, or its beginning is no longer on the log.
+            RunRefused: it has not ended, or its params do not fit the pipeline as it is now.
+            ConfigError: the pipeline is no longer applied.
+        """
+        again = await prepare_rerun(self.session, run_id, params)
+        chosen = new_id or generated_run_id(self._clock.now(), secrets.randbits(UUID_BITS))
+        if not is_run_id(chosen):
+            raise RunRefused(f"run id: expected 1 to 128 of A-Z a-z 0-9 . _ : -, but found {chosen[:140]!r}")
+        command = StartRun(again.definition.name, again.params, chosen)
+        return await self._start(command, again.definition, None, is_new=new_id is None, rerun_of=again.old)
+
+    async def _start(
+        self,
+        command: StartRun,
+        definition: Definition,
+        returns: object,
+        *,
+        is_new: bool,
+        rerun_of: Rerun | None = None,
+    ) -> "Run[R]":
         session = self.session
         command_id = session.command_id(command)
         sent = Start(command_id, definition.name, sha256(command.params), is_new)
         followed = await follow(session, command.run_id or "", sent)
-        await session.send(command, command_id)
+        await session.send(command, command_id, rerun_of=rerun_of)
 
         async def read(ending: Ending) -> R:
             return cast(R, await result_of(session, ending, definition, returns))
@@ -178,6 +210,15 @@ class Client:
             except RecordError as bad:
                 raise RunRefused(f"run {run_id}: input of {step}: {bad}. Nothing was sent.", run_id=run_id) from bad
         await self.session.send(ReplayDeadLetter(run_id, step, attempt, dead_letter, framed, item))
+
+    async def discard(
+        self, dead_letter: str, run_id: str, step: str, attempt: int, *, item: int = NO_ITEM, reason: str = ""
+    ) -> None:
+        """Go on without a dead-lettered step, as `on_dead_letter: skip` would have; the run ends `partial`.
+
+        Taken only while the run is live and this attempt of the step still dead-lettered.
+        """
+        await self.session.send(DiscardDeadLetter(run_id, step, attempt, dead_letter, reason, item))
 
     async def release(self, run_id: str) -> None:
         """Let a run go on that was held by a kernel error or a suspected trigger."""

@@ -13,7 +13,7 @@ from farandole.client.lookup import states_of
 from farandole.client.payload import plain_of
 from farandole.client.scan import closing, header, places_of, scan
 from farandole.client.session import Session
-from farandole.errors import RecordError
+from farandole.errors import ConfigError, RecordError
 from farandole.events.envelope import Envelope, parse_envelope
 from farandole.ids import NO_ITEM
 from farandole.kernel.state import Run, Status
@@ -41,6 +41,7 @@ class DeadLetter:
     at: datetime
     cause: str = ""
     input: str = ""
+    pipeline: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +56,28 @@ class Group:
 
 async def list_dead(session: Session, *, agent: str = "", run_id: str = "", closed: bool = False) -> list[DeadLetter]:
     """Dead letters, the oldest first: those that are open or quarantined, or all with `closed`."""
+    return [letter for letter, _ in await dead_records(session, agent=agent, run_id=run_id, closed=closed)]
+
+
+async def dead_records(
+    session: Session, *, agent: str = "", run_id: str = "", closed: bool = False
+) -> list[tuple[DeadLetter, Record]]:
+    """As `list_dead`, each with its record.
+
+    Raises:
+        ConfigError: no such agent was applied.
+    """
     agents = sorted(await session.book.owners())
+    if agent and agent not in agents:
+        raise ConfigError(f"agent {agent!r}: expected one that was applied ({', '.join(agents) or 'none'})")
     topics = [session.topics.dead(each) for each in agents if agent in ("", each)]
     places = [at for topic in topics for at in await places_of(session.edge, topic)]
     async with aclosing(scan(session.edge, places)) as found:
         records = [r async for r in found if not run_id or header(r, "ce_run") == run_id.encode()]
     runs = await states_of(session, {header(record, "ce_run").decode() for record in records} - {""})
-    letters = [_letter(session, record, runs) for record in records]
-    letters.sort(key=lambda each: each.at)
-    return [each for each in letters if closed or each.state != CLOSED]
+    found_all = [(await _letter(session, record, runs), record) for record in records]
+    found_all.sort(key=lambda each: each[0].at)
+    return [each for each in found_all if closed or each[0].state != CLOSED]
 
 
 def grouped(letters: Iterable[DeadLetter]) -> list[Group]:
@@ -87,7 +101,7 @@ async def dead_record(session: Session, place: str) -> tuple[DeadLetter, Record]
             f"{place}: expected a place in a topic {session.topics.dead('<agent>')}, as `dead list` tells it"
         )
     runs = await states_of(session, {header(record, "ce_run").decode()} - {""})
-    return _letter(session, record, runs), record
+    return await _letter(session, record, runs), record
 
 
 async def record_at(session: Session, place: str) -> Record:
@@ -128,9 +142,11 @@ def _parse(place: str) -> tuple[TopicPartition, int]:
     return TopicPartition(topic, int(partition)), int(offset)
 
 
-def _letter(session: Session, record: Record, runs: dict[str, Run]) -> DeadLetter:
+async def _letter(session: Session, record: Record, runs: dict[str, Run]) -> DeadLetter:
     agent = record.topic.removeprefix(session.topics.dead(""))
     envelope = _envelope(record)
+    digest = envelope.definition if envelope else ""
+    definition = await session.book.by_hash(digest) if digest else None
 
     def told(name: str) -> str:
         return header(record, f"farandole_{name}").decode(errors="replace")
@@ -146,10 +162,11 @@ def _letter(session: Session, record: Record, runs: dict[str, Run]) -> DeadLette
         reason=told("reason"),
         error=told("error"),
         fingerprint=told("fingerprint") or told("reason"),
-        definition=envelope.definition if envelope else "",
+        definition=digest,
         at=datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC),
         cause=envelope.cause if envelope else "",
         input=envelope.input if envelope else "",
+        pipeline=definition.name if definition else "",
     )
 
 

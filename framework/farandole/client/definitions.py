@@ -95,6 +95,11 @@ class DefinitionBook:
         await self.refresh()
         return {name: self._definitions[digest] for name, digest in self._names.items() if digest in self._definitions}
 
+    async def every(self) -> Mapping[str, Definition]:
+        """Every definition that was ever applied and is kept, by hash, as of now."""
+        await self.refresh()
+        return dict(self._definitions)
+
     async def owners(self) -> Mapping[str, str]:
         """The unit of each agent that was applied, as of now."""
         await self.refresh()

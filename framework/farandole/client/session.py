@@ -24,6 +24,18 @@ COMMAND_BYTES_MAX = 1_000_000
 """Largest command, bytes: what `commands` takes, less its headers (see `transport.topology`)."""
 
 
+RERUN_HEADER = "farandole_rerun_of"
+"""On the start of a run that repeats an ended one: that one's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """The ended run that a start repeats, and the id of the fact that ended it."""
+
+    run: str
+    cause: str
+
+
 @dataclass(slots=True)
 class Session:
     """One client's connection. `artifacts` is needed only where results are too large to travel."""
@@ -64,8 +76,8 @@ class Session:
         kind = type_name(type(command)).removeprefix("farandole.")
         return f"{command.run_id}/{kind}/{secrets.token_hex(8)}"
 
-    async def send(self, command: Command, command_id: str = "") -> None:
-        """Write a command to its run's home.
+    async def send(self, command: Command, command_id: str = "", *, rerun_of: "Rerun | None" = None) -> None:
+        """Write a command to its run's home; a start may say which ended run it repeats.
 
         Raises:
             RunRefused: the command is too large to be written.
@@ -86,9 +98,13 @@ class Session:
             time=self.clock.now(),
             run=run_id,
             traceparent=current_traceparent(),
+            cause=rerun_of.cause if rerun_of else "",
         )
+        headers = envelope.headers()
+        if rerun_of is not None:
+            headers.append((RERUN_HEADER, rerun_of.run.encode()))
         home = await self.home(run_id)
-        record = NewRecord(self.topics.commands, run_id.encode(), value, envelope.headers(), home)
+        record = NewRecord(self.topics.commands, run_id.encode(), value, headers, home)
         try:
             await self.edge.send(record)
         except TransportError as error:

@@ -199,6 +199,12 @@ class SyncClient:
         """As `Client.replay`."""
         self._loop.call(self._client.replay(dead_letter, run_id, step, attempt, item=item, input=input))
 
+    def discard(
+        self, dead_letter: str, run_id: str, step: str, attempt: int, *, item: int = NO_ITEM, reason: str = ""
+    ) -> None:
+        """As `Client.discard`."""
+        self._loop.call(self._client.discard(dead_letter, run_id, step, attempt, item=item, reason=reason))
+
     def release(self, run_id: str) -> None:
         """As `Client.release`."""
         self._loop.call(self._client.release(run_id))

@@ -68,9 +68,8 @@ def _answer(it: Decision, before: Run, given: facts.Event) -> None:
                 schedule(it, it.run.graph.step(step), item, attempt)
         case facts.ReplayRequested():
             _replay(it, given)
-        case facts.DiscardRequested(step=step, item=item, attempt=attempt):
-            if _stands(it, step, item, attempt, Status.DEAD):
-                _go_on_without(it, step, item)
+        case facts.DiscardRequested():
+            _discard(it, given)
         case facts.DeadlinePassed():
             _deadline(it, given)
         case facts.CancelRequested(reason=reason):
@@ -203,6 +202,12 @@ def _replay(it: Decision, given: facts.ReplayRequested) -> None:
     if not _runs(it) or unit.status not in HOLDING or unit.attempt != given.attempt or not _has_input(it.run, given):
         return
     schedule(it, it.run.graph.step(given.step), given.item, given.attempt + 1, fresh_budget=True)
+
+
+def _discard(it: Decision, given: facts.DiscardRequested) -> None:
+    """Go on without the step, if this very attempt is still dead-lettered."""
+    if _stands(it, given.step, given.item, given.attempt, Status.DEAD):
+        _go_on_without(it, given.step, given.item)
 
 
 def _has_input(run: Run, given: facts.ReplayRequested) -> bool:

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from farandole.client.rebuilding import logged
 from farandole.definition.graph import graph_of
 from farandole.events import facts
 from farandole.events.envelope import parse_envelope
 from farandole.ids import partition_of
-from farandole.kernel.rebuild import Logged, rebuild
+from farandole.kernel.rebuild import rebuild
 from farandole.kernel.snapshot import group_by_run, read_run
 from farandole.kernel.state import Run
 from farandole.testing.history import History, Violation, check_history, collect
@@ -150,7 +151,7 @@ def rebuilt_runs_equal_state(world: World) -> Iterator[str]:
     """I9: what `events` rebuilds is what `runs` holds."""
     graph = graph_of(world.definition)
     for number in range(world.sizes.partitions):
-        log = [_logged(record, event) for record, event in world.clients.events if record.partition == number]
+        log = [logged(record) for record, _ in world.clients.events if record.partition == number]
         rebuilt = rebuild(sorted(log, key=lambda it: it.offset), lambda _: graph)
         held = dict(_states(world, number))
         for run in sorted(rebuilt.keys() | held.keys()):
@@ -174,11 +175,6 @@ def _states(world: World, number: int) -> Iterator[tuple[str, Run]]:
             latest[key] = record.value
     for run, parts in group_by_run(latest.items()).items():
         yield run, read_run(lambda _: graph, parts, run)
-
-
-def _logged(record: Record, event: facts.Event) -> Logged:
-    folded = next((value.decode() for name, value in record.headers if name == "ce_folded"), None)
-    return Logged(record.offset, event, int(folded.partition("/")[2]) if folded else None)
 
 
 def _read_all(world: World, topic: str) -> Iterator[Record]:

@@ -1,0 +1,120 @@
+"""`topics consume`: committed records as they stand, decoded."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import typer
+
+from farandole.cli.output import as_json, instant, print_json
+from farandole.client import Client
+from farandole.client.published import book_of
+from farandole.client.records import Readable, Reading
+from farandole.client.scan import BEGINNING, closing, header, places_of, span
+from farandole.client.session import Session
+from farandole.errors import ConfigError
+from farandole.transport.port import Isolation, Record, TopicPartition
+
+END = -1
+"""Kafka's logical offset for what will be written next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which records; see the options of `topics consume`."""
+
+    topic: str
+    partition: int | None
+    since: str
+    last: int | None
+    limit: int
+    follow: bool
+    run: str
+
+
+async def consume_topic(client: Client, wanted: Wanted, *, headers: bool, as_json: bool) -> None:
+    """Print them.
+
+    Raises:
+        ConfigError: the topic or partition does not exist, or `--from` is none of its words.
+    """
+    session = client.session
+    places = await _places(session, wanted)
+    reading = Reading(await book_of(session), session.topics, session.artifacts)
+    count = 0
+    async with aclosing(_records(session, wanted, places)) as records:
+        async for record in records:
+            if wanted.run and wanted.run.encode() not in (header(record, "ce_run"), record.key):
+                continue
+            _print(reading.readable(record), headers=headers, as_json=as_json)
+            count += 1
+            if wanted.limit and count >= wanted.limit:
+                return
+
+
+async def topic_named(session: Session, name: str) -> str:
+    """The topic of that name, whose namespace may be left out.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for candidate in (name, f"{session.topics.namespace}.{name}"):
+        if await session.edge.partitions(candidate):
+            return candidate
+    raise ConfigError(f"topic {name!r}: expected one that exists, but there is none. `farandole topics list`")
+
+
+async def _places(session: Session, wanted: Wanted) -> list[TopicPartition]:
+    topic = await topic_named(session, wanted.topic)
+    places = await places_of(session.edge, topic)
+    if wanted.partition is None:
+        return places
+    if wanted.partition >= len(places):
+        raise ConfigError(f"--partition: expected 0 to {len(places) - 1} of {topic}, but found {wanted.partition}")
+    return [places[wanted.partition]]
+
+
+async def _records(session: Session, wanted: Wanted, places: list[TopicPartition]) -> AsyncGenerator[Record, None]:
+    ends = await session.edge.ends(places, Isolation.COMMITTED)
+    begin = {at: _begin(wanted, ends.get(at, 0)) for at in places}
+    if not wanted.follow:
+        async with aclosing(span(session.edge, begin, ends)) as records:
+            async for record in records:
+                yield record
+        return
+    async with closing(session.edge.tail(begin)) as tail:
+        async for item in tail:
+            if isinstance(item, Record):
+                yield item
+
+
+def _begin(wanted: Wanted, end: int) -> int:
+    if wanted.last is not None:
+        return max(0, end - wanted.last)
+    if wanted.since == "beginning":
+        return BEGINNING
+    if wanted.since == "end":
+        return end
+    if wanted.since.isdecimal() and wanted.partition is not None:
+        return int(wanted.since)
+    raise ConfigError(
+        f"--from: expected beginning, end, or an offset together with --partition, but found {wanted.since!r}"
+    )
+
+
+def _print(it: Readable, *, headers: bool, as_json: bool) -> None:
+    if as_json:
+        return print_json(it, indent=None)
+    typer.secho(f"{it.place}  {instant(it.at)}  {it.type}  ", fg=typer.colors.CYAN, nl=False)
+    typer.echo(f"key {it.key}" if it.key is not None else "no key")
+    for name, value in it.headers.items() if headers else ():
+        typer.echo(f"  {name}: {value}")
+    if it.problem:
+        typer.secho(f"  cannot be read: {it.problem}", fg=typer.colors.YELLOW)
+    if it.type != "tombstone":
+        typer.echo(f"  {_line(it.value)}")
+
+
+def _line(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(as_json(value), ensure_ascii=False)

@@ -1,0 +1,92 @@
+"""`topics produce`: one record, checked before it is written.
+
+To a user's own topic, or a command to `commands`. What the framework writes in transactions
+is not to be written by hand: an inbox record without its run would only be quarantined.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from farandole.cli.consuming import topic_named
+from farandole.cli.schema_texts import is_file, schema_file
+from farandole.client import Client
+from farandole.client.schema_names import schema_named
+from farandole.client.session import Session
+from farandole.errors import ConfigError, RecordError, RunRefused
+from farandole.events.catalogue import decode_command
+from farandole.transport.port import NewRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What was typed; see the options of `topics produce`."""
+
+    topic: str
+    text: str
+    key: str | None
+    schema: str | None
+    headers: tuple[str, ...]
+    partition: int | None
+
+
+async def produce_record(client: Client, given: Given) -> str:
+    """Write it; the place where it stands.
+
+    Raises:
+        ConfigError: there is no such topic or schema, it is not to be written by hand, or a header is malformed.
+        RunRefused: the value does not fit. Nothing was written.
+        TransportError: it was not acknowledged.
+    """
+    session = client.session
+    topic = await topic_named(session, given.topic)
+    headers = list(_headers(given.headers))
+    if topic == session.topics.commands:
+        record = await _command(session, given, headers)
+    elif topic.startswith(f"{session.topics.namespace}."):
+        raise ConfigError(
+            f"{topic}: expected a topic of your own or {session.topics.commands}, but only farandole writes to this "
+            "one. Nothing was written; a run is started by `farandole run start`."
+        )
+    else:
+        value = await _value(session, given)
+        key = given.key.encode() if given.key is not None else None
+        record = NewRecord(topic, key, value, headers, given.partition)
+    partition, offset = await session.edge.send(record)
+    return f"{topic}/{partition}/{offset}"
+
+
+def _headers(given: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    for each in given:
+        name, found, value = each.partition("=")
+        if not found or not name:
+            raise ConfigError(f"--header: expected NAME=VALUE, but found {each!r}. Nothing was written.")
+        yield name, value.encode()
+
+
+async def _command(session: Session, given: Given, headers: list[tuple[str, bytes]]) -> NewRecord:
+    """A command is placed by the run that it names, wherever its key would have put it."""
+    value = given.text.strip().encode()
+    try:
+        command = decode_command(value, headers)
+    except RecordError as bad:
+        raise RunRefused(f"{session.topics.commands}: {bad}. Nothing was written.") from None
+    run = command.run_id or ""
+    home = await session.home(run) if run else given.partition
+    key = run or given.key
+    return NewRecord(session.topics.commands, key.encode() if key else None, value, headers, home)
+
+
+async def _value(session: Session, given: Given) -> bytes:
+    text = given.text.strip()
+    if given.schema is None:
+        try:
+            json.loads(text)
+        except ValueError as bad:
+            raise RunRefused(f"--value: expected JSON, but {bad}. Nothing was written.") from None
+        return text.encode()
+    schema = schema_file(given.schema) if is_file(given.schema) else await schema_named(session, given.schema)
+    try:
+        return schema.encode(schema.from_json(text.encode()))
+    except RecordError as bad:
+        raise RunRefused(f"--value: {bad}. Nothing was written.") from None

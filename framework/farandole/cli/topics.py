@@ -1,0 +1,115 @@
+"""`farandole topics …`: list, describe, consume, produce."""
+
+from typing import Annotated
+
+import typer
+
+from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace
+
+app = typer.Typer(help="Topics: what is on them, readable; and records written to your own.", no_args_is_help=True)
+
+TopicArgument = Annotated[
+    str, typer.Argument(metavar="TOPIC", help="A topic's name; the namespace may be left out (`events`).")
+]
+
+
+@app.command("list")
+def list_(
+    all_: Annotated[bool, typer.Option("--all", help="Also those outside the namespace.")] = False,
+    bootstrap: Bootstrap = None,
+    namespace: Namespace = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """List topics: partitions, records, how long they are kept, what they hold."""
+    from farandole.cli.connect import settings_of, topics_of, transport_of
+    from farandole.cli.output import print_json
+    from farandole.cli.topic_tables import print_topics
+    from farandole.client.topic_facts import topic_rows
+
+    settings = settings_of(config, bootstrap, namespace)
+    rows = topic_rows(transport_of(settings), topics_of(settings), everything=all_)
+    print_json(rows) if json else print_topics(rows)
+
+
+@app.command()
+def describe(
+    topic: TopicArgument,
+    bootstrap: Bootstrap = None,
+    namespace: Namespace = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Show a topic: what it holds, its partitions, its settings, and what differs from what is declared."""
+    from farandole.cli.connect import settings_of, topics_of, transport_of
+    from farandole.cli.output import print_json
+    from farandole.cli.topic_tables import print_topic
+    from farandole.client.topic_facts import topic_facts
+
+    settings = settings_of(config, bootstrap, namespace)
+    found = topic_facts(transport_of(settings), topics_of(settings), topic)
+    print_json(found) if json else print_topic(found)
+
+
+@app.command()
+def consume(
+    topic: TopicArgument,
+    partition: Annotated[int | None, typer.Option(min=0, help="Only this partition.", show_default=False)] = None,
+    since: Annotated[
+        str, typer.Option("--from", metavar="WHERE", help="beginning, end, or an offset (with --partition).")
+    ] = "beginning",
+    last: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="The last N of each partition.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    run: Annotated[str, typer.Option(metavar="ID", help="Only of this run.", show_default=False)] = "",
+    headers: Annotated[bool, typer.Option("--headers", help="Print the headers too.")] = False,
+    bootstrap: Bootstrap = None,
+    namespace: Namespace = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Print the committed records of a topic, decoded; with --json one object a line. Moves no position."""
+    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.consuming import Wanted, consume_topic
+
+    settings = settings_of(config, bootstrap, namespace)
+    wanted = Wanted(topic, partition, since, last, limit, follow, run)
+    with_client(settings, lambda client: consume_topic(client, wanted, headers=headers, as_json=json))
+
+
+@app.command()
+def produce(
+    topic: TopicArgument,
+    value: Annotated[str, typer.Option(metavar="JSON", help="The value: JSON, `@file`, or `-`.")] = "-",
+    key: Annotated[
+        str | None, typer.Option(help="The key, which places the record as Java would.", show_default=False)
+    ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCHEMA",
+            help="Check and encode the value with this one (see `schema list`), or a file.",
+            show_default=False,
+        ),
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="May be repeated.", show_default=False)
+    ] = None,
+    partition: Annotated[int | None, typer.Option(min=0, help="Else the key decides.", show_default=False)] = None,
+    bootstrap: Bootstrap = None,
+    namespace: Namespace = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Write one record, checked first, to a topic of your own or a command to `commands`."""
+    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.output import print_json
+    from farandole.cli.producing import Given, produce_record
+    from farandole.cli.texts import read_text
+
+    settings = settings_of(config, bootstrap, namespace)
+    given = Given(topic, read_text(value, "--value"), key, schema, tuple(header or ()), partition)
+    place = with_client(settings, lambda client: produce_record(client, given))
+    print_json({"place": place}, indent=None) if json else typer.echo(place)

@@ -1,0 +1,150 @@
+"""Who serves what: the units of the agents, their processes, and how far behind they are. Blocking."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from farandole.client.applying import read_rows
+from farandole.client.planning import COORDINATOR, INBOX
+from farandole.clock import Clock, SystemClock
+from farandole.errors import ConfigError, MetadataUnreadable
+from farandole.events.topics import Topics
+from farandole.transport.metadata import decode
+from farandole.transport.port import Admin, Isolation, Position, Record, TopicPartition, Transport
+
+AGE_WAIT_S = 2.0
+"""Longest that the oldest waiting records are looked for: a number without its age is still worth telling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a unit is behind on one topic.
+
+    `behind`: records (and markers) between the lowest unfinished one and the end, finished ones left out; `oldest`:
+    when the first of them was written. `processes`: members of the unit's group. `unknown`: partitions without a
+    position.
+    """
+
+    unit: str
+    topic: str
+    behind: int
+    processes: int
+    partitions: int
+    oldest: datetime | None = None
+    unknown: int = 0
+    by_partition: Mapping[int, int] = field(default_factory=dict)
+
+
+def owners_of(transport: Transport, admin: Admin, topics: Topics) -> dict[str, str]:
+    """The unit of each agent that was applied.
+
+    Raises:
+        ConfigError: the namespace was never applied.
+    """
+    if topics.definitions not in admin.topics([topics.definitions]):
+        raise ConfigError(
+            f"{topics.definitions}: expected the topic to exist, but it does not. Run `farandole apply` first."
+        )
+    rows = read_rows(transport, admin, topics.definitions)
+    return {key.removeprefix(INBOX): value for key, value in rows.items() if key.startswith(INBOX)}
+
+
+def processes_of(transport: Transport, topics: Topics, agents: Collection[str]) -> dict[str, int]:
+    """How many processes serve the inbox of each agent; agents that no unit owns are absent."""
+    admin = transport.admin()
+    try:
+        owners = owners_of(transport, admin, topics)
+        return {agent: len(admin.members(topics.group(owners[agent]))) for agent in agents if agent in owners}
+    finally:
+        admin.close()
+
+
+def lags(transport: Transport, topics: Topics, agents: Collection[str] = (), *, ages: bool = True) -> list[Lag]:
+    """How far every unit is behind on every topic that it reads, or only on the inboxes of some agents.
+
+    Raises:
+        ConfigError: the namespace was never applied, or no unit owns one of the agents.
+    """
+    admin = transport.admin()
+    try:
+        owners = owners_of(transport, admin, topics)
+        if strange := sorted(set(agents) - set(owners)):
+            known = ", ".join(sorted(owners)) or "none"
+            raise ConfigError(f"agent {strange[0]!r}: expected one that was applied ({known})")
+        read = [(unit, topics.inbox(agent)) for agent, unit in sorted(owners.items()) if agent in (agents or owners)]
+        if not agents:
+            read = [(COORDINATOR, topics.commands), (COORDINATOR, topics.events), *read]
+        found = _measured(admin, topics, read)
+        firsts = {at: position.offset for each in found for at, position in each.waiting.items()}
+        times = _times(transport, topics, firsts) if ages and firsts else {}
+        return [each.lag(times) for each in found]
+    finally:
+        admin.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    unit: str
+    topic: str
+    processes: int
+    partitions: int
+    behind: Mapping[TopicPartition, int]
+    waiting: Mapping[TopicPartition, Position]
+
+    def lag(self, times: Mapping[TopicPartition, datetime]) -> Lag:
+        """With the ages that were found."""
+        oldest = min((times[at] for at in self.waiting if at in times), default=None)
+        by_partition = {at.partition: count for at, count in self.behind.items()}
+        unknown = self.partitions - len(self.behind)
+        total = sum(self.behind.values())
+        return Lag(self.unit, self.topic, total, self.processes, self.partitions, oldest, unknown, by_partition)
+
+
+def _measured(admin: Admin, topics: Topics, read: Sequence[tuple[str, str]]) -> list[_Measured]:
+    specs = admin.topics([topic for _, topic in read])
+    places = {topic: [TopicPartition(topic, n) for n in range(spec.partitions)] for topic, spec in specs.items()}
+    ends = admin.ends([at for each in places.values() for at in each], Isolation.UNCOMMITTED)
+    processes = {unit: len(admin.members(topics.group(unit))) for unit in dict.fromkeys(unit for unit, _ in read)}
+    out = []
+    for unit, topic in read:
+        own = places.get(topic, [])
+        positions = admin.positions(topics.group(unit), own) if own else {}
+        behind = {at: _left(position, ends.get(at, 0)) for at, position in positions.items()}
+        waiting = {at: positions[at] for at, count in behind.items() if count}
+        out.append(_Measured(unit, topic, processes[unit], len(own), behind, waiting))
+    return out
+
+
+def _left(position: Position, end: int) -> int:
+    try:
+        done = int.from_bytes(decode(position.metadata).bitmap, "little").bit_count()
+    except MetadataUnreadable:
+        done = 0
+    return max(0, end - position.offset - done)
+
+
+def _times(
+    transport: Transport, topics: Topics, firsts: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, datetime]:
+    """When the first record at or after each of these offsets was written, as far as that is found in time."""
+    clock: Clock = SystemClock()
+    reader = transport.reader(f"{topics.namespace}.lag")
+    out: dict[TopicPartition, datetime] = {}
+    left = set(firsts)
+    try:
+        reader.assign(firsts)
+        until = clock.monotonic() + AGE_WAIT_S
+        while left and clock.monotonic() < until:
+            for each in reader.poll(0.1):
+                at = each.at
+                if at in left and isinstance(each, Record):
+                    out[at] = datetime.fromtimestamp(each.timestamp_ms / 1000, tz=UTC)
+                left.discard(at) if at is not None else None
+    finally:
+        reader.close()
+    return out
+
+
+def oldest_age(found: Iterable[Lag], now: datetime) -> timedelta:
+    """How long the oldest waiting record of some topics has waited."""
+    return max((now - each.oldest for each in found if each.oldest is not None), default=timedelta())

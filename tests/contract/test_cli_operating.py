@@ -1,0 +1,413 @@
+"""`farandole lag`, `agent`, `topics`, `schema`, `state`, `lineage`: against a deployment in memory."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from farandole import Context, agent, pipeline
+from farandole.cli.main import app
+from farandole.client.moving import carry_out, plan_move
+from farandole.events.catalogue import decode
+from farandole.events.catalogue import encode as encode_record
+from farandole.events.tables import RunHead
+from farandole.ids import partition_of
+from farandole.testing.inprocess import InProcess
+from farandole.transport.memory import MemoryTransport
+from farandole.transport.metadata import Metadata, encode
+from farandole.transport.port import NewRecord, Position, TopicPartition
+
+Typed = Callable[..., Result]
+
+
+@dataclass(frozen=True)
+class Number:
+    """What travels."""
+
+    n: int
+
+
+@agent(publishes=["numbers.done"])
+def double(ctx: Context, number: Number) -> Number:
+    """Tells the world."""
+    ctx.publish("numbers.done", number, key=str(number.n))
+    return Number(2 * number.n)
+
+
+@pipeline(owner="tests@example.org")
+def twice(number: Number) -> Number:
+    """One step."""
+    return double(number)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
+    """A deployment of the pipeline above."""
+    folder = tmp_path_factory.mktemp("cli")
+    with InProcess(MemoryTransport(), [twice], namespace="farandole", folder=folder) as it:
+        yield it
+
+
+def told(farandole: Typed, *arguments: str) -> Any:
+    """What a command prints as JSON."""
+    return json.loads(farandole(*arguments, "--json", code=0).stdout)
+
+
+def start(farandole: Typed, run: str, n: int) -> None:
+    """Start a run and wait for its end."""
+    params = json.dumps({"number": {"n": n}})
+    farandole("run", "start", "twice", "--id", run, "--params", params, "--wait", code=0)
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, what
+
+
+# --- lag and agents -----------------------------------------------------------------------------
+
+
+def test_lag_tells_units_topics_processes_and_comes_to_nothing(farandole: Typed, unique: str) -> None:
+    start(farandole, unique, 1)
+
+    until(lambda: all(row["behind"] == 0 for row in told(farandole, "lag")), "the lag never came to nothing")
+    rows = {(row["unit"], row["topic"]): row for row in told(farandole, "lag")}
+    text = farandole("lag", code=0).output
+
+    assert set(rows) == {
+        ("coordinator", "farandole.commands"),
+        ("coordinator", "farandole.events"),
+        ("tests", "farandole.inbox.double"),
+    }
+    assert {row["processes"] for row in rows.values()} == {1}
+    assert "farandole.inbox.double" in text
+    assert [row["topic"] for row in told(farandole, "lag", "--agent", "double")] == ["farandole.inbox.double"]
+
+
+def test_lag_of_an_agent_that_nobody_knows_is_an_error_with_those_that_are(farandole: Typed) -> None:
+    assert "double" in farandole("lag", "--agent", "nobody", code=2).output
+
+
+def test_agents_are_listed_with_their_units(farandole: Typed) -> None:
+    assert [(row["unit"], row["topic"]) for row in told(farandole, "agent", "list")] == [
+        ("tests", "farandole.inbox.double")
+    ]
+    assert "double  tests  1" in farandole("agent", "list", code=0).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("double", "--to", "bank"), "expected no process of it to run"),
+        (("double", "--to", "tests"), "whose it is already"),
+        (("nobody", "--to", "bank"), "expected one that was applied (double)"),
+        (("double", "--to", "coordinator"), "--to"),
+        (("double", "--to", "No Name"), "--to"),
+    ],
+)
+def test_move_that_must_not_be_is_refused_with_2(farandole: Typed, arguments: tuple[str, ...], reason: str) -> None:
+    refused = farandole("agent", "move", *arguments, "--yes", code=2)
+
+    assert reason in refused.output
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> InProcess:
+    """A deployment that ran, with a record done out of order, and stands still now."""
+    with InProcess(MemoryTransport(), [twice], namespace="farandole", folder=tmp_path) as it:
+        pass
+    old = encode(Metadata("farandole.elsewhere.0", 1, bitmap=b"\2"))
+    positions = {TopicPartition(it.topics.inbox("double"), n): Position(n, old) for n in range(3)}
+    admin = it.transport.admin()
+    admin.start_positions(it.topics.group("elsewhere"), positions)
+    return it
+
+
+def test_move_copies_positions_with_their_metadata_and_then_the_owner_and_back_again(stopped: InProcess) -> None:
+    """The second move is back to a unit that has positions from before: they are overwritten, not kept."""
+    transport, topics = stopped.transport, stopped.topics
+    admin = transport.admin()
+    places = [TopicPartition(topics.inbox("double"), n) for n in range(3)]
+    original = dict(admin.positions(topics.group("tests"), places))
+
+    carry_out(transport, plan_move(transport, topics, "double", "elsewhere"))
+    moved = dict(admin.positions(topics.group("elsewhere"), places))
+    back = plan_move(transport, topics, "double", "tests")
+    carry_out(transport, back)
+
+    assert moved == original
+    assert back.source == "elsewhere"
+    assert dict(admin.positions(topics.group("tests"), places)) == original
+    assert plan_move(transport, topics, "double", "bank").source == "tests"
+
+
+def test_move_is_rehearsed_asked_for_and_done(
+    stopped: InProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("farandole.cli.connect.transport_of", lambda settings: stopped.transport)
+
+    def type_(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["agent", *arguments])
+
+    rehearsed, declined = type_("move", "double", "--to", "bank", "--dry-run"), type_("move", "double", "--to", "bank")
+    assert "double  tests" in type_("list").output
+    done = type_("move", "double", "--to", "bank", "--yes", "--json")
+
+    assert (rehearsed.exit_code, "nothing was changed" in rehearsed.output) == (0, True)
+    assert (declined.exit_code, "Nothing was done" in declined.output) == (1, True)
+    assert json.loads(done.stdout)["moved"] is True
+    assert "double  bank" in type_("list").output
+
+
+# --- topics -------------------------------------------------------------------------------------
+
+
+def test_topics_are_listed_with_what_they_hold(farandole: Typed) -> None:
+    rows = {row["topic"]: row for row in told(farandole, "topics", "list")}
+    everything = {row["topic"] for row in told(farandole, "topics", "list", "--all")}
+    text = farandole("topics", "list", code=0).output
+
+    assert rows["farandole.events"]["holds"].startswith("facts")
+    assert rows["farandole.inbox.double"]["partitions"] == 3
+    assert everything - set(rows) == {"numbers.done"}
+    assert "latest of a key" in text
+    assert "90d" in text
+
+
+def test_topic_is_described_with_settings_and_drift(farandole: Typed, cluster: InProcess) -> None:
+    before = told(farandole, "topics", "describe", "telemetry")
+    cluster.transport.admin().configure("farandole.telemetry", {"retention.ms": "77"})
+
+    after = told(farandole, "topics", "describe", "farandole.telemetry")
+    text = farandole("topics", "describe", "telemetry", code=0).output
+    missing = farandole("topics", "describe", "nowhere", code=2)
+
+    assert (before["drift"], len(after["drift"])) == ([], 1)
+    assert "retention.ms" in text
+    assert "farandole topics list" in missing.output
+
+
+def test_consume_prints_what_a_person_can_read_of_every_topic(farandole: Typed, unique: str) -> None:
+    start(farandole, unique, 21)
+
+    def values(topic: str) -> list[Any]:
+        lines = farandole("topics", "consume", topic, "--run", unique, "--json", code=0).stdout.splitlines()
+        return [json.loads(line) for line in lines]
+
+    command, trigger = values("commands")[0], values("inbox.double")[0]
+    events, settled = values("events"), values("settled")[0]
+    done = values("numbers.done")[0]
+
+    assert (command["type"], command["value"]["params"]) == ("farandole.StartRun", {"number": {"n": 21}})
+    assert (trigger["value"], trigger["headers"]["ce_step"]) == ({"n": 21}, "double")
+    assert [each["type"] for each in events] == [
+        "farandole.RunStarted", "farandole.StepScheduled", "farandole.StepSucceeded", "farandole.RunSettled"
+    ]  # fmt: skip
+    assert settled["value"]["output"] == {"n": 42}
+    assert (done["key"], done["value"]) == ("21", {"n": 21})
+    assert [each["problem"] for each in (command, trigger, *events, settled, done)] == [""] * 8
+    for topic in ("runs", "definitions", "schemas", "control", "dead.double"):
+        text = farandole("topics", "consume", topic, "--headers", code=0)
+        assert "cannot be read" not in text.output
+
+
+def test_consume_begins_and_ends_where_it_is_told(farandole: Typed, unique: str) -> None:
+    for n in (31, 32, 33):
+        start(farandole, f"{unique}-{n}", n)
+
+    def offsets(*arguments: str) -> list[int]:
+        lines = farandole("topics", "consume", *arguments, "--json", code=0).stdout.splitlines()
+        return [int(json.loads(line)["place"].rsplit("/")[-1]) for line in lines]
+
+    home = str(partition_of(f"{unique}-31", 3))
+    everything = offsets("events", "--partition", home)
+    assert len(offsets("events", "--limit", "2")) == 2
+    assert offsets("events", "--partition", home, "--from", str(everything[1]))[0] == everything[1]
+    assert offsets("events", "--from", "end") == []
+    assert len(offsets("events", "--follow", "--limit", "3")) == 3
+    assert offsets("events", "--partition", home, "--last", "1000")[-2:] == everything[-2:]
+    assert len(offsets("events", "--partition", home, "--last", "2")) <= 2
+    for wrong in (("--from", "yesterday"), ("--from", "3"), ("--partition", "99")):
+        assert "expected" in farandole("topics", "consume", "events", *wrong, code=2).output
+
+
+def test_consume_of_what_nobody_can_read_shows_it_and_goes_on(
+    farandole: Typed, cluster: InProcess, unique: str
+) -> None:
+    producer = cluster.transport.producer("test")
+    for value in (b"\xff\xfe", b"\xc3\x01" + bytes(8), b"plain text", b'{"a": 1}', None):
+        producer.send(NewRecord("numbers.done", unique.encode(), value, [("note", b"\xff")], 1))
+    producer.flush(10)
+
+    lines = farandole("topics", "consume", "numbers.done", "--run", unique, "--json", code=0).stdout.splitlines()
+    found = [json.loads(line) for line in lines]
+
+    assert [bool(each["problem"]) for each in found] == [True, True, True, False, False]
+    assert [found[0]["value"], found[2]["value"]] == ["ff fe", "plain text"]
+    assert found[3]["value"] == {"a": 1}
+    assert found[4]["type"] == "tombstone"
+
+
+def test_produce_checks_and_encodes_what_is_written(farandole: Typed, unique: str) -> None:
+    place = told(farandole, "topics", "produce", "numbers.done", "--key", unique, "--value", '{"n": 5}',
+                 "--schema", "twice/double/output", "--header", "note=x")["place"]  # fmt: skip
+    plain = farandole("topics", "produce", "numbers.done", "--key", unique, text='{"free": true}', code=0)
+    misfit = farandole("topics", "produce", "numbers.done", "--value", '{"m": 5}', "--schema", "twice/double/output",
+                       code=1)  # fmt: skip
+    unknown = farandole("topics", "produce", "numbers.done", "--value", "{}", "--schema", "nothing/like/it", code=2)
+    no_json = farandole("topics", "produce", "numbers.done", "--value", "{", code=1)
+
+    lines = farandole("topics", "consume", "numbers.done", "--run", unique, "--json", code=0).stdout.splitlines()
+    found = {each["place"]: each for each in map(json.loads, lines)}
+    assert (found[place]["value"], found[place]["headers"]) == ({"n": 5}, {"note": "x"})
+    assert found[plain.stdout.strip()]["value"] == {"free": True}
+    assert "Nothing was written" in misfit.output
+    assert "schema list" in unknown.output
+    assert "expected JSON" in no_json.output
+
+
+def test_produce_of_a_command_is_checked_and_reaches_its_run_s_home(farandole: Typed, unique: str) -> None:
+    command = json.dumps({"run_id": unique, "pipeline": "twice", "params": {"number": {"n": 4}}})
+
+    farandole("topics", "produce", "commands", "--value", command, code=0)
+    refused = farandole("topics", "produce", "commands", "--value", '{"command": "Explode"}', code=1)
+
+    def outcome() -> Result:
+        return farandole("run", "result", unique, "--timeout", "10s")
+
+    until(lambda: outcome().exit_code == 0, "the command that was written by hand never ran")
+    assert json.loads(outcome().stdout) == {"n": 8}
+    assert "expected a command" in refused.output
+
+
+@pytest.mark.parametrize("topic", ["inbox.double", "events", "runs", "farandole.dead.double"])
+def test_produce_to_what_only_the_framework_writes_is_refused(farandole: Typed, topic: str) -> None:
+    refused = farandole("topics", "produce", topic, "--value", "{}", code=2)
+
+    assert "farandole run start" in refused.output
+
+
+# --- schemas ------------------------------------------------------------------------------------
+
+
+def test_schemas_are_listed_by_use_and_shown_by_any_of_their_names(farandole: Typed) -> None:
+    rows = told(farandole, "schema", "list")
+    everything = told(farandole, "schema", "list", "--all")
+    output = next(row for row in rows if "twice/double/output" in row["uses"])
+
+    by_print = told(farandole, "schema", "show", output["fingerprint"][:8])
+    by_use = told(farandole, "schema", "show", "twice/double/output")
+    ours = told(farandole, "schema", "show", "StepSucceeded")
+    unknown = farandole("schema", "show", "nonsense", code=2)
+
+    assert by_print == by_use
+    assert [field["name"] for field in by_use["text"]["fields"]] == ["n"]
+    assert ours["name"] == "farandole.StepSucceeded"
+    assert len(everything) > len(rows)
+    assert "twice/double/output" in farandole("schema", "list", code=0).output
+    assert "schema list" in unknown.output
+
+
+UNIT = """
+from dataclasses import dataclass, replace
+from farandole import agent, pipeline, Context
+
+@dataclass(frozen=True)
+class Number:
+    {fields}
+
+@agent(publishes=["numbers.done"])
+def double(ctx: Context, number: Number) -> Number:
+    return number
+
+@pipeline(owner="tests@example.org")
+def twice(number: Number) -> Number:
+    return double(number)
+"""
+
+
+def test_schema_check_compares_a_folder_with_what_is_published(farandole: Typed, unique: str, tmp_path: Path) -> None:
+    def folder(fields: str) -> str:
+        path = tmp_path / f"unit{len(list(tmp_path.iterdir()))}"
+        path.mkdir()
+        (path / f"unit_{unique}_{path.name}.py").write_text(UNIT.format(fields=fields))
+        return str(path)
+
+    same = farandole("schema", "check", folder("n: int"), code=0)
+    grown = farandole("schema", "check", folder("n: int\n    note: str = 'none'"), code=0)
+    broken = farandole("schema", "check", folder("n: str"), code=1)
+    data = json.loads(farandole("schema", "check", folder("n: str"), "--json", code=1).stdout)
+    farandole("schema", "check", folder("n: int"), "--mode", "sideways", code=2)
+
+    assert "0 not full compatible" in same.output
+    assert "changed  twice/double/output" in grown.output
+    assert "backward:" in broken.output
+    assert {each["state"] for each in data} == {"changed"}
+
+
+def test_schema_diff_shows_lines_and_who_reads_whom(farandole: Typed, tmp_path: Path) -> None:
+    schema = json.loads(farandole("schema", "show", "twice/double/output", code=0).stdout)
+    schema["fields"].append({"name": "note", "type": "string"})
+    (tmp_path / "new.avsc").write_text(json.dumps(schema))
+
+    text = farandole("schema", "diff", "twice/double/output", "new.avsc", code=0).output
+    same = farandole("schema", "diff", "twice/double/output", "twice/double/output", code=0).output
+    missing = farandole("schema", "diff", "twice/double/output", "nowhere.avsc", code=2).output
+
+    assert '+      "name": "note",' in text
+    assert "not backward:" in text
+    assert "the same schema" in same
+    assert "nowhere.avsc" in missing
+
+
+# --- state --------------------------------------------------------------------------------------
+
+
+def test_rebuilt_runs_equal_what_runs_holds_and_a_difference_is_told(
+    farandole: Typed, cluster: InProcess, unique: str
+) -> None:
+    for n in (41, 42, 43):
+        start(farandole, f"{unique}-{n}", n)
+
+    until(
+        lambda: json.loads(farandole("state", "rebuild", "--check", "--json").stdout)["moving"] == [],
+        "the events were never folded to their end",
+    )
+    good = farandole("state", "rebuild", "--check", code=0)
+    unchecked = farandole("state", "rebuild", code=2)
+    _falsify(cluster, f"{unique}-42", f"{unique}-41")
+    bad = farandole("state", "rebuild", "--check", code=1)
+
+    assert good.output.rstrip().endswith(" 0 differ")
+    assert "--check" in unchecked.output
+    assert f"{unique}-42" in bad.output
+    assert "1 differ" in bad.output
+
+
+def _falsify(cluster: InProcess, victim: str, other: str) -> None:
+    """Write the state of one run as that of another, whose outcome is the same but not its params."""
+    rows: dict[str, bytes] = {}
+    reader = cluster.transport.reader("falsifier")
+    reader.assign({TopicPartition(cluster.topics.runs, n): -2 for n in range(3)})
+    deadline = time.monotonic() + 10
+    while not {victim, other} <= set(rows):
+        assert time.monotonic() < deadline
+        for record in reader.poll(0.1):
+            if (key := getattr(record, "key", None)) and getattr(record, "value", None):
+                rows[key.decode()] = record.value  # type: ignore[union-attr]
+    reader.close()
+    mine, theirs = decode(rows[victim]), decode(rows[other])
+    assert isinstance(mine, RunHead)
+    assert isinstance(theirs, RunHead)
+    false = encode_record(replace(mine, state=theirs.state))
+    producer = cluster.transport.producer("falsifier")
+    producer.send(NewRecord(cluster.topics.runs, victim.encode(), false, (), partition_of(victim, 3)))
+    assert producer.flush(10) == 0
