@@ -20,7 +20,7 @@ from farandole.ids import partition_of
 from farandole.testing.inprocess import InProcess
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import Metadata, encode
-from farandole.transport.port import NewRecord, Position, TopicPartition
+from farandole.transport.port import NewRecord, Position, Record, TopicPartition
 
 Typed = Callable[..., Result]
 
@@ -401,8 +401,8 @@ def _falsify(cluster: InProcess, victim: str, other: str) -> None:
     while not {victim, other} <= set(rows):
         assert time.monotonic() < deadline
         for record in reader.poll(0.1):
-            if (key := getattr(record, "key", None)) and getattr(record, "value", None):
-                rows[key.decode()] = record.value  # type: ignore[union-attr]
+            if isinstance(record, Record) and record.key and record.value:
+                rows[record.key.decode()] = record.value
     reader.close()
     mine, theirs = decode(rows[victim]), decode(rows[other])
     assert isinstance(mine, RunHead)

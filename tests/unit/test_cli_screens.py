@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 from rich.console import Console
@@ -96,8 +97,7 @@ def ended() -> Stage:
 
 
 @pytest.mark.parametrize("make", [under_way, held, ended], ids=lambda it: it.__name__)
-def test_watched_run_is_drawn_as_its_golden(make: object) -> None:
-    assert callable(make)
+def test_watched_run_is_drawn_as_its_golden(make: FunctionType) -> None:
     text = drawn(*watched(make()))
 
     assert text == golden(f"watch_{make.__name__}.txt", text)

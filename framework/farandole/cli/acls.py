@@ -36,7 +36,7 @@ def acls(
     json: Json = False,
 ) -> None:
     """Print what a kind of process must be allowed on a cluster with ACLs, or allow it (`--apply`)."""
-    from farandole.cli.connect import kafka_of, settings_of, topics_of
+    from farandole.cli.connect import address_of, kafka_of, settings_of, topics_of
     from farandole.cli.output import print_json
     from farandole.errors import ConfigError
 
@@ -59,7 +59,7 @@ def acls(
         typer.echo(f"{principal}: {len(wanted)} rights granted for {role}")
     else:
         for each in wanted:
-            typer.echo(each.command(principal, settings.bootstrap))
+            typer.echo(each.command(principal, address_of(settings)))
 
 
 def rights_of(role: str, unit: str | None, own: Path | None, topics: "Topics") -> tuple["Right", ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from farandole.artifacts import ArtifactStore, LocalArtifacts
 from farandole.cli.settings import Settings, load_settings
 from farandole.client import Client
+from farandole.errors import ConfigError
 from farandole.events.topics import Topics
 from farandole.transport.port import Transport
 
@@ -78,10 +79,23 @@ def kafka_of(settings: Settings) -> "KafkaSettings":
     from farandole.transport.kafka import KafkaSettings
     from farandole.transport.kafka.security import require_told
 
-    assert settings.bootstrap is not None
-    made = KafkaSettings(settings.bootstrap, settings.kafka)
+    made = KafkaSettings(address_of(settings), settings.kafka)
     require_told(made)
     return made
+
+
+def address_of(settings: Settings) -> str:
+    """Kafka's address, for what only Kafka has.
+
+    Raises:
+        ConfigError: the log is the embedded one.
+    """
+    if settings.bootstrap is None:
+        raise ConfigError(
+            "bootstrap: expected the address of a Kafka, but the log is the embedded one, which has nothing of the kind; "
+            "pass --bootstrap HOST:PORT"
+        )
+    return settings.bootstrap
 
 
 def artifacts_of(settings: Settings) -> ArtifactStore:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from farandole.cli.showing import event_line
+from farandole.cli.event_lines import event_line
 from farandole.client.query import event_of
 from farandole.errors import FarandoleError
 from farandole.events import facts

@@ -40,6 +40,8 @@ def examine(loaded: "Loaded") -> tuple["Facts | None", list["Finding"]]:
     from farandole.errors import AccessDenied, TransportError
 
     local = list(judge(look(loaded)))
+    if loaded.settings.bootstrap is None:
+        return None, local
     try:
         facts = Gatherer(loaded.settings).facts()
     except TransportError as error:
@@ -74,7 +76,7 @@ def versions(facts: "Facts | None") -> dict[str, str]:
 
 
 def _tell(facts: "Facts | None", found: list["Finding"], loaded: "Loaded") -> None:
-    where = f"{loaded.settings.bootstrap}, namespace {loaded.settings.namespace}"
+    where = f"{loaded.settings.bootstrap or loaded.settings.embedded.path}, namespace {loaded.settings.namespace}"
     typer.echo(f"{where}: " + ", ".join(f"{name} {number}" for name, number in versions(facts).items()))
     colors = {"error": typer.colors.RED, "warning": typer.colors.YELLOW, "note": typer.colors.BLUE}
     for each in found:

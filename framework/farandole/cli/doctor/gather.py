@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from farandole.cli.connect import kafka_of, topics_of
+from farandole.cli.connect import address_of, kafka_of, topics_of
 from farandole.cli.doctor.facts import Facts, TopicFact
 from farandole.cli.doctor.findings import replicas
 from farandole.cli.settings import Settings
@@ -54,7 +54,7 @@ class Gatherer:
         settings = self._settings
         protocol = settings.kafka.get("security.protocol", "PLAINTEXT").upper()
         return Facts(
-            settings.bootstrap,
+            address_of(settings),
             settings.namespace,
             settings.is_production,
             protocol.endswith("SSL"),
@@ -104,11 +104,11 @@ def require_safe(settings: Settings) -> None:
     Raises:
         ConfigError: with the topics, and how they are mended.
     """
-    if not settings.is_production:
+    if not settings.is_production or settings.bootstrap is None:
         return
     topics = Survey(kafka_of(settings)).topics(f"{settings.namespace}.")
     seen = {name: TopicFact(*each) for name, each in topics.items()}
-    facts = Facts(settings.bootstrap, settings.namespace, is_production=True, topics=seen)
+    facts = Facts(address_of(settings), settings.namespace, is_production=True, topics=seen)
     if found := list(replicas(facts)):
         listed = "\n".join(f"  {each.fact}\n    {each.fix}" for each in found)
         raise ConfigError(f'profile = "production": expected safe topics, but:\n{listed}\nNothing was started.')

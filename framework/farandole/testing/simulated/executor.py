@@ -94,19 +94,24 @@ class PipelineExecutor:
         else:
             self.held.append(Held(attempt, now, self._called(attempt)))
 
-    def finish(self) -> None:
+    def finish(self) -> bool:
         """A random attempt whose time has come goes on: its handler is called, or its result handed over."""
         now = self.environment.clock.monotonic()
         ready = [each for each in self.held if each.due <= now]
         if not ready:
-            return
+            return False
         it = self.rng.choice(ready)
         if it.outcome is None:
             it.outcome = self._called(it.attempt)
-            return
+            return True
         self.held.remove(it)
         if not it.dropped and not it.attempt.is_over:
             self.environment.results.put(it.attempt, it.outcome)
+        return True
+
+    def die(self) -> None:
+        """The process is gone, and what ran in it."""
+        self.held.clear()
 
     def call_off(self, attempt: Attempt) -> None:
         """It timed out. A plain function cannot be stopped: what it has not done yet, it still does."""

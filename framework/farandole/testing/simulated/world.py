@@ -3,8 +3,8 @@
 import asyncio
 import random
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from farandole.artifacts import LocalArtifacts
@@ -25,7 +25,7 @@ from farandole.testing.simulated.plan import FAULT_STEPS, Blow, Harm, Kind, Plan
 from farandole.testing.simulated.seen import Seen
 from farandole.testing.simulated.story import Story, step_text
 from farandole.testing.simulated.virtual_loop import VirtualLoop
-from farandole.testing.simulation.faults import NONE
+from farandole.testing.simulation.faults import GROUPS, Chaos
 from farandole.testing.simulation.network import Network, SimHub
 from farandole.testing.simulation.process import Body, Process
 from farandole.testing.simulation.transport import SimTransport, SkewedClock
@@ -40,8 +40,17 @@ STEPS_MAX = 30_000
 AFTERMATH_MAX = 2_000
 """Steps in which handlers that are still under way come to their end after all runs have ended."""
 
+LATE_MARKER = 0.3
+"""How often a marker is written at a step while answers are lost."""
+
 DrawParams = Callable[[random.Random], tuple[Mapping[str, object], bytes]]
 """What a run is started with, as the user wrote it and framed."""
+
+
+def rates(kinds: Collection[Kind]) -> dict[str, float]:
+    """Which faults the network has: answers of calls are lost where doubt was asked for."""
+    none = {kind: 0.0 for group in GROUPS.values() for kind in group}
+    return {**none, "reply": 0.03} if Kind.DOUBT in kinds else none
 
 
 @dataclass
@@ -56,7 +65,8 @@ class PipelineWorld:
     def __post_init__(self) -> None:
         self.rng = random.Random(self.plan.seed)
         self.clock = ManualClock()
-        self.network = Network(SimHub(self.clock), self.rng, NONE)
+        self.chaos = Chaos(self.plan.seed, rates(self.plan.kinds))
+        self.network = Network(SimHub(self.clock), self.rng, self.chaos)
         self.topics, self.partitions, self.steps = Topics(), 2, 0
         self._blows = list(self.plan.blows)
         self.journal = Journal(self._tell, self.clock)
@@ -64,8 +74,6 @@ class PipelineWorld:
         self.artifacts = LocalArtifacts(self._folder.name)
         self._runner = asyncio.Runner(loop_factory=VirtualLoop)
         self._apply()
-        if Kind.DOUBT in self.plan.kinds:
-            self.network.faults = replace(NONE, doubt=0.03, late_marker=0.3)
         makers = (self._agents, self._agents, self._coordinator)
         self.processes = [
             Process(name, self.network, SkewedClock(self.clock), make) for name, make in zip(NAMES, makers, strict=True)
@@ -109,10 +117,11 @@ class PipelineWorld:
         if self.steps < FAULT_STEPS:
             self._harm()
         elif self.steps == FAULT_STEPS:
-            self.network.faults = NONE
+            self.chaos.is_over = True
             for process in self.processes:
                 process.clock.skew = timedelta()
-        if self.rng.random() < self.network.faults.late_marker:
+        self.network.hub.tick()
+        if self.chaos.is_over or Kind.DOUBT not in self.plan.kinds or self.rng.random() < LATE_MARKER:
             self.network.write_marker()
         if self.rng.random() < 0.02:
             self.network.deliver_late()
@@ -208,9 +217,11 @@ class PipelineWorld:
         own = tuple(sorted({topic for spec in specs for topic in spec.publishes}))
         deployment = Deployment("unit", tuple(spec.name for spec in specs), own, (self.pipeline.definition,))
         transport = SimTransport(self.network)
+        self.chaos.is_over = True
         apply(transport, plan(transport, self.topics, deployment, partitions=self.partitions))
         while self.network.write_marker():
             pass
+        self.chaos.is_over = False
 
     def _read(self, topic: str) -> list[Record]:
         out: list[Record] = []

@@ -24,8 +24,12 @@ class Loop(Protocol):
 class Finishing(Protocol):
     """What the world asks of an executor."""
 
-    def finish(self) -> None:
-        """One attempt that is under way goes on."""
+    def finish(self) -> bool:
+        """One attempt that is under way goes on; whether there was one."""
+        ...
+
+    def die(self) -> None:
+        """The process is gone, and what ran in it."""
         ...
 
 

@@ -53,7 +53,7 @@ class Survey:
             ListConsumerGroupsResult,
             self._queries.result(self._queries.client.list_consumer_groups(), "groups of consumers"),
         )
-        names = [each.group_id for each in listed.valid if each.group_id.startswith(prefix)]
+        names = [each.group_id for each in listed.valid or () if each.group_id.startswith(prefix)]
         return {name: self._members(name) for name in sorted(names)}
 
     def positions(self, group: str) -> frozenset[str]:
