@@ -92,7 +92,7 @@ def address_of(settings: Settings) -> str:
     """
     if settings.bootstrap is None:
         raise ConfigError(
-            "bootstrap: expected the address of a Kafka, but the log is the embedded one, which has nothing of the kind; "
+            "bootstrap: expected the address of a Kafka, but the log is the embedded one, which has no such thing; "
             "pass --bootstrap HOST:PORT"
         )
     return settings.bootstrap
