@@ -4,8 +4,10 @@ The broker is started once, before the first test, when any selected test needs 
 first download of its jars then counts against no test's time limit.
 """
 
+import logging
 import os
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -113,3 +115,17 @@ def kafka(kafka_broker: Broker) -> str:
 def unique() -> str:
     """A short name that no other test uses: a namespace, or the end of a topic's name."""
     return f"t{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(autouse=True)
+def _logging_stays_as_it_was() -> Iterator[None]:
+    """Commands that run inside a test set up logging for their process, to a stream that closes with the test.
+
+    A later test whose deployment logged at the wrong moment found Python's complaint about that in its own output.
+    """
+    loggers = logging.getLogger(), logging.getLogger("farandole")
+    before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
+    yield
+    for logger, handlers, level in before:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
