@@ -7,6 +7,7 @@ a worker says at the end of its collection that it wants one, and no test is han
 before that was looked at.
 """
 
+import logging
 import os
 import shutil
 import tempfile
@@ -191,3 +192,17 @@ def secured(kafka_broker: Broker) -> Iterator[SecuredBroker]:
         if _is_ci():
             pytest.fail(f"CI=true, and no broker with security could be started: {reason}", pytrace=False)
         pytest.skip(f"no broker with security: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def _logging_stays_as_it_was() -> Iterator[None]:
+    """Commands that run inside a test set up logging for their process, to a stream that closes with the test.
+
+    A later test whose deployment logged at the wrong moment found Python's complaint about that in its own output.
+    """
+    loggers = logging.getLogger(), logging.getLogger("farandole")
+    before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
+    yield
+    for logger, handlers, level in before:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
