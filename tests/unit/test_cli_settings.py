@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from farandole.cli.production import replication_of
 from farandole.cli.settings import load, load_settings, nearest_file
 from farandole.cli.sources import Origin
 from farandole.coordinator.settings import CoordinatorSettings
@@ -234,3 +235,14 @@ def test_production_takes_plaintext_that_is_opted_in(elsewhere: Path) -> None:
     write(elsewhere, "allow_plaintext = true\n" + SAFE.replace("SASL_SSL", "PLAINTEXT").replace("https", "http"))
 
     assert load_settings().allow_plaintext
+
+
+@pytest.mark.parametrize(("text", "replicas"), [("", 3), ("replication = 5\n", 5)])
+def test_production_creates_topics_with_at_least_three_replicas(elsewhere: Path, text: str, replicas: int) -> None:
+    write(elsewhere, text + SAFE)
+
+    assert replication_of(load_settings()) == replicas
+
+
+def test_elsewhere_the_broker_says_how_many_replicas() -> None:
+    assert replication_of(load_settings()) == -1

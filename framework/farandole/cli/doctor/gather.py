@@ -19,6 +19,9 @@ from farandole.transport.topology import agent_topics, system_topics
 
 T = TypeVar("T")
 
+UNSEEN = -1
+"""As the number of partitions: we may not look."""
+
 
 class Gatherer:
     """Asks a cluster for everything that the rules look at."""
@@ -45,9 +48,9 @@ class Gatherer:
         owners: Mapping[str, str] = self._try(
             lambda: owners_of(read_rows(transport, admin, self._topics.definitions)), {}
         )
-        partitions = self._try(lambda: partitions_of_homes(admin, self._topics), 0)
+        partitions = self._try(lambda: partitions_of_homes(admin, self._topics), UNSEEN)
         declared = (
-            *system_topics(self._topics, partitions or 1, -1),
+            *system_topics(self._topics, max(1, partitions), -1),
             *agent_topics(self._topics, sorted(owners), 0, -1),
         )
         groups: Mapping[str, tuple[str, ...]] = self._try(lambda: survey.groups(self._prefix), {})
@@ -62,8 +65,8 @@ class Gatherer:
             self._try(survey.brokers, {}),
             self._try(lambda: inspect(self._kafka, self._prefix), Inspected()),
             {name: TopicFact(*each) for name, each in topics.items()},
-            self._try(lambda: faults(admin, declared), ()) if partitions else (),
-            bool(partitions),
+            self._try(lambda: faults(admin, declared), ()) if partitions > 0 else (),
+            partitions != 0,
             groups,
             owners,
             readers_of(self._topics, {each: self._positions(survey, each) for each in groups}),

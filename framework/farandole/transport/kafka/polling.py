@@ -19,9 +19,13 @@ NO_PARTITION = -1
 
 
 class Outage:
-    """A consumer's `error_cb`: errors of the connection, told as troubles, and not too often."""
+    """A consumer's `error_cb`: errors of the connection, told as troubles, and not too often.
 
-    def __init__(self, client_id: str) -> None:
+    `ignored`: codes of errors that are none for this consumer.
+    """
+
+    def __init__(self, client_id: str, ignored: frozenset[int] = frozenset()) -> None:
+        self.ignored = ignored
         self._client_id = client_id
         self._error: KafkaError | None = None
         self._fatal: KafkaError | None = None
@@ -31,7 +35,7 @@ class Outage:
         """An error; the first one since the last telling counts."""
         if error.fatal():
             self._fatal = error
-        elif self._error is None:
+        elif self._error is None and error.code() not in self.ignored:
             self._error = error
 
     def troubles(self) -> Iterator[Trouble]:
@@ -74,6 +78,8 @@ def polled(message: Message, outage: Outage) -> Polled | None:
     if error is None:
         headers, instant = _headers(message), message.timestamp()[1]
         return Record(topic, at.partition, offset or 0, message.key(), message.value(), headers, instant)
+    if error.code() in outage.ignored:
+        return None
     if error.code() == KafkaError._PARTITION_EOF:
         return End(at, offset or 0)
     kind = trouble_kind(error)
