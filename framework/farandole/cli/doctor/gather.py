@@ -4,13 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from farandole.cli.connect import kafka_of, topics_of
-from farandole.cli.doctor.facts import Facts, TopicFact
+from farandole.cli.doctor.facts import Facts, Finding, Severity, TopicFact
 from farandole.cli.doctor.findings import replicas
 from farandole.cli.settings import Settings
 from farandole.client.applying import read_rows
 from farandole.client.planning import INBOX
-from farandole.errors import AccessDenied, ConfigError, TransportError
+from farandole.errors import AccessDenied, ConfigError, InvariantViolation, TransportError
+from farandole.events.catalogue import ALL, schema_of
 from farandole.events.topics import Topics
+from farandole.registry.exchange import Exchange
+from farandole.registry.log import SchemaTopic
 from farandole.transport.drift import faults, partitions_of_homes
 from farandole.transport.kafka import KafkaTransport
 from farandole.transport.kafka.inspection import Inspected, inspect
@@ -115,3 +118,26 @@ def require_safe(settings: Settings) -> None:
     if found := list(replicas(facts)):
         listed = "\n".join(f"  {each.fact}\n    {each.fix}" for each in found)
         raise ConfigError(f'profile = "production": expected safe topics, but:\n{listed}\nNothing was started.')
+
+
+def registry_findings(settings: Settings) -> list[Finding]:
+    """Whether the registry, if one is configured, lets us in and knows our schemas."""
+    if settings.registry is None:
+        return []
+    try:
+        Exchange(settings.registry, _no_topic).require(schema_of(record) for record in ALL)
+    except (ConfigError, TransportError) as error:
+        return [
+            Finding(
+                Severity.ERROR,
+                "registry",
+                str(error),
+                "payloads stand in its frame: without it no process starts, and nobody can read them",
+                "see url, user, password and ca in [registry] of farandole.toml; then farandole apply PATH",
+            )
+        ]
+    return []
+
+
+def _no_topic() -> SchemaTopic:
+    raise InvariantViolation("our own schemas are known without the log")
