@@ -1,6 +1,7 @@
 """The doctor on a real broker: findings that are provoked, and what it says where it may not look."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ WAIT = 20.0
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder without settings."""
+    for name in [each for each in os.environ if each.startswith("FARANDOLE_")]:
+        monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
 

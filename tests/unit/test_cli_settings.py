@@ -181,6 +181,7 @@ def test_a_variable_that_kubernetes_sets_for_a_service_of_our_name_stops_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FARANDOLE_SERVICE_HOST", "10.0.0.7")
+    monkeypatch.setenv("FARANDOLE_TEST_BOOTSTRAP", "of the test suite")
 
     assert load().strangers == ("FARANDOLE_SERVICE_HOST",)
 
