@@ -15,7 +15,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$each; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test unit contract accept kafka bench sim mutants twin fuzz docs demo lock tools clean
+.PHONY: help setup fmt lint types test unit contract accept kafka secured bench sim mutants twin fuzz docs demo lock tools clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ accept: $(STAMP) ## What a user sees, on processes and a real broker
 
 kafka: $(STAMP) tools ## Only the tests that need a broker
 	$(PYTEST) $(PARALLEL) -m kafka
+
+secured: $(STAMP) ## The whole conformance suite on a broker with TLS, SASL and ACLs (`test` runs a part of it)
+	FARANDOLE_TEST_SECURED=all $(PYTEST) tests/contract/test_kafka_security.py
 
 bench: $(STAMP) ## Throughput and latency, beside the bare limit of this machine
 	$(BIN)/python benchmarks/bench.py

@@ -129,7 +129,8 @@ def place(secured: SecuredBroker, unique: str, tmp_path: Path) -> Iterator[Place
 def test_each_role_works_with_exactly_its_rights_and_cannot_do_more(place: Place) -> None:
     ns, unit = place.namespace, str(place.unit)
     place.allow("apply", "apply", "--for", unit)
-    for user, role in (("agent", unit), ("coordinator", "coordinator"), ("client", "client")):
+    roles = {"agent": unit, "coordinator": "coordinator", "client": "client", "doctor": "doctor"}
+    for user, role in roles.items():
         place.allow(user, role)
 
     applied = place.run("apply", "apply", unit, "--yes")
@@ -143,6 +144,8 @@ def test_each_role_works_with_exactly_its_rights_and_cannot_do_more(place: Place
     watched = place.run("client", "run", "watch", "r-13")
     lineage = place.run("client", "lineage", "r-4")
 
+    examined = place.run("doctor", "doctor", "--json")
+
     told = "".join(log.read_text() for log in logs)
     assert (applied.returncode, again.returncode) == (0, 0), applied.stdout + applied.stderr + again.stderr
     assert "nothing to do" in again.stdout
@@ -150,6 +153,8 @@ def test_each_role_works_with_exactly_its_rights_and_cannot_do_more(place: Place
     assert (replayed.returncode, done.returncode, done.stdout.strip()) == (0, 0, '"it is 8"'), done.stderr + told
     assert (watched.returncode, lineage.returncode) == (0, 0), watched.stderr + lineage.stderr
     assert "AUTHORIZATION" not in told
+    codes = {each["code"] for each in json.loads(examined.stdout)["findings"]}
+    assert (examined.returncode, "not_seen" in codes, "random_slot" in codes) == (0, False, True), examined.stdout
     refused = {KafkaError.TOPIC_AUTHORIZATION_FAILED}
     assert {place.error_of("agent", f"{ns}.{name}") for name in ("runs", "settled", "commands", "control")} == refused
     assert {place.error_of("client", f"{ns}.{name}") for name in ("events", "runs", "inbox.double")} == refused
@@ -164,7 +169,7 @@ def test_each_role_works_with_exactly_its_rights_and_cannot_do_more(place: Place
     ids=["wrong_password", "no_right"],
 )
 def test_who_is_refused_gets_one_line_with_a_way_out(place: Place, password: str, message: str) -> None:
-    commands = (["run", "list"], ["apply", str(place.unit), "--yes"], ["coordinator", "run"])
+    commands = (["run", "list"], ["coordinator", "run"])
 
     said = [place.run("stranger", *words, password=password) for words in commands]
 

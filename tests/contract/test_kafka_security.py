@@ -1,6 +1,7 @@
 """TLS, SASL and ACLs on a real broker, for both clients: who is let in, and what is said to who is not."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,34 @@ EVERYTHING = [
 ]
 DENIED_WITHIN = 8.0
 """Longest until who is refused is told so, seconds: below the 10 s that an answer is waited for."""
+
+
+WHOLE = "FARANDOLE_TEST_SECURED"
+"""In the environment, set to anything: the whole conformance suite, two minutes (`make secured`)."""
+
+CHOSEN = frozenset(
+    {
+        "a_sleeping_tail_hears_what_another_thread_writes",
+        "a_snapshot_from_before_a_rebalance_is_stale_and_has_no_effect",
+        "an_edge_sends_and_says_where",
+        "an_open_transaction_holds_committed_readers_back_and_ends_differ",
+        "configuring_a_topic_changes_only_what_is_named",
+        "renewing_the_producer_aborts_what_it_left_open",
+        "requests_overlap_and_replies_carry_their_tickets",
+        "the_first_of_two_members_with_one_client_id_is_fenced",
+        "the_members_of_a_group_are_known_by_their_client_ids",
+        "topics_are_told_by_name_or_all_and_missing_ones_are_absent",
+    }
+)
+"""One of each kind of question, reading and writing: each kind has connections, and rights, of its own."""
+
+
+def _chosen() -> list[Case]:
+    return [each for each in CASES if os.environ.get(WHOLE) or each.name in CHOSEN]
+
+
+def test_the_chosen_cases_exist() -> None:
+    assert {each.name for each in CASES} >= CHOSEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +164,7 @@ def test_who_speaks_plaintext_to_a_tls_listener_is_told_to_look_at_the_protocol(
         KafkaTransport(made).admin().topics()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", _chosen(), ids=lambda case: case.name)
 def test_kafka_with_tls_sasl_and_acls_conforms(
     case: Case, secured: SecuredBroker, hang_at: Callable[[str], Hang]
 ) -> None:

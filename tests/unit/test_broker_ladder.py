@@ -9,7 +9,7 @@ import pytest
 from farandole.testing.broker import Broker, BrokerNotOurs, BrokerSettings, NoBroker, TierUnavailable, start_broker
 from farandole.testing.broker.container import image_environment
 from farandole.testing.broker.jars import kafka_jars
-from farandole.testing.broker.ladder import given_tier
+from farandole.testing.broker.ladder import TIERS, given_tier
 from farandole.testing.broker.maven import find_java, java_version
 from farandole.testing.broker.process import NodePlan, run_bounded, server_properties, what_was_said
 from farandole.testing.broker.ready import free_ports
@@ -303,3 +303,26 @@ def test_what_was_said_leaves_out_stack_frames(tmp_path: Path) -> None:
 
     assert what_was_said(output) == "Exception: bad value / Caused by: worse"
     assert what_was_said(tmp_path / "absent") == "nothing"
+
+
+# --- listeners with security ----------------------------------------------------------------------
+
+
+def test_further_listeners_stand_beside_the_plain_one_in_the_configuration(tmp_path: Path) -> None:
+    plan = NodePlan(1, 9092, 9093, tmp_path, {"MTLS": ("SSL", 9094), "SASLSSL": ("SASL_SSL", 9095)})
+
+    lines = server_properties(plan, [plan], {}).splitlines()
+
+    assert (
+        "listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093,"
+        "MTLS://localhost:9094,SASLSSL://localhost:9095"
+    ) in lines
+    assert "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,MTLS:SSL,SASLSSL:SASL_SSL" in lines
+
+
+@pytest.mark.parametrize("tier", ["given", "docker"])
+def test_tiers_that_have_no_listeners_of_ours_say_so(tier: str) -> None:
+    settings = BrokerSettings(bootstrap="127.0.0.1:1", listeners={"MTLS": "SSL"})
+
+    with pytest.raises(TierUnavailable, match="listeners"):
+        TIERS[tier](settings)

@@ -41,6 +41,7 @@ COMMANDS = [
     ["dead", "edit"], ["dead", "discard"], ["dead", "export"], ["lag"], ["lineage"], ["verify"], ["state", "rebuild"],
     ["topics", "list"], ["topics", "describe"], ["topics", "consume"], ["topics", "produce"], ["schema", "list"],
     ["schema", "show"], ["schema", "check"], ["schema", "diff"], ["simulate"], ["demo"], ["exit-codes"], ["version"],
+    ["config", "show"], ["acls"], ["doctor"],
 ]  # fmt: skip
 
 
@@ -253,6 +254,20 @@ def test_apply_of_a_foreign_inbox_is_refused_with_2(cli: CliRunner, log: MemoryT
 
     assert result.exit_code == 2
     assert "belongs to bank" in result.output
+
+
+def test_apply_in_production_makes_topics_with_three_replicas_of_which_two_must_have_it(
+    cli: CliRunner, log: MemoryTransport, unit: Path, tmp_path: Path
+) -> None:
+    settings = 'profile = "production"\nallow_plaintext = true\nbootstrap = "kafka:9092"\nartifacts = "store"\n'
+    (tmp_path / "farandole.toml").write_text(settings)
+
+    applied = cli.invoke(app, ["apply", str(unit), "--yes"])
+
+    assert applied.exit_code == 0, applied.output
+    made = log.admin().topics()
+    assert {spec.config["min.insync.replicas"] for spec in made.values()} == {"2"}
+    assert {"farandole.runs", "farandole.inbox.double", "numbers.done"} <= made.keys()
 
 
 def test_topic_files_override_what_is_declared(cli: CliRunner, log: MemoryTransport, unit: Path) -> None:

@@ -1,6 +1,7 @@
 """The page of the configuration says what the code says, and `config show` who set what."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "configuration.md"
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder without settings."""
+    for name in [each for each in os.environ if each.startswith("FARANDOLE_")]:
+        monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -10,10 +10,13 @@ import pytest
 
 from farandole.cli.doctor.facts import Facts, FileFact, FolderFact, Local, Severity, TopicFact
 from farandole.cli.doctor.findings import findings, kafka_version
-from farandole.cli.doctor.gather import owners_of, readers_of
+from farandole.cli.doctor.gather import owners_of, readers_of, registry_findings
 from farandole.cli.doctor.machine import file, filesystem, folder, judge, look
-from farandole.cli.settings import load
+from farandole.cli.settings import Settings, load, load_settings
+from farandole.events.catalogue import ALL, schema_of
 from farandole.events.topics import Topics
+from farandole.registry.confluent import subject
+from farandole.testing.registry import registry_server
 from farandole.transport.drift import Fault
 from farandole.transport.kafka.inspection import Inspected, OpenTransaction
 
@@ -239,3 +242,31 @@ def test_the_file_system_is_that_of_the_deepest_mount(tmp_path: Path) -> None:
     assert filesystem(Path("/data/x"), mounts) == "nfs4"
     assert filesystem(Path("/x"), mounts) == "ext4"
     assert filesystem(Path("/x"), tmp_path / "nowhere") == ""
+
+
+# --- the registry --------------------------------------------------------------------------------
+
+
+def test_a_registry_that_lacks_our_schemas_is_an_error_until_they_are_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with registry_server() as server:
+        (tmp_path / "farandole.toml").write_text(f'[registry]\nurl = "{server.url}"\nattempts_max = 1\n')
+        settings = load_settings()
+
+        (missing,) = registry_findings(settings)
+        for record in ALL:
+            server.answer(
+                "POST", f"/subjects/{subject(schema_of(record))}/versions", {"schema": schema_of(record).text}
+            )
+        found = registry_findings(settings)
+
+    (away,) = registry_findings(settings)
+    assert (missing.code, away.code, found) == ("registry", "registry", [])
+    assert "farandole apply" in missing.fix
+    assert "after 1 attempts" in away.fact
+
+
+def test_without_a_registry_there_is_nothing_to_find() -> None:
+    assert registry_findings(Settings()) == []

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from farandole.cli.connect import transport_of
+from farandole.cli.production import replication_of
 from farandole.cli.settings import load, load_settings, nearest_file
 from farandole.cli.sources import Origin
 from farandole.coordinator.settings import CoordinatorSettings
@@ -176,10 +177,10 @@ def test_the_environment_overrides_a_dotted_name_of_the_file(
         ("[agent]\nthreds = 4", r"agent\.threds: .* unknown; did you mean agent\.threads\?"),
         ("[agnt]\nthreads = 4", r"agnt\.threads: .* did you mean agent\?"),
         ("[namespace]\nname = 4", r"namespace\.name: expected one value"),
-        ('[agent]\nsession_timeout = "4s"', "session_timeout: expected 6 to 15 s"),
+        ('[agent]\nsession_timeout = "4s"', r"settings: agent\.session_timeout: expected 6 to 15 s"),
         ('[agent]\ndrain_budget = "soon"', "drain_budget: expected a duration such as '10s'"),
-        ("[agent]\nthreads = 0", "threads: expected at least 1, but found 0"),
-        ("[coordinator]\nbatch_records = 0", "batch_records: expected at least 1"),
+        ("[agent]\nthreads = 0", r"agent\.threads: expected at least 1, but found 0"),
+        ("[coordinator]\nbatch_records = 0", r"coordinator\.batch_records: expected at least 1"),
         ('[coordinator]\nsession_timeout = "20s"', "session_timeout: expected 6 to 15 s"),
         ('[registry]\nurl = "ftp://there"', r"registry url: expected http\(s\)"),
         ('[registry]\nuser = "me"', "registry.url: Field required"),
@@ -205,6 +206,7 @@ def test_a_variable_that_kubernetes_sets_for_a_service_of_our_name_stops_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FARANDOLE_SERVICE_HOST", "10.0.0.7")
+    monkeypatch.setenv("FARANDOLE_TEST_BOOTSTRAP", "of the test suite")
 
     assert load().strangers == ("FARANDOLE_SERVICE_HOST",)
 
@@ -259,3 +261,14 @@ def test_production_takes_plaintext_that_is_opted_in(elsewhere: Path) -> None:
     write(elsewhere, "allow_plaintext = true\n" + SAFE.replace("SASL_SSL", "PLAINTEXT").replace("https", "http"))
 
     assert load_settings().allow_plaintext
+
+
+@pytest.mark.parametrize(("text", "replicas"), [("", 3), ("replication = 5\n", 5)])
+def test_production_creates_topics_with_at_least_three_replicas(elsewhere: Path, text: str, replicas: int) -> None:
+    write(elsewhere, text + SAFE)
+
+    assert replication_of(load_settings()) == replicas
+
+
+def test_elsewhere_the_broker_says_how_many_replicas() -> None:
+    assert replication_of(load_settings()) == -1

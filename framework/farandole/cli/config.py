@@ -1,6 +1,6 @@
 """`farandole config show` and `config reference`: what a process would be given, and what there is to set."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -38,11 +38,18 @@ def show(
 
 
 @app.command()
-def reference() -> None:
-    """Print the page that documents every setting."""
-    from farandole.cli.configuration import page
+def reference(
+    name: Annotated[str, typer.Argument(metavar="PAGE", help="configuration or access.")] = "configuration",
+) -> None:
+    """Print the page that documents every setting, or the rights of every kind of process."""
+    from farandole.cli import configuration
+    from farandole.client import access
+    from farandole.errors import ConfigError
 
-    typer.echo(page(), nl=False)
+    pages = {"configuration": configuration.page, "access": access.page}
+    if name not in pages:
+        raise ConfigError(f"config reference: expected one of {', '.join(pages)}, but found {name!r}")
+    typer.echo(pages[name](), nl=False)
 
 
 def _rows(loaded: "Loaded") -> list[tuple[str, str, str]]:

@@ -13,7 +13,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 
 from farandole.cli.logs import LogSettings
 from farandole.cli.sources import (
@@ -80,7 +89,18 @@ def _plain(kind: object) -> object:
     return timedelta if kind == timedelta | None else kind
 
 
-Section = BeforeValidator(_with_durations)
+def _built(value: object, build: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
+    """A section, and its name at the head of what its class refuses."""
+    try:
+        return build(_with_durations(value))
+    except ConfigError as bad:
+        key = str(bad).partition(":")[0]
+        if key not in fields_of(SECTIONS[info.field_name or ""]):
+            raise
+        raise ConfigError(f"settings: {info.field_name}.{bad}") from None
+
+
+Section = WrapValidator(_built)
 
 
 class Settings(BaseModel):
@@ -231,4 +251,4 @@ def _told(bad: ValidationError, layers: list[Layer]) -> str:
 
 def is_secret(key: str) -> bool:
     """Whether the value of a key must not be shown."""
-    return key.endswith(("password", "secret", ".pem", "oauthbearer.config"))
+    return key.endswith(("password", "passphrase", "secret", ".pem", "oauthbearer.config"))

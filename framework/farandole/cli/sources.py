@@ -19,6 +19,9 @@ FILE = "farandole.toml"
 PREFIX = "FARANDOLE_"
 """Of our variables in the environment; a section and its key are joined by two underscores."""
 
+TESTS = f"{PREFIX}TEST_"
+"""Of variables for the test suite (`farandole.testing`), which are no settings."""
+
 DOTTED = "kafka"
 """The section whose keys are librdkafka's and have dots in them."""
 
@@ -81,7 +84,7 @@ def from_environment(environment: Mapping[str, str], known: frozenset[str]) -> t
     keys: dict[str, object] = {}
     strangers = []
     for name, value in sorted(environment.items()):
-        if not name.upper().startswith(PREFIX) or not value:
+        if not name.upper().startswith(PREFIX) or name.upper().startswith(TESTS) or not value:
             continue
         first, *rest = name[len(PREFIX) :].lower().split("__")
         if first not in known:

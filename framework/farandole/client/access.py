@@ -141,11 +141,10 @@ def _apply(topics: Topics, publishes: Sequence[str]) -> Iterator[Right]:
         yield _topic(own, "creating and mending the user's own topics", *operations)
     yield _topic(topics.definitions, "pipelines, owners of inboxes", "Read", "Write")
     yield _topic(topics.schemas, "schemas", "Read", "Write")
-    for name, why in ((topics.inbox(""), "start positions"),):
-        yield _topics(name, why, "Read")
-    yield _topic(topics.commands, "start positions", "Read")
-    yield _topic(topics.events, "start positions", "Read")
     why = "start positions (R8)"
+    yield _topics(topics.inbox(""), why, "Read")
+    yield _topic(topics.commands, why, "Read")
+    yield _topic(topics.events, why, "Read")
     yield Right(Resource.GROUP, f"{topics.namespace}.", ("Read",), why, is_prefix=True)
     yield Right(Resource.TRANSACTIONAL_ID, f"{topics.namespace}.", ("Write", "Describe"), why, is_prefix=True)
 
@@ -160,9 +159,27 @@ def _doctor(topics: Topics) -> Iterator[Right]:
     yield Right(Resource.CLUSTER, "kafka-cluster", ("Describe", "DescribeConfigs"), "brokers' settings and clock")
 
 
-def table(topics: Topics) -> str:
-    """The rights of every role as Markdown; agents and own topics as placeholders."""
-    parts = []
+HEAD = """\
+# Rights on a cluster with ACLs
+
+<!-- Made by `farandole config reference access`; equal to it by test. -->
+
+What each kind of process needs, and no more: tests run each with exactly these rights against Kafka's own authorizer.
+`<ns>` is the namespace. Read and Write imply Describe.
+
+```sh
+farandole acls agents/orders --principal User:orders            # the commands of kafka-acls.sh for a unit of agents
+farandole acls coordinator --principal User:coordinator --apply # or grant them at once, as a user who may
+farandole acls apply --for agents/orders --principal User:deployer
+```
+
+`apply` creates the topics, so its rights come first; the user who grants needs `Alter` on the cluster.
+"""
+
+
+def page() -> str:
+    """The reference page: the rights of every role; agents and own topics as placeholders."""
+    topics, parts = Topics("<ns>"), [HEAD]
     for role in ("<unit>", *ROLES):
         parts.append(f"\n## `{role}`\n\n| Resource | Name | Pattern | Operations | Why |\n|---|---|---|---|---|\n")
         for each in rights(role, topics, ("<agent>",), ("<own topic>",)):

@@ -46,12 +46,16 @@ class Exchange:
             UnknownSchema: nobody published its schema.
             TransportError: the registry, or the log, cannot be reached.
         """
+        if not _is_framed(framed, Kind.SINGLE_OBJECT):
+            return framed
         with self._lock:
-            self._learn(framed)
+            self._learn(framed[2:10])
             return self._registry.outbound(framed)
 
     def inbound(self, value: bytes) -> bytes:
         """A value as everybody inside sees it; errors as `outbound`."""
+        if not _is_framed(value, Kind.CONFLUENT):
+            return value
         with self._lock:
             return self._registry.inbound(value)
 
@@ -82,19 +86,20 @@ class Exchange:
                         f"registry: {unknown}. Nothing was started. Run `farandole apply` with the same [registry]"
                     ) from None
 
-    def _learn(self, framed: bytes) -> None:
+    def _learn(self, fingerprint: bytes) -> None:
         """Look a fingerprint up on the log, if it was not met before."""
-        try:
-            frame = unframe(framed)
-        except RecordError:
-            return
-        if frame.kind is not Kind.SINGLE_OBJECT or not isinstance(frame.id, bytes) or frame.id in self._book:
-            return
         now = self._clock.monotonic()
-        if self._missing.get(frame.id, now) > now:
+        if fingerprint in self._book or self._missing.get(fingerprint, now) > now:
             return
         if self._log is None:
             self._log = LogRegistry(self._topic(), self._book)
         self._log.catch_up()
-        if frame.id not in self._book:
-            self._missing[frame.id] = now + READ_AGAIN.total_seconds()
+        if fingerprint not in self._book:
+            self._missing[fingerprint] = now + READ_AGAIN.total_seconds()
+
+
+def _is_framed(value: bytes, kind: Kind) -> bool:
+    try:
+        return unframe(value).kind is kind
+    except RecordError:
+        return False

@@ -35,11 +35,11 @@ def examine(loaded: "Loaded") -> tuple["Facts | None", list["Finding"]]:
     """Facts about the cluster (None: it was not reached), and all findings, the worst first."""
     from farandole.cli.doctor.facts import Finding, Severity
     from farandole.cli.doctor.findings import findings
-    from farandole.cli.doctor.gather import Gatherer
+    from farandole.cli.doctor.gather import Gatherer, registry_findings
     from farandole.cli.doctor.machine import judge, look
     from farandole.errors import AccessDenied, TransportError
 
-    local = list(judge(look(loaded)))
+    local = [*registry_findings(loaded.settings), *judge(look(loaded))]
     if loaded.settings.bootstrap is None:
         return None, local
     try:

@@ -4,13 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from farandole.cli.connect import address_of, kafka_of, topics_of
-from farandole.cli.doctor.facts import Facts, TopicFact
+from farandole.cli.doctor.facts import Facts, Finding, Severity, TopicFact
 from farandole.cli.doctor.findings import replicas
 from farandole.cli.settings import Settings
 from farandole.client.applying import read_rows
 from farandole.client.planning import INBOX
-from farandole.errors import AccessDenied, ConfigError, TransportError
+from farandole.errors import AccessDenied, ConfigError, InvariantViolation, TransportError
+from farandole.events.catalogue import ALL, schema_of
 from farandole.events.topics import Topics
+from farandole.registry.exchange import Exchange
+from farandole.registry.log import SchemaTopic
 from farandole.transport.drift import faults, partitions_of_homes
 from farandole.transport.kafka import KafkaTransport
 from farandole.transport.kafka.inspection import Inspected, inspect
@@ -18,6 +21,9 @@ from farandole.transport.kafka.survey import Survey
 from farandole.transport.topology import agent_topics, system_topics
 
 T = TypeVar("T")
+
+UNSEEN = -1
+"""As the number of partitions: we may not look."""
 
 
 class Gatherer:
@@ -45,9 +51,9 @@ class Gatherer:
         owners: Mapping[str, str] = self._try(
             lambda: owners_of(read_rows(transport, admin, self._topics.definitions)), {}
         )
-        partitions = self._try(lambda: partitions_of_homes(admin, self._topics), 0)
+        partitions = self._try(lambda: partitions_of_homes(admin, self._topics), UNSEEN)
         declared = (
-            *system_topics(self._topics, partitions or 1, -1),
+            *system_topics(self._topics, max(1, partitions), -1),
             *agent_topics(self._topics, sorted(owners), 0, -1),
         )
         groups: Mapping[str, tuple[str, ...]] = self._try(lambda: survey.groups(self._prefix), {})
@@ -62,8 +68,8 @@ class Gatherer:
             self._try(survey.brokers, {}),
             self._try(lambda: inspect(self._kafka, self._prefix), Inspected()),
             {name: TopicFact(*each) for name, each in topics.items()},
-            self._try(lambda: faults(admin, declared), ()) if partitions else (),
-            bool(partitions),
+            self._try(lambda: faults(admin, declared), ()) if partitions > 0 else (),
+            partitions != 0,
             groups,
             owners,
             readers_of(self._topics, {each: self._positions(survey, each) for each in groups}),
@@ -112,3 +118,26 @@ def require_safe(settings: Settings) -> None:
     if found := list(replicas(facts)):
         listed = "\n".join(f"  {each.fact}\n    {each.fix}" for each in found)
         raise ConfigError(f'profile = "production": expected safe topics, but:\n{listed}\nNothing was started.')
+
+
+def registry_findings(settings: Settings) -> list[Finding]:
+    """Whether the registry, if one is configured, lets us in and knows our schemas."""
+    if settings.registry is None:
+        return []
+    try:
+        Exchange(settings.registry, _no_topic).require(schema_of(record) for record in ALL)
+    except (ConfigError, TransportError) as error:
+        return [
+            Finding(
+                Severity.ERROR,
+                "registry",
+                str(error),
+                "payloads stand in its frame: without it no process starts, and nobody can read them",
+                "see url, user, password and ca in [registry] of farandole.toml; then farandole apply PATH",
+            )
+        ]
+    return []
+
+
+def _no_topic() -> SchemaTopic:
+    raise InvariantViolation("our own schemas are known without the log")

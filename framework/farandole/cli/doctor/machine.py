@@ -8,6 +8,7 @@ from pathlib import Path
 
 from farandole.cli.doctor.facts import FileFact, Finding, FolderFact, Local, Severity
 from farandole.cli.settings import Loaded, is_secret
+from farandole.transport.sqlite.schema import VERSION
 
 FREE_MIN = 1024**3
 """Bytes; an hour of payloads at a few hundred KiB a second."""
@@ -15,19 +16,16 @@ FREE_MIN = 1024**3
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs"})
 """File systems whose locks and shared memory do not hold what SQLite's WAL needs of them."""
 
-EMBEDDED = Path(".farandole") / "log.db"
-"""Where the embedded log of a project is."""
-
 E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
 
-def look(loaded: Loaded, version_known: int | None = None) -> Local:
-    """What is to be seen here. `version_known`: the newest version of the embedded log that this release reads."""
-    root = loaded.file.parent if loaded.file is not None else Path.cwd()
-    log = root / EMBEDDED
+def look(loaded: Loaded) -> Local:
+    """What is to be seen here; the embedded log only where it is the log that is used."""
+    settings = loaded.settings
+    log = settings.embedded.path
     return Local(
-        artifacts=folder(loaded.settings.artifacts),
-        log=file(log, version_known) if version_known is not None and log.exists() else None,
+        artifacts=folder(settings.artifacts),
+        log=file(log, VERSION) if settings.bootstrap is None and log.exists() else None,
         readable_secrets=_readable(loaded),
         strangers=loaded.strangers,
     )

@@ -24,9 +24,13 @@ exist [measured]: no message is there to name it."""
 
 
 class Outage:
-    """A consumer's `error_cb`: errors of the connection (and of topics that are not there), told not too often."""
+    """A consumer's `error_cb`: errors of the connection (and of topics that are not there), told not too often.
 
-    def __init__(self, client_id: str) -> None:
+    `ignored`: codes of errors that are none for this consumer.
+    """
+
+    def __init__(self, client_id: str, ignored: frozenset[int] = frozenset()) -> None:
+        self.ignored = ignored
         self._client_id = client_id
         self._error: KafkaError | None = None
         self._fatal: KafkaError | None = None
@@ -36,7 +40,7 @@ class Outage:
         """An error; the first one since the last telling counts."""
         if error.fatal():
             self._fatal = error
-        elif self._error is None:
+        elif self._error is None and error.code() not in self.ignored:
             self._error = error
 
     def troubles(self) -> Iterator[Trouble]:
@@ -81,6 +85,8 @@ def polled(message: Message, outage: Outage) -> Polled | None:
     if error is None:
         headers, instant = _headers(message), message.timestamp()[1]
         return Record(topic, at.partition, offset or 0, message.key(), message.value(), headers, instant)
+    if error.code() in outage.ignored:
+        return None
     if error.code() == KafkaError._PARTITION_EOF:
         return End(at, offset or 0)
     kind = trouble_kind(error)

@@ -103,7 +103,11 @@ class Queries:
         return found
 
     def members(self, group: str) -> frozenset[str]:
-        """Client ids of a group's members; none if nobody knows the group.
+        """Client ids of a group's members; errors as `clients`."""
+        return frozenset(self.clients(group))
+
+    def clients(self, group: str) -> tuple[str, ...]:
+        """The client id of each member of a group, sorted; none if nobody knows the group.
 
         Raises:
             TransportError: there was no answer.
@@ -115,10 +119,10 @@ class Queries:
         except TransportError as error:
             cause = error.__cause__
             if isinstance(cause, KafkaException) and error_of(cause).code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return frozenset()
+                return ()
             raise
         assert isinstance(described, ConsumerGroupDescription)
-        return frozenset(member.client_id for member in described.members)
+        return tuple(sorted(member.client_id for member in described.members))
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has; 0 if it does not exist. Never creates it.

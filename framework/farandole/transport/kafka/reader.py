@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaError
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.errors import FatalTransportError
@@ -22,7 +22,8 @@ class KafkaReader:
 
     def __init__(self, settings: KafkaSettings, client_id: str) -> None:
         self._client_id = client_id
-        self._outage = Outage(client_id)
+        # The client looks for the coordinator of the group that it will never join.
+        self._outage = Outage(client_id, frozenset({KafkaError.GROUP_AUTHORIZATION_FAILED}))
         config = {**settings.consumer(client_id, f"{client_id}.none"), "queued.min.messages": PREFETCH_RECORDS}
         self._consumer = Consumer({**config, "error_cb": self._outage})
         self._places: dict[TopicPartition, int | None] = {}

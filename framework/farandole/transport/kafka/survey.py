@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka.admin import (
     ConfigEntry,
     ConfigResource,
-    ConsumerGroupDescription,
     ListConsumerGroupsResult,
     ResourceType,
 )
@@ -54,19 +52,11 @@ class Survey:
             self._queries.result(self._queries.client.list_consumer_groups(), "groups of consumers"),
         )
         names = [each.group_id for each in listed.valid or () if each.group_id.startswith(prefix)]
-        return {name: self._members(name) for name in sorted(names)}
+        return {name: self._queries.clients(name) for name in sorted(names)}
 
     def positions(self, group: str) -> frozenset[str]:
         """Topics on which a group has positions."""
-        asked = [ConsumerGroupTopicPartitions(group)]
-        (future,) = self._queries.client.list_consumer_group_offsets(asked).values()
-        answer = cast(ConsumerGroupTopicPartitions, self._queries.result(future, f"positions of {group}"))
-        return frozenset(each.topic for each in answer.topic_partitions or () if each.offset >= 0)
-
-    def _members(self, group: str) -> tuple[str, ...]:
-        (future,) = self._queries.client.describe_consumer_groups([group]).values()
-        described = cast(ConsumerGroupDescription, self._queries.result(future, f"members of {group}"))
-        return tuple(sorted(each.client_id for each in described.members))
+        return frozenset(at.topic for at in self._queries.positions(group, None, stable=False))
 
     def _configs(self, kind: ResourceType, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         if not names:

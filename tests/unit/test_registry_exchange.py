@@ -1,0 +1,115 @@
+"""Frames are exchanged by what the registry and the log know, and asked for once."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+
+import pytest
+
+from farandole.clock import ManualClock
+from farandole.errors import ConfigError, TransportError, UnknownSchema
+from farandole.events.avro import Schema
+from farandole.registry.exchange import READ_AGAIN, Exchange
+from farandole.registry.http import HttpSettings
+from farandole.testing.registry import RegistryServer, registry_server
+
+ORDER = Schema.parse('{"type":"record","name":"Order","namespace":"shop","fields":[{"name":"id","type":"string"}]}')
+PLAIN = ORDER.encode({"id": "o-1"})
+
+
+class Rows:
+    """The topic of schemas, and how often it was read."""
+
+    def __init__(self, *schemas: Schema) -> None:
+        self.schemas = list(schemas)
+        self.reads = 0
+
+    def news(self) -> Iterable[tuple[bytes | None, bytes | None]]:
+        """All rows, again and again: a registry over the log minds no repetition."""
+        self.reads += 1
+        return [(each.fingerprint.hex().encode(), each.text.encode()) for each in self.schemas]
+
+    def append(self, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """Nobody writes here."""
+        raise AssertionError(rows)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@pytest.fixture
+def server() -> Iterator[RegistryServer]:
+    """A registry that knows the schema as its second."""
+    with registry_server() as made:
+        made.texts += ['"string"', ORDER.text]
+        made.subjects["shop.Order"] = [2]
+        yield made
+
+
+def exchange(server: RegistryServer, rows: Rows, clock: ManualClock | None = None) -> Exchange:
+    """A process that knows nothing yet."""
+    return Exchange(HttpSettings(server.url, attempts_max=1), lambda: rows, clock or ManualClock())
+
+
+def test_a_payload_goes_out_in_the_registrys_frame_and_comes_back(server: RegistryServer) -> None:
+    rows = Rows(ORDER)
+    writer, reader = exchange(server, rows), exchange(server, Rows())
+
+    out = [writer.outbound(PLAIN) for _ in range(3)]
+    back = [reader.inbound(each) for each in out]
+
+    assert out == [b"\0\0\0\0\2" + PLAIN[10:]] * 3
+    assert back == [PLAIN] * 3
+    assert (len(server.asked), rows.reads) == (2, 1)
+
+
+def test_state_and_texts_are_left_alone_without_a_question(server: RegistryServer) -> None:
+    rows = Rows()
+    ours = exchange(server, rows)
+    values = [b"{}", b"\x83\xa1a", b"\xc3\x01short", b"plain text"]
+
+    assert [ours.outbound(each) for each in values] == values
+    assert [ours.inbound(each) for each in values] == values
+    assert (server.asked, rows.reads) == ([], 0)
+
+
+def test_a_fingerprint_that_nobody_published_is_looked_for_again_after_a_while(server: RegistryServer) -> None:
+    rows, clock = Rows(), ManualClock()
+    ours = exchange(server, rows, clock)
+
+    for _ in range(3):
+        with pytest.raises(UnknownSchema):
+            ours.outbound(PLAIN)
+    read_once = rows.reads
+    clock.advance(READ_AGAIN + timedelta(seconds=1))
+    rows.schemas.append(ORDER)
+
+    assert read_once == 1
+    assert ours.outbound(PLAIN)[:1] == b"\0"
+
+
+def test_a_registry_that_is_away_is_told_as_such_and_nothing_is_forgotten(server: RegistryServer) -> None:
+    ours = exchange(server, Rows(ORDER))
+    server.instead.append((503, b"{}", {}))
+
+    with pytest.raises(TransportError):
+        ours.outbound(PLAIN)
+
+    assert ours.outbound(PLAIN)[:1] == b"\0"
+
+
+def test_a_process_is_refused_whose_schemas_were_not_registered(server: RegistryServer) -> None:
+    ours = exchange(server, Rows())
+    ours.require([ORDER])
+    server.subjects.clear()
+
+    with pytest.raises(ConfigError, match=r"Run `farandole apply` with the same \[registry\]"):
+        exchange(server, Rows()).require([ORDER])
+
+
+def test_publish_registers(server: RegistryServer) -> None:
+    server.texts.clear()
+    server.subjects.clear()
+
+    exchange(server, Rows()).publish([ORDER])
+
+    assert (server.texts, server.subjects) == ([ORDER.text], {"shop.Order": [1]})
