@@ -179,8 +179,8 @@ def test_a_topic_s_settings_decide(log: tuple[SqliteTransport, File]) -> None:
         producer.flush(10)
     catalog = catalog_of(file)
 
-    for topic in catalog.topics.values():
-        upkeep.keep(file, topic, topic.first, int(time.time() * 1000) + 100 * DAY_MS)
+    for each in catalog.topics.values():
+        upkeep.keep(file, each, each.first, int(time.time() * 1000) + 100 * DAY_MS)
 
     assert len(read(transport, at=TopicPartition("kept", 0))) == 1
     assert read(transport, at=TopicPartition("short", 0)) == []

@@ -5,8 +5,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-FILE_NAME = "log.db"
-"""Of the log, in the folder `.farandole` of a project."""
+PROJECT_FILE = "farandole.toml"
+"""Marks a project."""
+
+PLACE = Path(".farandole", "log.db")
+"""Of the log, in the folder of a project."""
+
+
+def project_log(folder: Path) -> Path:
+    """The log of the project that a folder belongs to: of the nearest one above it, else the folder's own."""
+    project = next((each for each in (folder, *folder.parents) if (each / PROJECT_FILE).is_file()), folder)
+    return project / PLACE
 
 
 @dataclass(frozen=True, slots=True)
