@@ -1,4 +1,4 @@
-"""A project and its embedded log: who finds it, namespaces beside each other, what the command line says of a bad one."""
+"""A project and its embedded log: who finds it, several namespaces on it, what the command line says of a bad one."""
 
 import os
 import sqlite3

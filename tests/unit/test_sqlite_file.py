@@ -283,15 +283,15 @@ def test_a_log_below_a_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mounts", "kind"),
     [
-        ("1 0 0:1 / / rw - ext4 /dev/sda rw\n2 1 0:2 / /home rw - nfs4 server:/home rw", "nfs4"),
-        ("1 0 0:1 / / rw - nfs server:/ rw\n2 1 0:2 / /home rw - ext4 /dev/sda rw", ""),
-        ("1 0 0:1 / / rw - ext4 /dev/sda rw\n2 1 0:2 / /home2 rw - cifs //server/x rw", ""),
+        ("1 0 0:1 / / rw - ext4 /dev/sda rw\n2 1 0:2 / /srv rw - nfs4 server:/srv rw", "nfs4"),
+        ("1 0 0:1 / / rw - nfs server:/ rw\n2 1 0:2 / /srv rw - ext4 /dev/sda rw", ""),
+        ("1 0 0:1 / / rw - ext4 /dev/sda rw\n2 1 0:2 / /srv2 rw - cifs //server/x rw", ""),
         ("1 0 0:1 / / rw - overlay overlay rw", ""),
         ("nonsense", ""),
     ],
 )
 def test_a_file_system_of_another_machine_is_known_by_the_longest_mount_point(mounts: str, kind: str) -> None:
-    assert machine.remote_kind(Path("/home/someone/.farandole"), mounts) == kind
+    assert machine.remote_kind(Path("/srv/project/.farandole"), mounts) == kind
 
 
 def test_a_file_system_of_another_machine_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
