@@ -27,6 +27,7 @@ from farandole.transport.port import (
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport, machine
 from farandole.transport.sqlite.errors import LogBusy
 from farandole.transport.sqlite.file import File
+from farandole.transport.sqlite.member import SqliteMember
 from farandole.transport.sqlite.schema import VERSION
 
 AT = TopicPartition("t", 0)
@@ -299,6 +300,42 @@ def test_a_file_system_of_another_machine_is_refused(path: Path, monkeypatch: py
 
     with pytest.raises(ConfigError, match=r"expected a file system of this machine, but it is nfs4\. .*Kafka"):
         File(SqliteSettings(path))
+
+
+def test_a_log_that_is_removed_under_a_member_ends_it_with_the_reason(path: Path) -> None:
+    transport = made(path)
+    member = transport.member(MemberSettings("g", "c", session_timeout=timedelta(milliseconds=100)))
+    member.subscribe([AT.topic], Still())
+    while not member.assignment():
+        member.poll(1.0)
+
+    for each in path.parent.glob("log.db*"):
+        if each.is_file():
+            each.unlink()
+
+    with pytest.raises(FatalTransportError, match="removed or replaced"):
+        poll_on(member)
+    member.close()
+
+
+def poll_on(member: SqliteMember) -> None:
+    """Poll for longer than a sign of life may take."""
+    for _ in range(20):
+        member.poll(0.1)
+
+
+@pytest.mark.parametrize(
+    ("lease", "is_over"),
+    [
+        ((100.0, 10.0, machine.boot()), False),
+        ((90.0, 10.0, machine.boot()), True),
+        ((100.5, 10.0, machine.boot()), True),
+        ((100.0, 10.0, "another boot"), True),
+    ],
+    ids=["under way", "ended", "from the future", "of another boot"],
+)
+def test_a_lease_ends_with_its_time_or_its_boot(lease: tuple[float, float, str], is_over: bool) -> None:
+    assert machine.is_over(lease, 100.0) is is_over
 
 
 def test_full_synchrony_is_set_where_it_is_asked_for(path: Path) -> None:
