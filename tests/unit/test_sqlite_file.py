@@ -290,6 +290,7 @@ def test_a_log_below_a_file_is_refused(tmp_path: Path) -> None:
         ("1 0 0:1 / / rw - overlay overlay rw", ""),
         ("nonsense", ""),
     ],
+    ids=["on a share", "on a disk below a share", "beside a share", "without a share", "unreadable"],
 )
 def test_a_file_system_of_another_machine_is_known_by_the_longest_mount_point(mounts: str, kind: str) -> None:
     assert machine.remote_kind(Path("/srv/project/.farandole"), mounts) == kind

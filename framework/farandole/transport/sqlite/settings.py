@@ -23,6 +23,7 @@ class SqliteSettings:
     """Where the log is, and how safe each commit."""
 
     path: Path
+    """On a disk of this machine: WAL does not work over a network file system."""
     synchronous: Literal["normal", "full"] = "normal"
     """`normal` survives the death of any process, and loses the last commits with the power; `full` waits for the
     disk at each commit. Source: SQLite's documentation of `PRAGMA synchronous` in WAL mode."""
