@@ -1,4 +1,4 @@
-"""The client against a running deployment, in memory and on Kafka: every promise of `Client` and of the queries."""
+"""The client against a running deployment, on every log: each promise of `Client` and of the queries."""
 
 import asyncio
 import threading
@@ -32,6 +32,7 @@ from farandole.testing.inprocess import InProcess
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.port import Transport
+from farandole.transport.sqlite import SqliteSettings, SqliteTransport
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,11 @@ def large(number: Number) -> str:
     return inflate(number)
 
 
-@pytest.fixture(scope="module", params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
-def transport(request: pytest.FixtureRequest) -> Transport:
+@pytest.fixture(scope="module", params=["memory", "sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def transport(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Transport:
     """The log."""
+    if request.param == "sqlite":
+        return SqliteTransport(SqliteSettings(tmp_path_factory.mktemp("log") / "log.db"))
     if request.param == "memory":
         return MemoryTransport()
     return KafkaTransport(KafkaSettings(request.getfixturevalue("kafka")))

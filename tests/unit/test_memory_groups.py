@@ -1,12 +1,15 @@
 """Groups in the broker in memory: generations, sessions, who may commit."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from farandole.transport.memory.groups import Groups, Join, Standing
+from farandole.errors import TransportError
+from farandole.transport.memory.groups import Assigned, Groups, Join, Standing
+from farandole.transport.memory.membership import Membership
 from farandole.transport.memory.refusals import AssignorDiffers, StaleGeneration
-from farandole.transport.port import TopicPartition
+from farandole.transport.port import MemberSettings, TopicPartition
 
 SESSION = 10.0
 G = "g"
@@ -190,3 +193,71 @@ def test_member_that_joins_with_other_topics_begins_a_rebalance(world: World) ->
     world.groups.join(G, replace(join), 0.0)
 
     assert world.standing(first) is Standing.REJOIN
+
+
+class FailsOnce:
+    """A group whose first join does not reach the log."""
+
+    def __init__(self) -> None:
+        self.groups = Groups(lambda topic: 2)
+        self.fails = True
+
+    def standing(self, group: str, member_id: str) -> tuple[Standing, Assigned | None]:
+        """As the group has it."""
+        standing = self.groups.heartbeat(group, member_id, 0.0)
+        return standing, self.groups.assigned(group, member_id) if standing is Standing.ASSIGNED else None
+
+    def join(self, group: str, join: Join) -> str:
+        """Fails, once."""
+        if self.fails:
+            self.fails = False
+            raise TransportError("the disk is full")
+        return self.groups.join(group, join, 0.0)
+
+    def leave(self, group: str, member_id: str) -> None:
+        """Nobody does here."""
+
+    def monotonic(self) -> float:
+        """Time stands still."""
+        return 0.0
+
+    def pause(self, seconds: float) -> bool:
+        """It does."""
+        return False
+
+
+class Noting:
+    """Notes what it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[TopicPartition] = []
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """More."""
+        self.given += partitions
+
+    def releasing(self, partitions: Sequence[TopicPartition]) -> bool:
+        """At once."""
+        return True
+
+    def gone(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
+        """Less."""
+
+
+def test_a_join_for_more_topics_that_the_log_refused_is_made_again() -> None:
+    """The wish to join was forgotten with the call that failed: new inboxes were never assigned to anybody."""
+    meeting, noting = FailsOnce(), Noting()
+    meeting.fails = False
+    membership = Membership(meeting, MemberSettings("g", "c"), lambda partitions: None)
+    membership.subscribe(frozenset(["old"]), noting)
+    while membership.step(lambda partitions: None):
+        pass
+    meeting.fails = True
+    membership.subscribe(frozenset(["old", "new"]), noting)
+
+    with pytest.raises(TransportError):
+        membership.step(lambda partitions: None)
+    while membership.step(lambda partitions: None):
+        pass
+
+    assert {at.topic for at in noting.given} == {"old", "new"}

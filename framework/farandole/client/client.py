@@ -9,6 +9,7 @@ One per process and event loop: all waiters share one tail over `events`.
 
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, cast, overload
 
@@ -29,9 +30,6 @@ from farandole.transport.port import Transport
 
 R = TypeVar("R")
 
-BOOTSTRAP = "localhost:9092"
-"""Where a client looks for Kafka when it is told nothing: a broker on the same machine."""
-
 UUID_BITS = 74
 """Random bits of a UUIDv7 (RFC 9562)."""
 
@@ -39,13 +37,14 @@ UUID_BITS = 74
 class Client:
     """Starts and follows runs of one namespace; every method belongs to one event loop.
 
-    `log` is a transport, or the address of a Kafka broker. `artifacts` is the store that the agents use, needed
-    only where results are too large to travel.
+    `log` is a transport, the address of a Kafka broker, or the path of an embedded log; without it, it is the embedded
+    log of the project: beside the nearest `farandole.toml` of the working folder or above. `artifacts` is the store
+    that the agents use, needed only where results are too large to travel.
     """
 
     def __init__(
         self,
-        log: Transport | str = BOOTSTRAP,
+        log: Transport | str | Path | None = None,
         namespace: str = "farandole",
         *,
         artifacts: ArtifactStore | None = None,
@@ -225,9 +224,13 @@ class Client:
         await self.session.send(ReleaseRun(run_id))
 
 
-def _transport(log: Transport | str) -> Transport:
-    if not isinstance(log, str):
-        return log
-    from farandole.transport.kafka import KafkaSettings, KafkaTransport
+def _transport(log: Transport | str | Path | None) -> Transport:
+    if isinstance(log, str):
+        from farandole.transport.kafka import KafkaSettings, KafkaTransport
 
-    return KafkaTransport(KafkaSettings(log))
+        return KafkaTransport(KafkaSettings(log))
+    if log is None or isinstance(log, Path):
+        from farandole.transport.sqlite import SqliteSettings, SqliteTransport, project_log
+
+        return SqliteTransport(SqliteSettings(log or project_log(Path.cwd())))
+    return log

@@ -12,11 +12,12 @@ from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import aclosing
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
 
 from farandole.artifacts import ArtifactStore
-from farandole.client.client import BOOTSTRAP, Client
+from farandole.client.client import Client
 from farandole.client.following import Ending
 from farandole.client.lookup import RunStatus
 from farandole.client.run import Run
@@ -134,7 +135,7 @@ class SyncClient:
 
     def __init__(
         self,
-        log: Transport | str = BOOTSTRAP,
+        log: Transport | str | Path | None = None,
         namespace: str = "farandole",
         *,
         artifacts: ArtifactStore | None = None,

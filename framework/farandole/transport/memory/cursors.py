@@ -80,7 +80,11 @@ class Cursors:
                 yield cursor
 
     def fetch(self, broker: Readable, most: int) -> list[Polled]:
-        """Up to `most` records, with the ends and troubles met; each call begins with the next partition."""
+        """Up to `most` records, with the ends and troubles met; each call begins with the next partition.
+
+        A log that fails half-way has failed for the partitions that are left: what was read before is delivered, for
+        its cursors have moved, and the failure is raised when nothing was.
+        """
         found: list[Polled] = []
         cursors = list(self._cursors.values())
         self._turn = (self._turn + 1) % max(len(cursors), 1)
@@ -89,7 +93,12 @@ class Cursors:
                 continue
             if len(found) >= most:
                 break
-            self._fetch_one(broker, cursor, most - len(found), found)
+            try:
+                self._fetch_one(broker, cursor, most - len(found), found)
+            except Exception:
+                if not found:
+                    raise
+                break
         return found
 
     def _fetch_one(self, broker: Readable, cursor: Cursor, most: int, found: list[Polled]) -> None:

@@ -155,7 +155,7 @@ class Membership:
         return True
 
     def _join(self) -> None:
-        self._must_join = False
+        self._must_join = True  # until it is done: the log may fail here, and be there again at the next step
         join = Join(
             self._settings.client_id,
             self._topics,
@@ -169,6 +169,7 @@ class Membership:
             self._member_id = self._meeting.join(self._settings.group, join)
         except AssignorDiffers as refusal:
             raise FatalTransportError(str(refusal)) from refusal
+        self._must_join = False
 
     def _release(self, partitions: Collection[TopicPartition]) -> None:
         """Ask until they may go, or the budget (half a session) is spent."""

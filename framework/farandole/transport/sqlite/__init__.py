@@ -11,7 +11,7 @@ Everything else implements the port. Each part has a connection of its own, and 
 processes: what they share is the file, and nothing else has to be right for the log to be.
 """
 
-from farandole.transport.sqlite.settings import SqliteSettings
+from farandole.transport.sqlite.settings import SqliteSettings, project_log
 from farandole.transport.sqlite.transport import SqliteTransport
 
-__all__ = ["SqliteSettings", "SqliteTransport"]
+__all__ = ["SqliteSettings", "SqliteTransport", "project_log"]

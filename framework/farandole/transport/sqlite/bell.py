@@ -152,14 +152,9 @@ class Bells:
             self._reach(name)
 
     def _reach(self, name: str) -> None:
-        path = self.folder / name
-        try:
-            self._cords[name] = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError as refused:
-            if refused.errno == errno.ENXIO:
-                return  # a dead process's: it stays as the proof of that, until it is buried
-            if refused.errno != errno.ENOENT:
-                raise
+        # A dead process's bell stays, as the proof of that, until it is buried; any other trouble costs a hint.
+        with contextlib.suppress(OSError):
+            self._cords[name] = os.open(self.folder / name, os.O_WRONLY | os.O_NONBLOCK)
 
     def _forget(self, name: str) -> None:
         os.close(self._cords.pop(name))

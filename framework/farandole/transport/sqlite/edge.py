@@ -10,6 +10,7 @@ from farandole.transport.memory.refusals import Refusal
 from farandole.transport.port import End, Isolation, NewRecord, Polled, Record, TopicPartition, Trouble
 from farandole.transport.sqlite.bell import LOOK_MAX_S, LOOK_S, Bell
 from farandole.transport.sqlite.courier import Courier, Placed
+from farandole.transport.sqlite.errors import LogBusy
 from farandole.transport.sqlite.reader import assign
 from farandole.transport.sqlite.shared import Shared
 from farandole.transport.sqlite.view import Feed
@@ -96,7 +97,10 @@ class SqliteEdge:
             while not self._closed:
                 sleeper.clear()
                 self._file.observe()
-                found = feed.fetch(POLL_MAX_RECORDS)
+                try:
+                    found = feed.fetch(POLL_MAX_RECORDS)
+                except LogBusy:  # the file is being recovered after a crash, or closed by the last but us
+                    found = []
                 for polled in found:
                     yield _delivered(polled)
                 if found:

@@ -49,5 +49,14 @@ def told(path: Path, error: sqlite3.Error) -> TransportError:
             return TransportError(f"{path}: expected the log to answer, but {_name(error)}: {error}")
 
 
+def in_doubt(path: Path, error: sqlite3.Error) -> CommitInDoubt:
+    """The error of ours for one that SQLite raised in a commit."""
+    remedy = "; make room, and it goes on by itself" if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL else ""
+    return CommitInDoubt(
+        f"{path}: expected a commit to be written, but {_name(error)}: {error}. "
+        f"What became of it is judged by what is on the log{remedy}"
+    )
+
+
 def _name(error: sqlite3.Error) -> str:
     return str(getattr(error, "sqlite_errorname", type(error).__name__))

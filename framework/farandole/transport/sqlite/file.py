@@ -5,15 +5,16 @@ Waiting for the write lock is done here and not by SQLite, whose own waits are m
 at least, although a transaction of ours takes less than one.
 """
 
+import os
 import random
 import sqlite3
 import time
 from pathlib import Path
 from types import TracebackType
 
-from farandole.errors import ConfigError
+from farandole.errors import ConfigError, FatalTransportError
 from farandole.transport.sqlite import machine, schema
-from farandole.transport.sqlite.errors import CommitInDoubt, LogBusy, told
+from farandole.transport.sqlite.errors import LogBusy, in_doubt, told
 from farandole.transport.sqlite.settings import SqliteSettings
 
 STATEMENTS_KEPT = 256
@@ -48,6 +49,7 @@ class File:
             raise told(self.path, error) from None
         try:
             self._prepare(settings)
+            self._inode = _inode(self.path)
         except sqlite3.Error as error:
             self.db.close()
             raise told(self.path, error) from None
@@ -87,6 +89,18 @@ class File:
             # Of several who wait, not all are to come back at the same moment.
             time.sleep(pause * (0.5 + random.random()))
             pause = min(pause * 1.5, RETRY_MAX_S)
+
+    def require_in_place(self) -> None:
+        """See that the file is still the one at its path.
+
+        Raises:
+            FatalTransportError: it was removed or replaced: whoever opens the path now is on another log.
+        """
+        if _inode(self.path) != self._inode:
+            raise FatalTransportError(
+                f"{self.path}: expected the log to stay where it is, but it was removed or replaced while in use. "
+                "What was written since is lost to others; start the processes anew"
+            )
 
     def roll_back(self) -> None:
         """Forget what was begun; some errors have done so already."""
@@ -203,11 +217,18 @@ class _Writing:
             file.db.execute("COMMIT")
         except sqlite3.Error as failed:
             file.roll_back()
-            raise CommitInDoubt(f"{told(file.path, failed)} (in the commit itself)") from None
+            raise in_doubt(file.path, failed) from None
         file.moves += 1
 
 
 _ELSEWHERE = "Put the log on a disk of this machine, or use Kafka (`bootstrap`)"
+
+
+def _inode(path: Path) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return -1
 
 
 def _make_folder(path: Path) -> None:

@@ -47,15 +47,14 @@ class Hall:
 
 
 def load(db: sqlite3.Connection, name: str) -> Hall:
-    """A group; an empty one if there never was one. A member of another boot was last seen before all time."""
+    """A group; an empty one if there never was one. A member whose lease is over was last seen before all time."""
     row = db.execute("SELECT generation, rebalancing, divided FROM groups WHERE name = ?", (name,)).fetchone()
     hall = Hall(Group() if row is None else Group(row[0], bool(row[1]), divided=_divided_of(row[2])), {})
     rows = db.execute("SELECT member, seen, boot, bell, joined, rejoined, share FROM members WHERE grp = ?", (name,))
     for member, seen, boot, bell, joined, rejoined, share in rows:
-        is_of_this_boot = boot == machine.boot()
-        hall.group.members[member] = Seat(
-            _join_of(joined), seen if is_of_this_boot else float("-inf"), bool(rejoined), _share_of(share)
-        )
+        join = _join_of(joined)
+        is_over = machine.is_over((seen, join.session, boot), machine.monotonic())
+        hall.group.members[member] = Seat(join, float("-inf") if is_over else seen, bool(rejoined), _share_of(share))
         hall.marks[member] = (boot, bell)
     return hall
 
@@ -88,12 +87,12 @@ def store(db: sqlite3.Connection, name: str, hall: Hall) -> None:
 
 def client_ids(db: sqlite3.Connection, group: str, bells: Bells) -> frozenset[str]:
     """Client ids of the members, those left out whose session is over or whose process is dead."""
-    now, boot = machine.monotonic(), machine.boot()
-    rows = db.execute("SELECT joined, seen + session, boot, bell FROM members WHERE grp = ?", (group,))
+    now = machine.monotonic()
+    rows = db.execute("SELECT joined, bell, seen, session, boot FROM members WHERE grp = ?", (group,))
     return frozenset(
         _join_of(joined).client_id
-        for joined, until, of_boot, bell in rows
-        if of_boot == boot and until > now and not bells.is_dead(bell)
+        for joined, bell, *lease in rows
+        if not machine.is_over((lease[0], lease[1], lease[2]), now) and not bells.is_dead(bell)
     )
 
 
@@ -168,15 +167,18 @@ class SqliteMeeting:
 
     def _beat(self, group: str, member_id: str) -> None:
         """Say that we live; if somebody else does not, or a topic has grown, the group is changed by it."""
+        self._file.require_in_place()
         now = machine.monotonic()
         with self._file.writing as db:
             db.execute("UPDATE members SET seen = ? WHERE grp = ? AND member = ?", (now, group, member_id))
             others = db.execute(
-                "SELECT seen + session, boot, bell FROM members WHERE grp = ? AND member <> ?", (group, member_id)
+                "SELECT seen, session, boot, bell FROM members WHERE grp = ? AND member <> ?", (group, member_id)
             ).fetchall()
         self._beat_at = now + self._beat_s
         has_grown = self._catalog.version != self._catalog_at
-        if has_grown or any(until <= now or self._is_dead(boot, bell) for until, boot, bell in others):
+        if has_grown or any(
+            machine.is_over((seen, session, boot), now) or self._is_dead(bell) for seen, session, boot, bell in others
+        ):
             self._change(group, lambda groups, hall, now: groups.heartbeat(group, member_id, now))
             self._catalog_at = self._catalog.version
 
@@ -186,8 +188,8 @@ class SqliteMeeting:
         with self._file.writing as db:
             self._catalog.refresh(db)
             hall = load(db, group)
-            for member, (boot, bell) in hall.marks.items():
-                if self._is_dead(boot, bell):
+            for member, (_, bell) in hall.marks.items():
+                if self._is_dead(bell):
                     hall.group.members[member].seen = float("-inf")
             groups = Groups(self._catalog.count, {group: hall.group}, _named)
             groups.expire(now)
@@ -198,8 +200,8 @@ class SqliteMeeting:
         self._bells.ring(self._bell)
         return done if isinstance(done, str) else ""
 
-    def _is_dead(self, boot: str, bell: str) -> bool:
-        return boot != machine.boot() or (bell != self._bell and self._bells.is_dead(bell))
+    def _is_dead(self, bell: str) -> bool:
+        return bell != self._bell and self._bells.is_dead(bell)
 
 
 def _named(client_id: str) -> str:

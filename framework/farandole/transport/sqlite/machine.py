@@ -40,6 +40,12 @@ def boot() -> str:
     return ""
 
 
+def is_over(lease: tuple[float, float, str], now: float) -> bool:
+    """Whether a lease (last seen, seconds it lasts, boot) has ended; of another boot, or from the future, it has."""
+    seen, lasts, of_boot = lease
+    return of_boot != boot() or not seen <= now < seen + lasts
+
+
 def remote_kind(folder: Path, mounts: str | None = None) -> str:
     """The kind of a folder's file system if it is another machine's; empty if it is ours, or unknown."""
     if mounts is None:

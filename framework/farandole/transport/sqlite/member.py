@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from itertools import count
 
-from farandole.errors import FatalTransportError, TransportError
+from farandole.errors import FatalTransportError, NotJoined, TransportError
 from farandole.transport.memory.assignors import ASSIGNORS
 from farandole.transport.memory.cursors import Cursor
 from farandole.transport.memory.membership import Membership, Snapshot
@@ -79,7 +79,7 @@ class SqliteMember:
                 while self._membership.step(self._add):
                     pass
                 found = self._feed.fetch(self._settings.poll_max_records)
-            except FatalTransportError:
+            except (FatalTransportError, NotJoined):
                 raise
             except TransportError as error:
                 time.sleep(max(0.0, min(TROUBLE_PAUSE_S, until - time.monotonic())))

@@ -5,8 +5,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-FILE_NAME = "log.db"
-"""Of the log, in the folder `.farandole` of a project."""
+PROJECT_FILE = "farandole.toml"
+"""Marks a project."""
+
+PLACE = Path(".farandole", "log.db")
+"""Of the log, in the folder of a project."""
+
+
+def project_log(folder: Path) -> Path:
+    """The log of the project that a folder belongs to: of the nearest one above it, else the folder's own."""
+    project = next((each for each in (folder, *folder.parents) if (each / PROJECT_FILE).is_file()), folder)
+    return project / PLACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +23,8 @@ class SqliteSettings:
     """Where the log is, and how safe each commit: `[embedded]` of `farandole.toml`."""
 
     path: Path = Path(".farandole") / FILE_NAME
-    """The file of the log, which processes of one machine share; beside `farandole.toml` where there is one."""
+    """The file of the log, beside `farandole.toml` where there is one; on a disk of this machine, for WAL does not work
+    over a network file system."""
 
     synchronous: Literal["normal", "full"] = "normal"
     """`normal` survives the death of any process, and loses the last commits with the power; `full` waits for the

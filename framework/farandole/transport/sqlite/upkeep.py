@@ -25,6 +25,10 @@ SLICE = 200
 COMPACTED_AFTER = 500
 """Batches since the last time from which a partition is compacted again; a table that rests is left alone."""
 
+DIRTY_SHARE = 0.5
+"""Of what was compacted before, that has to have come since: the work is in proportion to what is written. Source:
+Kafka's `min.cleanable.dirty.ratio`."""
+
 
 def keep(file: File, topic: Topic, number: int, now_ms: int) -> None:
     """Do what a partition's settings ask for."""
@@ -67,7 +71,7 @@ def compact(file: File, number: int, tombstones_before_ms: int) -> int:
         (compacted,) = db.execute("SELECT compacted FROM parts WHERE number = ?", (number,)).fetchone()
         keys = [key for key, _ in _heads(db, number)]
         fresh = sum(offset_of(key) >= compacted for key in keys)
-        if fresh < COMPACTED_AFTER:
+        if fresh < max(COMPACTED_AFTER, DIRTY_SHARE * (len(keys) - fresh)):
             return 0
         latest: dict[bytes | None, int] = {}
         for _, base, _, items in _batches(db, number):

@@ -1,0 +1,116 @@
+"""Bells: who is woken, what a dead process leaves, and what happens where there are none."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from farandole.transport.sqlite import bell
+from farandole.transport.sqlite.bell import Bell, Bells
+
+HANGS_A_BELL_AND_DIES = """
+import os, sys
+from pathlib import Path
+from farandole.transport.sqlite.bell import Bell
+print(Bell(Path(sys.argv[1])).name, flush=True)
+os._exit(9)
+"""
+
+
+def dead_bell(folder: Path) -> str:
+    """The name of a bell that a process left as it died."""
+    died = subprocess.run(
+        [sys.executable, "-c", HANGS_A_BELL_AND_DIES, str(folder)], capture_output=True, text=True, check=False
+    )
+    return died.stdout.strip()
+
+
+def test_a_ring_is_heard_by_everybody_but_the_ringer(tmp_path: Path) -> None:
+    mine, other, bells = Bell(tmp_path), Bell(tmp_path), Bells(tmp_path)
+
+    bells.ring(mine.name)
+
+    assert other.wait(0)
+    assert not mine.wait(0)
+    for each in (mine, other, bells):
+        each.close()
+
+
+def test_a_bell_that_was_hung_up_after_the_first_ring_is_rung_by_the_next(tmp_path: Path) -> None:
+    first, bells = Bell(tmp_path), Bells(tmp_path)
+    bells.ring()
+    second = Bell(tmp_path)
+
+    bells.ring()
+
+    assert second.wait(0)
+    for each in (first, second, bells):
+        each.close()
+
+
+def test_many_rings_nobody_hears_are_one_and_block_nobody(tmp_path: Path) -> None:
+    deaf, bells = Bell(tmp_path), Bells(tmp_path)
+
+    for _ in range(100_000):
+        bells.ring()
+
+    assert deaf.wait(0)
+    deaf.close()
+    bells.close()
+
+
+def test_a_wait_ends_with_a_ring_from_another_thread(tmp_path: Path) -> None:
+    heard = Bell(tmp_path)
+    ringer = threading.Timer(0.02, heard.ring)
+    ringer.start()
+
+    rang = [heard.wait(5.0) for _ in range(2)]
+
+    ringer.join()
+    assert any(rang)
+    heard.close()
+
+
+def test_only_the_bell_of_a_dead_process_says_so(tmp_path: Path) -> None:
+    living, bells, dead = Bell(tmp_path), Bells(tmp_path), dead_bell(tmp_path)
+
+    told = {name: bells.is_dead(name) for name in (living.name, dead, "never-was", "")}
+
+    assert told == {living.name: False, dead: True, "never-was": False, "": False}
+    bells.ring()
+    assert living.wait(0)
+    assert bells.is_dead(dead)
+    living.close()
+    bells.close()
+
+
+def test_bells_of_the_dead_are_taken_down_when_they_are_old(tmp_path: Path) -> None:
+    living, bells, old, fresh = Bell(tmp_path), Bells(tmp_path), dead_bell(tmp_path), dead_bell(tmp_path)
+    past = time.time() - bell.BURIED_AFTER_S - 1
+    for name in (living.name, old):
+        os.utime(tmp_path / name, (past, past))
+
+    bells.bury()
+
+    assert {path.name for path in tmp_path.iterdir()} == {living.name, fresh}
+    living.close()
+
+
+def test_where_no_pipe_can_be_made_waits_are_short_and_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "mkfifo")
+
+    lonely = Bell(tmp_path)
+    began = time.monotonic()
+    rang = [lonely.wait(60.0) for _ in range(5)]
+    took = time.monotonic() - began
+    lonely.ring()
+
+    assert lonely.name == ""
+    assert rang == [False] * 5
+    assert took < 5
+    assert lonely.wait(0)
+    lonely.close()

@@ -1,0 +1,349 @@
+"""The file of the embedded log in bad company: each a clear error with a way out, and nothing lost."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from farandole.errors import ConfigError, FatalTransportError, TransportError
+from farandole.transport.port import (
+    Commit,
+    Isolation,
+    MemberSettings,
+    NewRecord,
+    Position,
+    TopicPartition,
+    TopicSpec,
+    Verdict,
+)
+from farandole.transport.sqlite import SqliteSettings, SqliteTransport, machine
+from farandole.transport.sqlite.errors import LogBusy
+from farandole.transport.sqlite.file import File
+from farandole.transport.sqlite.member import SqliteMember
+from farandole.transport.sqlite.schema import VERSION
+
+AT = TopicPartition("t", 0)
+
+DIES_IN_A_TRANSACTION = """
+import os, signal, sys
+from pathlib import Path
+from farandole.transport.port import NewRecord
+from farandole.transport.sqlite import SqliteSettings
+from farandole.transport.sqlite.catalog import Catalog
+from farandole.transport.sqlite.file import File
+from farandole.transport.sqlite.transactions import append, prepare
+file, catalog = File(SqliteSettings(Path(sys.argv[1]))), Catalog()
+with file.writing as db:
+    catalog.refresh(db)
+    append(db, prepare(catalog, [NewRecord("t", None, b"x" * 900_000, (), 0)] * 8), markers=1)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+OPENS_AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from farandole.errors import FarandoleError
+from farandole.transport.sqlite import SqliteSettings, SqliteTransport
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    SqliteTransport(SqliteSettings(Path(sys.argv[1]))).admin()
+except FarandoleError as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the log of a test is."""
+    return tmp_path / ".farandole" / "log.db"
+
+
+def made(path: Path, values: int = 0) -> SqliteTransport:
+    """A log with a topic, and some records on it."""
+    transport = SqliteTransport(SqliteSettings(path))
+    with closing(transport.admin()) as admin:
+        admin.create([TopicSpec(AT.topic, 1)])
+    write(transport, values)
+    return transport
+
+
+def write(transport: SqliteTransport, values: int, size: int = 1) -> None:
+    """Some more records."""
+    with closing(transport.producer("p")) as producer:
+        for _ in range(values):
+            producer.send(NewRecord(AT.topic, None, b"x" * size, (), 0))
+        assert producer.flush(10) == 0
+
+
+def end(transport: SqliteTransport) -> int:
+    """How many records there are."""
+    with closing(transport.admin()) as admin:
+        return admin.ends([AT], Isolation.UNCOMMITTED)[AT]
+
+
+def content(path: Path) -> Iterator[bytes]:
+    """Every byte, of the WAL too."""
+    for each in sorted(path.parent.glob(path.name + "*")):
+        if each.is_file() and not each.name.endswith("-shm"):
+            yield each.read_bytes()
+
+
+def run(script: str, path: Path) -> subprocess.CompletedProcess[str]:
+    """A script in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_many_who_make_the_file_at_once_make_one_log(path: Path) -> None:
+    together, failures, files = threading.Barrier(12), list[Exception](), list[File]()
+
+    def make() -> None:
+        together.wait()
+        try:
+            files.append(File(SqliteSettings(path)))
+        except Exception as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=make) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert not failures
+    assert len(files) == 12
+    assert {each.db.execute("PRAGMA user_version").fetchone() for each in files} == {(VERSION,)}
+    for each in files:
+        each.close()
+
+
+def test_a_file_that_was_begun_and_never_made_is_made(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+
+    transport = made(path, 3)
+
+    assert end(transport) == 3
+
+
+def test_something_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"Dear diary, today I met a pipeline. " * 200)
+
+    with pytest.raises(FatalTransportError, match=r"log\.db: expected a farandole log, but .* move log\.db"):
+        SqliteTransport(SqliteSettings(path)).admin()
+
+    assert list(content(path)) == [b"Dear diary, today I met a pipeline. " * 200]
+
+
+def test_another_application_s_database_is_refused_and_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE bookmarks (url TEXT)")
+    before = list(content(path))
+
+    with pytest.raises(ConfigError, match="database of another application"):
+        SqliteTransport(SqliteSettings(path)).admin()
+
+    assert list(content(path)) == before
+
+
+def test_a_newer_log_is_refused_and_left_alone(path: Path) -> None:
+    made(path, 2)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {VERSION + 1}")
+    before = list(content(path))
+
+    with pytest.raises(
+        ConfigError, match=f"version {VERSION} at most, but it has version {VERSION + 1}.*newer farandole"
+    ):
+        SqliteTransport(SqliteSettings(path)).member(MemberSettings("g", "c"))
+
+    assert list(content(path)) == before
+
+
+def test_a_damaged_log_is_told_as_one_by_whoever_reads_the_damage(path: Path) -> None:
+    transport = made(path)
+    write(transport, 200, 3_000)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 3 // 4096 * 4096)
+        file.write(os.urandom(size // 3))
+
+    with closing(transport.reader("r")) as reader:
+        reader.assign({AT: 0})
+        with pytest.raises(FatalTransportError, match=r"damaged.*\.recover"):
+            reader.poll(0)
+
+
+def test_a_full_log_refuses_transactions_whole_and_goes_on_when_there_is_room(path: Path) -> None:
+    made(path, 1)
+    small = SqliteTransport(SqliteSettings(path, bytes_max=300_000))
+    member = small.member(MemberSettings("g", "c"))
+    member.subscribe([AT.topic], Still())
+    while not member.assignment():
+        member.poll(1.0)
+    large = [NewRecord(AT.topic, None, b"x" * 100_000, (), 0)] * 8
+
+    member.call(Commit(large, {AT: Position(1)}, member.snapshot()))
+    (refused,) = member.replies(5.0)
+    before = end(small)
+    with closing(small.producer("p")) as producer:
+        for each in large:
+            producer.send(each)
+        with pytest.raises(TransportError, match="make room"):
+            producer.flush(10)
+    member.call(Commit([NewRecord(AT.topic, None, b"small", (), 0)], {AT: Position(1)}, member.snapshot()))
+    (committed,) = member.replies(5.0)
+    member.close()
+
+    assert refused.verdict is Verdict.ABORTED
+    assert "full" in str(refused.error)
+    assert before == 1
+    assert committed.verdict is Verdict.COMMITTED
+    assert end(made(path)) == 3  # the first, the small one, its marker
+
+
+class Still:
+    """Has partitions and reads nothing."""
+
+    def assigned(self, partitions: object) -> None:
+        """Good."""
+
+    def releasing(self, partitions: object) -> bool:
+        """At once."""
+        return True
+
+    def gone(self, partitions: object, *, lost: bool) -> None:
+        """Good."""
+
+
+def test_a_write_lock_that_is_never_free_is_told_and_nothing_is_written(path: Path) -> None:
+    transport = made(path, 1)
+    holder = File(SqliteSettings(path))
+    impatient = SqliteTransport(SqliteSettings(path, patience=timedelta(milliseconds=50)))
+
+    with holder.writing, closing(impatient.admin()) as admin, pytest.raises(LogBusy, match="SIGSTOP"):
+        admin.create([TopicSpec("other", 1)])
+
+    with closing(transport.admin()) as admin:
+        assert set(admin.topics()) == {AT.topic}
+    holder.close()
+
+
+def test_a_process_killed_in_the_middle_of_a_transaction_has_written_nothing(path: Path) -> None:
+    transport = made(path, 3)
+
+    died = run(DIES_IN_A_TRANSACTION, path)
+
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert end(transport) == 3
+    write(transport, 1)
+    assert end(transport) == 4
+
+
+def test_a_folder_that_may_not_be_written_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    # Pytest's own folder is closed to others: a road to ours, for who is nobody.
+    for each in (tmp_path, *tmp_path.parents):
+        if each.stat().st_uid == os.getuid() and each != Path("/"):
+            each.chmod(each.stat().st_mode | 0o011)
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    folder.chmod(0o555)
+
+    told = run(OPENS_AS_NOBODY, folder / "log.db")
+    told_below = run(OPENS_AS_NOBODY, folder / ".farandole" / "log.db")
+
+    folder.chmod(0o755)
+    assert "choose another place for the log" in told.stdout, told.stderr
+    assert "choose another place for the log" in told_below.stdout, told_below.stderr
+    assert "Traceback" not in told.stderr + told_below.stderr
+    assert list(folder.iterdir()) == []
+
+
+def test_a_log_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(ConfigError, match="expected a folder for the log"):
+        File(SqliteSettings(tmp_path / "file" / "log.db"))
+
+
+@pytest.mark.parametrize(
+    ("mounts", "kind"),
+    [
+        ("1 0 0:1 / / rw - ext4 /dev/sda rw\n2 1 0:2 / /srv rw - nfs4 server:/srv rw", "nfs4"),
+        ("1 0 0:1 / / rw - nfs server:/ rw\n2 1 0:2 / /srv rw - ext4 /dev/sda rw", ""),
+        ("1 0 0:1 / / rw - ext4 /dev/sda rw\n2 1 0:2 / /srv2 rw - cifs //server/x rw", ""),
+        ("1 0 0:1 / / rw - overlay overlay rw", ""),
+        ("nonsense", ""),
+    ],
+    ids=["on a share", "on a disk below a share", "beside a share", "without a share", "unreadable"],
+)
+def test_a_file_system_of_another_machine_is_known_by_the_longest_mount_point(mounts: str, kind: str) -> None:
+    assert machine.remote_kind(Path("/srv/project/.farandole"), mounts) == kind
+
+
+def test_a_file_system_of_another_machine_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "remote_kind", lambda folder: "nfs4")
+
+    with pytest.raises(ConfigError, match=r"expected a file system of this machine, but it is nfs4\. .*Kafka"):
+        File(SqliteSettings(path))
+
+
+def test_a_log_that_is_removed_under_a_member_ends_it_with_the_reason(path: Path) -> None:
+    transport = made(path)
+    member = transport.member(MemberSettings("g", "c", session_timeout=timedelta(milliseconds=100)))
+    member.subscribe([AT.topic], Still())
+    while not member.assignment():
+        member.poll(1.0)
+
+    for each in path.parent.glob("log.db*"):
+        if each.is_file():
+            each.unlink()
+
+    with pytest.raises(FatalTransportError, match="removed or replaced"):
+        poll_on(member)
+    member.close()
+
+
+def poll_on(member: SqliteMember) -> None:
+    """Poll for longer than a sign of life may take."""
+    for _ in range(20):
+        member.poll(0.1)
+
+
+@pytest.mark.parametrize(
+    ("lease", "is_over"),
+    [
+        ((100.0, 10.0, machine.boot()), False),
+        ((90.0, 10.0, machine.boot()), True),
+        ((100.5, 10.0, machine.boot()), True),
+        ((100.0, 10.0, "another boot"), True),
+    ],
+    ids=["under way", "ended", "from the future", "of another boot"],
+)
+def test_a_lease_ends_with_its_time_or_its_boot(lease: tuple[float, float, str], is_over: bool) -> None:
+    assert machine.is_over(lease, 100.0) is is_over
+
+
+def test_full_synchrony_is_set_where_it_is_asked_for(path: Path) -> None:
+    normal, full = File(SqliteSettings(path)), File(SqliteSettings(path, "full"))
+
+    levels = [each.db.execute("PRAGMA synchronous").fetchone()[0] for each in (normal, full)]
+
+    assert levels == [1, 2]
+    normal.close()
+    full.close()

@@ -1,0 +1,70 @@
+"""The keeper: while somebody works on the log, it is kept in order; and it ends with the last of them."""
+
+import threading
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from farandole.testing.cluster.waiting import wait_until
+from farandole.transport.port import MemberSettings, NewRecord, TopicPartition, TopicSpec
+from farandole.transport.sqlite import SqliteSettings, SqliteTransport, keeper
+
+AT = TopicPartition("t", 0)
+WITHIN = timedelta(seconds=20)
+
+
+@pytest.fixture
+def transport(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteTransport:
+    """A log whose keeper is in a hurry, with a topic."""
+    monkeypatch.setattr(keeper, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(keeper, "KEEP_EVERY_S", 0.0)
+    monkeypatch.setattr(keeper, "CHECKPOINT_BYTES", 0)
+    made = SqliteTransport(SqliteSettings(tmp_path / "log.db"))
+    with closing(made.admin()) as admin:
+        admin.create([TopicSpec(AT.topic, 1)])
+    return made
+
+
+def threads() -> list[str]:
+    """Keepers that live."""
+    return [each.name for each in threading.enumerate() if each.name == "farandole.keeper"]
+
+
+def test_while_a_member_is_there_the_wal_is_copied_and_old_records_go(transport: SqliteTransport) -> None:
+    path = transport.settings.path
+    with closing(transport.admin()) as admin, closing(transport.producer("p")) as producer:
+        for _ in range(300):
+            producer.send(NewRecord(AT.topic, None, b"x" * 1_000, (), 0))
+        assert producer.flush(10) == 0
+        assert path.stat().st_size < 300_000  # all of it is in the WAL
+
+        with closing(transport.member(MemberSettings("g", "c"))):
+            wait_until(lambda: path.stat().st_size >= 300_000, WITHIN, "the WAL to be copied into the file")
+            admin.configure(AT.topic, {"retention.ms": "1"})
+            wait_until(lambda: admin.beginnings([AT]) == {AT: 300}, WITHIN, "records to be removed")
+
+
+def test_members_of_a_transport_share_one_keeper_and_it_ends_with_the_last(transport: SqliteTransport) -> None:
+    members = [transport.member(MemberSettings("g", name)) for name in ("a", "b")]
+    counts = [len(threads())]
+
+    for each in members:
+        each.close()
+        counts.append(len(threads()))
+
+    assert counts == [1, 1, 0]
+
+
+def test_members_leave_no_thread_no_bell_and_no_descriptor_behind(transport: SqliteTransport) -> None:
+    member = transport.member(MemberSettings("g", "c"))
+    bells = transport.settings.path.with_name("log.db-bells")
+    assert len(list(bells.iterdir())) == 1
+
+    member.close()
+
+    assert not threads()
+    assert list(bells.iterdir()) == []
+    held = [str(each.resolve()) for each in Path("/proc/self/fd").glob("*")] if Path("/proc/self/fd").exists() else []
+    assert not [each for each in held if str(transport.settings.path) in each]

@@ -1,0 +1,186 @@
+"""Retention and compaction of the embedded log: the file does not grow for ever, and nobody misses anything."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from farandole.transport.port import Isolation, NewRecord, Record, TopicPartition, TopicSpec, Trouble
+from farandole.transport.sqlite import SqliteSettings, SqliteTransport, upkeep
+from farandole.transport.sqlite.catalog import Catalog
+from farandole.transport.sqlite.file import File
+from farandole.transport.sqlite.transactions import append, leave_open, prepare
+
+DAY_MS = 24 * 3600 * 1000
+AT = TopicPartition("t", 0)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[tuple[SqliteTransport, File]]:
+    """A log with one topic of two partitions, and a connection to it."""
+    transport = SqliteTransport(SqliteSettings(tmp_path / "log.db"))
+    with closing(transport.admin()) as admin:
+        admin.create([TopicSpec(AT.topic, 2, config={"cleanup.policy": "compact"})])
+    with closing(File(transport.settings)) as file:
+        yield transport, file
+
+
+def catalog_of(file: File) -> Catalog:
+    """The topics."""
+    catalog = Catalog()
+    with file.reading as db:
+        catalog.refresh(db)
+    return catalog
+
+
+def write(file: File, records: Sequence[tuple[bytes | None, bytes | None]], partition: int = 0) -> None:
+    """One batch in a transaction of its own, with its marker."""
+    catalog = catalog_of(file)
+    rows = prepare(catalog, [NewRecord(AT.topic, key, value, (), partition) for key, value in records])
+    with file.writing as db:
+        append(db, rows, markers=1)
+
+
+def read(transport: SqliteTransport, position: int = -2, at: TopicPartition = AT) -> list[Record]:
+    """Everything from a position on."""
+    found: list[Record] = []
+    with closing(transport.reader("r")) as reader:
+        reader.assign({at: position})
+        while polled := reader.poll(0):
+            found += [each for each in polled if isinstance(each, Record)]
+    return found
+
+
+def number_of(file: File, at: TopicPartition = AT) -> int:
+    """The number of a partition."""
+    return catalog_of(file).number(at)
+
+
+def test_old_batches_go_from_the_beginning_and_the_ends_stay(log: tuple[SqliteTransport, File]) -> None:
+    transport, file = log
+    for n in range(450):
+        write(file, [(b"k", b"%d" % n)])
+    now = int(time.time() * 1000)
+    with file.writing as db:
+        db.execute("UPDATE batches SET ms = ? WHERE base < 800", (now - DAY_MS,))
+
+    removed = upkeep.expire(file, number_of(file), now - DAY_MS // 2)
+
+    with closing(transport.admin()) as admin:
+        assert dict(admin.beginnings([AT])) == {AT: 800}
+        assert dict(admin.ends([AT], Isolation.COMMITTED)) == {AT: 900}
+    assert removed == 400
+    assert [each.value for each in read(transport)] == [b"%d" % n for n in range(400, 450)]
+
+
+def test_a_reader_that_stands_before_the_beginning_is_told_so(log: tuple[SqliteTransport, File]) -> None:
+    transport, file = log
+    for n in range(5):
+        write(file, [(b"k", b"%d" % n)])
+    with closing(transport.reader("r")) as reader:
+        reader.assign({AT: 2})
+        upkeep.expire(file, number_of(file), int(time.time() * 1000) + DAY_MS)
+
+        (told,) = reader.poll(0)
+
+    assert isinstance(told, Trouble)
+    assert told.kind == "position_out_of_range"
+
+
+def test_when_everything_is_too_old_the_partition_begins_at_its_end(log: tuple[SqliteTransport, File]) -> None:
+    transport, file = log
+    write(file, [(b"k", b"v")])
+
+    upkeep.expire(file, number_of(file), int(time.time() * 1000) + DAY_MS)
+
+    with closing(transport.admin()) as admin:
+        assert admin.beginnings([AT]) == admin.ends([AT], Isolation.COMMITTED) == {AT: 2}
+    write(file, [(b"k", b"later")])
+    assert [each.offset for each in read(transport)] == [2]
+
+
+def test_compaction_keeps_the_last_of_each_key_at_its_offset(log: tuple[SqliteTransport, File]) -> None:
+    transport, file = log
+    for n in range(upkeep.COMPACTED_AFTER):
+        write(file, [(b"k%d" % (n % 7), b"%d" % n), (None, b"keyless") if n == 3 else (b"once-%d" % n, b"v")])
+    before = read(transport)
+    other = [b"k0", b"k0"]
+    write(file, [(key, b"v") for key in other], partition=1)
+
+    changed = upkeep.compact(file, number_of(file), 0)
+
+    latest = {each.key: each.offset for each in before}
+    expected = [each for each in before if each.key is None or latest[each.key] == each.offset]
+    after = read(transport)
+    assert changed > 0
+    assert after == expected
+    assert len(after) < len(before)
+    assert len(read(transport, at=TopicPartition("t", 1))) == 2
+    # From the middle, where records are missing, as from anywhere.
+    assert read(transport, 1001) == [each for each in expected if each.offset >= 1001]
+
+
+def test_compaction_drops_tombstones_only_when_they_are_old(log: tuple[SqliteTransport, File]) -> None:
+    transport, file = log
+    write(file, [(b"gone", b"v")])
+    write(file, [(b"gone", None)])
+    for n in range(upkeep.COMPACTED_AFTER):
+        write(file, [(b"k", b"%d" % n)])
+    now = int(time.time() * 1000)
+
+    upkeep.compact(file, number_of(file), now - DAY_MS)
+    kept = [each.key for each in read(transport)]
+    for n in range(upkeep.COMPACTED_AFTER):
+        write(file, [(b"k", b"%d" % n)])
+    upkeep.compact(file, number_of(file), now + DAY_MS)
+    dropped = [each.key for each in read(transport)]
+
+    assert kept == [b"gone", b"k"]
+    assert dropped == [b"k"]
+
+
+def test_a_table_that_rests_is_not_compacted_again(log: tuple[SqliteTransport, File]) -> None:
+    _, file = log
+    for n in range(upkeep.COMPACTED_AFTER):
+        write(file, [(b"k", b"%d" % n)])
+
+    first, second = upkeep.compact(file, number_of(file), 0), upkeep.compact(file, number_of(file), 0)
+
+    assert (first, second) == (upkeep.COMPACTED_AFTER - 1, 0)
+
+
+def test_what_is_open_replaces_nothing_and_is_not_removed(log: tuple[SqliteTransport, File]) -> None:
+    transport, file = log
+    for n in range(upkeep.COMPACTED_AFTER):
+        write(file, [(b"k", b"%d" % n)])
+    before = read(transport)
+    leave_open(file, "dead", [NewRecord(AT.topic, b"k", b"open", (), 0)], "", {})
+
+    changed = upkeep.compact(file, number_of(file), 0)
+
+    assert changed == 0
+    assert read(transport) == before
+
+
+def test_a_topic_s_settings_decide(log: tuple[SqliteTransport, File]) -> None:
+    transport, file = log
+    with closing(transport.admin()) as admin:
+        admin.create(
+            [
+                TopicSpec("kept", 1, config={"retention.ms": "-1"}),
+                TopicSpec("short", 1, config={"retention.ms": "1000"}),
+            ]
+        )
+    with closing(transport.producer("p")) as producer:
+        for topic in ("kept", "short"):
+            producer.send(NewRecord(topic, b"k", b"v"))
+        producer.flush(10)
+    catalog = catalog_of(file)
+
+    for each in catalog.topics.values():
+        upkeep.keep(file, each, each.first, int(time.time() * 1000) + 100 * DAY_MS)
+
+    assert len(read(transport, at=TopicPartition("kept", 0))) == 1
+    assert read(transport, at=TopicPartition("short", 0)) == []
