@@ -31,22 +31,26 @@ Told = list[tuple[Record, facts.Event]]
 
 def coverage_of(world: World) -> Counter[str]:
     """How often each rare state occurred, and everything else that was counted."""
-    rare, told = Counter(world.rare), world.clients.events
+    rare = world.rare + states_in(world.clients.events)
     rare["doubt_that_had_committed"] = rare["reply_end"]
     rare["doubt_that_had_not"] = sum(rare[f"lost_{kind}"] for kind in ("produce", "offsets", "end"))
-    rare["timer_at_fail_over"] = _timers_at_fail_over(told)
-    rare["duplicate_completion_folded"] = _duplicates(told)
-    rare["suspected_trigger"] = _count(told, facts.TriggerSuspected)
-    rare["late_success"], rare["late_success_after_settling"] = _late(told)
-    rare["orphan_fact"] = _orphans(world)
-    rare["hold_and_replay"] = sum(isinstance(e, facts.StepScheduled) and e.fresh_budget for _, e in told)
-    rare["kernel_error"] = sum(isinstance(e, facts.RunHeld) and e.reason == "kernel_error" for _, e in told)
-    rare["timed_out_attempt"] = sum(isinstance(e, facts.StepFailed) and e.kind == "timeout" for _, e in told)
     return +rare
 
 
-def _count(told: Told, kind: type[facts.Event]) -> int:
-    return sum(isinstance(event, kind) for _, event in told)
+def states_in(told: Told) -> Counter[str]:
+    """The rare states that `events` tells of."""
+    late, after = _late(told)
+    return Counter(
+        timer_at_fail_over=_timers_at_fail_over(told),
+        duplicate_completion_folded=_duplicates(told),
+        suspected_trigger=sum(isinstance(e, facts.TriggerSuspected) for _, e in told),
+        late_success=late,
+        late_success_after_settling=after,
+        orphan_fact=_orphans(told),
+        hold_and_replay=sum(isinstance(e, facts.StepScheduled) and e.fresh_budget for _, e in told),
+        kernel_error=sum(isinstance(e, facts.RunHeld) and e.reason == "kernel_error" for _, e in told),
+        timed_out_attempt=sum(isinstance(e, facts.StepFailed) and e.kind == "timeout" for _, e in told),
+    )
 
 
 def _source(record: Record) -> str:
@@ -84,11 +88,11 @@ def _late(told: Told) -> tuple[int, int]:
     return late, after
 
 
-def _orphans(world: World) -> int:
+def _orphans(told: Told) -> int:
     """Facts of which the run was forgotten when they were written."""
     until: dict[str, float] = {}
     orphans = 0
-    for record, event in world.clients.events:
+    for record, event in told:
         if isinstance(event, facts.RunSettled):
             until[event.run] = event.forget_at.timestamp() * 1000
         elif isinstance(event, facts.AgentFact) and record.timestamp_ms > until.get(event.run, float("inf")):

@@ -29,7 +29,7 @@ from farandole.testing.simulation.sizes import Sizes
 from farandole.testing.simulation.transport import SimTransport, SkewedClock
 from farandole.transport.port import Isolation, TopicPartition, TopicSpec
 
-STEPS_MAX = 60_000
+STEPS_MAX = 20_000
 """Steps after which the second phase has failed: everything must have ended (L1)."""
 
 LOOK_EVERY = 50
