@@ -274,6 +274,12 @@ def cluster(kafka: str, unique: str, tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
+def cluster_of() -> type[Cluster]:
+    """Makes a cluster on another broker than the shared one; whoever makes one ends it."""
+    return Cluster
+
+
+@pytest.fixture
 def orders_unit() -> Path:
     """The sample unit."""
     return ORDERS
