@@ -7,6 +7,8 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
+from farandole.transport.port import Trouble
+
 
 @dataclass(slots=True)
 class Counts:
@@ -67,3 +69,9 @@ class Troubles:
             self._told.clear()
         self._told[key] = now
         self.log.warning("%s", message)
+
+    def tell_trouble(self, trouble: Trouble, now: float) -> None:
+        """Say what does not deliver: one line for an outage, whoever meets it and however its error is worded."""
+        where = f"{trouble.at.topic}[{trouble.at.partition}]" if trouble.at is not None else "the log"
+        text = f"{where} does not deliver ({trouble.kind}): {trouble.error}; trying again"
+        self.tell(f"{trouble.kind} {where}", now, text)
