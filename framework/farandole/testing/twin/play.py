@@ -33,8 +33,8 @@ from farandole.transport.port import (
 OPEN_FOR: Final = timedelta(minutes=5)
 """Time-out of a transaction that hangs: longer than any script takes."""
 
-LAPSE: Final = timedelta(seconds=1)
-"""Time-out of one that lapses."""
+LAPSE: Final = timedelta(seconds=3)
+"""Time-out of one that lapses: longer than a busy machine takes to begin it."""
 
 HOPE: Final = 5.0
 """Seconds after which what is seen will not become what it should be; markers take milliseconds."""
