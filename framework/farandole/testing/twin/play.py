@@ -95,10 +95,13 @@ class _Player:
         """Longest that a transaction of a member took, seconds of the stage's clock."""
 
         for name, member in self._members.items():
-            kit.until(lambda member=member: len(member.owned) == do.PARTITIONS, f"{name} to be assigned")  # type: ignore[misc]
+            self._await_everything(name, member)
             self._old[name] = member.member.snapshot()
             # When a member takes its transactional id, at the latest by its first request, is its own affair.
             member.ask(RenewProducer())
+
+    def _await_everything(self, name: str, member: Driven) -> None:
+        self._kit.until(lambda: len(member.owned) == do.PARTITIONS, f"{name} to be assigned")
 
     def steps(self, script: Sequence[do.Operation]) -> Sequence[tuple[str, Callable[[], object]]]:
         """What is to be answered, in order."""
