@@ -13,14 +13,24 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
-from farandole.testing.broker import Broker, NoBroker, Rendezvous, start_broker
+from farandole.testing.broker import (
+    QUICK_RESTART,
+    Broker,
+    BrokerSettings,
+    NoBroker,
+    Rendezvous,
+    TierUnavailable,
+    start_broker,
+)
+from farandole.testing.broker.jars import kafka_jars
+from farandole.testing.broker.maven import find_java, maven_tier
 from farandole.testing.broker.secured import SecuredBroker, secured_broker
 
 if TYPE_CHECKING:
@@ -171,6 +181,25 @@ def kafka_broker(request: pytest.FixtureRequest) -> Broker:
 def kafka(kafka_broker: Broker) -> str:
     """The address of a real broker. It is shared: every name on it is to be made with `unique`."""
     return kafka_broker.bootstrap
+
+
+@pytest.fixture(scope="session")
+def own_settings() -> BrokerSettings:
+    """Settings for a broker beside the shared one; only the Maven tier can be killed and looked at from outside."""
+    settings = BrokerSettings.from_environment()
+    try:
+        find_java(settings.java_home)
+        kafka_jars(settings)
+    except TierUnavailable as reason:
+        pytest.skip(f"no broker of our own to kill: {reason}")
+    return settings
+
+
+@pytest.fixture
+def own_broker(own_settings: BrokerSettings) -> Iterator[Broker]:
+    """A broker that this test alone may kill."""
+    with maven_tier(replace(own_settings, properties=QUICK_RESTART)) as broker:
+        yield broker
 
 
 @pytest.fixture

@@ -55,6 +55,42 @@ def until(condition: Callable[[], object], what: str, timeout: float = 30.0, eve
         time.sleep(every)
 
 
+class Tally:
+    """Reads a topic on and on, committed records alone, and counts; each record is read once.
+
+    `name_of` says what a record counts for, or None; `found` are the names met so far.
+    """
+
+    def __init__(self, bootstrap: str, topic: str, name_of: Callable[[bytes, bytes], str | None]) -> None:
+        self.found: set[str] = set()
+        self._name_of = name_of
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": f"{topic}.tally",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+            }
+        )
+        number = len(self._consumer.list_topics(topic, 10).topics[topic].partitions)
+        self._consumer.assign([TopicPartition(topic, n, 0) for n in range(number)])
+
+    def reaches(self, count: int, what: str, timeout: float) -> None:
+        """Wait until so many names were met."""
+        deadline = time.monotonic() + timeout
+        while len(self.found) < count:
+            if time.monotonic() > deadline:
+                pytest.fail(f"expected within {timeout:g} s: {what}, but {len(self.found)} of {count} are there")
+            for record in self._consumer.consume(500, 0.2):
+                assert record.error() is None, record.error()
+                name = self._name_of(record.key() or b"", record.value() or b"")
+                self.found |= set() if name is None else {name}
+
+    def close(self) -> None:
+        """Read no more."""
+        self._consumer.close()
+
+
 class Process:
     """One process of the cluster: started under a slot, killed, started again under the same one."""
 
@@ -276,6 +312,7 @@ class Cluster:
             "PYTHONUNBUFFERED": "1",
         }
         self.processes: list[Process] = []
+        self._tallies: list[Tally] = []
 
     def apply(self, unit: Path, partitions: int | None = None) -> None:
         """`farandole apply`."""
@@ -328,6 +365,12 @@ class Cluster:
                     break
         return found
 
+    def tally(self, topic: str, name_of: Callable[[bytes, bytes], str | None]) -> Tally:
+        """A count of what comes to a topic; closed with the cluster."""
+        tally = Tally(self.bootstrap, topic, name_of)
+        self._tallies.append(tally)
+        return tally
+
     def await_members(self, unit: str, processes: Sequence[Process]) -> None:
         """Wait until these processes are all members of their unit's group."""
         wanted = {each.transactional_id for each in processes}
@@ -361,6 +404,8 @@ class Cluster:
                 each.ask_to_end()
         for each in self.processes:
             each.end()
+        while self._tallies:
+            self._tallies.pop().close()
 
     def _add(self, process: Process) -> Process:
         self.processes.append(process)
@@ -407,6 +452,12 @@ def embedded_cluster(unique: str, tmp_path: Path) -> Iterator[Cluster]:
     made = Cluster(EmbeddedLog(tmp_path / ".farandole" / "log.db"), unique, tmp_path)
     yield made
     made.end()
+
+
+@pytest.fixture
+def cluster_of() -> type[Cluster]:
+    """Makes a cluster on another broker than the shared one; whoever makes one ends it."""
+    return Cluster
 
 
 @pytest.fixture

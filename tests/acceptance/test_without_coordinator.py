@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from farandole.events.catalogue import decode
 from farandole.events.facts import RunStarted, StepSucceeded
 from farandole.testing.history import check_history
 
@@ -25,12 +26,14 @@ def test_chains_reach_their_last_step_while_every_coordinator_is_dead(
     coordinators = [cluster.coordinator("c1"), cluster.coordinator("c2")]
     agents = cluster.agents("a1", units / "steps")
     cluster.start("line", {f"r-{n}": {"gate": str(gate)} for n in range(RUNS)})
-    cluster.until(lambda: len(started(cluster)) == RUNS, "every run to be admitted", 40, 0.3)
+    # A trigger is written in the same transaction as the admission of its run.
+    admitted = cluster.tally(cluster.topics.inbox("first"), lambda key, value: key.decode())
+    admitted.reaches(RUNS, "every run to be admitted", 40)
     for each in coordinators:
         each.kill()
 
     gate.touch()
-    cluster.until(lambda: answered(cluster, "third") == RUNS, "every run to do its last step", 60, 0.5)
+    cluster.tally(cluster.topics.events, last_step).reaches(RUNS, "every run to do its last step", 60)
     history = cluster.history(quiescent=False)
     done = Counter(each.fact.step for each in history.events if isinstance(each.fact, StepSucceeded))
     assert done == {"first": RUNS, "second": RUNS, "third": RUNS}
@@ -53,13 +56,7 @@ def test_chains_reach_their_last_step_while_every_coordinator_is_dead(
     assert not violations, "\n".join(str(each) for each in violations[:20])
 
 
-def started(cluster: "Cluster") -> set[str]:
-    """Runs that were admitted, with their first trigger written in the same transaction."""
-    history = cluster.history(quiescent=False)
-    return {each.run for each in history.inboxes if each.unit[0] == "first"}
-
-
-def answered(cluster: "Cluster", step: str) -> int:
-    """How many results of a step are on the log."""
-    events = cluster.history(quiescent=False).events
-    return sum(isinstance(each.fact, StepSucceeded) and each.fact.step == step for each in events)
+def last_step(key: bytes, value: bytes) -> str | None:
+    """The run whose last step a result tells of."""
+    fact = decode(value)
+    return fact.run if isinstance(fact, StepSucceeded) and fact.step == "third" else None

@@ -6,36 +6,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from farandole.testing.broker import QUICK_RESTART, Broker, BrokerSettings, TierUnavailable
-from farandole.testing.broker.jars import kafka_jars
-from farandole.testing.broker.maven import find_java, maven_tier
+from farandole.testing.broker import Broker, BrokerSettings, TierUnavailable
+from farandole.testing.broker.maven import maven_tier
 
 pytestmark = pytest.mark.kafka
-
-
-@pytest.fixture(scope="session")
-def own_settings() -> BrokerSettings:
-    """Settings for a broker beside the shared one; only the Maven tier can be killed and looked at from outside."""
-    settings = BrokerSettings.from_environment()
-    try:
-        find_java(settings.java_home)
-        kafka_jars(settings)
-    except TierUnavailable as reason:
-        pytest.skip(f"no broker of our own to kill: {reason}")
-    return settings
-
-
-@pytest.fixture
-def own_broker(own_settings: BrokerSettings) -> Iterator[Broker]:
-    """A broker that this test alone may kill."""
-    with maven_tier(replace(own_settings, properties=QUICK_RESTART)) as broker:
-        yield broker
 
 
 def test_broker_asked_for_metadata_names_itself(kafka: str) -> None:

@@ -59,7 +59,7 @@ def test_row_that_cannot_be_read_is_told_and_left_out_and_others_are_read() -> N
 
     assert log.table.rows == {"a": "1", "b": "2"}
     assert len(follower.troubles) == 1
-    assert "it is bad" in follower.troubles[0]
+    assert "it is bad" in str(follower.troubles[0])
 
 
 def test_table_says_whether_it_has_reached_an_end_that_the_log_told() -> None:

@@ -237,8 +237,9 @@ def squeezed(line: str) -> str:
 
 
 def test_import_of_the_package_is_quick_and_lazy() -> None:
+    # In time of the processor: beside other workers the wall says nothing.
     code = (
-        "import sys, time; start = time.perf_counter(); import farandole; took = time.perf_counter() - start;"
+        "import sys, time; start = time.process_time(); import farandole; took = time.process_time() - start;"
         "assert not {'cel', 'pydantic', 'confluent_kafka', 'aiokafka', 'yaml'} & set(sys.modules), sys.modules.keys();"
         "farandole.agent, farandole.pipeline, farandole.Retry, farandole.RunFailed; dir(farandole);"
         "assert not {'cel', 'confluent_kafka', 'aiokafka'} & set(sys.modules); print(took)"

@@ -85,4 +85,6 @@ def setup_logging(level: str = "warning", style: str = "text") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)  # foreign libraries: only what matters
+    # It tells of every try to reach a broker, several a second; what becomes of a call its caller is told.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     logging.getLogger("farandole").setLevel(level.upper())

@@ -112,9 +112,7 @@ class Intake:
         if trouble.at is not None and trouble.kind in STOPPING_TROUBLES:
             self.ownership.stop(trouble.at, f"{trouble.kind}: {trouble.error}; its records may be lost to retention")
             return
-        where = f"{trouble.at.topic}[{trouble.at.partition}]" if trouble.at is not None else "the log"
-        text = f"{where} does not deliver ({trouble.kind}): {trouble.error}; trying again"
-        self.troubles.tell(f"{trouble.kind} {where}", self.clock.monotonic(), text)
+        self.troubles.tell_trouble(trouble, self.clock.monotonic())
 
     def _pause(self, partitions: Iterable[Partition]) -> None:
         chosen = [p for p in partitions if not p.is_paused]

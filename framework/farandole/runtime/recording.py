@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from farandole.telemetry.catalogue import LONG, SHORT
 from farandole.telemetry.measures import Distribution
+from farandole.transport.port import Trouble
 
 
 @dataclass(slots=True)
@@ -79,3 +80,9 @@ class Troubles:
             self._told.clear()
         self._told[key] = now
         self.log.warning("%s", message)
+
+    def tell_trouble(self, trouble: Trouble, now: float) -> None:
+        """Say what does not deliver: one line for an outage, whoever meets it and however its error is worded."""
+        where = f"{trouble.at.topic}[{trouble.at.partition}]" if trouble.at is not None else "the log"
+        text = f"{where} does not deliver ({trouble.kind}): {trouble.error}; trying again"
+        self.tell(f"{trouble.kind} {where}", now, text)

@@ -68,7 +68,10 @@ class AgentTables:
         """Follow the tables, and go on with what waits for them; whether anything came."""
         took = self._follower.follow(timeout)
         for trouble in self._follower.troubles:
-            self._troubles.tell(trouble, self._now(), trouble)
+            if isinstance(trouble, str):
+                self._troubles.tell(trouble, self._now(), trouble)
+            else:
+                self._troubles.tell_trouble(trouble, self._now())
         self._follower.troubles.clear()
         if self._wanting and not self._waiting and not self._is_asking:
             self._ask_ends()

@@ -66,7 +66,9 @@ class Follower:
         self._tables = {table.topic: table for table in tables}
         self.places: list[TopicPartition] = [at for table in tables for at in table.places]
         self._unread = set(self.places)
-        self.troubles: list[str] = []
+        self.troubles: list[Trouble | str] = []
+        """What did not deliver, and (in words) what was left out."""
+
         """Rows that could not be read and partitions that do not deliver, since the last look; the owner clears it."""
         reader.assign(dict.fromkeys(self.places, BEGINNING))
 
@@ -85,8 +87,8 @@ class Follower:
                     self._apply(polled)
                 case End(at=at):
                     self._unread.discard(at)
-                case Trouble(kind=kind, error=error, at=place):
-                    self.troubles.append(f"{place or 'reader'}: {kind}: {error}")
+                case Trouble():
+                    self.troubles.append(polled)
         return count
 
     def has_reached(self, ends: Mapping[TopicPartition, int]) -> bool:

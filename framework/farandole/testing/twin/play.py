@@ -33,8 +33,8 @@ from farandole.transport.port import (
 OPEN_FOR: Final = timedelta(minutes=5)
 """Time-out of a transaction that hangs: longer than any script takes."""
 
-LAPSE: Final = timedelta(seconds=1)
-"""Time-out of one that lapses."""
+LAPSE: Final = timedelta(seconds=3)
+"""Time-out of one that lapses: longer than a busy machine takes to begin it."""
 
 HOPE: Final = 5.0
 """Seconds after which what is seen will not become what it should be; markers take milliseconds."""
@@ -95,10 +95,13 @@ class _Player:
         """Longest that a transaction of a member took, seconds of the stage's clock."""
 
         for name, member in self._members.items():
-            kit.until(lambda member=member: len(member.owned) == do.PARTITIONS, f"{name} to be assigned")  # type: ignore[misc]
+            self._await_everything(name, member)
             self._old[name] = member.member.snapshot()
             # When a member takes its transactional id, at the latest by its first request, is its own affair.
             member.ask(RenewProducer())
+
+    def _await_everything(self, name: str, member: Driven) -> None:
+        self._kit.until(lambda: len(member.owned) == do.PARTITIONS, f"{name} to be assigned")
 
     def steps(self, script: Sequence[do.Operation]) -> Sequence[tuple[str, Callable[[], object]]]:
         """What is to be answered, in order."""

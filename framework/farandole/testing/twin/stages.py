@@ -23,7 +23,7 @@ from farandole.transport.port import Isolation, NewRecord, Position, TopicPartit
 
 CALL_TIMEOUT_S: Final = 20.0
 
-SETTLE: Final = timedelta(seconds=20)
+SETTLE: Final = timedelta(seconds=40)
 """Longest that anything may take: a rebalance on a loaded machine takes seconds."""
 
 Row = tuple[int, bytes | None]

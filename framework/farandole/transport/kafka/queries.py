@@ -43,6 +43,21 @@ GRACE = 1.0
 SLICE = 0.25
 """Seconds between two looks at what the connections have met while an answer is waited for."""
 
+MOVED = frozenset(
+    {
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    }
+)
+"""A partition's leader is not what the client remembers, as after every restart of a broker. The client keeps asking
+with what it remembers, for minutes [measured]: another one is made."""
+
+MOVED_PAUSE = 0.1
+"""Seconds before the other one asks: a leader may be being elected. Kafka's `retry.backoff.ms`."""
+
 NEVER = 3_600.0
 """Longest time-out that the client takes, seconds."""
 
@@ -224,7 +239,23 @@ class Queries:
     ) -> Mapping[TopicPartition, int]:
         if not partitions:
             return {}
-        futures = self.client.list_offsets(
+        until = time.monotonic() + self._patience
+        while True:
+            client = self.client
+            try:
+                return self._offsets_by(client, partitions, spec, isolation)
+            except TransportError as error:
+                cause = error.__cause__
+                moved = isinstance(cause, KafkaException) and error_of(cause).code() in MOVED
+                if not moved or time.monotonic() > until:
+                    raise
+            self._throw_away(client)
+            time.sleep(MOVED_PAUSE)
+
+    def _offsets_by(
+        self, client: AdminClient, partitions: Sequence[TopicPartition], spec: OffsetSpec, isolation: Isolation
+    ) -> Mapping[TopicPartition, int]:
+        futures = client.list_offsets(
             {KafkaPartition(*at): spec for at in partitions},
             isolation_level=_ISOLATION[isolation],
             request_timeout=self._patience,

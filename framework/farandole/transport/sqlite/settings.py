@@ -22,7 +22,7 @@ def project_log(folder: Path) -> Path:
 class SqliteSettings:
     """Where the log is, and how safe each commit: `[embedded]` of `farandole.toml`."""
 
-    path: Path = Path(".farandole") / FILE_NAME
+    path: Path = PLACE
     """The file of the log, beside `farandole.toml` where there is one; on a disk of this machine, for WAL does not work
     over a network file system."""
 
