@@ -332,6 +332,23 @@ def test_watch_in_a_terminal_draws_the_graph_to_its_end(
     assert "nobody" in unknown
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "list", "--status", "heldd"),
+        ("run", "result", "nobody", "--timeout", "soon"),
+        ("run", "start", "told", "--params", "@nowhere.json"),
+        ("dead", "list", "--nonsense"),
+        ("topics", "produce", "commands", "--value", "{}", "--header", "none"),
+    ],
+    ids=" ".join,
+)
+def test_word_that_is_wrong_is_told_with_2(farandole: Typed, words: tuple[str, ...]) -> None:
+    refused = farandole(*words, code=2)
+
+    assert next(word for word in reversed(words) if word.startswith("--")) in refused.output
+
+
 def test_cancel_of_a_run_that_ended_says_so(farandole: Typed, unique: str) -> None:
     farandole("run", "start", "told", "--id", unique, "--params", '{"number": {"n": 5}}', "--wait", code=0)
 
