@@ -158,3 +158,99 @@ def test_cancel_of_a_run_nobody_knows_is_an_error(terminal: Terminal) -> None:
     assert ran.returncode == 1
     assert "nothing is known of it" in ran.stderr
     assert time.monotonic() - began < 30
+
+
+def test_daily_operation_of_a_deployment(terminal: Terminal, unique: str) -> None:
+    """Every verb that reads or moves something on the log, on a real one."""
+    terminal.type("apply", "numbers", "--yes")
+    asked = terminal.type("run", "start", "twice", "--params", '{"number": 13}', "--id", "r-13")
+    alone = terminal.type("run", "show", "r-13")
+    coordinator = terminal.spawn("coordinator", "run", "--slot", "0")
+    unserved = until_shown(terminal, "r-13", "no process serves this agent")
+    behind = terminal.told("lag", "--agent", "double")
+    agents = terminal.spawn("agent", "run", "numbers", "--slot", "0")
+    held = terminal.type("run", "result", "r-13", "--wait", "--timeout", "50s")
+
+    assert (asked.returncode, alone.returncode, "no coordinator has taken" in alone.stderr) == (0, 1, True)
+    assert "$ farandole agent run PATH" in unserved
+    assert isinstance(behind, list)
+    assert (behind[0]["behind"], behind[0]["processes"]) == (2, 0)  # the trigger and the marker of its transaction
+    assert held.returncode == 11, held.stderr
+
+    check_discard(terminal)
+    check_topics(terminal)
+
+    check_state(terminal)
+    refused = terminal.type("agent", "move", "double", "--to", "bank", "--yes")
+    assert (refused.returncode, "expected no process of it to run" in refused.stderr) == (2, True)
+    agents.send_signal(signal.SIGTERM)
+    assert agents.wait(30) == 0
+    moved = terminal.type("agent", "move", "double", "--to", "bank", "--yes")
+    assert moved.returncode == 0, moved.stderr
+    back = terminal.type("agent", "move", "double", "--to", "numbers", "--yes")
+    assert back.returncode == 0, back.stderr
+    terminal.spawn("agent", "run", "numbers", "--slot", "1")
+    again = terminal.type("run", "rerun", "r-13", "--params", '{"number": 6}', "--wait", "--timeout", "50s")
+    assert (again.returncode, json.loads(again.stdout)) == (0, "it is 12"), again.stderr
+    coordinator.send_signal(signal.SIGTERM)
+    assert coordinator.wait(30) == 0
+
+
+def until_shown(terminal: Terminal, run: str, what: str) -> str:
+    """What `run show` says, as soon as it says that."""
+    deadline = time.monotonic() + 60
+    while what not in (shown := terminal.type("run", "show", run).stdout):
+        assert time.monotonic() < deadline, shown
+    return shown
+
+
+def check_discard(terminal: Terminal) -> None:
+    """The dead letter is found by an expression over its payload, and given up on."""
+    where = 'payload.number == 13 && error.contains("unlucky")'
+    exported = terminal.type("dead", "export", "--where", where)
+    assert json.loads(exported.stdout)["payload"] == {"number": 13}
+    discarded = terminal.type("dead", "discard", "--where", where, "--yes")
+    assert discarded.returncode == 0, discarded.stderr
+    watched = terminal.type("run", "watch", "r-13")
+    assert "partial" in watched.stdout.splitlines()[-1]
+    place = json.loads(exported.stdout)["place"]
+    traced = terminal.type("lineage", place)
+    assert "StartRun" in traced.stdout
+    assert "DiscardDeadLetter" in traced.stdout
+
+
+def check_topics(terminal: Terminal) -> None:
+    """Topics are listed and read; a reader that has seen enough ends it without a word."""
+    listed = terminal.told("topics", "list")
+    assert isinstance(listed, list)
+    assert len(listed) == 12
+    events = terminal.type("topics", "consume", "events", "--run", "r-13", "--json")
+    kinds = [json.loads(line)["type"] for line in events.stdout.splitlines()]
+    assert (kinds[0], kinds[-1]) == ("farandole.RunStarted", "farandole.RunSettled")
+    described = terminal.told("topics", "describe", "inbox.double")
+    assert isinstance(described, dict)
+    assert described["drift"] == []
+    schemas = terminal.told("schema", "list")
+    assert isinstance(schemas, list)
+    assert "twice/double/input" in [use for each in schemas for use in each["uses"]]
+    checked = terminal.type("schema", "check", "numbers")
+    assert (checked.returncode, "0 not full compatible" in checked.stdout) == (0, True)
+
+
+def check_state(terminal: Terminal) -> None:
+    """The events make what `runs` holds, once all are folded."""
+    deadline = time.monotonic() + 60
+    while (found := json.loads(terminal.type("state", "rebuild", "--check", "--json").stdout))["moving"]:
+        assert time.monotonic() < deadline, found
+    assert (found["differences"], found["equal"]) == ([], 1)
+
+
+def test_log_that_is_not_there_is_told_with_where_it_is_looked_for(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "farandole.cli", "topics", "list", "--bootstrap", "127.0.0.1:1"]
+
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    assert ran.returncode == 3
+    assert "cannot be reached" in ran.stderr
+    assert "FARANDOLE_BOOTSTRAP" in ran.stderr
+    assert "Traceback" not in ran.stderr

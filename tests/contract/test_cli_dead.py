@@ -312,6 +312,43 @@ def test_events_tell_what_stands_on_the_log_with_payloads_if_wished(farandole: T
     assert "nobody" in unknown.output
 
 
+def test_watch_in_a_terminal_draws_the_graph_to_its_end(
+    farandole: Typed, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    farandole("run", "start", "told", "--id", unique, "--params", '{"number": {"n": 5}}', "--wait", code=0)
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    drawn = farandole("run", "watch", unique, code=0).output
+    plain = farandole("run", "watch", unique, "--plain", code=0).output
+    unknown = farandole("run", "watch", "nobody", code=1).output
+
+    assert "✓ double" in drawn
+    assert "✓ tell" in drawn
+    assert f"its result: farandole run result {unique}" in drawn
+    assert plain.splitlines()[0].split()[1] == "RunStarted"
+    assert "nobody" in unknown
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "list", "--status", "heldd"),
+        ("run", "result", "nobody", "--timeout", "soon"),
+        ("run", "start", "told", "--params", "@nowhere.json"),
+        ("dead", "list", "--nonsense"),
+        ("topics", "produce", "commands", "--value", "{}", "--header", "none"),
+    ],
+    ids=" ".join,
+)
+def test_word_that_is_wrong_is_told_with_2(farandole: Typed, words: tuple[str, ...]) -> None:
+    refused = farandole(*words, code=2)
+
+    assert next(word for word in reversed(words) if word.startswith("--")) in refused.output
+
+
 def test_cancel_of_a_run_that_ended_says_so(farandole: Typed, unique: str) -> None:
     farandole("run", "start", "told", "--id", unique, "--params", '{"number": {"n": 5}}', "--wait", code=0)
 

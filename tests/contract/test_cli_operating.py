@@ -91,6 +91,26 @@ def test_lag_tells_units_topics_processes_and_comes_to_nothing(farandole: Typed,
     assert [row["topic"] for row in told(farandole, "lag", "--agent", "double")] == ["farandole.inbox.double"]
 
 
+@pytest.mark.parametrize("terminal", [False, True], ids=["lines", "drawn"])
+def test_lag_is_looked_at_again_and_again_until_ctrl_c(
+    farandole: Typed, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    looks = iter([None, None])
+
+    def sleep(seconds: float) -> None:
+        if next(looks, KeyboardInterrupt) is KeyboardInterrupt:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("farandole.cli.lagging.sleep", sleep)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1" if terminal else "0")
+    watched = farandole("lag", "--watch", code=130)
+
+    assert watched.output.count("farandole.inbox.double") == 3 + terminal, "a drawing is drawn once more at its end"
+    assert ("Ctrl-C ends" in watched.output) == terminal
+
+
 def test_lag_of_an_agent_that_nobody_knows_is_an_error_with_those_that_are(farandole: Typed) -> None:
     assert "double" in farandole("lag", "--agent", "nobody", code=2).output
 
@@ -400,9 +420,9 @@ def _falsify(cluster: InProcess, victim: str, other: str) -> None:
     deadline = time.monotonic() + 10
     while not {victim, other} <= set(rows):
         assert time.monotonic() < deadline
-        for record in reader.poll(0.1):
-            if isinstance(record, Record) and record.key and record.value:
-                rows[record.key.decode()] = record.value
+        for polled in reader.poll(0.1):
+            if isinstance(polled, Record) and polled.key and polled.value:
+                rows[polled.key.decode()] = polled.value
     reader.close()
     mine, theirs = decode(rows[victim]), decode(rows[other])
     assert isinstance(mine, RunHead)

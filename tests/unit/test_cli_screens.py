@@ -5,10 +5,9 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import FunctionType
 
 import pytest
 from rich.console import Console
@@ -97,7 +96,7 @@ def ended() -> Stage:
 
 
 @pytest.mark.parametrize("make", [under_way, held, ended], ids=lambda it: it.__name__)
-def test_watched_run_is_drawn_as_its_golden(make: FunctionType) -> None:
+def test_watched_run_is_drawn_as_its_golden(make: Callable[[], Stage]) -> None:
     text = drawn(*watched(make()))
 
     assert text == golden(f"watch_{make.__name__}.txt", text)

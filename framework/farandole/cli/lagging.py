@@ -1,8 +1,8 @@
 """`farandole lag`: how far every unit is behind, in records and in time, once or again and again."""
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import typer
@@ -59,7 +59,7 @@ def _watch(transport: Transport, topics: Topics, agents: Sequence[str], every: f
     if json or not console.is_terminal or console.is_dumb_terminal:
         while True:
             _print(lags(transport, topics, agents), json=json, indent=None)
-            time.sleep(every)
+            sleep(every)
     from rich.live import Live
 
     with Live(console=console, auto_refresh=False) as live:
@@ -67,8 +67,8 @@ def _watch(transport: Transport, topics: Topics, agents: Sequence[str], every: f
         while True:
             found = lags(transport, topics, agents)
             live.update(_table(found, before), refresh=True)
-            before = {each.topic: (time.monotonic(), each.behind) for each in found}
-            time.sleep(every)
+            before = {each.topic: (monotonic(), each.behind) for each in found}
+            sleep(every)
 
 
 def _table(found: Sequence[Lag], before: dict[str, tuple[float, int]]) -> "Table":
@@ -98,7 +98,7 @@ def change(lag: Lag, before: dict[str, tuple[float, int]]) -> str:
     if lag.topic not in before:
         return ""
     at, was = before[lag.topic]
-    rate = (lag.behind - was) / max(time.monotonic() - at, 0.001)
+    rate = (lag.behind - was) / max(monotonic() - at, 0.001)
     return f"{rate:+.0f}/s" if abs(rate) >= 0.5 else ""
 
 

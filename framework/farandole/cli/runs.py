@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from farandole.cli.exit_codes import OUTCOMES
 from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace, RunIdArgument
 
 if TYPE_CHECKING:
@@ -82,8 +83,13 @@ def list_(
     """List runs, the latest first."""
     from farandole.cli.connect import settings_of, with_client
     from farandole.cli.output import instant, print_json, print_table, shorten
+    from farandole.client.lookup import LIVE
     from farandole.client.query import list_runs
+    from farandole.errors import ConfigError
 
+    known = [*sorted(LIVE), *(name for name in OUTCOMES if name not in LIVE)]
+    if status and status not in known:
+        raise ConfigError(f"--status: expected one of {', '.join(known)}, but found {status!r}")
     settings = settings_of(config, bootstrap, namespace)
     rows = with_client(
         settings, lambda client: list_runs(client.session, pipeline=pipeline, status=status, limit=limit)

@@ -78,7 +78,7 @@ def entry_line(entry: Entry) -> str:
         step, item = entry.unit
         where = f"{step}[{item}]" if step and item != NO_ITEM else step
         told = f"{where}  attempt {entry.attempt}" if entry.attempt else where
-    return f"{rfc3339(entry.time)[11:23]}  {kind_of(entry):<18} {told}  {entry.place}".replace("    ", "  ")
+    return "  ".join(filter(None, (rfc3339(entry.time)[11:23], f"{kind_of(entry):<17}", told, entry.place)))
 
 
 def kind_of(entry: Entry) -> str:

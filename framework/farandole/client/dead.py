@@ -4,7 +4,7 @@ Whether one is still open is not in its record: the state of its run says so (th
 dead-lettered with this attempt), so a replayed one closes by itself.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,7 +75,8 @@ async def dead_records(
     async with aclosing(scan(session.edge, places)) as found:
         records = [r async for r in found if not run_id or header(r, "ce_run") == run_id.encode()]
     runs = await states_of(session, {header(record, "ce_run").decode() for record in records} - {""})
-    found_all = [(await _letter(session, record, runs), record) for record in records]
+    names = await _pipelines(session, records)
+    found_all = [(_letter(session, record, runs, names), record) for record in records]
     found_all.sort(key=lambda each: each[0].at)
     return [each for each in found_all if closed or each[0].state != CLOSED]
 
@@ -101,7 +102,7 @@ async def dead_record(session: Session, place: str) -> tuple[DeadLetter, Record]
             f"{place}: expected a place in a topic {session.topics.dead('<agent>')}, as `dead list` tells it"
         )
     runs = await states_of(session, {header(record, "ce_run").decode()} - {""})
-    return await _letter(session, record, runs), record
+    return _letter(session, record, runs, await _pipelines(session, [record])), record
 
 
 async def record_at(session: Session, place: str) -> Record:
@@ -142,11 +143,17 @@ def _parse(place: str) -> tuple[TopicPartition, int]:
     return TopicPartition(topic, int(partition)), int(offset)
 
 
-async def _letter(session: Session, record: Record, runs: dict[str, Run]) -> DeadLetter:
+async def _pipelines(session: Session, records: Iterable[Record]) -> dict[str, str]:
+    """Names of the pipelines behind the definitions of some records, each looked up once; unknown ones are absent."""
+    digests = {header(record, "ce_definition").decode(errors="replace") for record in records} - {""}
+    found = {digest: await session.book.by_hash(digest) for digest in digests}
+    return {digest: definition.name for digest, definition in found.items() if definition is not None}
+
+
+def _letter(session: Session, record: Record, runs: dict[str, Run], pipelines: Mapping[str, str]) -> DeadLetter:
     agent = record.topic.removeprefix(session.topics.dead(""))
     envelope = _envelope(record)
     digest = envelope.definition if envelope else ""
-    definition = await session.book.by_hash(digest) if digest else None
 
     def told(name: str) -> str:
         return header(record, f"farandole_{name}").decode(errors="replace")
@@ -166,7 +173,7 @@ async def _letter(session: Session, record: Record, runs: dict[str, Run]) -> Dea
         at=datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC),
         cause=envelope.cause if envelope else "",
         input=envelope.input if envelope else "",
-        pipeline=definition.name if definition else "",
+        pipeline=pipelines.get(digest, ""),
     )
 
 

@@ -68,7 +68,10 @@ def plan_move(transport: Transport, topics: Topics, agent: str, target: str) -> 
             raise ConfigError(f"agent {agent}: expected another unit than {target}, whose it is already")
         _check_stopped(admin, topics, source, target)
         topic = topics.inbox(agent)
-        places = [TopicPartition(topic, n) for n in range(admin.topics([topic])[topic].partitions)]
+        spec = admin.topics([topic]).get(topic)
+        if spec is None:
+            raise ConfigError(f"{topic}: expected the topic to exist, but it does not. Run `farandole apply` first.")
+        places = [TopicPartition(topic, n) for n in range(spec.partitions)]
         positions = dict(admin.positions(topics.group(source), places))
         if missing := [at.partition for at in places if at not in positions]:
             raise ConfigError(
