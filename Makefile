@@ -12,7 +12,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$each; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test unit contract accept kafka bench sim fuzz model docs demo lock tools clean
+.PHONY: help setup fmt lint types test unit contract accept kafka bench sim fuzz model mixed docs demo lock tools clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,9 @@ fuzz: $(STAMP) ## Bad input, TIMES times as many cases as `make test` has: make 
 
 model: $(STAMP) ## The protocol's model in its larger sizes, with what spin counted
 	FARANDOLE_MODEL=large $(PYTEST) tests/model -rP --timeout=0
+
+mixed: $(STAMP) tools ## Processes of REV (default: the commit before) and of this tree at once, under load, both ways
+	FARANDOLE_MIXED=$(or $(REV),HEAD~1) $(PYTEST) tests/acceptance/test_mixed.py
 
 docs: $(STAMP) ## Run the snippets that the documentation shows
 	$(PYTEST) tests/docs
