@@ -15,7 +15,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$each; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test unit contract accept kafka secured bench sim mutants twin fuzz docs demo lock tools clean
+.PHONY: help setup fmt lint types test unit contract accept kafka secured bench sim mutants twin fuzz model mixed docs demo lock tools clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +83,12 @@ twin: $(STAMP) ## Random operations on the log in memory and on a real broker, s
 fuzz: $(STAMP) ## Bad input, TIMES times as many cases as `make test` has: make fuzz TIMES=50
 	FARANDOLE_FUZZ=$(or $(TIMES),20) $(PYTEST) tests/fuzz --timeout=0
 
+model: $(STAMP) ## The protocol's model in its larger sizes, with what spin counted
+	FARANDOLE_MODEL=large $(PYTEST) tests/model -rP --timeout=0
+
+mixed: $(STAMP) tools ## Processes of REV (default: the commit before) and of this tree at once, under load, both ways
+	FARANDOLE_MIXED=$(or $(REV),HEAD~1) $(PYTEST) tests/acceptance/test_mixed.py
+
 docs: $(STAMP) ## Make the reference pages from the code, build the site into site/, run what the pages show
 	$(BIN)/python docs/generate
 	$(BIN)/zensical build --clean --strict
@@ -101,6 +107,7 @@ lock: ## Resolve pyproject.toml into requirements.lock anew, keeping what still 
 tools: ## Say which optional tools are missing, and what brings them
 	@command -v kcat >/dev/null || echo "note: kcat is missing. Debian: apt-get install kcat; macOS: brew install kcat"
 	@command -v java >/dev/null || echo "note: java is missing. Debian: apt-get install openjdk-17-jre-headless; macOS: brew install openjdk"
+	@command -v spin >/dev/null || echo "note: spin is missing. Debian: apt-get install spin; macOS: brew install spin"
 	@command -v mvn >/dev/null || echo "note: mvn is missing. Debian: apt-get install maven; macOS: brew install maven"
 
 clean: ## Remove what was built or cached (not .venv, not the broker's jars)

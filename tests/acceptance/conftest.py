@@ -313,6 +313,8 @@ class Cluster:
         }
         self.processes: list[Process] = []
         self._tallies: list[Tally] = []
+        self.entry = ENTRY
+        """What starts processes; another one for processes of another version."""
 
     def apply(self, unit: Path, partitions: int | None = None) -> None:
         """`farandole apply`."""
@@ -331,12 +333,14 @@ class Cluster:
     def agents(self, slot: str, unit: Path, ledger: Path | None = None) -> Process:
         """A process of a unit's agents, with a ledger of what its handlers did if one is given."""
         rest = [str(ledger)] if ledger is not None else []
-        command = [str(ENTRY), "agents", slot, str(unit), *rest]
+        command = [str(self.entry), "agents", slot, str(unit), *rest]
         return self._add(Process(f"agents-{slot}", unit.name, slot, command, self))
 
     def coordinator(self, slot: str = "c1") -> Process:
         """A coordinator."""
-        return self._add(Process(f"coordinator-{slot}", "coordinator", slot, [str(ENTRY), "coordinator", slot], self))
+        return self._add(
+            Process(f"coordinator-{slot}", "coordinator", slot, [str(self.entry), "coordinator", slot], self)
+        )
 
     def client(self) -> SyncClient:
         """A client of this namespace."""

@@ -6,8 +6,10 @@ import pytest
 
 from farandole.coordinator.reading import RUN_HEADER
 from farandole.events import facts
+from farandole.events.catalogue import decode
 from farandole.events.commands import CancelRun, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import parse_envelope
+from farandole.events.framing import single_object
 from farandole.ids import partition_of
 from farandole.kernel.state import Status
 from farandole.testing.desk import Desk
@@ -385,3 +387,32 @@ def test_event_of_an_ended_run_is_answered_by_its_stub() -> None:
 
     assert desk.run() == stub
     assert desk.events(facts.RunHeld) == []
+
+
+def test_event_of_an_unknown_type_holds_its_run_until_a_version_that_knows_it_releases_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A newer agent wrote a fact of a type that this coordinator has not: nothing is folded past it."""
+    desk = started()
+    known = desk.record_of(facts.StepSucceeded("r-1", "a", 1, framed()))
+    newer = single_object(b"tomorrow", b"whatever it says")
+    unknown = desk.raw_event(newer, known.headers)
+    desk.turns()
+    before = desk.run()
+    desk.succeed("a")
+
+    desk.turns()
+
+    assert "UnknownSchema" in before.head.kernel_error or "written with" in before.head.kernel_error
+    assert before.head.unfolded_from == unknown.offset
+    assert desk.run().step("a").status is before.step("a").status, "folded past what it could not read"
+
+    def decode_as_tomorrow(value: bytes) -> object:
+        return facts.StepSucceeded("r-1", "a", 1, framed()) if value == newer else decode(value)
+
+    monkeypatch.setattr("farandole.coordinator.reading.decode", decode_as_tomorrow)
+    desk.command(ReleaseRun("r-1"))
+    desk.turns()
+
+    assert desk.run().step("a").status is Status.SUCCEEDED
+    assert not desk.run().head.kernel_error

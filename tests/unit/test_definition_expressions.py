@@ -258,6 +258,14 @@ def _outcome(text: str) -> tuple[str, str]:
         return "refused", type(refused).__name__
 
 
+def test_choice_between_question_mark_and_colon_needs_its_parentheses() -> None:
+    """We took `a ? b ? c : d : e`, which CEL does not: `check` passed, and every run failed. Found by hypothesis."""
+    with pytest.raises(SyntaxProblem):
+        parse("a ? b ? 1 : 2 : 3")
+
+    assert written(parse("a ? (b ? 1 : 2) : c ? 3 : 4")) == "a ? (b ? 1 : 2) : (c ? 3 : 4)"
+
+
 @given(st.recursive(_leaves, _grown, max_leaves=8))
 def test_expression_that_we_read_is_read_alike_by_cel(text: str) -> None:
     try:

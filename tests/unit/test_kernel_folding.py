@@ -1,5 +1,7 @@
 """R10: facts are folded by state, not by remembered ids."""
 
+from typing import cast
+
 import pytest
 
 from farandole.errors import InvariantViolation
@@ -7,6 +9,7 @@ from farandole.events import facts
 from farandole.ids import NO_ITEM
 from farandole.kernel.decide import decide
 from farandole.kernel.evolve import evolve
+from farandole.kernel.rebuild import Logged, rebuild
 from farandole.kernel.state import Run, Status
 from farandole.kernel.values import Values
 from farandole.testing.answers import failure, success
@@ -188,3 +191,22 @@ def test_cancellation_in_a_run_that_is_not_stopping_leaves_the_step_to_the_watch
     stage.tell(facts.TriggerSuspected("r-1", "a", 1))
 
     assert stage.run.is_held
+
+
+class Unknown:
+    """A fact of no type that this version has."""
+
+    run = "r-1"
+
+
+def test_fact_of_an_unknown_type_is_never_passed_over() -> None:
+    """Whoever meets it raises, so that the run is held: state that leaves one out would be wrong for good."""
+    stage = Stage(CHAIN)
+    unknown = cast(facts.Fact, Unknown())
+
+    with pytest.raises((AssertionError, KeyError)):
+        evolve(stage.run, unknown)
+    with pytest.raises((AssertionError, KeyError)):
+        decide(stage.run, unknown, stage.moment, Values())
+    with pytest.raises((AssertionError, KeyError)):
+        rebuild([*stage.log, Logged(99, unknown)], lambda _: stage.graph)

@@ -176,7 +176,7 @@ def test_state_of_another_version_is_refused_whatever_its_shape() -> None:
     assert isinstance(head, RunHead)
     other = encode(replace(head, state=msgspec.msgpack.encode([2, {"shape": "unlike"}])))
 
-    with pytest.raises(InvariantViolation, match="expected state version 1, but found 2"):
+    with pytest.raises(InvariantViolation, match=r"expected state version 1 or older, but found 2.*upgrade it"):
         read_run(lambda _: stage.graph, {"": other}, "r-1")
 
 
@@ -220,3 +220,34 @@ def test_head_of_a_run_with_a_suspected_trigger_says_so() -> None:
     head = decode(stage.table["r-1"])
     assert isinstance(head, RunHead)
     assert head.waiting == "trigger suspected at b"
+
+
+def older(stage: Stage, version: int) -> dict[str, bytes]:
+    """The records of a run as another version would have written them: its name for a run of the pipeline is longer."""
+    head = decode(stage.table["r-1"])
+    assert isinstance(head, RunHead)
+    raw = msgspec.msgpack.decode(head.state, type=list[object])
+    return {"": encode(replace(head, state=msgspec.msgpack.encode([version, "what was here before", *raw[1:]])))}
+
+
+def test_state_of_an_older_version_is_upgraded_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(JOINED)
+    stage.succeed("a", n=1)
+    monkeypatch.setattr("farandole.kernel.upgrades.VERSION", 3)
+    monkeypatch.setattr("farandole.kernel.snapshot.VERSION", 3)
+    steps = {1: lambda raw: [raw[0], *raw[2:]], 2: lambda raw: raw}
+    monkeypatch.setattr("farandole.kernel.snapshot.HEADS", steps)
+
+    found = read_run(lambda _: stage.graph, older(stage, 1), "r-1")
+
+    assert (found.head, found.chunks) == (stage.run.head, stage.run.chunks)
+
+
+def test_state_of_a_version_that_no_step_leads_from_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(JOINED)
+    monkeypatch.setattr("farandole.kernel.upgrades.VERSION", 3)
+    monkeypatch.setattr("farandole.kernel.snapshot.VERSION", 3)
+    monkeypatch.setattr("farandole.kernel.snapshot.HEADS", {2: lambda raw: raw})
+
+    with pytest.raises(InvariantViolation, match="can be upgraded to 3, but found 1"):
+        read_run(lambda _: stage.graph, older(stage, 1), "r-1")

@@ -121,8 +121,7 @@ class _Parser:
             raise SyntaxProblem(f"expected at most {NESTING_MAX} levels of nesting", self._token.at)
         node = self._operation(1)
         if self._takes("?"):
-            # As the grammar has it: a choice inside the first branch needs brackets.
-            yes = self._operation(1)
+            yes = self._operation(1)  # a choice in the middle needs its parentheses (CEL's grammar)
             self._expect(":")
             node = Choose(node, yes, self.expression())
         self._nesting -= 1

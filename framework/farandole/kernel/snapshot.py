@@ -18,14 +18,13 @@ from farandole.events.catalogue import decode, encode
 from farandole.events.tables import RunHead
 from farandole.ids import NO_ITEM
 from farandole.kernel.state import CHUNK, EMPTY_UNIT, HOLDING, Head, Phase, Run, Status, Unit, instant
+from farandole.kernel.upgrades import CHUNKS, HEADS, VERSION, Upgrade, upgraded
 
 RIDES_MAX = 512
 """Largest payload kept inside a head or chunk, bytes: rewriting it costs less than a record of its own."""
 
 ERROR_MAX = 200
 """Characters of an error in what the head says to a reader of the table; the unit has all of it."""
-
-VERSION = 1
 
 
 class _HeadState(msgspec.Struct, frozen=True, array_like=True):
@@ -171,10 +170,10 @@ def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run
     public = decode(records[""])
     if not isinstance(public, RunHead):
         raise InvariantViolation(f"runs/{run_id}: expected a RunHead, but found {type(public).__name__}")
-    private = _read_state(_head_decoder, public.state, run_id)
+    private = _read_state(_head_decoder, public.state, run_id, _HeadState, HEADS)
     chunks = [private.chunk] if private.chunks else []
     for n in range(1, private.chunks):
-        chunk = _read_state(_chunk_decoder, _need(records, f"c/{n}", run_id), run_id)
+        chunk = _read_state(_chunk_decoder, _need(records, f"c/{n}", run_id), run_id, _ChunkState, CHUNKS)
         chunks.append(chunk.units)
     whole = tuple(_with_payloads(chunk, n, records, run_id) for n, chunk in enumerate(chunks))
     params = private.params if private.params is not None else _need(records, "p", run_id)
@@ -201,15 +200,17 @@ def _need(records: Mapping[str, bytes], part: str, run_id: str) -> bytes:
     return records[part]
 
 
-def _read_state(decoder: msgspec.msgpack.Decoder[_T], state: bytes, run_id: str) -> _T:
+def _read_state(
+    decoder: msgspec.msgpack.Decoder[_T], state: bytes, run_id: str, kind: type[_T], steps: Mapping[int, Upgrade]
+) -> _T:
     """A private part; its version is looked at before its shape, which may be any if the version is another."""
     try:
-        version = _version_decoder.decode(state).version
-        if version == VERSION:
+        if _version_decoder.decode(state).version == VERSION:
             return decoder.decode(state)
+        raw = upgraded(msgspec.msgpack.decode(state, type=list[object]), steps, f"runs/{run_id}")
+        return msgspec.convert(raw, kind)
     except msgspec.MsgspecError as bad:
         raise InvariantViolation(f"runs/{run_id}: expected a state record, but it is damaged: {bad}") from bad
-    raise InvariantViolation(f"runs/{run_id}: expected state version {VERSION}, but found {version}")
 
 
 def group_by_run(records: Iterable[tuple[str, bytes]]) -> dict[str, dict[str, bytes]]:

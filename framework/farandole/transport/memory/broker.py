@@ -85,6 +85,15 @@ class Broker:
         partition = self._log.place(record)
         return partition.at.partition, partition.append(record, self._timestamp_ms)
 
+    def burn(self, at: TopicPartition) -> None:
+        """Leave an offset without a record, as a marker does: for logs that are made from a recording."""
+        self._log.partition(at).mark("", commit=True)
+
+    def restore_position(self, group: str, at: TopicPartition, position: Position) -> None:
+        """Set a committed position outside any transaction: for logs that are made from a recording."""
+        self._positions.stage("", group, {at: position})
+        self._positions.settle("", group, commit=True)
+
     def read(
         self, at: TopicPartition, position: int, most: int, isolation: Isolation = Isolation.COMMITTED
     ) -> tuple[Sequence[Record], int]:
