@@ -459,9 +459,9 @@ def embedded_cluster(unique: str, tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def cluster_of() -> type[Cluster]:
-    """Makes a cluster on another broker than the shared one; whoever makes one ends it."""
-    return Cluster
+def cluster_of() -> Callable[[str, str, Path], Cluster]:
+    """Makes a cluster on another broker than the shared one: address, namespace, folder. Whoever makes one ends it."""
+    return lambda bootstrap, namespace, folder: Cluster(KafkaLog(bootstrap), namespace, folder)
 
 
 @pytest.fixture

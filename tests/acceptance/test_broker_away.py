@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,9 @@ KIND = re.compile(r"^\S+ (WARNING|ERROR) ")
 
 
 @pytest.fixture
-def alone(own_broker: Broker, cluster_of: type["Cluster"], unique: str, tmp_path: Path) -> Iterator["Cluster"]:
+def alone(
+    own_broker: Broker, cluster_of: Callable[[str, str, Path], "Cluster"], unique: str, tmp_path: Path
+) -> Iterator["Cluster"]:
     """A cluster on a broker that this test alone may kill."""
     made = cluster_of(own_broker.bootstrap, unique, tmp_path)
     yield made

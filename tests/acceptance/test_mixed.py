@@ -50,7 +50,7 @@ def older_tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def older(cluster: "Cluster", older_tree: Path) -> Iterator["Cluster"]:
     """The same namespace, with processes of the other revision."""
-    made = type(cluster)(cluster.bootstrap, cluster.namespace, cluster.folder)
+    made = type(cluster)(cluster.log, cluster.namespace, cluster.folder)
     made.entry = older_tree / "tests" / "acceptance" / "entry" / "process.py"
     made.environment = {**cluster.environment, "PYTHONPATH": str(older_tree / "framework")}
     yield made
