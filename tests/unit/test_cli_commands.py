@@ -154,7 +154,7 @@ def test_exit_codes_are_those_of_the_reference(cli: CliRunner) -> None:
 
     printed = cli.invoke(app, ["exit-codes"])
 
-    assert page.read_text() == as_markdown()
+    assert page.read_text() == as_markdown(), "write `as_markdown()` of `farandole.cli.exit_codes` to it"
     assert codes == sorted(set(codes))
     assert set(OUTCOMES.values()) <= set(codes)
     assert [line.split()[0] for line in printed.output.splitlines()[1:]] == [str(code) for code in codes]

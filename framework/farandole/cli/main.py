@@ -28,6 +28,7 @@ app = typer.Typer(
     name="farandole",
     cls=ReportingGroup,
     help="Event-driven pipelines on Kafka: chains of agents, exactly once.",
+    epilog="Exit codes: farandole exit-codes. Completion: farandole --install-completion.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -14,13 +14,13 @@ from farandole.cli.options import (
     UnitPath,
 )
 
-agent_app = typer.Typer(help="Processes that run agents.", no_args_is_help=True)
+agent_app = typer.Typer(help="Agents: run them, list them, move them.", no_args_is_help=True)
 coordinator_app = typer.Typer(help="Processes that follow the events.", no_args_is_help=True)
 
 
 @agent_app.callback()
 def _agent() -> None:
-    """Processes that run agents."""
+    """Agents: run them, list them, move them."""
 
 
 @coordinator_app.callback()
