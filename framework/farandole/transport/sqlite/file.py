@@ -154,9 +154,10 @@ class File:
             self._refuse_strangers()
 
     def _refuse_strangers(self) -> None:
-        application, version = schema.identity(self.db)
+        # In this order: what is not empty any more was made as a whole, and says what it is.
         if schema.is_empty(self.db):
             return
+        application, version = schema.identity(self.db)
         if application != schema.APPLICATION_ID:
             raise ConfigError(
                 f"{self.path}: expected a farandole log, but it is a database of another application. "
