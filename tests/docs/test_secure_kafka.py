@@ -35,7 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_both_clients_take_what_the_page_shows(snippet: str, protocol: str, project: Path) -> None:
     (project / "farandole.toml").write_text(snippet)
 
-    settings = kafka_of(load_settings())
+    settings = kafka_of(load_settings(bootstrap="kafka.test:9093"))
 
     assert for_aiokafka(settings.extra)["security_protocol"] == protocol
     assert Path(settings.extra["ssl.ca.location"]) == project / "certificates" / "ca.pem"
