@@ -61,7 +61,7 @@ class Phase(IntEnum):
     SETTLED = 2
 
 
-class Unit(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class Unit(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """One step or one item.
 
     `waiting`: attempts triggered that have not reported. `due`: when the retry comes (RETRY) or the hold ends
@@ -88,7 +88,7 @@ class Unit(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     input: bytes | None = None
 
 
-class Head(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class Head(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """What concerns the run as a whole.
 
     `pending`: steps not yet terminal; `waiting`: attempts that have not reported; `holds`: units that hold the

@@ -46,6 +46,8 @@ class Fate(Enum):
     HOLD = "hold"
     """The connection is cut, and the broker gets the request when `release` is called: a client that has long
     repeated it on another connection has gone on by then."""
+    LEAVE = "leave"
+    """The reply is delivered, and then the broker is away until `come_back`."""
     STALL = "stall"
     """The request goes on to the broker only after some seconds; what follows on its connection waits with it."""
 
@@ -213,6 +215,8 @@ class KafkaProxy:
             if api in _TELL_ADDRESSES:
                 frame = frame.replace(self._address(self._port), self._address(self._own_port))
             connection.client.sendall(struct.pack(">i", len(frame)) + frame)
+            if rule is not None and rule.fate is Fate.LEAVE:
+                self.go_away()
 
     def _rule(self, api: int) -> _Rule | None:
         with self._lock:

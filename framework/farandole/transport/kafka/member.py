@@ -66,7 +66,10 @@ class KafkaMember:
         self._transactor = Transactor(settings, member.client_id, member.transaction_timeout)
         self._queries = Queries(settings, member.client_id)
         self._replies = Replies()
-        self._writing = Helper(f"{member.client_id}.writing", self._replies, self._transactor.rest)
+        self._writing = self._new_writing()
+        self._written: tuple[int, Request] | None = None
+        """The request under way with the writing helper: there is at most one."""
+
         self._reading = Helper(f"{member.client_id}.reading", self._replies)
         self._tickets = count(1)
         self._rebalance: Rebalance | None = None
@@ -138,13 +141,20 @@ class KafkaMember:
         if ticket == 1:
             # Takes 60 to 500 ms: not to be waited for by the first transaction.
             self._writing.submit(self._prepare)
-        helper = self._writing if isinstance(request, Commit | RenewProducer | FenceWriter) else self._reading
-        helper.submit(lambda: self._perform(ticket, request))
+        helper = self._reading
+        if isinstance(request, Commit | RenewProducer | FenceWriter):
+            helper, self._written = self._writing, (ticket, request)
+        transactor = self._transactor
+        helper.submit(lambda: self._perform(ticket, request, transactor))
         return ticket
 
     def replies(self, timeout: float) -> Sequence[Reply]:
         """What has been answered."""
-        return self._replies.take(timeout)
+        self._look_after_the_writing()
+        found = self._replies.take(timeout)
+        if self._written is not None and any(reply.ticket == self._written[0] for reply in found):
+            self._written = None
+        return found
 
     def wake(self) -> None:
         """End a wait in `replies`."""
@@ -159,6 +169,22 @@ class KafkaMember:
         self._writing.close(CLOSE_PATIENCE)
         self._reading.close(CLOSE_PATIENCE)
 
+    def _new_writing(self) -> Helper:
+        return Helper(f"{self._member.client_id}.writing", self._replies, self._transactor.rest)
+
+    def _look_after_the_writing(self) -> None:
+        """Give up a helper that does not come back from a call of its client, and its producer with it."""
+        lasted, written = self._transactor.calls.overdue, self._written
+        if not lasted or written is None or not self._writing.dismiss():
+            return
+        ticket, request = written
+        self._transactor.calls.give_up()
+        self._transactor = Transactor(self._settings, self.client_id, self._member.transaction_timeout, is_spent=True)
+        self._writing = self._new_writing()
+        told = f"the client did not come back from a call for {lasted:.0f} s, and was given up (librdkafka issue 5456)"
+        verdict = Verdict.DOUBT if isinstance(request, Commit) else None
+        self._replies.put(Reply(ticket, request, verdict, error=TransportError(f"{self.client_id}: {told}")))
+
     def _require_open(self) -> None:
         if self._is_closed:
             raise FatalTransportError(f"{self.client_id}: expected an open member, but it was closed")
@@ -171,10 +197,10 @@ class KafkaMember:
         except TransportError as error:
             log.info("%s; the first transaction tries it again", error)
 
-    def _perform(self, ticket: int, request: Request) -> Reply:
+    def _perform(self, ticket: int, request: Request, transactor: Transactor) -> Reply:
         verdict = Verdict.DOUBT if isinstance(request, Commit) else None
         try:
-            return self._answer(ticket, request)
+            return self._answer(ticket, request, transactor)
         except TransportError as error:
             return Reply(ticket, request, verdict, error=error)
         except CLIENT_ERRORS as error:
@@ -183,17 +209,17 @@ class KafkaMember:
             log.exception("%s failed in a way of its own", type(request).__name__)
             return Reply(ticket, request, verdict, error=TransportError(f"{self.client_id}: {error!r}"))
 
-    def _answer(self, ticket: int, request: Request) -> Reply:
+    def _answer(self, ticket: int, request: Request, transactor: Transactor) -> Reply:
         match request:
             case Commit(records=records, positions=positions, snapshot=snapshot):
                 assert isinstance(snapshot, Snapshot)
-                outcome = self._transactor.commit(records, positions, snapshot)
+                outcome = transactor.commit(records, positions, snapshot)
                 return Reply(ticket, request, outcome.verdict, error=outcome.error)
             case RenewProducer():
-                self._transactor.renew()
+                transactor.renew()
                 return Reply(ticket, request)
             case FenceWriter(transactional_id=other):
-                fence(self._settings, other, self.client_id)
+                fence(self._settings, other, self.client_id, transactor.calls)
                 return Reply(ticket, request)
             case ReadPositions(partitions=asked, stable=stable, group=group):
                 found = self._queries.positions(group or self._member.group, asked, stable=stable)
