@@ -10,6 +10,8 @@ from pathlib import Path
 from farandole.testing.chaos import Report, as_json, table
 from farandole.testing.chaos.dying import OFFSETS, PRODUCED, order
 from farandole.testing.chaos.late_end import Aftermath
+from farandole.testing.chaos.recovery import moves
+from farandole.testing.chaos.soak import Sample, growths
 
 GOOD = Report("F1", "kill", injected=2, hit=1, recoveries=[1.0, 3.0], runs=10, executions=1_000, reruns=2)
 
@@ -70,3 +72,28 @@ def test_aftermath_is_torn_if_effects_and_position_do_not_go_together() -> None:
     assert not Aftermath("committed", 1, ("1", "2"), 2).is_torn
     assert Aftermath("committed", 1, ("1", "2", "3"), 2).is_torn
     assert Aftermath("committed", 1, ("1", "2"), 3).is_torn
+
+
+def test_home_that_its_owner_restored_although_it_had_it_in_memory_is_found() -> None:
+    line = "12:00:00.000 INFO coordinator: home {}: 3 runs, epoch {}, {}\n"
+    kept, restored = "kept in memory", "restored"
+    logs = {
+        "c1": "".join(line.format(*it) for it in [(0, 1, restored), (0, 2, kept), (1, 1, restored), (1, 4, restored)]),
+        "c2": line.format(1, 2, restored) + line.format(1, 3, restored),
+    }
+
+    found = moves(logs)
+
+    assert (found.kept, found.moved) == (1, 4)
+    assert found.again == ["home 1, epoch 3, by c2"]
+
+
+def test_growth_compares_the_last_third_with_the_middle_one() -> None:
+    def at(n: int) -> Sample:
+        return Sample(n, {"a1": 100.0 + max(0, n - 8) * 10, "c1": 50.0}, 0, 0, {"a1": 1, "c1": 1})
+
+    found = growths([at(n) for n in range(12)])
+
+    assert found["lag and runs waiting"] == 1
+    assert found["memory of the largest process"] == 1.15
+    assert growths([at(n) for n in range(4)]) == {}

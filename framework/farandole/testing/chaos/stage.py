@@ -53,6 +53,8 @@ class Plan:
     session_s: float = 6
     proxied: bool = False
     seed: int = 0
+    variables: tuple[tuple[str, str], ...] = ()
+    """Further settings of every process, as it finds them in its environment."""
 
 
 @dataclass
@@ -89,6 +91,7 @@ class Stage:
                 "FARANDOLE_PARTITIONS": str(plan.partitions),
                 "FARANDOLE_AGENT__SESSION_TIMEOUT": session,
                 "FARANDOLE_COORDINATOR__SESSION_TIMEOUT": session,
+                **dict(plan.variables),
             },
         )
         self._folder = folder

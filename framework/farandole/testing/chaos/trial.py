@@ -4,6 +4,7 @@ import tempfile
 import time
 import traceback
 import uuid
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from farandole.testing.chaos.report import Report
 from farandole.testing.chaos.stage import Stage
 
 
-def own_broker(**properties: str) -> Broker:
+def own_broker(properties: Mapping[str, str] = {}) -> Broker:
     """A broker that may be killed.
 
     Raises:

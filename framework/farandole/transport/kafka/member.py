@@ -7,6 +7,7 @@ transaction and a question may be under way at once. Rebalance callbacks run ins
 
 import logging
 import struct
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -22,6 +23,7 @@ from farandole.transport.kafka.helper import Helper, Replies
 from farandole.transport.kafka.polling import Outage, polled, read
 from farandole.transport.kafka.queries import Queries
 from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.kafka.succession import leave
 from farandole.transport.kafka.transactions import Snapshot, Transactor, fence
 from farandole.transport.port import (
     Commit,
@@ -50,6 +52,9 @@ RELEASE_PAUSE = 0.002
 SLICE = 0.05
 """Longest that one call of the client waits, seconds: it does not return after a rebalance by itself."""
 
+ARRIVAL_MAX = 3.0
+"""Longest that joining waits for a look at the group, seconds: 10 to 50 ms are usual."""
+
 CLOSE_PATIENCE = 2.0
 """Longest that `close` waits for each helper; what hangs then ends with the process."""
 
@@ -73,6 +78,9 @@ class KafkaMember:
         self._reading = Helper(f"{member.client_id}.reading", self._replies)
         self._tickets = count(1)
         self._rebalance: Rebalance | None = None
+        self._arrival: _Arrival | None = None
+        """Before the first join."""
+
         self._is_lost = False
         self._is_closed = False
 
@@ -86,13 +94,25 @@ class KafkaMember:
     def subscribe(self, topics: Sequence[str], rebalance: Rebalance) -> None:
         """Join the group, in the polls that follow."""
         self._require_open()
-        self._rebalance = rebalance
+        if self._rebalance is None:
+            self._arrival = arrival = _Arrival()
+            self._reading.submit(lambda: self._succeed(arrival))
+        self._rebalance, self._topics = rebalance, topics
+        if self._arrival is None:
+            self._subscribe(topics)
+
+    def _subscribe(self, topics: Sequence[str]) -> None:
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def poll(self, timeout: float) -> Sequence[Polled]:
         """Records, ends and troubles; rebalances happen in here, and end the wait."""
         self._require_open()
         until = time.monotonic() + timeout
+        if self._arrival is not None:
+            if not self._arrival.is_over(timeout):
+                return ()
+            self._arrival = None
+            self._subscribe(self._topics)
         while True:
             wait = self._cursors.prepare(max(0.0, min(until - time.monotonic(), SLICE)))
             messages = read(self._consumer, wait, self._member.poll_max_records)
@@ -191,6 +211,19 @@ class KafkaMember:
 
     # --- on the helper threads ------------------------------------------------------------
 
+    def _succeed(self, arrival: "_Arrival") -> None:
+        """Take a predecessor out of the group, whose join would otherwise wait for the end of its session."""
+        group = self._member.group
+        try:
+            old = [member for client, member in self._queries.member_ids(group) if client == self.client_id]
+            if old and arrival.is_awaited:
+                leave(self._settings, group, old)
+                log.info("%s: took its predecessor out of %s", self.client_id, group)
+        except (TransportError, *CLIENT_ERRORS) as error:
+            log.info("%s: a predecessor would stay in %s until its session is over: %s", self.client_id, group, error)
+        finally:
+            arrival.done.set()
+
     def _prepare(self) -> None:
         try:
             self._transactor.prepare()
@@ -265,6 +298,24 @@ class KafkaMember:
         self._cursors.drop(gone)
         if self._rebalance is not None and gone:
             self._rebalance.gone(gone, lost=lost)
+
+
+class _Arrival:
+    """Joining waits for the predecessor to be out of the group, and not for long."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.is_awaited = True
+        """Once it is not, the member may be in the group itself, and nobody is taken out any more."""
+
+        self._until = time.monotonic() + ARRIVAL_MAX
+
+    def is_over(self, timeout: float) -> bool:
+        """Whether to join now, waiting at most so many seconds for it."""
+        late = time.monotonic() >= self._until
+        over = self.done.wait(0 if late else max(0.0, timeout)) or late
+        self.is_awaited = not over
+        return over
 
 
 def _places(partitions: list[KafkaPartition]) -> list[TopicPartition]:
