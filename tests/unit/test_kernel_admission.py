@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from farandole.definition.model import Definition
+from farandole.events import facts
 from farandole.events.commands import StartRun
 from farandole.events.facts import RunRefused, RunStarted
 from farandole.ids import generated_run_id
