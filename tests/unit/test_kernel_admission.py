@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from farandole.definition.model import Definition
-from farandole.events import facts
 from farandole.events.commands import StartRun
 from farandole.events.facts import RunRefused, RunStarted
 from farandole.ids import generated_run_id
@@ -119,7 +118,7 @@ def test_start_with_a_generated_id_is_refused_outside_the_window_that_was_config
 
 
 def test_start_with_an_id_of_the_year_10839_is_as_good_as_any_other() -> None:
-    """It looks like a UUIDv7, and reading its instant raised ValueError: an error of ours was the answer. By fuzzing."""
+    """It looks like a UUIDv7, and reading its instant raised ValueError: the answer was our error. By fuzzing."""
     answer = admit(START, "fe8cf841-4967-7292-8124-0e4d53520d1c", PIPELINE, None, Moment(NOW))
 
-    assert isinstance(answer, facts.RunStarted)
+    assert isinstance(answer, RunStarted)
