@@ -102,3 +102,15 @@ def test_kafka_section_has_dotted_names_however_toml_spells_them(elsewhere: Path
         "socket.timeout.ms": "5000",
         "enable.ssl.certificate.verification": "false",
     }
+
+
+@pytest.mark.parametrize(
+    "text", ["bootstrap = " + "[" * 3000, "kafka." + "a." * 3000 + "b = 1"], ids=["arrays", "tables"]
+)
+def test_a_file_nested_beyond_the_interpreter_s_stack_is_refused(tmp_path: Path, text: str) -> None:
+    """`tomllib` raised RecursionError, which nobody caught: a traceback instead of a message. Found by fuzzing."""
+    file = tmp_path / "farandole.toml"
+    file.write_text(text)
+
+    with pytest.raises(ConfigError, match=r"nested far too deep|far fewer"):
+        load_settings(file)

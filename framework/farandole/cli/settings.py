@@ -97,6 +97,8 @@ def load_settings(config: Path | None = None, **flags: object) -> Settings:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as bad:
         raise ConfigError(_told(bad, path)) from None
+    except RecursionError:
+        raise ConfigError(f"settings ({path}): expected tables within tables, but far fewer of them") from None
     finally:
         Settings.file = {}
 
@@ -114,6 +116,8 @@ def read_file(path: Path) -> dict[str, object]:
     """
     try:
         content: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ConfigError(f"{path}: expected a file of TOML, but it is nested far too deep") from None
     except (OSError, ValueError) as bad:
         raise ConfigError(f"{path}: expected a file of TOML, but {bad}") from None
     for name in _PATHS:
