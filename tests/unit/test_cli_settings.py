@@ -135,7 +135,6 @@ def test_kafka_section_has_dotted_names_however_toml_spells_them(elsewhere: Path
     }
 
 
-<<<<<<< HEAD
 def test_sections_reach_the_component_they_are_for(elsewhere: Path) -> None:
     write(elsewhere, '[agent]\nthreads = 4\ndrain_budget = "5s"\n[coordinator]\ndedupe_window = "48h"\n')
 
@@ -273,7 +272,8 @@ def test_production_creates_topics_with_at_least_three_replicas(elsewhere: Path,
 
 def test_elsewhere_the_broker_says_how_many_replicas() -> None:
     assert replication_of(load_settings()) == -1
-=======
+
+
 @pytest.mark.parametrize(
     "text", ["bootstrap = " + "[" * 3000, "kafka." + "a." * 3000 + "b = 1"], ids=["arrays", "tables"]
 )
@@ -284,4 +284,3 @@ def test_a_file_nested_beyond_the_interpreter_s_stack_is_refused(tmp_path: Path,
 
     with pytest.raises(ConfigError, match=r"nested far too deep|far fewer"):
         load_settings(file)
->>>>>>> fuzz

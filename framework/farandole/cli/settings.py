@@ -202,18 +202,10 @@ def load(config: Path | None = None, **flags: object) -> Loaded:
     try:
         settings = Settings.model_validate(nested(merged))
     except ValidationError as bad:
-<<<<<<< HEAD
         raise ConfigError(_told(bad, layers)) from None
     loaded = Loaded(settings, origins, path, strangers)
     require(loaded.settings, origins)
     return loaded
-=======
-        raise ConfigError(_told(bad, path)) from None
-    except RecursionError:
-        raise ConfigError(f"settings ({path}): expected tables within tables, but far fewer of them") from None
-    finally:
-        Settings.file = {}
->>>>>>> fuzz
 
 
 def fields_of(section: type) -> tuple[str, ...]:
@@ -221,29 +213,10 @@ def fields_of(section: type) -> tuple[str, ...]:
     return tuple(each.name for each in fields(section) if each.init) if is_dataclass(section) else ()
 
 
-<<<<<<< HEAD
 def _refuse_unknown(layer: Layer) -> None:
     problems = [told for name in layer.keys if (told := _unknown(name))]
     if problems:
         raise ConfigError(f"settings ({layer.place}): " + "; ".join(problems))
-=======
-def read_file(path: Path) -> dict[str, object]:
-    """The content of a settings file, with its paths made absolute.
-
-    Raises:
-        ConfigError: it cannot be read, or is not TOML.
-    """
-    try:
-        content: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ConfigError(f"{path}: expected a file of TOML, but it is nested far too deep") from None
-    except (OSError, ValueError) as bad:
-        raise ConfigError(f"{path}: expected a file of TOML, but {bad}") from None
-    for name in _PATHS:
-        if isinstance(content.get(name), str):
-            content[name] = path.parent / str(content[name])
-    return content
->>>>>>> fuzz
 
 
 def _unknown(name: str) -> str:
