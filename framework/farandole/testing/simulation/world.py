@@ -69,7 +69,9 @@ class World:
         self.sizes = Sizes.drawn(drawn)
         self.chaos = Chaos(self.seed, drawn_rates(drawn), self.part.faults)
         self.definition: Definition = random_definition(drawn, self.sizes.shape)
-        self.script = Script(self.seed, drawn.choice((0.0, 0.2, 0.4)), publishing=0.2)
+        self.script = Script(
+            self.seed, drawn.choice((0.0, 0.2, 0.4)), publishing=0.2, slow=drawn.choice((0.0, 0.1, 0.3))
+        )
         self.rng = random.Random(f"{self.seed}/order")
         self.clock = ManualClock()
         self.hub = SimHub(self.clock)
