@@ -57,7 +57,7 @@ def random_definition(rng: random.Random, shape: Shape = ANY) -> Definition:
         output=rng.choice(outputs),
         deadline=timedelta(seconds=rng.randint(5, 60)) if shape.timed and rng.random() < 0.2 else None,
         hold_max=timedelta(hours=1),
-        stop_max=timedelta(seconds=rng.choice((1, 5, 60))) if shape.impatient else timedelta(minutes=1),
+        stop_max=timedelta(seconds=rng.choice((1, 1, 5))) if shape.impatient else timedelta(minutes=1),
     )
 
 
@@ -131,13 +131,14 @@ class _Drawing:
         return text + "?" * optional
 
     def _when(self, parents: Sequence[Node], over: str | None) -> str | None:
-        if self.rng.random() >= 0.3:
+        if self.rng.random() >= (0.6 if self.shape.fragile else 0.3):
             return None
         element = f"{ITEM}.n" if any(each.name == over for each in parents) else ITEM
         told = [f"{each.name}.n % 3 != 0" for each in parents if each.over is None]
         told += [f"{element} % 2 == 0"] if over else []
         if self.shape.fragile:
-            told += [f"100 / {each.name}.n > 11" for each in parents if each.over is None]
+            told += [f"100 / ({each.name}.n % 3) > 40" for each in parents if each.over is None]
+            told += ["100 / params.n > 11"]
         return self.rng.choice([*told, "params.n < 7"])
 
     def _deadline(self) -> timedelta | None:
@@ -171,6 +172,14 @@ class Script:
 
     publishing: float = 0.0
     """How many of the steps also write to a topic of the user's."""
+
+    slow: float = 0.0
+    """How many of the attempts take seconds."""
+
+    def duration(self, step: str, item: int, attempt: int) -> float:
+        """How many seconds that attempt takes at least."""
+        rng = random.Random(f"{self.seed}/{step}/{item}/{attempt}/duration")
+        return rng.uniform(1, 20) if rng.random() < self.slow else 0.0
 
     def publishes(self, step: str) -> bool:
         """Whether that step does."""

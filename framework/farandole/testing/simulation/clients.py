@@ -63,7 +63,7 @@ class Clients:
             params = framed_params(rng.randint(0, 9), [rng.randint(0, 9) for _ in range(rng.randint(0, 4))])
             start = StartRun(self.definition.name, params, run)
             yield rng.randrange(300), start
-            again, other, cancelled = rng.random() < 0.4, rng.random() < 0.2, rng.random() < 0.3
+            again, other, cancelled = rng.random() < 0.4, rng.random() < 0.2, rng.random() < 0.4
             if again and not self.sizes.forgets:
                 yield rng.randrange(last), start
             if other and not self.sizes.forgets:

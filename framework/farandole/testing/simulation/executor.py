@@ -58,14 +58,20 @@ class SimExecutor:
         self.running[attempt] = self.ledger.begin(attempt)
 
     def finish(self) -> bool:
-        """A random one ends; whether there was one."""
-        if not self.running:
+        """A random one of those that have lasted long enough ends; whether there was one."""
+        now = self.environment.clock.monotonic()
+        ready = [attempt for attempt in self.running if self._until(attempt) <= now]
+        if not ready:
             return False
-        attempt = list(self.running)[self.rng.randrange(len(self.running))]
+        attempt = ready[self.rng.randrange(len(ready))]
         self.ledger.end(self.running.pop(attempt))
         if not attempt.is_over:
             self.environment.results.put(attempt, self._outcome(attempt.call))
         return True
+
+    def _until(self, attempt: Attempt) -> float:
+        call = attempt.call
+        return (attempt.started or 0.0) + self.script.duration(call.step, call.item, call.attempt)
 
     def _outcome(self, call: Call) -> Outcome:
         result = self.script.result(call.step, call.item, call.attempt)

@@ -69,7 +69,9 @@ class World:
         self.sizes = Sizes.drawn(drawn)
         self.chaos = Chaos(self.seed, drawn_rates(drawn), self.part.faults)
         self.definition: Definition = random_definition(drawn, self.sizes.shape)
-        self.script = Script(self.seed, drawn.choice((0.0, 0.2, 0.4)), publishing=0.2)
+        self.script = Script(
+            self.seed, drawn.choice((0.0, 0.2, 0.4)), publishing=0.2, slow=drawn.choice((0.0, 0.1, 0.3))
+        )
         self.rng = random.Random(f"{self.seed}/order")
         self.clock = ManualClock()
         self.hub = SimHub(self.clock)
@@ -146,9 +148,12 @@ class World:
         return self.network.rare
 
     def is_quiet(self) -> bool:
-        """Whether every transaction is marked, and every owner's position has reached its end (lag 0)."""
+        """Whether no transaction is open or unmarked, and every owner's position has reached its end (lag 0)."""
         homes = [TopicPartition(name, n) for name in (self.topics.events, self.topics.commands) for n in self._numbers]
         with self.hub as broker:
+            every = [TopicPartition(name, n) for name in broker.topics for n in range(broker.partitions(name))]
+            if any(broker.end(at, Isolation.COMMITTED) != broker.end(at, Isolation.UNCOMMITTED) for at in every):
+                return False
             if any(broker.transactions.unmarked()):
                 return False
             inboxes = [
