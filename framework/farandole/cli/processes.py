@@ -13,7 +13,7 @@ from farandole.cli.units import Named
 from farandole.clock import SystemClock
 from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
 from farandole.coordinator.loop import Environment
-from farandole.runtime.driver import STEP_WAIT_S, Stop, drive, stopping_on_signals
+from farandole.runtime.driver import STEP_WAIT_S, Stop, drive, stopping_on_signals, tune_interpreter
 from farandole.runtime.loop import AgentLoop, Surrounding
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.startup import check
@@ -29,6 +29,7 @@ def agent_process(transport: Transport, settings: Settings, named: Named, slot: 
     """
     chosen = agent_settings(settings.namespace, named, slot)
     loop, stop = agent_loop(transport, artifacts_of(settings), named, chosen), Stop()
+    tune_interpreter()
     with stopping_on_signals(stop):
         return drive(loop, chosen, stop)
 
@@ -40,6 +41,7 @@ def coordinator_process(transport: Transport, settings: Settings, slot: str | No
         ConfigError: topics are missing or not as declared.
     """
     loop, stop = coordinator_loop(transport, artifacts_of(settings), settings.namespace, slot), Stop()
+    tune_interpreter()
     with stopping_on_signals(stop):
         try:
             while not stop.is_set:

@@ -50,6 +50,12 @@ class Batch:
 
     events_at: int
     commands_at: int
+    begun: float = 0.0
+    """When it was begun, on the monotonic clock."""
+
+    read: tuple[int, int] = (0, 0)
+    """How many of the home's buffered events and commands it has answered."""
+
     runs: dict[str, Run | None] = field(default_factory=dict)
     records: list[Outgoing] = field(default_factory=list)
     timers: list[Timer] = field(default_factory=list)
@@ -163,6 +169,11 @@ class Batch:
         """Whether there is nothing to write, so that only positions may have moved."""
         return not self.records and not self.runs
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether somebody waits for what it says; else it only remembers what was folded."""
+        return bool(self.records or self.timers or self.taken or self.released)
+
     def publish(self) -> None:
         """After the commit: the new state replaces the old."""
         home = self.home
@@ -175,7 +186,9 @@ class Batch:
         home.remind(self.timers)
         home.marked.update(self.markers)
         home.marked.difference_update(self.read_back)
+        home.draft = None
 
     def abandon(self) -> None:
         """After an abort: the home is as if the batch had never been."""
+        self.home.draft = None
         self.home.remind(self.taken)

@@ -8,11 +8,15 @@ import heapq
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from farandole.events.facts import Marker
 from farandole.kernel.state import Run
 from farandole.kernel.timers import Timer, timers
 from farandole.transport.port import Record
+
+if TYPE_CHECKING:
+    from farandole.coordinator.batch import Batch
 
 
 @dataclass(slots=True)
@@ -42,6 +46,9 @@ class Home:
 
     limit: int = 0
     """Most records in the next batch while a batch that could not be produced is bisected; 0 = the usual."""
+
+    draft: "Batch | None" = None
+    """The batch in the making, kept from one look to the next while nothing in it is urgent."""
 
     refused: str = ""
     """Why the next record, alone in its batch, cannot be produced: what it leads to is held instead."""
@@ -86,11 +93,23 @@ class Home:
         self.ends = max(self.ends[0], events_end), max(self.ends[1], commands_end)
         self.move(0, 0)
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether records are buffered that the draft has not answered."""
+        events, commands = self.draft.read if self.draft is not None else (0, 0)
+        return len(self.events) > events or len(self.commands) > commands
+
+    def forsake(self) -> None:
+        """Throw the draft away: what it folded will be folded again."""
+        if self.draft is not None:
+            self.draft.abandon()
+
     def emptied(self) -> None:
         """Nothing is buffered, and no end known: reading begins anew."""
         self.events.clear()
         self.commands.clear()
         self.ends = (0, 0)
+        self.forsake()
 
     def _drop_folded(self) -> None:
         """Forget buffered records that are behind the positions now."""

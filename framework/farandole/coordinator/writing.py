@@ -94,16 +94,24 @@ class Writer:
         definitions = Definitions(self.definitions.current, self.definitions.by_hash, certain)
         batches: list[Batch] = []
         for home in self._chosen(list(homes)):
-            batch, wanted = self.builder.build(home, definitions, self.partitions)
-            if wanted:
+            batch, is_full = self.builder.build(home, definitions, self.partitions)
+            if self.builder.wanted:
                 self.stale_definitions = True
             if batch.is_empty:
                 _pass_over(home, batch)
-            else:
+            elif is_full or home.limit or batch.is_urgent or self.is_overdue(home):
                 batches.append(batch)
         if self.stale_definitions:
             self.definitions.refresh()
         return bool(batches) and self._send(self._flight_of(batches))
+
+    def is_overdue(self, home: Home) -> bool:
+        """Whether the home's draft has waited long enough for something urgent to go with."""
+        return (due := self.draft_due(home)) is not None and due <= self.builder.monotonic()
+
+    def draft_due(self, home: Home) -> float | None:
+        """When the home's draft goes whatever is in it, on the monotonic clock; None if there is none."""
+        return None if home.draft is None else home.draft.begun + self.settings.patience.total_seconds()
 
     def _chosen(self, homes: Sequence[Home]) -> Sequence[Home]:
         """The homes of the next transaction: one alone that may hold what was refused, then again all the others."""
@@ -203,6 +211,7 @@ class Writer:
 
 def _pass_over(home: Home, batch: Batch) -> None:
     """Go past records and timers that lead to nothing; the timers are not given back, or they would be due for ever."""
+    home.draft = None
     home.move(batch.events_at, batch.commands_at)
     home.refused = ""
     if not home.events and not home.commands:

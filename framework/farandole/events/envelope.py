@@ -8,6 +8,7 @@ the value's encoding.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from farandole.errors import RecordError
 from farandole.ids import NO_ITEM
@@ -77,6 +78,14 @@ class Envelope:
 _TEXT = ("run", "step", "definition", "cause", "input", "agent", "params", "home", "folded")
 
 
+_EXTENSIONS = (
+    *(("ce_" + name, name) for name in _TEXT),
+    ("traceparent", "traceparent"),
+    ("content-type", "content_type"),
+)
+_NUMBERS = (("ce_iteration", "iteration"), ("ce_item", "item"), ("ce_attempt", "attempt"))
+
+
 def rfc3339(instant: datetime) -> str:
     """An aware instant as RFC 3339 text in UTC with milliseconds, as CloudEvents asks of `time`."""
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -88,22 +97,16 @@ def parse_envelope(headers: Headers) -> Envelope:
     Raises:
         RecordError: a required attribute is missing or a number, an instant or the text is malformed.
     """
-    found: dict[str, bytes] = {}
-    for name, value in headers:
-        found.setdefault(name, value)
+    found = dict(reversed(headers))
     try:
-        text = {name: value.decode() for name, value in found.items() if name.startswith("ce_")}
+        told: dict[str, Any] = {field: found[name].decode() for name, field in _EXTENSIONS if name in found}
+        told |= {field: int(found[name]) for name, field in _NUMBERS if name in found}
         return Envelope(
-            id=text["ce_id"],
-            type=text["ce_type"],
-            source=text["ce_source"],
-            time=datetime.fromisoformat(text["ce_time"]),
-            iteration=int(text.get("ce_iteration", "0")),
-            item=int(text.get("ce_item", str(NO_ITEM))),
-            attempt=int(text.get("ce_attempt", "0")),
-            traceparent=found.get("traceparent", b"").decode(),
-            content_type=found.get("content-type", AVRO.encode()).decode(),
-            **{name: text.get("ce_" + name, "") for name in _TEXT},
+            id=found["ce_id"].decode(),
+            type=found["ce_type"].decode(),
+            source=found["ce_source"].decode(),
+            time=datetime.fromisoformat(found["ce_time"].decode()),
+            **told,
         )
     except KeyError as missing:
         raise RecordError(

@@ -7,6 +7,7 @@ letter or the final state need. Says nothing of partitions or clients.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from farandole.definition.inputs import inbox_value
 from farandole.events import facts
@@ -52,10 +53,16 @@ def outbox(steps: Sequence[tuple[Run, facts.Event]], cause: Cause, topics: Topic
         kind = type_name(type(event)).removeprefix("farandole.")
         event_id = consequence_id(cause.id, kind, counted[kind])
         counted[kind] += 1
-        origin = replace(cause.origin, definition=run.head.definition)
+        origin = _of(cause.origin, run.head.definition)
         out.append(event_record(topics, event, event_id=event_id, cause=cause.id, origin=origin))
         out.extend(_implied(run, event, Cause(event_id, origin), topics, values))
     return out
+
+
+@lru_cache(maxsize=64)
+def _of(origin: Origin, definition: str) -> Origin:
+    """The origin of records about runs of a definition: the same for all that follows from one fact."""
+    return replace(origin, definition=definition)
 
 
 def _implied(run: Run, event: facts.Event, cause: Cause, topics: Topics, values: Values) -> Iterator[Outgoing]:
