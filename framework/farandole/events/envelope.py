@@ -27,7 +27,8 @@ class Envelope:
 
     `input` names the consumed record (`topic/partition/offset`), `cause` the id of the fact it
     follows from; `folded` is `partition/position` (see the coordinator), `home` the home partition
-    where the key would place the record elsewhere; `params` are the projected params (base64).
+    where the key would place the record elsewhere; `params` are the projected params (base64). `epoch`: what the
+    owner's epoch is added to in the fencing token of a trigger's attempt (docs/decisions/0071).
     """
 
     id: str
@@ -39,6 +40,7 @@ class Envelope:
     iteration: int = 0
     item: int = NO_ITEM
     attempt: int = 0
+    epoch: int = 0
     definition: str = ""
     cause: str = ""
     input: str = ""
@@ -70,6 +72,8 @@ class Envelope:
             out.append(("ce_item", b"%d" % self.item))
         if self.attempt:
             out.append(("ce_attempt", b"%d" % self.attempt))
+        if self.epoch:
+            out.append(("ce_epoch", b"%d" % self.epoch))
         if self.traceparent:
             out.append(("traceparent", self.traceparent.encode()))
         return out
@@ -83,7 +87,7 @@ _EXTENSIONS = (
     ("traceparent", "traceparent"),
     ("content-type", "content_type"),
 )
-_NUMBERS = (("ce_iteration", "iteration"), ("ce_item", "item"), ("ce_attempt", "attempt"))
+_NUMBERS = (("ce_iteration", "iteration"), ("ce_item", "item"), ("ce_attempt", "attempt"), ("ce_epoch", "epoch"))
 
 
 def rfc3339(instant: datetime) -> str:

@@ -18,7 +18,12 @@ from farandole.ids import NO_ITEM
 
 @dataclass(frozen=True, slots=True)
 class StepSucceeded:
-    """An attempt gave a result; `fired` names the successors that its agent triggered."""
+    """An attempt gave a result; `fired` names the successors that its agent triggered.
+
+    `fused` are those of them that the agent ran at once instead of writing their triggers: their facts follow in
+    the same transaction. `final`: nothing is left of the run, so that it has succeeded with this output unless
+    something against it stands before this on the log.
+    """
 
     run: str
     step: str
@@ -27,6 +32,8 @@ class StepSucceeded:
     fired: tuple[str, ...] = ()
     item: int = NO_ITEM
     duration_ms: int = 0
+    fused: tuple[str, ...] = ()
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,10 @@ def event_record(topics: Topics, event: Event, *, event_id: str, cause: str, ori
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """What makes an agent work: one attempt of one step (or item) with its input, framed."""
+    """What makes an agent work: one attempt of one step (or item) with its input, framed.
+
+    `epoch` is above that of every earlier try of the same attempt, wherever it ran (docs/decisions/0071).
+    """
 
     run: str
     step: str
@@ -76,6 +79,7 @@ class Trigger:
     input: bytes
     item: int = NO_ITEM
     params: bytes = b""
+    epoch: int = 0
 
 
 TRIGGER = "farandole.Trigger"
@@ -97,6 +101,7 @@ def trigger_record(topics: Topics, trigger: Trigger, *, cause: str, origin: Orig
         cause=cause,
         input=origin.input,
         agent=trigger.agent,
+        epoch=trigger.epoch,
         params=base64.b64encode(trigger.params).decode(),
         traceparent=origin.traceparent,
     )

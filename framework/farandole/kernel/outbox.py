@@ -28,6 +28,9 @@ from farandole.ids import consequence_id
 from farandole.kernel.state import Run, Status, instant
 from farandole.kernel.values import Values, carried, input_roots
 
+EPOCH_BITS = 20
+"""Of a fencing token, for the epochs of owners: a partition changes hands a million times before they are used up."""
+
 PARAMS_MAX = 8192
 """Most bytes of params that travel with a trigger. Source: DESIGN section 5."""
 
@@ -84,7 +87,19 @@ def _trigger(run: Run, event: facts.StepScheduled, values: Values) -> Trigger:
     step = run.graph.step(event.step)
     unit = run.unit(run.number(event.step, event.item))
     given = unit.input if event.attempt > 1 and unit.input is not None else _input(run, event.step, event.item, values)
-    return Trigger(run.id, step.name, step.agent, event.attempt, given, event.item, _params(run, step.name, values))
+    epoch = 0 if step.is_mapped else _epoch(run, event)
+    params = _params(run, step.name, values)
+    return Trigger(run.id, step.name, step.agent, event.attempt, given, event.item, params, epoch)
+
+
+def _epoch(run: Run, event: facts.StepScheduled) -> int:
+    """Above every fencing token with which the steps fired from here may have run before (docs/decisions/0071).
+
+    Such a run was fused with an attempt of a step above that was triggered from here; each further attempt up
+    there, or of this step, counts one more.
+    """
+    attempts = sum(run.step(name).attempt for name in run.graph.chain_above(event.step)) + event.attempt - 1
+    return attempts << EPOCH_BITS
 
 
 def _input(run: Run, name: str, item: int, values: Values) -> bytes:

@@ -9,7 +9,7 @@ import binascii
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from farandole.definition.model import Definition
+from farandole.definition.model import Definition, Step
 from farandole.definition.spec import AgentSpec
 from farandole.errors import RecordError
 from farandole.events.envelope import Envelope, parse_envelope
@@ -54,7 +54,8 @@ def read_trigger(
         return _quarantine(record, "not_a_trigger", f"expected a {TRIGGER}, but found a {envelope.type[:100]}")
     if not is_run_id(envelope.run):
         return _quarantine(record, "no_run", f"expected a run id in ce_run, but found {envelope.run[:100]!r}")
-    trigger = Trigger(envelope.run, envelope.step, spec.name, envelope.attempt, record.value or b"", envelope.item)
+    value, epoch = record.value or b"", max(0, envelope.epoch)
+    trigger = Trigger(envelope.run, envelope.step, spec.name, envelope.attempt, value, envelope.item, epoch=epoch)
     if envelope.agent not in ("", spec.name):
         return _quarantine(record, "other_agent", f"expected agent {spec.name}, but found {envelope.agent[:100]!r}")
     try:
@@ -79,20 +80,25 @@ def _attempt(
     if step is None or step.agent != spec.name:
         error = f"expected a step of {definition.name} that agent {spec.name} runs, but found {trigger.step!r}"
         return _quarantine(record, "unknown", error, trigger, envelope)
+    call = call_of(definition, step, spec, trigger, partition.epoch + trigger.epoch)
+    return Attempt(partition, record, spec, envelope, trigger, definition, step, call)
+
+
+def call_of(definition: Definition, step: Step, spec: AgentSpec, trigger: Trigger, epoch: int) -> Call:
+    """What a handler's process is told of an attempt."""
     timeout = step.timeout or spec.timeout
-    call = Call(
+    return Call(
         run=trigger.run,
         pipeline=definition.name,
         step=step.name,
         item=trigger.item,
         attempt=trigger.attempt,
-        epoch=partition.epoch,
+        epoch=epoch,
         input=trigger.input,
         input_schema=step.input_schema,
         output_schema=step.output_schema,
         timeout_s=None if timeout is None else timeout.total_seconds(),
     )
-    return Attempt(partition, record, spec, envelope, trigger, definition, step, call)
 
 
 def _quarantine(

@@ -14,6 +14,23 @@ SESSION_MIN, SESSION_MAX = timedelta(seconds=6), timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
+class FusionSettings:
+    """When hops are fused. A chain of fast handlers only: all of it is run again if the process dies in between."""
+
+    hops_max: int = 8
+    """Most successors that run with one record."""
+
+    timeout_max: timedelta = timedelta(seconds=5)
+    """Longest timeout of a handler that may be fused; one without a timeout never is."""
+
+    p99_max: timedelta = timedelta(milliseconds=20)
+    """Slower handlers would hold up what runs before them for longer than a hop of its own takes."""
+
+    observed_min: int = 20
+    """Runs of a handler that must have been observed first."""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSettings:
     """How the process of one unit runs. `slot` tells it from its peers and survives a restart (R7)."""
 
@@ -63,6 +80,9 @@ class AgentSettings:
 
     progress_every: timedelta = timedelta(milliseconds=100)
     """Least time between two progress signals of an attempt."""
+
+    fusion: FusionSettings | None = FusionSettings()
+    """When a successor runs at once with its parent's record; None: never."""
 
     topics: Topics = field(init=False)
 

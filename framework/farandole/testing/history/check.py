@@ -56,6 +56,7 @@ OF_LOGS: tuple[OfLog, ...] = (
     runs.definitions_of_runs_exist,
     triggers.triggers_follow_from_facts,
     triggers.what_was_fired_was_triggered,
+    triggers.fused_steps_report_with_their_parent,
     triggers.facts_have_causes,
     triggers.runs_are_started,
     triggers.facts_stand_at_home,

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from farandole.definition.graph import graph_of
 from farandole.events import facts
 from farandole.events.envelope import parse_envelope
-from farandole.ids import partition_of
+from farandole.ids import NO_ITEM, partition_of
 from farandole.kernel.rebuild import Logged, rebuild
 from farandole.kernel.snapshot import group_by_run, read_run
 from farandole.kernel.state import Run
+from farandole.testing.simulation.executor import Execution
 from farandole.testing.simulation.world import World
 from farandole.transport.port import Isolation, Record, TopicPartition
 
@@ -28,6 +29,8 @@ def violations(world: World) -> list[str]:
         *_nothing_after_the_end(events),
         *_rebuild_equals_state(world),
         *_no_kernel_error(events),
+        *_tokens_rise(world),
+        *world.clients.torn,
     ]
 
 
@@ -45,8 +48,30 @@ def triggers(world: World) -> Iterator[tuple[str, str, int, int]]:
             yield it.run, it.step, it.item, it.attempt
 
 
+def _fused(world: World) -> Iterator[tuple[str, str, int, int]]:
+    """Every attempt that ran at once after its parent's, as if it had been triggered."""
+    for _, event in world.clients.events:
+        if isinstance(event, facts.StepSucceeded):
+            yield from ((event.run, child, NO_ITEM, 1) for child in event.fused)
+
+
+def _tokens_rise(world: World) -> Iterator[str]:
+    """The result that stands was worked for under the highest fencing token of its attempt."""
+    highest: dict[tuple[str, str, int, int], Execution] = {}
+    for each in world.executions:
+        key = each.run, each.step, each.item, each.attempt
+        highest[key] = max(highest.get(key, each), each, key=lambda it: it.epoch)
+    for record, event in world.clients.events:
+        if not isinstance(event, facts.StepSucceeded):
+            continue
+        last = highest[event.run, event.step, event.item, event.attempt]
+        place = parse_envelope(record.headers).input
+        if last.place != place:
+            yield f"{event.step} of {event.run} stands from {place}, but {last} has a higher token"
+
+
 def _one_trigger_and_report(world: World) -> Iterator[str]:
-    sent = Counter(triggers(world))
+    sent = Counter([*triggers(world), *_fused(world)])
     told = Counter(
         (e.run, e.step, e.item, e.attempt) for _, e in world.clients.events if isinstance(e, facts.AgentFact)
     )
@@ -59,7 +84,7 @@ def _one_trigger_and_report(world: World) -> Iterator[str]:
 
 def _gapless(world: World) -> Iterator[str]:
     attempts: dict[tuple[str, str, int], list[int]] = {}
-    for run, step, item, attempt in sorted(triggers(world)):
+    for run, step, item, attempt in sorted([*triggers(world), *_fused(world)]):
         attempts.setdefault((run, step, item), []).append(attempt)
     yield from (
         f"attempts of {key} are {found}" for key, found in attempts.items() if found != list(range(1, len(found) + 1))

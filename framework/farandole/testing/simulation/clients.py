@@ -33,6 +33,11 @@ class Clients:
     events: list[tuple[Record, facts.Event]] = field(default_factory=list)
     ended: dict[str, str] = field(default_factory=dict)
     dead: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    torn: list[str] = field(default_factory=list)
+    """Facts of one transaction of which a reader saw only the first."""
+
+    _fused: dict[tuple[str, str], facts.StepSucceeded] = field(default_factory=dict)
+    """Said to have run at once, and not yet reported."""
 
     def __post_init__(self) -> None:
         rng = self.network.rng
@@ -91,6 +96,7 @@ class Clients:
                 continue
             event = decode(polled.value or b"")
             self.events.append((polled, event))  # type: ignore[arg-type]
+            self._look_torn(event)  # type: ignore[arg-type]
             match event:
                 case facts.RunSettled(run=run, outcome=outcome):
                     self.ended[run] = outcome
@@ -102,6 +108,16 @@ class Clients:
                     self.dead.pop((run, step, item), None)
                 case _:
                     pass
+
+        self.torn += [f"{step} of {run} did not come with {it.step}" for (run, step), it in self._fused.items()]
+        self._fused.clear()
+
+    def _look_torn(self, event: facts.Event) -> None:
+        """A transaction is seen whole: a step that ran at once is reported where its parent is."""
+        if isinstance(event, facts.AgentFact):
+            self._fused.pop((event.run, event.step), None)
+        if isinstance(event, facts.StepSucceeded):
+            self._fused.update({(event.run, child): event for child in event.fused})
 
     def _attempt(self, run: str, step: str, item: int) -> int:
         found = [

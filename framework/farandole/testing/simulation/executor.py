@@ -1,6 +1,7 @@
 """Handlers as the seed has them: each takes a while, then comes to what the script says."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,6 +24,8 @@ class Execution:
     item: int
     attempt: int
     epoch: int
+    place: str = ""
+    """The inbox record that was in hand: that of the first hop, where hops are fused."""
 
 
 @dataclass(slots=True)
@@ -33,6 +36,7 @@ class SimExecutor:
     script: Script
     rng: random.Random
     executions: list[Execution]
+    rare: Counter[str]
     running: list[Attempt] = field(default_factory=list)
 
     def has_room(self, spec: AgentSpec) -> bool:
@@ -43,7 +47,10 @@ class SimExecutor:
         """Begin; the handler's effects happen now."""
         call = attempt.call
         attempt.started = self.environment.clock.monotonic()
-        self.executions.append(Execution(call.run, call.step, call.item, call.attempt, call.epoch))
+        place = attempt.record.place
+        self.executions.append(Execution(call.run, call.step, call.item, call.attempt, call.epoch, place))
+        self.rare["fused"] += attempt.chain is not None
+        self.rare["fused_twice"] += attempt.chain is not None and attempt.chain.hops > 1
         self.running.append(attempt)
 
     def finish(self) -> None:
@@ -80,12 +87,12 @@ class SimExecutor:
         """Nothing to stop."""
 
 
-def specs_of(definition: Definition) -> dict[str, AgentSpec]:
+def specs_of(definition: Definition, timeout: timedelta | None = None) -> dict[str, AgentSpec]:
     """Agents that fit a definition's steps; their handlers are never called."""
-    return {step.agent: _spec(step) for step in definition.steps.values()}
+    return {step.agent: _spec(step, timeout) for step in definition.steps.values()}
 
 
-def _spec(step: Step) -> AgentSpec:
+def _spec(step: Step, timeout: timedelta | None) -> AgentSpec:
     handler: Callable[[Context], None] = _never
     return AgentSpec(
         name=step.agent,
@@ -95,7 +102,7 @@ def _spec(step: Step) -> AgentSpec:
         parameters=(),
         result=None,
         retry=Retry(),
-        timeout=None,
+        timeout=timeout,
         deadline=None,
         on_dead_letter=OnDeadLetter.HOLD,
         isolation="thread",

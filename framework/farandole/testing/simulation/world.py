@@ -16,9 +16,9 @@ from farandole.definition.model import Definition
 from farandole.events.topics import Topics
 from farandole.runtime.handlers.environment import Environment as HandlerEnvironment
 from farandole.runtime.loop import AgentLoop, Surrounding
-from farandole.runtime.settings import AgentSettings
+from farandole.runtime.settings import AgentSettings, FusionSettings
 from farandole.runtime.startup import check
-from farandole.testing.generate import Script, Shape, random_definition
+from farandole.testing.generate import Script, Shape, random_chain, random_definition
 from farandole.testing.simulation.clients import Clients
 from farandole.testing.simulation.executor import Execution, SimExecutor, specs_of
 from farandole.testing.simulation.faults import NONE, PHASE_STEPS, Faults
@@ -27,6 +27,9 @@ from farandole.testing.simulation.process import Body, Process
 from farandole.testing.simulation.transport import SimTransport, SkewedClock
 
 SESSION = timedelta(seconds=6)
+FUSION = FusionSettings(timeout_max=timedelta(hours=1), p99_max=timedelta(hours=1), observed_min=0)
+"""Handlers take as long as the world wants."""
+
 STEPS_MAX = 60_000
 """Steps after which the second phase has failed: everything must have ended (L1)."""
 
@@ -38,6 +41,8 @@ class World:
     seed: int
     shape: Shape = field(default_factory=lambda: Shape(steps_max=5))
     phase_steps: int = PHASE_STEPS
+    fusion: bool | None = None
+    """Whether hops are fused; None: the seed says."""
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -48,6 +53,11 @@ class World:
         self.script = Script(self.seed, self.rng.choice((0.0, 0.2, 0.4)))
         self.topics = Topics()
         self.partitions = self.rng.choice((1, 2))
+        # Drawn apart, so that the other draws of a seed stay what they were.
+        self.fuses = random.Random(f"{self.seed}/fusion").random() < 0.5 if self.fusion is None else self.fusion
+        chain = random.Random(f"{self.seed}/chain")
+        if self.fuses and chain.random() < 0.6:
+            self.definition = random_chain(chain)
         self.executions: list[Execution] = []
         self.steps = 0
         self._folder = tempfile.TemporaryDirectory(prefix="farandole-sim-")
@@ -142,14 +152,16 @@ class World:
         body = Body.__new__(Body)
 
         def executor(environment: HandlerEnvironment) -> SimExecutor:
-            body.executor = SimExecutor(environment, self.script, self.rng, self.executions)
+            body.executor = SimExecutor(environment, self.script, self.rng, self.executions, self.rare)
             return body.executor
 
-        specs = specs_of(self.definition)
+        specs = specs_of(self.definition, FUSION.timeout_max if self.fuses else None)
         layout = check(transport.admin(), self.topics, specs.values())
         surrounding = Surrounding(transport, process.clock, self.artifacts, layout, executor)
         body.transport = transport
-        body.loop = AgentLoop(specs, surrounding, AgentSettings("unit", slot=process.name, session_timeout=SESSION))
+        fusion = FUSION if self.fuses else None
+        settings = AgentSettings("unit", slot=process.name, session_timeout=SESSION, fusion=fusion)
+        body.loop = AgentLoop(specs, surrounding, settings)
         return body
 
     def _apply(self) -> None:
