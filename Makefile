@@ -12,7 +12,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$each; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test unit contract accept kafka bench sim docs demo lock tools clean
+.PHONY: help setup fmt lint types test unit contract accept kafka bench sim mutants docs demo lock tools clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -63,8 +63,12 @@ kafka: $(STAMP) tools ## Only the tests that need a broker
 bench: $(STAMP) ## Throughput and latency, beside the bare limit of this machine
 	$(BIN)/python benchmarks/bench.py
 
-sim: $(STAMP) ## Seeds FROM to FROM+SEEDS of the simulation: make sim SEEDS=1000 FROM=0
-	PYTHONHASHSEED=0 $(BIN)/python -m farandole.testing.simulation $(or $(FROM),0) $$(( $(or $(FROM),0) + $(or $(SEEDS),500) ))
+sim: $(STAMP) ## Seeds of the simulation: make sim SEEDS=1000 FROM=0; one as a trace: make sim REPLAY=17
+	PYTHONHASHSEED=0 $(BIN)/python -m farandole.testing.simulation $(if $(REPLAY),--replay $(REPLAY),\
+		$(or $(FROM),0) $$(( $(or $(FROM),0) + $(or $(SEEDS),500) )))
+
+mutants: $(STAMP) ## Plant bugs in the product, one at a time; the simulation must find each: make mutants ONLY="a b"
+	PYTHONHASHSEED=0 $(BIN)/python tests/simulation/mutation.py $(if $(ONLY),--only $(ONLY),--write tests/simulation/MUTANTS.md)
 
 docs: $(STAMP) ## Run the snippets that the documentation shows
 	$(PYTEST) tests/docs

@@ -1,17 +1,26 @@
-"""The real loops on the simulated broker, with faults: seeds in a row. `make sim` runs more of them."""
+"""The real loops on the simulated broker, with faults: seeds in a row, and what makes a failure readable.
 
-import hashlib
+`make sim` runs more of them, `make mutants` shows that they find what they are for.
+"""
+
 import logging
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from farandole.testing.simulation.checks import violations
-from farandole.testing.simulation.world import World
+from farandole.testing.simulation.__main__ import replay_command
+from farandole.testing.simulation.coverage import GOALS
+from farandole.testing.simulation.many import lived
+from farandole.testing.simulation.outcome import Outcome, simulate
+from farandole.testing.simulation.shrink import Shrinking
+from farandole.testing.simulation.world import Part
 
-SEEDS = 60
-"""In `make test`; about a quarter of a second each."""
+SEEDS = range(800)
+"""About 75 ms of one core each; they are spread over the cores."""
 
 
 @pytest.fixture(autouse=True)
@@ -22,46 +31,103 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def lived(seed: int) -> tuple[World, bool]:
-    world = World(seed)
-    try:
-        return world, world.live()
-    finally:
-        world.close()
+@pytest.fixture(scope="module")
+def outcomes() -> list[Outcome]:
+    return list(lived(SEEDS, os.cpu_count() or 1))
 
 
-def trace_of(world: World) -> str:
-    told = [(r.partition, r.offset, event) for r, event in world.clients.events]
-    return hashlib.sha256(repr((told, world.executions, world.steps)).encode()).hexdigest()
+@pytest.mark.timeout(900)
+def test_runs_under_faults_end_and_leave_a_valid_history(outcomes: list[Outcome]) -> None:
+    wrong = {each.seed: [str(finding) for finding in each.findings] for each in outcomes if each.findings}
+
+    assert not wrong, f"replay one with `python -m farandole.testing.simulation --replay SEED`: {wrong}"
 
 
-def test_runs_under_faults_end_and_their_history_is_valid() -> None:
-    seen = Counter[str]()
-    wrong: dict[int, list[str]] = {}
+@pytest.mark.timeout(900)
+def test_every_rare_state_was_met(outcomes: list[Outcome]) -> None:
+    """A simulation in which nothing went wrong would prove nothing."""
+    seen = sum((each.rare for each in outcomes), Counter[str]())
 
-    for seed in range(SEEDS):
-        world, ended = lived(seed)
-        found = violations(world) + ([] if ended else ["stuck"])
-        if found:
-            wrong[seed] = found
-        seen += world.rare
-
-    assert not wrong, f"replay one with `python -m farandole.testing.simulation SEED SEED+1`: {wrong}"
-    # A simulation in which nothing went wrong would prove nothing.
-    for rare in ("crash_in_transaction", "zombie_commit", "stale_generation", "doubt_done_end", "doubt_lost_end"):
-        assert seen[rare] > 0, rare
+    assert {goal: seen[goal] for goal in GOALS if not seen[goal]} == {}
 
 
-def test_a_seed_lived_twice_leaves_the_same_trace() -> None:
-    first, second = lived(7)[0], lived(7)[0]
+@pytest.mark.timeout(900)
+def test_every_end_and_every_kind_of_fault_occurred(outcomes: list[Outcome]) -> None:
+    ended = sum((each.ended for each in outcomes), Counter[str]())
+    kinds = {name.partition("@")[0] for each in outcomes for name in each.faults}
 
-    assert trace_of(first) == trace_of(second)
+    assert set(ended) == {"succeeded", "partial", "failed", "cancelled", "timed_out"}
+    assert kinds == {
+        *("crash", "pause", "leave", "skew", "leap", "deaf", "expire"),
+        *("fetch", "lost", "reply", "late", "twice"),
+    }
 
 
-def test_an_agent_that_keeps_results_over_a_reassignment_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The checks can fail: a doubt taken for an abort (R4) doubles results within a few seeds."""
+def test_a_seed_lived_twice_leaves_the_same_trace(outcomes: list[Outcome]) -> None:
+    assert [simulate(seed).trace for seed in (3, 7)] == [outcomes[seed].trace for seed in (3, 7)]
+
+
+def test_a_seed_leaves_the_same_trace_whatever_the_order_of_sets() -> None:
+    """A trace is worth something only if another process leaves it too: names hash anew in each."""
+    program = "from farandole.testing.simulation.outcome import simulate; print([simulate(n).trace for n in (5, 11)])"
+
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": str(number)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for number in (1, 2)
+    }
+
+    assert len(told) == 1
+
+
+def test_the_faults_of_a_seed_as_a_schedule_are_the_seed(outcomes: list[Outcome]) -> None:
+    most = max(outcomes[:50], key=lambda each: len(each.faults))
+
+    again = simulate(most.seed, Part(most.faults, most.runs))
+
+    assert most.faults
+    assert again.trace == most.trace
+
+
+def test_a_part_of_a_seed_has_only_its_faults_and_runs(outcomes: list[Outcome]) -> None:
+    most = max(outcomes[:50], key=lambda each: (len(each.runs), len(each.faults)))
+    first = most.faults[0]
+
+    part = simulate(most.seed, Part([first], most.runs[:1]))
+
+    assert (part.faults, part.runs) == ((first,), most.runs[:1])
+    assert sum(part.ended.values()) == 1
+
+
+def test_a_failure_is_shrunken_and_its_command_tells_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A doubt taken for an abort (R4) doubles results; of the faults that struck, hardly any was needed."""
     monkeypatch.setattr("farandole.runtime.committing.judge_all", lambda *_: False)
+    failed = next(found for found in map(simulate, range(300)) if found.findings and len(found.faults) > 3)
 
-    wrong = next((seed for seed in range(400) if violations(lived(seed)[0])), None)
+    small = Shrinking(failed).run()
 
-    assert wrong is not None
+    assert small.predicates[0] == failed.predicates[0] or failed.predicates[0] in small.predicates
+    assert len(small.faults) < len(failed.faults)
+    assert len(small.runs) == 1
+    lines: list[str] = []
+    told = simulate(small.seed, Part(small.faults, small.runs), lines.append)
+    assert told.findings == small.findings
+    assert any("is befallen" in line for line in lines)
+    command = replay_command(small)
+    assert f"--replay {small.seed}" in command
+    assert small.faults[0] in command
+
+
+def test_the_command_replays_a_seed_as_a_readable_trace() -> None:
+    command = [sys.executable, "-m", "farandole.testing.simulation", "--replay", "2", "--faults", ""]
+
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert any("RunStarted" in line for line in told)
+    assert any("coordinator-0: begins" in line for line in told)
+    assert told[-1].startswith(f"trace {simulate(2, Part(())).trace[:16]}, ")

@@ -240,7 +240,6 @@ class CoordinatorLoop:
     def _run(self, claimed: Claimed) -> None:
         """The home is ours, its state is here: take records from where it was folded."""
         home = claimed.home
-        self._clock.raise_to(persisted_now(claimed))
         self._takeover.drop(home.number)
         self.homes[home.number] = home
         commands, events = self._pair(home.number)
@@ -262,6 +261,9 @@ class CoordinatorLoop:
         if not self._writer.is_free:
             return False
         if ready := self._takeover.at(Stage.EPOCH):
+            for claimed in ready:
+                # Before our first commit: an instant that a predecessor has told is never taken back.
+                self._clock.raise_to(persisted_now(claimed))
             return self._writer.epochs(self._takeover, ready)
         ours = [home for home in self.homes.values() if home.number not in self._releasing]
         busy = [home for home in ours if self._has_work(home)]

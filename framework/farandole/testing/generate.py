@@ -29,10 +29,17 @@ ATTEMPTS_DOOMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What may occur. `timed`: deadlines and retry budgets, whose effect depends on when things happen."""
+    """What may occur. `timed`: deadlines and retry budgets, whose effect depends on when things happen.
+
+    `timeouts`: attempts that are given up. `fragile`: conditions that cannot be evaluated for some values.
+    `impatient`: runs that do not wait long for what is under way when they stop.
+    """
 
     steps_max: int = STEPS_MAX
     timed: bool = True
+    timeouts: bool = False
+    fragile: bool = False
+    impatient: bool = False
 
 
 ANY = Shape()
@@ -50,7 +57,7 @@ def random_definition(rng: random.Random, shape: Shape = ANY) -> Definition:
         output=rng.choice(outputs),
         deadline=timedelta(seconds=rng.randint(5, 60)) if shape.timed and rng.random() < 0.2 else None,
         hold_max=timedelta(hours=1),
-        stop_max=timedelta(minutes=1),
+        stop_max=timedelta(seconds=rng.choice((1, 5, 60))) if shape.impatient else timedelta(minutes=1),
     )
 
 
@@ -110,6 +117,7 @@ class _Drawing:
             join=join,
             retry=self._retry(),
             deadline=self._deadline(),
+            timeout=self._timeout(),
             on_dead_letter=self.rng.choices(list(OnDeadLetter), weights=(4, 1, 3))[0],
         )
 
@@ -145,10 +153,17 @@ class _Drawing:
         element = f"{ITEM}.n" if any(each.name == over for each in parents) else ITEM
         told = [f"{each.name}.n % 3 != 0" for each in parents if each.over is None]
         told += [f"{element} % 2 == 0"] if over else []
+        if self.shape.fragile:
+            told += [f"100 / {each.name}.n > 11" for each in parents if each.over is None]
         return self.rng.choice([*told, "params.n < 7"])
 
     def _deadline(self) -> timedelta | None:
         return timedelta(seconds=self.rng.randint(1, 20)) if self.shape.timed and self.rng.random() < 0.1 else None
+
+    def _timeout(self) -> timedelta | None:
+        if not self.shape.timeouts or self.rng.random() >= 0.1:
+            return None
+        return timedelta(milliseconds=self.rng.randint(200, 5000))
 
     def _retry(self) -> Retry:
         total = timedelta(seconds=self.rng.randint(1, 30)) if self.shape.timed and self._seldom() else None
@@ -170,6 +185,13 @@ class Script:
     seed: int
     failing: float = 0.15
     """How often an attempt fails."""
+
+    publishing: float = 0.0
+    """How many of the steps also write to a topic of the user's."""
+
+    def publishes(self, step: str) -> bool:
+        """Whether that step does."""
+        return random.Random(f"{self.seed}/{step}/publishes").random() < self.publishing
 
     def result(self, step: str, item: int, attempt: int) -> Result:
         """What that attempt comes to; beyond the doomed attempts it succeeds."""

@@ -66,6 +66,7 @@ class Node:
     deadline: timedelta | None = None
     on_dead_letter: OnDeadLetter = OnDeadLetter.HOLD
     whole: bool | None = None
+    timeout: timedelta | None = None
 
 
 def node(
@@ -157,6 +158,7 @@ def _step(typed: _Types, it: Node) -> Step:
         after=it.after,
         join=it.join,
         retry=it.retry,
+        timeout=it.timeout,
         deadline=it.deadline,
         on_dead_letter=it.on_dead_letter,
     )

@@ -5,6 +5,7 @@ never the code that decides. Background: docs on reliability, invariants I1 to I
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from farandole.testing.history import attempts, conditions, edges, ledger, order, positions, runs, timers, triggers
 from farandole.testing.history.cases import Case, Docket, docket_of
@@ -80,10 +81,18 @@ OF_LOGS: tuple[OfLog, ...] = (
 """Judge what only all records together show."""
 
 
+PREDICATES: tuple[OfRun | OfLog, ...] = (*OF_RUNS, *OF_LOGS)
+"""All of them. The first words of each one's docstring name its invariant."""
+
+
 def check_history(history: History) -> list[Violation]:
     """Every violation of the history, by invariant and run; none if it is valid."""
     docket = docket_of(history)
-    found = [violation for judge in OF_LOGS for violation in judge(docket)]
+    found = [_named(violation, judge) for judge in OF_LOGS for violation in judge(docket)]
     for case in docket.judged:
-        found += [violation for of_run in OF_RUNS for violation in of_run(case)]
+        found += [_named(violation, of_run) for of_run in OF_RUNS for violation in of_run(case)]
     return sorted(dict.fromkeys(found), key=lambda each: (int(each.invariant[1:]), each.run, each.message))
+
+
+def _named(violation: Violation, judge: OfRun | OfLog) -> Violation:
+    return replace(violation, predicate=judge.__name__)

@@ -19,12 +19,16 @@ Partition = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A history that cannot be: which rule it breaks, in which run, and the places of the records that show it."""
+    """A history that cannot be: which rule it breaks, in which run, and the places of the records that show it.
+
+    `predicate` is the function that found it.
+    """
 
     invariant: str
     run: str
     message: str
     evidence: tuple[str, ...] = ()
+    predicate: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         shown = ", ".join(self.evidence[:6]) + (f" and {len(self.evidence) - 6} more" if len(self.evidence) > 6 else "")

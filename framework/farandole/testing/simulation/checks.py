@@ -4,8 +4,10 @@ The history checker looks at the topics as an outsider; here the kernel is also 
 itself: what `runs` holds must equal what `events` rebuilds (the replay law).
 """
 
+import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from farandole.definition.graph import graph_of
 from farandole.events import facts
@@ -14,27 +16,54 @@ from farandole.ids import NO_ITEM, partition_of
 from farandole.kernel.rebuild import Logged, rebuild
 from farandole.kernel.snapshot import group_by_run, read_run
 from farandole.kernel.state import Run
-from farandole.testing.simulation.executor import Execution
+from farandole.testing.history import History, Violation, check_history, collect
+from farandole.testing.ledger import Execution
+from farandole.testing.simulation.executor import OWN_TOPIC
 from farandole.testing.simulation.world import World
 from farandole.transport.port import Isolation, Record, TopicPartition
 
+MEANT = "division by zero"
+"""The one error that drawn conditions have."""
 
-def violations(world: World) -> list[str]:
-    """Everything that is wrong, in words."""
-    events = world.clients.events
+
+class Finding(NamedTuple):
+    """What is wrong with a world, and the predicate that says so."""
+
+    predicate: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.predicate}: {self.message}"
+
+
+def violations(world: World) -> list[Finding]:
+    """Everything that is wrong with a world that has ended, in words."""
     return [
-        *_one_start_and_end(events),
-        *_one_trigger_and_report(world),
-        *_gapless(world),
-        *_nothing_after_the_end(events),
-        *_rebuild_equals_state(world),
-        *_no_kernel_error(events),
-        *_tokens_rise(world),
-        *world.clients.torn,
+        *(Finding(check.__name__, found) for check in CHECKS for found in check(world)),
+        *(Finding(each.predicate, str(each)) for each in history_violations(world)),
     ]
 
 
-def _one_start_and_end(events: list[tuple[Record, facts.Event]]) -> Iterator[str]:
+def history_violations(world: World) -> list[Violation]:
+    """What the history checker says of topics, of the handlers' ledger and of what clients were promised."""
+    return check_history(history_of(world, is_over=True))
+
+
+def history_of(world: World, *, is_over: bool, isolation: Isolation = Isolation.UNCOMMITTED) -> History:
+    """The history of a world in this moment. `is_over`: every run must have ended."""
+    history = collect(world.transport, own=(OWN_TOPIC,), isolation=isolation, clock=world.clock)
+    return dataclasses.replace(
+        history,
+        now=None,
+        quiescent=is_over,
+        executions=tuple(world.ledger.calls),
+        acknowledged=frozenset(world.clients.acknowledged),
+    )
+
+
+def starts_and_ends_are_unique(world: World) -> Iterator[str]:
+    """I1, I2: a run starts once and ends once (here no start is repeated once its run may be forgotten)."""
+    events = world.clients.events
     for kind in (facts.RunStarted, facts.RunSettled):
         counted = Counter(e.run for _, e in events if isinstance(e, kind))
         yield from (f"{kind.__name__} of {run}: {n} times" for run, n in counted.items() if n > 1)
@@ -42,36 +71,39 @@ def _one_start_and_end(events: list[tuple[Record, facts.Event]]) -> Iterator[str
 
 def triggers(world: World) -> Iterator[tuple[str, str, int, int]]:
     """Every committed trigger: run, step, item, attempt."""
-    for step in world.definition.steps.values():
-        for record in _read_all(world, world.topics.inbox(step.agent)):
+    inboxes = {world.topics.inbox(step.agent) for step in world.definition.steps.values()}
+    expired = [record for record in world.retention.expired if record.topic in inboxes]
+    for found in (expired, *(_read_all(world, name) for name in sorted(inboxes))):
+        for record in found:
             it = parse_envelope(record.headers)
             yield it.run, it.step, it.item, it.attempt
 
 
-def _fused(world: World) -> Iterator[tuple[str, str, int, int]]:
+def fused(world: World) -> Iterator[tuple[str, str, int, int]]:
     """Every attempt that ran at once after its parent's, as if it had been triggered."""
     for _, event in world.clients.events:
         if isinstance(event, facts.StepSucceeded):
             yield from ((event.run, child, NO_ITEM, 1) for child in event.fused)
 
 
-def _tokens_rise(world: World) -> Iterator[str]:
-    """The result that stands was worked for under the highest fencing token of its attempt."""
+def results_stand_under_the_highest_token(world: World) -> Iterator[str]:
+    """I13: nothing was done under a fencing token above that of the result that stands, wherever it ran."""
     highest: dict[tuple[str, str, int, int], Execution] = {}
-    for each in world.executions:
+    for each in world.ledger.calls:
         key = each.run, each.step, each.item, each.attempt
-        highest[key] = max(highest.get(key, each), each, key=lambda it: it.epoch)
+        highest[key] = max(highest.get(key, each), each, key=lambda it: it.token)
     for record, event in world.clients.events:
         if not isinstance(event, facts.StepSucceeded):
             continue
         last = highest[event.run, event.step, event.item, event.attempt]
         place = parse_envelope(record.headers).input
-        if last.place != place:
+        if last.note != place:
             yield f"{event.step} of {event.run} stands from {place}, but {last} has a higher token"
 
 
-def _one_trigger_and_report(world: World) -> Iterator[str]:
-    sent = Counter([*triggers(world), *_fused(world)])
+def triggers_and_reports_are_paired(world: World) -> Iterator[str]:
+    """I4, I5, I10: every attempt is triggered once and reports once."""
+    sent = Counter([*triggers(world), *fused(world)])
     told = Counter(
         (e.run, e.step, e.item, e.attempt) for _, e in world.clients.events if isinstance(e, facts.AgentFact)
     )
@@ -82,17 +114,19 @@ def _one_trigger_and_report(world: World) -> Iterator[str]:
     yield from (f"reported, never triggered: {key}" for key in told if key not in sent)
 
 
-def _gapless(world: World) -> Iterator[str]:
+def attempts_are_gapless(world: World) -> Iterator[str]:
+    """I7: attempts count from one, without gaps."""
     attempts: dict[tuple[str, str, int], list[int]] = {}
-    for run, step, item, attempt in sorted([*triggers(world), *_fused(world)]):
+    for run, step, item, attempt in sorted([*triggers(world), *fused(world)]):
         attempts.setdefault((run, step, item), []).append(attempt)
     yield from (
         f"attempts of {key} are {found}" for key, found in attempts.items() if found != list(range(1, len(found) + 1))
     )
 
 
-def _nothing_after_the_end(events: list[tuple[Record, facts.Event]]) -> Iterator[str]:
-    """No attempt reports after its run has settled, unless patience (`stop_max`) or a kernel error ended it."""
+def nothing_reports_after_the_end(world: World) -> Iterator[str]:
+    """I2: no attempt reports after its run has settled, unless patience (`stop_max`) ended it."""
+    events = world.clients.events
     ended: set[str] = set()
     impatient = _impatient(events)
     for _, event in events:
@@ -107,22 +141,47 @@ def _impatient(events: list[tuple[Record, facts.Event]]) -> set[str]:
     return {e.run for _, e in events if isinstance(e, facts.DeadlinePassed) and e.scope == "stop"}
 
 
-def _no_kernel_error(events: list[tuple[Record, facts.Event]]) -> Iterator[str]:
-    for _, event in events:
-        if isinstance(event, facts.RunHeld) and event.reason == "kernel_error":
+def the_kernel_makes_no_error(world: World) -> Iterator[str]:
+    """No run is held because of an error of ours: only conditions that were drawn so cannot be evaluated."""
+    for _, event in world.clients.events:
+        if isinstance(event, facts.RunHeld) and event.reason == "kernel_error" and MEANT not in event.detail:
             yield f"kernel error: {event.detail}"
 
 
-def _rebuild_equals_state(world: World) -> Iterator[str]:
+def bitmaps_keep_to_the_window(world: World) -> Iterator[str]:
+    """I11, R9: no committed position tells of offsets beyond the window above it."""
+    for each in collect(world.transport, clock=world.clock).committed:
+        beyond = [offset for offset in each.done if offset >= each.position + world.sizes.window]
+        if beyond:
+            yield f"{each.topic}[{each.partition}]: position {each.position} tells of {beyond}"
+
+
+def what_was_published_follows_from_a_success(world: World) -> Iterator[str]:
+    """I10: what handlers published is on its topic once for every success that stands, and for nothing else."""
+    found = Counter(parse_envelope(record.headers).cause for record in _read_all(world, OWN_TOPIC))
+    wanted = Counter(
+        parse_envelope(record.headers).id
+        for record, event in world.clients.events
+        if isinstance(event, facts.StepSucceeded) and world.script.publishes(event.step)
+    )
+    yield from (f"published {n} times because of {cause}" for cause, n in found.items() if n != 1)
+    yield from (f"published because of {cause}, which is no success" for cause in found.keys() - wanted.keys())
+    yield from (f"not published, though {cause} stands" for cause in wanted.keys() - found.keys())
+
+
+def rebuilt_runs_equal_state(world: World) -> Iterator[str]:
+    """I9: what `events` rebuilds is what `runs` holds."""
     graph = graph_of(world.definition)
-    for number in range(world.partitions):
+    for number in range(world.sizes.partitions):
         log = [_logged(record, event) for record, event in world.clients.events if record.partition == number]
         rebuilt = rebuild(sorted(log, key=lambda it: it.offset), lambda _: graph)
         held = dict(_states(world, number))
         for run in sorted(rebuilt.keys() | held.keys()):
-            if partition_of(run, world.partitions) != number:
+            if partition_of(run, world.sizes.partitions) != number:
                 yield f"{run} lives on partition {number}, which is not its home"
             one, other = rebuilt.get(run), held.get(run)
+            if other is None and one is not None and one.is_settled and world.sizes.forgets:
+                continue
             if one is None or other is None or (one.head, one.chunks) != (other.head, other.chunks):
                 yield f"{run}: events rebuild {one and one.head}, but runs holds {other and other.head}"
 
@@ -154,11 +213,25 @@ def _read_all(world: World, topic: str) -> Iterator[Record]:
 
 def _read_partition(world: World, at: TopicPartition) -> list[Record]:
     out: list[Record] = []
-    position = 0
     with world.hub as broker:
+        position = broker.beginning(at)
         while True:
             found, after = broker.read(at, position, 1000, Isolation.COMMITTED)
             out += found
             if after == position:
                 return out
             position = after
+
+
+CHECKS: tuple[Callable[[World], Iterator[str]], ...] = (
+    starts_and_ends_are_unique,
+    triggers_and_reports_are_paired,
+    attempts_are_gapless,
+    results_stand_under_the_highest_token,
+    nothing_reports_after_the_end,
+    rebuilt_runs_equal_state,
+    the_kernel_makes_no_error,
+    bitmaps_keep_to_the_window,
+    what_was_published_follows_from_a_success,
+)
+"""Beside the history checker's: what only the whole world shows."""

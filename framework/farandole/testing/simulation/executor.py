@@ -1,5 +1,6 @@
 """Handlers as the seed has them: each takes a while, then comes to what the script says."""
 
+import dataclasses
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,22 +11,39 @@ from farandole.definition.context import Context
 from farandole.definition.model import Definition, Step
 from farandole.definition.policy import OnDeadLetter, Retry
 from farandole.definition.spec import AgentSpec
-from farandole.runtime.attempts import Attempt, Done, Failed, Succeeded
+from farandole.runtime.attempts import Attempt, Call, Done, Failed, Outcome, Published, Succeeded
 from farandole.runtime.handlers.environment import Environment
 from farandole.testing.generate import Script
+from farandole.testing.ledger import Execution
+
+OWN_TOPIC = "shop.done"
+"""A topic of the user's, to which some handlers publish."""
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """One run of a handler: what a side-effect ledger would hold."""
+@dataclass(slots=True)
+class Ledger:
+    """What handlers did, as a file that they append to would hold it; `instant` is the world's.
 
-    run: str
-    step: str
-    item: int
-    attempt: int
-    epoch: int
-    place: str = ""
-    """The inbox record that was in hand: that of the first hop, where hops are fused."""
+    The note of a call is the inbox record that was in hand: that of the first hop, where hops are fused.
+    """
+
+    instant: Callable[[], float]
+    rare: Counter[str]
+    calls: list[Execution] = field(default_factory=list)
+
+    def begin(self, attempt: Attempt) -> int:
+        """A handler has begun; the place of its line."""
+        call = attempt.call
+        token = call.attempt, call.epoch
+        place = attempt.record.place
+        self.calls.append(Execution(call.run, call.step, call.item, call.attempt, token, 0, self.instant(), note=place))
+        if attempt.chain is not None:
+            self.rare[f"fused_{min(attempt.chain.hops, 2)}"] += 1
+        return len(self.calls) - 1
+
+    def end(self, at: int) -> None:
+        """It came to its end, whatever became of its result."""
+        self.calls[at] = dataclasses.replace(self.calls[at], ended=self.instant())
 
 
 @dataclass(slots=True)
@@ -35,9 +53,8 @@ class SimExecutor:
     environment: Environment
     script: Script
     rng: random.Random
-    executions: list[Execution]
-    rare: Counter[str]
-    running: list[Attempt] = field(default_factory=list)
+    ledger: Ledger
+    running: dict[Attempt, int] = field(default_factory=dict)
 
     def has_room(self, spec: AgentSpec) -> bool:
         """A few at a time, so that some wait with the loop."""
@@ -45,34 +62,36 @@ class SimExecutor:
 
     def submit(self, attempt: Attempt) -> None:
         """Begin; the handler's effects happen now."""
-        call = attempt.call
         attempt.started = self.environment.clock.monotonic()
-        place = attempt.record.place
-        self.executions.append(Execution(call.run, call.step, call.item, call.attempt, call.epoch, place))
-        self.rare["fused"] += attempt.chain is not None
-        self.rare["fused_twice"] += attempt.chain is not None and attempt.chain.hops > 1
-        self.running.append(attempt)
+        self.running[attempt] = self.ledger.begin(attempt)
 
-    def finish(self) -> None:
-        """A random one ends."""
+    def finish(self) -> bool:
+        """A random one ends; whether there was one."""
         if not self.running:
-            return
-        attempt = self.running.pop(self.rng.randrange(len(self.running)))
-        if attempt.is_over:
-            return
-        call = attempt.call
+            return False
+        attempt = list(self.running)[self.rng.randrange(len(self.running))]
+        self.ledger.end(self.running.pop(attempt))
+        if not attempt.is_over:
+            self.environment.results.put(attempt, self._outcome(attempt.call))
+        return True
+
+    def _outcome(self, call: Call) -> Outcome:
         result = self.script.result(call.step, call.item, call.attempt)
-        if result.output is not None:
-            self.environment.results.put(attempt, Succeeded(result.output))
-        else:
-            self.environment.results.put(
-                attempt, Failed("exception", "scripted", "f00d", result.retryable, timedelta(milliseconds=5))
-            )
+        if result.output is None:
+            return Failed("exception", "scripted", "f00d", result.retryable, timedelta(milliseconds=5))
+        told = [Published(OWN_TOPIC, call.run, b"{}", "application/json")] if self.script.publishes(call.step) else []
+        return Succeeded(result.output, told)
 
     def call_off(self, attempt: Attempt) -> None:
-        """It timed out."""
+        """It timed out, or its partition goes."""
         if attempt in self.running:
-            self.running.remove(attempt)
+            self.ledger.end(self.running.pop(attempt))
+
+    def die(self) -> None:
+        """The process is gone, and what ran in it."""
+        for at in self.running.values():
+            self.ledger.end(at)
+        self.running.clear()
 
     def drain(self) -> Sequence[Done]:
         """What has ended."""
@@ -106,7 +125,7 @@ def _spec(step: Step, timeout: timedelta | None) -> AgentSpec:
         deadline=None,
         on_dead_letter=OnDeadLetter.HOLD,
         isolation="thread",
-        publishes=(),
+        publishes=(OWN_TOPIC,),
         memory_limit=None,
         input_schema=step.input_schema,
         output_schema=step.output_schema,

@@ -1,42 +1,90 @@
-"""How hostile a seed is: every rate is drawn from the seed itself (swarm testing).
+"""How hostile a seed is, and each fault as a thing of its own, which may be left out of a replay.
 
-Rates are per scheduling step unless said otherwise. A seed without a kind of fault is as
-valuable as one with it: bugs hide where one masks another.
+Rates are drawn from the seed (swarm testing): a seed without a kind of fault is as valuable as
+one with it, for bugs hide where one masks another. Whether the n-th opportunity of a kind is
+taken is drawn, or said by a schedule; *how* it strikes is drawn from its own name. So any part
+of a schedule is a schedule, in which all faults that are left strike as they did.
 """
 
 import random
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 
-PHASE_STEPS = 2500
-"""Scheduling steps with faults on: a run of eight steps takes about 300 when nothing goes wrong."""
+CALL_FATES = ("lost", "reply", "late", "twice")
+"""What may happen to a call: it never arrives; its answer never does; it arrives much later; it arrives again then."""
 
-
-@dataclass(frozen=True, slots=True)
-class Faults:
-    """`doubt` is per broker call: lost, or done and reported as lost, or (for the end of a transaction) late."""
-
-    doubt: float
-    crash: float
-    pause: float
-    leave: float
-    leap: float
-    late_marker: float
-    error: float
-    """Per request that reads: it is answered with an error."""
-
-    @classmethod
-    def drawn(cls, rng: random.Random) -> "Faults":
-        """The rates of a seed."""
-        return cls(
-            doubt=rng.choice((0.0, 0.01, 0.05)),
-            crash=rng.choice((0.0, 0.001, 0.004)),
-            pause=rng.choice((0.0, 0.001, 0.004)),
-            leave=rng.choice((0.0, 0.001, 0.003)),
-            leap=rng.choice((0.0, 0.0005, 0.002)),
-            late_marker=rng.choice((0.2, 0.6, 1.0)),
-            error=rng.choice((0.0, 0.02)),
-        )
+STEP_KINDS = ("crash", "pause", "leave", "skew", "leap", "deaf", "expire")
+"""What may happen at a step of the world: death; a freeze; an orderly end; a wrong wall clock; a time when nobody
+moves; a process whose group hears nothing of it; retention that deletes what was consumed."""
 
 
-NONE = Faults(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-"""The second phase: the network is whole, nobody dies."""
+GROUPS = {"step": STEP_KINDS, "call": CALL_FATES, "fetch": ("fetch",)}
+"""Opportunities: one per step of the world, per exchange with the broker, per fetch."""
+
+
+def drawn_rates(rng: random.Random) -> dict[str, float]:
+    """The rates of a seed: of what happens at steps per step of the world, of `fetch` and of fates per call."""
+    call = rng.choice((0.0, 0.01, 0.05))
+    return {
+        "crash": rng.choice((0.0, 0.001, 0.006)),
+        "pause": rng.choice((0.0, 0.001, 0.006)),
+        "leave": rng.choice((0.0, 0.001, 0.003)),
+        "skew": rng.choice((0.0, 0.0, 0.002)),
+        "leap": rng.choice((0.0, 0.001, 0.004)),
+        "deaf": rng.choice((0.0, 0.0, 0.001)),
+        "expire": rng.choice((0.0, 0.0, 0.0, 0.01)),
+        "fetch": rng.choice((0.0, 0.0, 0.05, 0.3)),
+        **dict.fromkeys(CALL_FATES, call / len(CALL_FATES)),
+    }
+
+
+class Chaos:
+    """Strikes, or not. `told`: every fault that struck, by name, in order; its names make up a schedule."""
+
+    def __init__(self, seed: int, rates: Mapping[str, float], schedule: Collection[str] | None = None) -> None:
+        self._seed = seed
+        self._draw = random.Random(f"{seed}/chaos").random
+        self._rates = {group: [(kind, rates[kind]) for kind in kinds] for group, kinds in GROUPS.items()}
+        self._totals = {group: sum(rate for _, rate in rates) for group, rates in self._rates.items()}
+        self._seen = dict.fromkeys(GROUPS, 0)
+        self._schedule = None if schedule is None else dict(_parsed(name) for name in schedule)
+        self.told: list[str] = []
+        self.is_over = False
+
+    def strikes(self, group: str) -> tuple[str, random.Random] | None:
+        """What strikes at this opportunity, if anything, and the draws that say how."""
+        total = self._totals[group]
+        if self.is_over or not total:
+            return None
+        number = self._seen[group]
+        self._seen[group] = number + 1
+        if self._schedule is not None:
+            kind = self._schedule.get((group, number))
+        else:
+            drawn = self._draw()
+            kind = None if drawn >= total else self._chosen(group, drawn)
+        if kind is None:
+            return None
+        name = f"{kind}@{number}"
+        self.told.append(name)
+        return kind, random.Random(f"{self._seed}/{name}")
+
+    def _chosen(self, group: str, drawn: float) -> str:
+        for kind, rate in self._rates[group]:
+            if drawn < rate:
+                return kind
+            drawn -= rate
+        return self._rates[group][-1][0]
+
+
+def _parsed(name: str) -> tuple[tuple[str, int], str]:
+    kind, _, number = name.partition("@")
+    group = next((group for group, kinds in GROUPS.items() if kind in kinds), None)
+    if group is None or not number.isdigit():
+        known = ", ".join(kind for kinds in GROUPS.values() for kind in kinds)
+        raise ValueError(f"expected a fault such as crash@12 (one of {known}), but found {name!r}")
+    return (group, int(number)), kind
+
+
+def kind_of(name: str) -> str:
+    """The kind of a fault: `crash` of `crash@12`."""
+    return name.partition("@")[0]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from farandole.errors import TransportError
-from farandole.testing.simulation.network import Exchange, Lost, Network
+from farandole.testing.simulation.network import Exchange, Lost, Network, T
 from farandole.transport.memory.broker import Broker
 from farandole.transport.memory.member import MemoryMember
 from farandole.transport.memory.membership import Snapshot
@@ -26,6 +26,7 @@ from farandole.transport.port import (
     ListMembers,
     MemberSettings,
     NewRecord,
+    Polled,
     ReadEnds,
     ReadPositions,
     RenewProducer,
@@ -36,17 +37,34 @@ from farandole.transport.port import (
 
 
 class SimMember(MemoryMember):
-    """`advance` is the world's: one piece of one call that is under way."""
+    """`advance` is the world's: one piece of one call that is under way. `deaf_until`: on the monotonic clock."""
 
     def __init__(self, network: Network, settings: MemberSettings) -> None:
         super().__init__(network.hub, settings)
         self._network = network
         self._sim_settings = settings
         self._writer: Writer | None = None
+        self._is_spent = False
+        """In doubt: as with the real client, nothing is sent before the producer was renewed."""
+
+        self._is_worn = False
+        """A request was repeated: as with the real client, the producer is replaced before the next transaction."""
+
         self._calls: list[tuple[int, Request, Exchange[Reply]]] = []
         self._told: deque[Reply] = deque()
         self._sim_tickets = count(1)
-        self._releasing = 0
+        self.deaf_until = 0.0
+
+    def poll(self, timeout: float) -> Sequence[Polled]:
+        """Nothing comes of a poll whose fetch is under way; a deaf one's group hears nothing of it."""
+        if self._network.hub.clock.monotonic() < self.deaf_until:
+            with self._network.hub as broker:
+                return self._cursors.fetch(broker, self._settings.poll_max_records)
+        if self._network.chaos.strikes("fetch") is not None:
+            while self._membership.step(self._add):
+                pass
+            return ()
+        return super().poll(timeout)
 
     def call(self, request: Request) -> int:
         """Begin a call."""
@@ -71,9 +89,9 @@ class SimMember(MemoryMember):
         return bool(self._calls)
 
     @property
-    def is_in_transaction(self) -> bool:
-        """Whether dying now would leave a transaction open, perhaps."""
-        return any(isinstance(request, Commit) for _, request, _ in self._calls)
+    def commits(self) -> list[Commit]:
+        """Transactions under way: to die now would leave them open, perhaps."""
+        return [request for _, request, _ in self._calls if isinstance(request, Commit)]
 
     def advance(self) -> None:
         """One piece of one call."""
@@ -86,6 +104,12 @@ class SimMember(MemoryMember):
         except StopIteration as done:
             del self._calls[at]
             self._told.append(done.value)
+
+    def _exchange(self, kind: str, call: Callable[[Broker], T]) -> Exchange[T]:
+        return self._network.exchange(self.client_id, kind, call, self._wear)
+
+    def _wear(self) -> None:
+        self._is_worn = True
 
     def _perform(self, ticket: int, request: Request) -> Exchange[Reply]:
         try:
@@ -101,54 +125,61 @@ class SimMember(MemoryMember):
                 return Reply(ticket, request, verdict, error=error)
             case RenewProducer():
                 self._writer = yield from self._init(self.client_id)
+                self._is_spent = self._is_worn = False
                 return Reply(ticket, request)
             case FenceWriter(transactional_id=other):
                 yield from self._init(other)
                 return Reply(ticket, request)
             case ReadPositions(partitions=asked, stable=stable, group=named):
-                found = yield from self._network.exchange(
+                found = yield from self._exchange(
                     "positions", lambda broker: broker.positions(named or group, asked, stable=stable)
                 )
                 if len(found) < len(asked):
                     self._network.rare["saw_pending_positions"] += 1
                 return Reply(ticket, request, positions=found)
             case ReadEnds(partitions=asked, isolation=isolation):
-                ends = yield from self._network.exchange(
-                    "ends", lambda broker: {at: broker.end(at, isolation) for at in asked}
-                )
+                ends = yield from self._exchange("ends", lambda broker: {at: broker.end(at, isolation) for at in asked})
                 return Reply(ticket, request, ends=ends)
             case ListMembers():
-                members = yield from self._network.exchange("members", lambda broker: broker.members(group))
+                members = yield from self._exchange("members", lambda broker: broker.members(group))
                 return Reply(ticket, request, members=members)
 
     def _init(self, transactional_id: str) -> Exchange[Writer]:
         timeout = self._sim_settings.transaction_timeout.total_seconds()
         while True:
             try:
-                return (yield from self._network.exchange("init", lambda b: b.init(transactional_id, timeout)))
+                return (yield from self._exchange("init", lambda b: b.init(transactional_id, timeout)))
             except TransactionBusy:
                 yield
 
     def _commit(self, request: Commit) -> Exchange[tuple[Verdict, TransportError | None]]:
+        if self._is_spent:
+            return Verdict.DOUBT, TransportError("its producer is in doubt and was not renewed. Nothing was sent")
         try:
-            if self._writer is None:
+            if self._writer is None or self._is_worn:
                 self._writer = yield from self._init(self.client_id)
+                self._is_worn = False
+        except (Lost, Refusal) as why:
+            return Verdict.ABORTED, TransportError(f"no producer: {why}")
+        self._is_spent = True
+        try:
             verdict, error = yield from self._transact(self._writer, request)
         except ProducerFenced as fenced:
-            self._writer = None
+            self._network.rare["fenced"] += 1
             return Verdict.FENCED, TransportError(str(fenced))
         except Lost as lost:
-            self._writer = None
+            self._network.rare["offsets_only_interrupted"] += not request.records
             return Verdict.DOUBT, TransportError(f"no answer to {lost}")
+        self._is_spent = False
         return verdict, error
 
     def _transact(self, writer: Writer, request: Commit) -> Exchange[tuple[Verdict, TransportError | None]]:
         snapshot = request.snapshot
         assert isinstance(snapshot, Snapshot)
-        exchange = self._network.exchange
-        self._network.rare["offsets_only"] += not request.records
-        if not snapshot_stands(self, snapshot):
-            self._network.rare["zombie_commit"] += 1
+        rare = self._network.rare
+        rare["offsets_only"] += not request.records
+        stood = snapshot_stands(self, snapshot)
+        rare["commit_while_zombie"] += not stood
         try:
             for part in self._parts(request.records):
                 yield from self._patiently("produce", part(writer))
@@ -158,13 +189,15 @@ class SimMember(MemoryMember):
                     writer, snapshot.group, snapshot.member_id, snapshot.generation, request.positions
                 ),
             )
-            yield from exchange("end", lambda b: b.end_transaction(writer, commit=True))
+            yield from self._exchange("end", lambda b: b.end_transaction(writer, commit=True))
+            rare["rebalance_inside_transaction"] += stood and not snapshot_stands(self, snapshot)
         except StaleGeneration as stale:
-            self._network.rare["stale_generation"] += 1
-            yield from exchange("abort", lambda b: b.end_transaction(writer, commit=False))
+            rare["stale_generation"] += 1
+            rare["rebalance_inside_transaction"] += stood
+            yield from self._exchange("abort", lambda b: b.end_transaction(writer, commit=False))
             return Verdict.STALE, TransportError(str(stale))
         except (UnknownTopic, RecordTooLarge, MetadataTooLong) as refusal:
-            yield from exchange("abort", lambda b: b.end_transaction(writer, commit=False))
+            yield from self._exchange("abort", lambda b: b.end_transaction(writer, commit=False))
             return Verdict.REFUSED, TransportError(str(refusal))
         return Verdict.COMMITTED, None
 
@@ -183,7 +216,7 @@ class SimMember(MemoryMember):
         """A call that is repeated while the last transaction's markers are being written."""
         while True:
             try:
-                return (yield from self._network.exchange(kind, call))
+                return (yield from self._exchange(kind, call))
             except TransactionBusy:
                 yield
 

@@ -43,35 +43,59 @@ class Process:
     frozen_until: int = 0
     exits: list[str] = field(default_factory=list)
 
-    def step(self) -> None:
-        """Go on: the loop, a call, a handler."""
+    def step(self) -> bool:
+        """Go on: the loop, a call, a handler; whether anything moved."""
         if self.body is None:
             self.body = self.make(self)
+            self.network.tell(f"{self.name}: begins")
         rng = self.network.rng
         try:
             kind = rng.random()
             if kind < 0.5:
-                self.body.loop.step(0.0)
-            elif kind < 0.85 or self.body.executor is None:
-                for member in self.body.transport.members:
+                return self.body.loop.step(0.0)
+            if kind < 0.85 or self.body.executor is None:
+                calling = [member for member in self.body.transport.members if member.is_calling]
+                for member in calling:
                     member.advance()
-            else:
-                self.body.executor.finish()
+                return bool(calling)
+            return self.body.executor.finish()
         except FarandoleError as error:
-            self.exits.append(f"{type(error).__name__}: {error}")
-            self.network.rare["process_exit"] += 1
-            self.kill()
+            self._exit(error)
+            return True
+
+    def deafen(self, seconds: float) -> None:
+        """Nothing of its group's traffic passes for so long: it does not know that it is taken for dead."""
+        if self.body is not None:
+            for member in self.body.transport.members:
+                member.deaf_until = self.network.hub.clock.monotonic() + seconds
 
     def kill(self) -> None:
         """kill -9: nothing is said to anybody."""
         if self.body is None:
             return
-        if any(member.is_in_transaction for member in self.body.transport.members):
+        for commit in (commit for member in self.body.transport.members for commit in member.commits):
             self.network.rare["crash_in_transaction"] += 1
+            self.network.rare["offsets_only_interrupted"] += not commit.records
+        if self.body.executor is not None:
+            self.body.executor.die()
         self.body = None
 
     def leave(self) -> None:
         """SIGTERM: partitions are let go of in order."""
-        if self.body is not None:
+        if self.body is None:
+            return
+        try:
             self.body.loop.close()
-            self.body = None
+        except FarandoleError as error:
+            self._exit(error)
+            return
+        if self.body.executor is not None:
+            self.body.executor.die()
+        self.body = None
+
+    def _exit(self, error: FarandoleError) -> None:
+        """It says why it cannot go on, and ends; whoever supervises it begins it anew."""
+        self.exits.append(f"{type(error).__name__}: {error}")
+        self.network.rare["process_exit"] += 1
+        self.network.tell(f"{self.name}: ends itself, {error}")
+        self.kill()

@@ -1,6 +1,7 @@
 """The log that one simulated process sees: shared broker, calls in pieces, a clock of its own."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from farandole.clock import ManualClock
@@ -10,7 +11,7 @@ from farandole.transport.memory.admin import MemoryAdmin
 from farandole.transport.memory.edge import MemoryEdge
 from farandole.transport.memory.producer import MemoryProducer
 from farandole.transport.memory.reader import MemoryReader
-from farandole.transport.port import MemberSettings
+from farandole.transport.port import MemberSettings, Polled
 
 
 @dataclass(slots=True)
@@ -29,22 +30,44 @@ class SkewedClock:
         return self.world.monotonic() + 1.0
 
 
+class SimReader(MemoryReader):
+    """A reader whose fetches take their time and bring little."""
+
+    def __init__(self, network: Network, client_id: str, poll_records: int) -> None:
+        super().__init__(network.hub, client_id)
+        self._network = network
+        self._poll_records = poll_records
+
+    def poll(self, timeout: float) -> Sequence[Polled]:
+        """Records, ends and troubles; nothing while a fetch is under way."""
+        if self._network.chaos.strikes("fetch") is not None:
+            return ()
+        with self._network.hub as broker:
+            return self._cursors.fetch(broker, self._poll_records)
+
+
 @dataclass(slots=True)
 class SimTransport:
-    """`members` made here, so that the world can advance their calls, and forget them with their process."""
+    """`members` made here, so that the world can advance their calls, and forget them with their process.
+
+    `assignor`: in place of the one that a member asks for, if it is set.
+    """
 
     network: Network
+    poll_records: int = 500
+    assignor: str = ""
     members: list[SimMember] = field(default_factory=list)
 
     def member(self, settings: MemberSettings) -> SimMember:
         """A member."""
-        made = SimMember(self.network, settings)
+        assignor = self.assignor or settings.assignor
+        made = SimMember(self.network, replace(settings, poll_max_records=self.poll_records, assignor=assignor))
         self.members.append(made)
         return made
 
-    def reader(self, client_id: str) -> MemoryReader:
+    def reader(self, client_id: str) -> SimReader:
         """A reader."""
-        return MemoryReader(self.network.hub, client_id)
+        return SimReader(self.network, client_id, self.poll_records)
 
     def producer(self, client_id: str) -> MemoryProducer:
         """A plain producer."""

@@ -3,89 +3,150 @@
 import random
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from farandole.artifacts import LocalArtifacts
 from farandole.client.applying import apply, plan
 from farandole.client.planning import Deployment
 from farandole.clock import ManualClock
-from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
+from farandole.coordinator import CoordinatorLoop
 from farandole.coordinator.loop import Environment
 from farandole.definition.model import Definition
 from farandole.events.topics import Topics
 from farandole.runtime.handlers.environment import Environment as HandlerEnvironment
 from farandole.runtime.loop import AgentLoop, Surrounding
-from farandole.runtime.settings import AgentSettings, FusionSettings
+from farandole.runtime.settings import FusionSettings
 from farandole.runtime.startup import check
-from farandole.testing.generate import Script, Shape, random_chain, random_definition
+from farandole.testing.generate import Script, random_chain, random_definition
 from farandole.testing.simulation.clients import Clients
-from farandole.testing.simulation.executor import Execution, SimExecutor, specs_of
-from farandole.testing.simulation.faults import NONE, PHASE_STEPS, Faults
+from farandole.testing.simulation.executor import OWN_TOPIC, Ledger, SimExecutor, specs_of
+from farandole.testing.simulation.faults import Chaos, drawn_rates
 from farandole.testing.simulation.network import Network, SimHub
 from farandole.testing.simulation.process import Body, Process
+from farandole.testing.simulation.retention import Retention
+from farandole.testing.simulation.sizes import Sizes
 from farandole.testing.simulation.transport import SimTransport, SkewedClock
+from farandole.transport.port import Isolation, TopicPartition, TopicSpec
 
-SESSION = timedelta(seconds=6)
 FUSION = FusionSettings(timeout_max=timedelta(hours=1), p99_max=timedelta(hours=1), observed_min=0)
 """Handlers take as long as the world wants."""
 
 STEPS_MAX = 60_000
 """Steps after which the second phase has failed: everything must have ended (L1)."""
 
+LOOK_EVERY = 50
+"""Steps between two looks whether all has ended."""
+
+TICKS = [timedelta(milliseconds=ms) for ms in (1, 5, 20, 60)]
+"""What a step may take: a call takes some, an attempt dozens."""
+
+IDLE_STEPS = 60
+"""Steps in which nothing moved, in the second phase, until time takes a leap: whoever waits, waits for time alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of a seed is lived: the faults of a schedule (None: as drawn), and some of its runs (None: all)."""
+
+    faults: Collection[str] | None = None
+    runs: Collection[str] | None = None
+
+
+WHOLE = Part()
+
 
 @dataclass
 class World:
-    """One seed. `trace` is a line for each thing that happened, if it is wanted."""
+    """One seed. `told` takes a line for each thing that happens, if it is wanted."""
 
     seed: int
-    shape: Shape = field(default_factory=lambda: Shape(steps_max=5))
-    phase_steps: int = PHASE_STEPS
+    part: Part = WHOLE
+    told: Callable[[str], None] | None = None
+    steps: int = 0
+    is_calm: bool = False
     fusion: bool | None = None
     """Whether hops are fused; None: the seed says."""
 
+    _idle: int = field(default=0, init=False)
+
     def __post_init__(self) -> None:
-        self.rng = random.Random(self.seed)
+        drawn = random.Random(f"{self.seed}/drawn")
+        self.sizes = Sizes.drawn(drawn)
+        self.chaos = Chaos(self.seed, drawn_rates(drawn), self.part.faults)
+        self.definition: Definition = random_definition(drawn, self.sizes.shape)
+        # Drawn apart, so that nothing else of a seed depends on it.
+        fusing = random.Random(f"{self.seed}/fusing")
+        self.fuses = fusing.random() < 0.5 if self.fusion is None else self.fusion
+        if self.fuses and fusing.random() < 0.6:
+            self.definition = random_chain(fusing)
+        self.script = Script(self.seed, drawn.choice((0.0, 0.2, 0.4)), publishing=0.2)
+        self.rng = random.Random(f"{self.seed}/order")
         self.clock = ManualClock()
         self.hub = SimHub(self.clock)
-        self.network = Network(self.hub, self.rng, Faults.drawn(self.rng))
-        self.definition: Definition = random_definition(self.rng, self.shape)
-        self.script = Script(self.seed, self.rng.choice((0.0, 0.2, 0.4)))
+        self.network = Network(self.hub, self.rng, self.chaos)
+        if self.told is not None:
+            self.network.told = self._tell
         self.topics = Topics()
-        self.partitions = self.rng.choice((1, 2))
-        # Drawn apart, so that the other draws of a seed stay what they were.
-        self.fuses = random.Random(f"{self.seed}/fusion").random() < 0.5 if self.fusion is None else self.fusion
-        chain = random.Random(f"{self.seed}/chain")
-        if self.fuses and chain.random() < 0.6:
-            self.definition = random_chain(chain)
-        self.executions: list[Execution] = []
-        self.steps = 0
+        self.ledger = Ledger(self.clock.monotonic, self.rare)
         self._folder = tempfile.TemporaryDirectory(prefix="farandole-sim-")
         self.artifacts = LocalArtifacts(self._folder.name)
         self.transport = SimTransport(self.network)
         self._apply()
         self.processes = [
-            *(self._process(f"coordinator-{n}", self._coordinator) for n in range(2)),
-            *(self._process(f"agent-{n}", self._agent) for n in range(2)),
+            *(self._process(f"coordinator-{n}", self._coordinator) for n in range(self.sizes.coordinators)),
+            *(self._process(f"agent-{n}", self._agent) for n in range(self.sizes.agents)),
         ]
-        self.clients = Clients(self.network, self.transport, self.topics, self.definition, self.partitions, self.clock)
+        self.retention = Retention(self.hub, self.topics, [step.agent for step in self.definition.steps.values()])
+        self.clients = Clients(
+            self.network,
+            self.transport,
+            self.topics,
+            self.definition,
+            self.sizes,
+            self.clock,
+            self.seed,
+            self.part.runs,
+        )
 
     # --- the run of a seed ----------------------------------------------------------------
 
     def live(self) -> bool:
         """Both phases; whether everything has ended."""
-        while self.steps < self.phase_steps:
-            self._move()
-        self.network.faults = NONE
+        while self.steps < self.sizes.phase_steps:
+            self.move()
+        self.calm()
+        limit = self.steps + STEPS_MAX
+        while self.steps < limit:
+            self.move()
+            if self.steps % LOOK_EVERY == 0 and self.clients.all_ended() and self.is_quiet():
+                return True
+        return False
+
+    def calm(self) -> None:
+        """From now on the network is whole and nobody dies."""
+        self.network.tell("world: no more faults")
+        self.is_calm = self.chaos.is_over = True
         for process in self.processes:
             process.frozen_until = 0
             process.clock.skew = timedelta()
-        limit = self.steps + STEPS_MAX
-        while self.steps < limit:
-            self._move()
-            if self.steps % 100 == 0 and self.clients.all_ended() and self._is_quiet():
-                return True
-        return False
+            process.deafen(0.0)
+
+    def move(self) -> None:
+        """One step of the world."""
+        self.steps += 1
+        self._pass_time()
+        if not self.is_calm:
+            self._harm()
+        if self.is_calm or self.rng.random() < self.sizes.late_marker:
+            self.network.write_marker()
+        if self.network.late and self.rng.random() < 0.02:
+            self.network.deliver_late()
+        self.clients.move(self.steps, calm=self.is_calm)
+        process = self.rng.choice(self.processes)
+        moved = process.frozen_until <= self.steps and process.step()
+        self._idle = 0 if moved else self._idle + 1
 
     def close(self) -> None:
         """Free the folder."""
@@ -96,80 +157,103 @@ class World:
         """What happened, for the coverage goals."""
         return self.network.rare
 
-    def _is_quiet(self) -> bool:
+    def is_quiet(self) -> bool:
+        """Whether every transaction is marked, and every owner's position has reached its end (lag 0)."""
+        homes = [TopicPartition(name, n) for name in (self.topics.events, self.topics.commands) for n in self._numbers]
         with self.hub as broker:
-            return not any(broker.transactions.unmarked())
+            if any(broker.transactions.unmarked()):
+                return False
+            inboxes = [
+                TopicPartition(name, n)
+                for name in (self.topics.inbox(step.agent) for step in self.definition.steps.values())
+                for n in range(broker.partitions(name))
+            ]
+            for group, places in (("coordinator", homes), ("unit", inboxes)):
+                found = broker.positions(self.topics.group(group), places, stable=True)
+                for at in places:
+                    position = found.get(at)
+                    if position is None or position.offset < broker.end(at, Isolation.UNCOMMITTED):
+                        return False
+        return True
 
-    def _move(self) -> None:
-        """One step of the world."""
-        self.steps += 1
-        self._pass_time()
-        if self.network.faults is not NONE:
-            self._harm()
-        if self.rng.random() < self.network.faults.late_marker:
-            self.network.write_marker()
-        if self.rng.random() < 0.02:
-            self.network.deliver_late()
-        self.clients.move(self.steps, self.phase_steps)
-        process = self.rng.choice(self.processes)
-        if process.frozen_until <= self.steps:
-            process.step()
+    @property
+    def _numbers(self) -> range:
+        return range(self.sizes.partitions)
 
     def _pass_time(self) -> None:
-        """A few milliseconds; now and then nothing happens for long."""
-        self.clock.advance(timedelta(milliseconds=self.rng.choice((1, 5, 20, 60))))
-        if self.rng.random() < self.network.faults.leap:
-            self.clock.advance(timedelta(seconds=self.rng.choice((2, 8, 30))))
-            self.rare["leap"] += 1
+        """A few milliseconds; in the second phase a leap, once nothing but time can bring anything."""
+        self.clock.advance(TICKS[int(self.rng.random() * len(TICKS))])
+        if self._idle >= IDLE_STEPS and self.is_calm:
+            self._idle = 0
+            self.clock.advance(timedelta(seconds=2))
+        self.hub.tick()
 
     def _harm(self) -> None:
-        faults, process = self.network.faults, self.rng.choice(self.processes)
-        if self.rng.random() < faults.crash:
-            self.rare["crash"] += 1
-            process.kill()
-        if self.rng.random() < faults.pause:
-            self.rare["pause"] += 1
-            process.frozen_until = self.steps + self.rng.choice((50, 400, 1200))
-        if self.rng.random() < faults.leave:
-            self.rare["leave"] += 1
-            process.leave()
-        if self.rng.random() < faults.pause:
-            process.clock.skew = timedelta(seconds=self.rng.choice((-3600, -5, 5, 3600)))
+        struck = self.chaos.strikes("step")
+        if struck is not None:
+            kind, how = struck
+            told = self.retention.expire(how) if kind == "expire" else self._hit(kind, how.choice(self.processes), how)
+            self.network.tell(told)
+
+    def _hit(self, kind: str, process: Process, how: random.Random) -> str:
+        """Let a fault of a step strike a process, or time; in words."""
+        match kind:
+            case "crash":
+                process.kill()
+                return f"{process.name}: killed"
+            case "pause":
+                process.frozen_until = self.steps + (steps := how.choice((50, 400, 1200)))
+                return f"{process.name}: frozen for {steps} steps"
+            case "leave":
+                process.leave()
+                return f"{process.name}: told to end"
+            case "skew":
+                process.clock.skew = timedelta(seconds=(skew := how.choice((-3600, -5, 5, 3600))))
+                return f"{process.name}: its wall clock is wrong by {skew} s"
+            case "deaf":
+                process.deafen(seconds := how.choice((3, 10, 30)))
+                return f"{process.name}: hears nothing of its group for {seconds} s"
+            case _:
+                self.clock.advance(timedelta(seconds=(leap := how.choice((2, 8, 30)))))
+                self.hub.tick()
+                return f"world: {leap} s in which nobody moves"
+
+    def _tell(self, line: str) -> None:
+        assert self.told is not None
+        self.told(f"{self.steps:6} {self.clock.monotonic():9.3f} {line}")
 
     # --- processes ------------------------------------------------------------------------
 
-    def _process(self, name: str, make: object) -> Process:
-        return Process(name, self.network, SkewedClock(self.clock), make)  # type: ignore[arg-type]
+    def _process(self, name: str, make: Callable[[Process], Body]) -> Process:
+        return Process(name, self.network, SkewedClock(self.clock), make)
 
     def _coordinator(self, process: Process) -> Body:
-        transport = SimTransport(self.network)
-        settings = CoordinatorSettings(slot=process.name, session_timeout=SESSION, watch_every=timedelta(seconds=20))
+        transport = SimTransport(self.network, self.sizes.poll_records)
         environment = Environment(transport, process.clock, self.artifacts, self.rng.random)
-        return Body(CoordinatorLoop(environment, settings, self.partitions), transport)
+        loop = CoordinatorLoop(environment, self.sizes.coordinator(process.name), self.sizes.partitions)
+        return Body(loop, transport)
 
     def _agent(self, process: Process) -> Body:
-        transport = SimTransport(self.network)
-        body = Body.__new__(Body)
+        transport = SimTransport(self.network, self.sizes.poll_records, self.sizes.assignor)
+        made: list[SimExecutor] = []
 
         def executor(environment: HandlerEnvironment) -> SimExecutor:
-            body.executor = SimExecutor(environment, self.script, self.rng, self.executions, self.rare)
-            return body.executor
+            made.append(SimExecutor(environment, self.script, self.rng, self.ledger))
+            return made[-1]
 
         specs = specs_of(self.definition, FUSION.timeout_max if self.fuses else None)
         layout = check(transport.admin(), self.topics, specs.values())
         surrounding = Surrounding(transport, process.clock, self.artifacts, layout, executor)
-        body.transport = transport
-        fusion = FUSION if self.fuses else None
-        settings = AgentSettings("unit", slot=process.name, session_timeout=SESSION, fusion=fusion)
-        body.loop = AgentLoop(specs, surrounding, settings)
-        return body
+        settings = replace(self.sizes.agent(process.name), fusion=FUSION if self.fuses else None)
+        loop = AgentLoop(specs, surrounding, settings)
+        return Body(loop, transport, made[0])
 
     def _apply(self) -> None:
         specs = specs_of(self.definition)
         deployment = Deployment("unit", tuple(spec.name for spec in specs.values()), (), (self.definition,))
-        transport = SimTransport(self.network)
-        faults, self.network.faults = self.network.faults, NONE
-        apply(transport, plan(transport, self.topics, deployment, partitions=self.partitions))
+        self.transport.admin().create([TopicSpec(OWN_TOPIC, 1)])
+        self.chaos.is_over = True
+        apply(self.transport, plan(self.transport, self.topics, deployment, partitions=self.sizes.partitions))
         while self.network.write_marker():
             pass
-        self.network.faults = faults
+        self.chaos.is_over = False

@@ -1,0 +1,96 @@
+"""Rare states: what a simulation must have met, or it proves nothing of them."""
+
+from collections import Counter
+
+from farandole.events import facts
+from farandole.testing.simulation.world import World
+from farandole.transport.port import Record
+
+GOALS = (
+    "commit_while_zombie",
+    "rebalance_inside_transaction",
+    "doubt_that_had_committed",
+    "doubt_that_had_not",
+    "timer_at_fail_over",
+    "duplicate_completion_folded",
+    "suspected_trigger",
+    "late_success",
+    "late_success_after_settling",
+    "orphan_fact",
+    "hold_and_replay",
+    "offsets_only_interrupted",
+    "crash_in_transaction",
+    "stale_generation",
+    "kernel_error",
+    "timed_out_attempt",
+)
+"""All above zero over the seeds of `make test`."""
+
+Told = list[tuple[Record, facts.Event]]
+
+
+def coverage_of(world: World) -> Counter[str]:
+    """How often each rare state occurred, and everything else that was counted."""
+    rare, told = Counter(world.rare), world.clients.events
+    rare["doubt_that_had_committed"] = rare["reply_end"]
+    rare["doubt_that_had_not"] = sum(rare[f"lost_{kind}"] for kind in ("produce", "offsets", "end"))
+    rare["timer_at_fail_over"] = _timers_at_fail_over(told)
+    rare["duplicate_completion_folded"] = _duplicates(told)
+    rare["suspected_trigger"] = _count(told, facts.TriggerSuspected)
+    rare["late_success"], rare["late_success_after_settling"] = _late(told)
+    rare["orphan_fact"] = _orphans(world)
+    rare["hold_and_replay"] = sum(isinstance(e, facts.StepScheduled) and e.fresh_budget for _, e in told)
+    rare["kernel_error"] = sum(isinstance(e, facts.RunHeld) and e.reason == "kernel_error" for _, e in told)
+    rare["timed_out_attempt"] = sum(isinstance(e, facts.StepFailed) and e.kind == "timeout" for _, e in told)
+    return +rare
+
+
+def _count(told: Told, kind: type[facts.Event]) -> int:
+    return sum(isinstance(event, kind) for _, event in told)
+
+
+def _source(record: Record) -> str:
+    return next((value.decode() for name, value in record.headers if name == "ce_source"), "")
+
+
+def _timers_at_fail_over(told: Told) -> int:
+    """Retries that were set by one coordinator and came due with another."""
+    setters = {
+        (e.run, e.step, e.item, e.attempt): _source(record) for record, e in told if isinstance(e, facts.RetryScheduled)
+    }
+    due = [(record, e) for record, e in told if isinstance(e, facts.RetryDue)]
+    return sum(setters.get((e.run, e.step, e.item, e.attempt), _source(record)) != _source(record) for record, e in due)
+
+
+def _duplicates(told: Told) -> int:
+    """Completions of a step or item that had one: an earlier attempt comes to its end after a later one."""
+    completed = Counter((e.run, e.step, e.item) for _, e in told if isinstance(e, facts.StepSucceeded))
+    return sum(n - 1 for n in completed.values())
+
+
+def _late(told: Told) -> tuple[int, int]:
+    """Successes of runs that were stopping, and of runs that had ended."""
+    stopping: set[str] = set()
+    settled: set[str] = set()
+    late = after = 0
+    for _, event in told:
+        if isinstance(event, facts.RunStopping):
+            stopping.add(event.run)
+        elif isinstance(event, facts.RunSettled):
+            settled.add(event.run)
+        elif isinstance(event, facts.StepSucceeded):
+            after += event.run in settled
+            late += event.run in stopping - settled
+    return late, after
+
+
+def _orphans(world: World) -> int:
+    """Facts of which the run was forgotten when they were written."""
+    until: dict[str, float] = {}
+    orphans = 0
+    for record, event in world.clients.events:
+        if isinstance(event, facts.RunSettled):
+            until[event.run] = event.forget_at.timestamp() * 1000
+        elif isinstance(event, facts.AgentFact) and record.timestamp_ms > until.get(event.run, float("inf")):
+            orphans += 1
+    return orphans
