@@ -37,3 +37,8 @@ RunIdArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run id.")]
 Place = Annotated[
     str, typer.Argument(metavar="PLACE", help="Place of the dead letter (topic/partition/offset), from `dead list`.")
 ]
+
+Fusion = Annotated[
+    bool,
+    typer.Option("--fusion/--no-fusion", envvar="FARANDOLE_AGENT_FUSION", help="Run quick successors at once."),
+]

@@ -5,6 +5,7 @@ and lets go of what it holds in order.
 """
 
 import secrets
+from dataclasses import replace
 
 from farandole.artifacts import ArtifactStore
 from farandole.cli.connect import artifacts_of
@@ -21,13 +22,15 @@ from farandole.transport.drift import require_topics
 from farandole.transport.port import Transport
 
 
-def agent_process(transport: Transport, settings: Settings, named: Named, slot: str | None) -> int:
+def agent_process(
+    transport: Transport, settings: Settings, named: Named, slot: str | None, *, fusion: bool = True
+) -> int:
     """Run a unit's agents until a signal; the exit code of the process.
 
     Raises:
         ConfigError: topics are missing or not as declared, or an inbox is another unit's.
     """
-    chosen = agent_settings(settings.namespace, named, slot)
+    chosen = replace(agent_settings(settings.namespace, named, slot), fusion=fusion)
     loop, stop = agent_loop(transport, artifacts_of(settings), named, chosen), Stop()
     tune_interpreter()
     with stopping_on_signals(stop):

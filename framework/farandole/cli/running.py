@@ -2,7 +2,17 @@
 
 import typer
 
-from farandole.cli.options import Bootstrap, ConfigFile, LogFormat, LogLevel, Namespace, Slot, UnitName, UnitPath
+from farandole.cli.options import (
+    Bootstrap,
+    ConfigFile,
+    Fusion,
+    LogFormat,
+    LogLevel,
+    Namespace,
+    Slot,
+    UnitName,
+    UnitPath,
+)
 
 agent_app = typer.Typer(help="Processes that run agents.", no_args_is_help=True)
 coordinator_app = typer.Typer(help="Processes that follow the events.", no_args_is_help=True)
@@ -26,6 +36,7 @@ def run_agent(
     bootstrap: Bootstrap = None,
     namespace: Namespace = None,
     config: ConfigFile = None,
+    fusion: Fusion = True,
     log_level: LogLevel = "info",
     log_format: LogFormat = "text",
 ) -> None:
@@ -37,7 +48,7 @@ def run_agent(
 
     setup_logging(log_level, log_format)
     settings = settings_of(config, bootstrap, namespace)
-    raise typer.Exit(agent_process(transport_of(settings), settings, load(path, unit), slot))
+    raise typer.Exit(agent_process(transport_of(settings), settings, load(path, unit), slot, fusion=fusion))
 
 
 @coordinator_app.command("run")

@@ -101,7 +101,7 @@ def assemble(unit: Unit, member: Member, ask: Ask, committed: Callable[[Flight],
         unit.agents,
         given.layout.home_partitions,
         load,
-        Fusion(settings.fusion, {spec.name: spec for spec in unit.agents.values()}),
+        Fusion(settings.fusing if settings.fusion else None, {spec.name: spec for spec in unit.agents.values()}),
     )
     intake = Intake(settings, given.clock, member, ownership, committer, work, counts, troubles)
     return Parts(counts, troubles, environment.signals, executor, tables, ownership, committer, work, intake)

@@ -81,8 +81,11 @@ class AgentSettings:
     progress_every: timedelta = timedelta(milliseconds=100)
     """Least time between two progress signals of an attempt."""
 
-    fusion: FusionSettings | None = FusionSettings()
-    """When a successor runs at once with its parent's record; None: never."""
+    fusion: bool = True
+    """Whether a quick successor in the same process runs at once, without a trigger: three hops for one transaction."""
+
+    fusing: FusionSettings = FusionSettings()
+    """When it does."""
 
     topics: Topics = field(init=False)
 

@@ -244,7 +244,7 @@ class World:
         specs = specs_of(self.definition, FUSION.timeout_max if self.fuses else None)
         layout = check(transport.admin(), self.topics, specs.values())
         surrounding = Surrounding(transport, process.clock, self.artifacts, layout, executor)
-        settings = replace(self.sizes.agent(process.name), fusion=FUSION if self.fuses else None)
+        settings = replace(self.sizes.agent(process.name), fusion=self.fuses, fusing=FUSION)
         loop = AgentLoop(specs, surrounding, settings)
         return Body(loop, transport, made[0])
 
