@@ -86,6 +86,12 @@ class Batch:
         self.records.append(event_record(self.topics, event, event_id=started, cause=cause.id, origin=cause.origin))
         self.fold(run, event, Cause(started, cause.origin), offset=-1)
 
+    def begin_directly(self, graph: Graph, event: facts.RunStarted, cause: Cause, offset: int) -> None:
+        """Take in a run that was started without us; its first agent says so (direct start)."""
+        run = start(graph, event)
+        self._keep(run, [event])
+        self.fold(run, event, cause, offset=offset)
+
     def fold(self, run: Run, given: facts.Event, cause: Cause, *, offset: int, blame: Cause | None = None) -> None:
         """Fold a fact and write what follows; if that fails, hold the run at `offset` instead, because of `blame`.
 

@@ -48,8 +48,9 @@ class Builder:
         if home.refused:
             self.words[give_up(batch, home)] += 1
             left = 0
-        left, is_stuck = self._events(batch, home, left)
-        self.wanted = self._commands(batch, home, definitions, (left, partitions))
+        self.wanted = False
+        left, is_stuck = self._events(batch, home, definitions, left)
+        self.wanted |= self._commands(batch, home, definitions, (left, partitions))
         if not home.limit:  # while a culprit is looked for, nothing but the records in question is in a batch
             self._timers(batch, home)
         for fact in self.suspects(home.number):
@@ -73,16 +74,19 @@ class Builder:
             self.monotonic(),
         )
 
-    def _events(self, batch: Batch, home: Home, left: int) -> tuple[int, bool]:
-        """Fold what the draft has not; how many more records the batch may hold, and whether one waits for a refold."""
+    def _events(self, batch: Batch, home: Home, definitions: Definitions, left: int) -> tuple[int, bool]:
+        """Fold what the draft has not; how many more records the batch may hold, and whether one has to wait."""
         events, commands = batch.read
         try:
             for record in islice(home.events, events, events + max(0, left)):
-                self.words["event_" + read_event(batch, record)] += 1
+                self.words["event_" + read_event(batch, record, definitions)] += 1
                 left -= 1
                 events += 1
         except RefoldWanted as wanted_first:
             self.refold.want(wanted_first)
+            return left, True
+        except DefinitionWanted:
+            self.wanted = True
             return left, True
         finally:
             batch.read = events, commands

@@ -99,8 +99,22 @@ class Graph:
         one_way = all(len(self.children[n]) == 1 and self.fired_by_agent[n] == self.children[n] for n in above)
         plain = len(self.roots) == 1 and not self.children[last] and not self.step(last).is_mapped
         no_verdict = all(s.deadline is None and s.on_dead_letter is not OnDeadLetter.SKIP for s in self.steps)
-        tells = self.definition.output is None or self.definition.output == last
+        tells = self.definition.output == last
         return last if one_way and plain and no_verdict and tells else None
+
+    @cached_property
+    def direct_root(self) -> str | None:
+        """The step whose trigger may itself start a run; None where a coordinator must have a say in it.
+
+        One root that runs whatever the params are, and no deadline of the run: while no agent has taken the trigger
+        nobody would know of it.
+        """
+        if len(self.roots) != 1 or self.definition.deadline is not None:
+            return None
+        root = self.step(self.roots[0])
+        plain = not root.is_mapped and root.when is None and root.deadline is None
+        known = {path[0] for path in _paths(root)} <= {"params"}
+        return root.name if plain and known else None
 
     def _agent_may_fire(self, parent: str, child: str) -> bool:
         step, above = self.step(child), self.step(parent)

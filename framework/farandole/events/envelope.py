@@ -27,7 +27,8 @@ class Envelope:
 
     `input` names the consumed record (`topic/partition/offset`), `cause` the id of the fact it
     follows from; `folded` is `partition/position` (see the coordinator), `home` the home partition
-    where the key would place the record elsewhere; `params` are the projected params (base64). `epoch`: what the
+    where the key would place the record elsewhere; `params` are the projected params (base64), `start` the whole
+    ones of a run that this trigger starts. `epoch`: what the
     owner's epoch is added to in the fencing token of a trigger's attempt (docs/decisions/0071).
     """
 
@@ -46,6 +47,7 @@ class Envelope:
     input: str = ""
     agent: str = ""
     params: str = ""
+    start: str = ""
     home: str = ""
     folded: str = ""
     traceparent: str = ""
@@ -79,7 +81,7 @@ class Envelope:
         return out
 
 
-_TEXT = ("run", "step", "definition", "cause", "input", "agent", "params", "home", "folded")
+_TEXT = ("run", "step", "definition", "cause", "input", "agent", "params", "start", "home", "folded")
 
 
 _EXTENSIONS = (

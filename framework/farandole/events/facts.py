@@ -141,7 +141,11 @@ class ReleaseRequested:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run exists from here on, under the definition named by its hash."""
+    """A run exists from here on, under the definition named by its hash.
+
+    `fired`: the root whose trigger was the start itself (direct start). Then the root's agent wrote this, before
+    its own report, and it is folded like a fact.
+    """
 
     run: str
     pipeline: str
@@ -150,6 +154,7 @@ class RunStarted:
     params_hash: str
     started_at: datetime
     deadline: datetime | None = None
+    fired: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +313,8 @@ Consequence = (
 )
 """Folded at once by the transaction that writes it; carries `ce_folded`."""
 
-Fact = AgentFact | Marker
-"""What a coordinator folds when it reads it from the log."""
+Fact = AgentFact | Marker | RunStarted
+"""What a coordinator folds when it reads it from the log: `RunStarted` where an agent wrote it (direct start)."""
 
 Event = AgentFact | Marker | Consequence
 """Everything that stands on `events`."""

@@ -69,7 +69,8 @@ def event_record(topics: Topics, event: Event, *, event_id: str, cause: str, ori
 class Trigger:
     """What makes an agent work: one attempt of one step (or item) with its input, framed.
 
-    `epoch` is above that of every earlier try of the same attempt, wherever it ran (docs/decisions/0071).
+    `epoch` is above that of every earlier try of the same attempt, wherever it ran (docs/decisions/0071). `start`
+    holds the run's params, framed, where the trigger itself starts the run (docs/decisions/0072).
     """
 
     run: str
@@ -80,6 +81,7 @@ class Trigger:
     item: int = NO_ITEM
     params: bytes = b""
     epoch: int = 0
+    start: bytes = b""
 
 
 TRIGGER = "farandole.Trigger"
@@ -102,6 +104,7 @@ def trigger_record(topics: Topics, trigger: Trigger, *, cause: str, origin: Orig
         input=origin.input,
         agent=trigger.agent,
         epoch=trigger.epoch,
+        start=base64.b64encode(trigger.start).decode(),
         params=base64.b64encode(trigger.params).decode(),
         traceparent=origin.traceparent,
     )

@@ -71,7 +71,7 @@ def _of(origin: Origin, definition: str) -> Origin:
 def _implied(run: Run, event: facts.Event, cause: Cause, topics: Topics, values: Values) -> Iterator[Outgoing]:
     match event:
         case facts.StepScheduled():
-            yield trigger_record(topics, _trigger(run, event, values), cause=cause.id, origin=cause.origin)
+            yield trigger_record(topics, trigger_of(run, event, values), cause=cause.id, origin=cause.origin)
         case facts.StepDeadLettered(written_by="coordinator"):
             yield _dead_letter(run, event, cause, topics, values)
         case facts.RunStopping():
@@ -83,7 +83,12 @@ def _implied(run: Run, event: facts.Event, cause: Cause, topics: Topics, values:
             return
 
 
-def _trigger(run: Run, event: facts.StepScheduled, values: Values) -> Trigger:
+def trigger_of(run: Run, event: facts.StepScheduled, values: Values) -> Trigger:
+    """What makes the agent of a scheduled attempt work.
+
+    Raises:
+        ClaimNeeded, RecordError: as `outbox`.
+    """
     step = run.graph.step(event.step)
     unit = run.unit(run.number(event.step, event.item))
     given = unit.input if event.attempt > 1 and unit.input is not None else _input(run, event.step, event.item, values)

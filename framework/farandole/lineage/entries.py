@@ -69,6 +69,11 @@ class Entry:
         return self.content if isinstance(self.content, _FACTS) else None
 
     @property
+    def is_start(self) -> bool:
+        """Whether it is a trigger that starts its run (direct start)."""
+        return self.is_trigger and self.envelope is not None and bool(self.envelope.start)
+
+    @property
     def is_fused(self) -> bool:
         """Whether it reports an attempt that had no trigger: it ran at once after its parent's (DESIGN section 9)."""
         return isinstance(self.content, AgentFact) and self.attempt == 1 and self.cause.endswith("/StepSucceeded")

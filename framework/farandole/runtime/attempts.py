@@ -12,6 +12,7 @@ from typing import Protocol
 from farandole.definition.model import Definition, Step
 from farandole.definition.spec import AgentSpec
 from farandole.events.envelope import Envelope
+from farandole.events.facts import RunStarted
 from farandole.events.outgoing import Outgoing, Trigger
 from farandole.runtime.partition import Partition
 from farandole.transport.port import Record
@@ -88,6 +89,9 @@ class Attempt:
     started: float | None = None
     ended: float | None = None
     is_over: bool = False
+    opening: RunStarted | None = None
+    """The run's own beginning, where its trigger was the start: said before anything else (direct start)."""
+
     chain: "Chain | None" = None
     """What it goes on with, if it runs at once after another (hop fusion); its record is then the first one's."""
 

@@ -9,12 +9,15 @@ import binascii
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition, Step
 from farandole.definition.spec import AgentSpec
 from farandole.errors import RecordError
+from farandole.events.avro import Schema
 from farandole.events.envelope import Envelope, parse_envelope
+from farandole.events.facts import RunStarted
 from farandole.events.outgoing import TRIGGER, Trigger
-from farandole.ids import is_run_id
+from farandole.ids import is_run_id, sha256
 from farandole.runtime.attempts import Attempt, Call
 from farandole.runtime.partition import Partition
 from farandole.transport.port import Record
@@ -80,8 +83,29 @@ def _attempt(
     if step is None or step.agent != spec.name:
         error = f"expected a step of {definition.name} that agent {spec.name} runs, but found {trigger.step!r}"
         return _quarantine(record, "unknown", error, trigger, envelope)
+    opening = None
+    if envelope.start:
+        opening = _opening(envelope, trigger, definition)
+        if opening is None:
+            error = (
+                f"expected a trigger that may start a run of {definition.name}, but its params or its step are not so"
+            )
+            return _quarantine(record, "bad_start", error)
     call = call_of(definition, step, spec, trigger, partition.epoch + trigger.epoch)
-    return Attempt(partition, record, spec, envelope, trigger, definition, step, call)
+    return Attempt(partition, record, spec, envelope, trigger, definition, step, call, opening=opening)
+
+
+def _opening(envelope: Envelope, trigger: Trigger, definition: Definition) -> RunStarted | None:
+    """The beginning of a run whose trigger is its start (DESIGN section 9); None if it cannot begin so."""
+    if trigger.attempt != 1 or trigger.step != graph_of(definition).direct_root:
+        return None
+    try:
+        params = base64.b64decode(envelope.start, validate=True)
+        Schema.parse(definition.params_schema).decode(params)
+    except (RecordError, binascii.Error):
+        return None
+    run, fired = trigger.run, (trigger.step,)
+    return RunStarted(run, definition.name, definition.hash, params, sha256(params), envelope.time, fired=fired)
 
 
 def call_of(definition: Definition, step: Step, spec: AgentSpec, trigger: Trigger, epoch: int) -> Call:

@@ -29,7 +29,7 @@ from farandole.events.outgoing import (
     trigger_record,
 )
 from farandole.events.topics import Topics
-from farandole.ids import agent_fact_id
+from farandole.ids import agent_fact_id, consequence_id
 from farandole.runtime.attempts import Attempt, Failed, Published, Succeeded
 from farandole.runtime.inbound import Quarantine
 from farandole.transport.port import Record
@@ -114,6 +114,15 @@ def told(
     if not fused:
         out.extend(trigger_record(around.topics, child, cause=fact_id, origin=origin) for child in children)
     return out
+
+
+def opening(around: Surroundings, it: Attempt, now: datetime) -> list[Outgoing]:
+    """That the run exists, if the attempt's trigger started it: in the same transaction, whatever comes of it."""
+    if it.opening is None:
+        return []
+    origin = _origin(around, it.envelope, it.record, it.spec.name, now)
+    started = consequence_id(it.envelope.id, "RunStarted", 0)
+    return [event_record(around.topics, it.opening, event_id=started, cause=it.envelope.id, origin=origin)]
 
 
 def success_id(it: Attempt) -> str:

@@ -5,7 +5,7 @@ then the same without the input. One more refusal is not the record's fault, and
 committed without a word on the log.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from farandole.clock import Clock
@@ -33,6 +33,9 @@ class Retreat:
     apart: Callable[[], list[Outgoing]] | None = None
     """Of hops that were fused: what the first said alone, so that each of the others is judged by itself."""
 
+    opening: Sequence[Outgoing] = ()
+    """That the run exists, which is said whatever else is not."""
+
     def records(self, refused: int, error: str) -> list[NewRecord]:
         """Records in place of those that were refused for the `refused`-th time.
 
@@ -41,13 +44,13 @@ class Retreat:
         """
         if self.apart is not None:
             if refused == 1:
-                return new_records(self.apart(), self.home_partitions)
+                return new_records([*self.opening, *self.apart()], self.home_partitions)
             refused -= 1
         if refused > 2:
             raise InvariantViolation(
                 f"{self.record.place}: expected the log to take at least a failure without its input, but: {error}"
             )
-        return new_records(self._outgoing(refused, error), self.home_partitions)
+        return new_records([*self.opening, *self._outgoing(refused, error)], self.home_partitions)
 
     def _outgoing(self, refused: int, error: str) -> list[Outgoing]:
         now, about = self.clock.now(), self.about

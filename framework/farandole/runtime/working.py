@@ -279,9 +279,10 @@ class Workplace:
         self, arrival: Arrival, outgoing: list[Outgoing], about: Attempt | Quarantine, chain: Chain | None = None
     ) -> None:
         """The record is answered: its result waits for the next transaction, its lane is free."""
-        records = new_records(outgoing, self.home_partitions)
+        opening = reactions.opening(self.around, about, self.clock.now()) if isinstance(about, Attempt) else []
+        records = new_records([*opening, *outgoing], self.home_partitions)
         apart = None if chain is None else chain.apart
-        retreat = Retreat(self.around, self.clock, self.home_partitions, arrival.record, about, apart)
+        retreat = Retreat(self.around, self.clock, self.home_partitions, arrival.record, about, apart, opening)
         size = sum(size_of(record) for record in records)
         self.planner.add(
             Answer(arrival.partition, arrival.record.offset, records, size, arrival.charge, retreat.records)

@@ -18,6 +18,7 @@ OF_RUNS: tuple[OfRun, ...] = (
     runs.a_run_ends_at_most_once,
     runs.an_outcome_fits_its_steps,
     runs.an_end_waits_for_every_attempt,
+    runs.final_facts_end_their_runs,
     runs.an_end_leaves_its_record,
     runs.a_run_keeps_its_definition,
     triggers.triggers_are_unique,

@@ -43,7 +43,9 @@ def _caused(docket: Docket, case: Case, key: AttemptKey, trigger: Entry) -> Iter
     step, item, attempt = key
     causes = [each for each in docket.by_id.get(trigger.cause, ()) if each.run == case.run]
     if not causes:
-        if docket.is_old(trigger):
+        if trigger.is_start:
+            yield from _started_by(docket, case, trigger)
+        elif docket.is_old(trigger):
             yield case.broken("I3", f"the trigger of {attempt_text(key)} follows from nothing on `events`", trigger)
         return
     fact = causes[0].fact
@@ -61,6 +63,22 @@ def _caused(docket: Docket, case: Case, key: AttemptKey, trigger: Entry) -> Iter
         case _:
             told = f"the trigger of {attempt_text(key)} follows from a {type(fact).__name__}"
             yield case.broken("I3", told, causes[0], trigger)
+
+
+def _started_by(docket: Docket, case: Case, trigger: Entry) -> Iterator[Violation]:
+    """A trigger that starts its run: the run's beginning and the trigger's report are one transaction."""
+    step = trigger.unit[0]
+    started = [each for each in case.starts if each.cause == trigger.id]
+    reports = case.reports.get((step, NO_ITEM, 1), [])
+    if case.graph.direct_root != step or trigger.attempt != 1:
+        yield case.broken("I3", f"{step} was triggered as the start of its run, which it cannot be", trigger)
+    if reports and not started:
+        yield case.broken("I1", f"{step} started the run, but nothing says that it began", trigger, *reports)
+    for each in started:
+        same = [r for r in reports if (r.source, r.input, r.partition) == (each.source, each.input, each.partition)]
+        if docket.is_old(each) and not any(r.offset > each.offset for r in same):
+            told = f"the run began with {step}, but its report is not of the same transaction"
+            yield case.broken("I10", told, each, *reports)
 
 
 def what_was_fired_was_triggered(docket: Docket) -> Iterator[Violation]:

@@ -101,6 +101,15 @@ def results_stand_under_the_highest_token(world: World) -> Iterator[str]:
             yield f"{event.step} of {event.run} stands from {place}, but {last} has a higher token"
 
 
+def what_clients_were_told_stands(world: World) -> Iterator[str]:
+    """I2: a result that was handed out at a final fact is the run's."""
+    ended = {event.run: event for _, event in world.clients.events if isinstance(event, facts.RunSettled)}
+    for run, output in world.clients.told.items():
+        end = ended.get(run)
+        if end is None or (end.outcome, end.output) != ("succeeded", output):
+            yield f"{run} was said to have succeeded, but it ended {end and end.outcome}"
+
+
 def triggers_and_reports_are_paired(world: World) -> Iterator[str]:
     """I4, I5, I10: every attempt is triggered once and reports once."""
     sent = Counter([*triggers(world), *fused(world)])
@@ -228,6 +237,7 @@ CHECKS: tuple[Callable[[World], Iterator[str]], ...] = (
     triggers_and_reports_are_paired,
     attempts_are_gapless,
     results_stand_under_the_highest_token,
+    what_clients_were_told_stands,
     nothing_reports_after_the_end,
     rebuilt_runs_equal_state,
     the_kernel_makes_no_error,
