@@ -13,14 +13,14 @@ from farandole.transport.port import Record
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STARTED = facts.RunStarted("r", "p", "abc", b"", "", NOW, fired=("a",))
 LAST = facts.StepSucceeded("r", "b", 1, b"output", final=True)
-HARMLESS = [
+HARMLESS: list[facts.Event] = [
     facts.StepSucceeded("r", "a", 2, b"", ("b",)),
     facts.StepScheduled("r", "a", 2),
     facts.StepFailed("r", "a", 1, "exception", "", "", True, b""),
     facts.RetryScheduled("r", "a", 2, NOW, NOW),
     facts.RetryDue("r", "a", 2),
 ]
-VERDICTS = [
+VERDICTS: list[facts.Event] = [
     facts.CancelRequested("r", "enough"),
     facts.DeadlinePassed("r", "run"),
     facts.DeadlinePassed("r", "hold", "a", 1),
