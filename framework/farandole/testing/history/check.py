@@ -59,6 +59,7 @@ OF_LOGS: tuple[OfLog, ...] = (
     triggers.triggers_follow_from_facts,
     triggers.what_was_fired_was_triggered,
     triggers.fused_steps_report_with_their_parent,
+    triggers.direct_starts_come_with_a_report,
     triggers.facts_have_causes,
     triggers.runs_are_started,
     triggers.facts_stand_at_home,

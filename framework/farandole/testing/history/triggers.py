@@ -1,6 +1,6 @@
 """Triggers and causes: whatever happens follows from something, and is triggered once (I3, I4)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from farandole.events import facts
 from farandole.ids import NO_ITEM, attempt_id, inbox_key
@@ -44,7 +44,8 @@ def _caused(docket: Docket, case: Case, key: AttemptKey, trigger: Entry) -> Iter
     causes = [each for each in docket.by_id.get(trigger.cause, ()) if each.run == case.run]
     if not causes:
         if trigger.is_start:
-            yield from _started_by(docket, case, trigger)
+            if case.graph.direct_root != step or attempt != 1:
+                yield case.broken("I3", f"{step} was triggered as the start of its run, which it cannot be", trigger)
         elif docket.is_old(trigger):
             yield case.broken("I3", f"the trigger of {attempt_text(key)} follows from nothing on `events`", trigger)
         return
@@ -65,20 +66,26 @@ def _caused(docket: Docket, case: Case, key: AttemptKey, trigger: Entry) -> Iter
             yield case.broken("I3", told, causes[0], trigger)
 
 
-def _started_by(docket: Docket, case: Case, trigger: Entry) -> Iterator[Violation]:
-    """A trigger that starts its run: the run's beginning and the trigger's report are one transaction."""
-    step = trigger.unit[0]
-    started = [each for each in case.starts if each.cause == trigger.id]
-    reports = case.reports.get((step, NO_ITEM, 1), [])
-    if case.graph.direct_root != step or trigger.attempt != 1:
-        yield case.broken("I3", f"{step} was triggered as the start of its run, which it cannot be", trigger)
-    if reports and not started:
-        yield case.broken("I1", f"{step} started the run, but nothing says that it began", trigger, *reports)
-    for each in started:
-        same = [r for r in reports if (r.source, r.input, r.partition) == (each.source, each.input, each.partition)]
-        if docket.is_old(each) and not any(r.offset > each.offset for r in same):
-            told = f"the run began with {step}, but its report is not of the same transaction"
-            yield case.broken("I10", told, each, *reports)
+def direct_starts_come_with_a_report(docket: Docket) -> Iterator[Violation]:
+    """I1, I10: whoever reports a trigger that started its run says in the same transaction that the run began."""
+    for case in docket.cases.values():
+        for (step, item, attempt), several in case.triggers.items():
+            reports = case.reports.get((step, item, attempt), [])
+            for each in (trigger for trigger in several if trigger.is_start and reports):
+                if not any(start.cause == each.id for start in case.starts) and docket.is_old(each):
+                    yield case.broken("I1", f"{step} started the run, but nothing says that it began", each, *reports)
+    for case in docket.judged:
+        for each in case.starts:
+            if isinstance(each.fact, facts.RunStarted) and each.fact.fired:
+                yield from _begun(docket, case, each, each.fact.fired)
+
+
+def _begun(docket: Docket, case: Case, start: Entry, fired: Sequence[str]) -> Iterator[Violation]:
+    reports = [report for root in fired for report in case.reports.get((root, NO_ITEM, 1), ())]
+    same = [r for r in reports if (r.source, r.input, r.partition) == (start.source, start.input, start.partition)]
+    if docket.is_old(start) and not any(report.offset > start.offset for report in same):
+        told = f"the run began with {', '.join(fired)}, but its report is not of the same transaction"
+        yield case.broken("I10", told, start, *reports)
 
 
 def what_was_fired_was_triggered(docket: Docket) -> Iterator[Violation]:
