@@ -33,7 +33,9 @@ RECORDS = [
     CancelRun("r-1", "why"),
     ReplayDeadLetter("r-1", "a", 2, "dead/0/1", b"input", 3),
 ]
-ENVELOPE = Envelope("id", "farandole.StepSucceeded", "farandole/unit/0", NOW, "r-1", "a", 0, 3, 1, "hash", "cause")
+ENVELOPE = Envelope(
+    "id", "farandole.StepSucceeded", "farandole/unit/0", NOW, "r-1", "a", 0, 3, 1, definition="hash", cause="cause"
+)
 HOSTILE = [
     b"\xff" * 9 + b"\x01",  # 2^63 and more, as a varint
     b"\x80" * 12 + b"\x01",  # a varint without an end in sight

@@ -61,6 +61,23 @@ def random_definition(rng: random.Random, shape: Shape = ANY) -> Definition:
     )
 
 
+def random_chain(rng: random.Random) -> Definition:
+    """Steps in a row, each fired by the agent of the one before unless its condition or an error says otherwise."""
+    nodes = [Node("s0", ("params.n",), retry=_retry(rng))]
+    for number in range(1, rng.randint(2, 5)):
+        above = nodes[-1].name
+        when = rng.choice([f"{above}.n % 5 != 0", "params.n < 8"]) if rng.random() < 0.2 else None
+        dead = rng.choice(list(OnDeadLetter))
+        nodes.append(Node(f"s{number}", (above,), when=when, retry=_retry(rng), on_dead_letter=dead))
+    deadline = timedelta(seconds=rng.randint(20, 60)) if rng.random() < 0.2 else None
+    hold, stop = timedelta(hours=1), timedelta(minutes=1)
+    return define(*nodes, output=nodes[-1].name, deadline=deadline, hold_max=hold, stop_max=stop)
+
+
+def _retry(rng: random.Random) -> Retry:
+    return Retry(rng.randint(1, 3), base=timedelta(milliseconds=rng.randint(1, 3000)))
+
+
 def random_items(rng: random.Random) -> list[int]:
     """A list to run over: short, seldom long."""
     count = ITEMS_MANY if rng.random() < 0.02 else rng.randint(0, ITEMS_MAX)
