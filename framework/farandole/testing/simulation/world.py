@@ -200,8 +200,13 @@ class World:
         struck = self.chaos.strikes("step")
         if struck is not None:
             kind, how = struck
-            told = self.retention.expire(how) if kind == "expire" else self._hit(kind, how.choice(self.processes), how)
+            told = self.retention.expire(how) if kind == "expire" else self._hit(kind, self._victim(how), how)
             self.network.tell(told)
+
+    def _victim(self, how: random.Random) -> Process:
+        """Half of the time one that is in the midst of a transaction, if there is any."""
+        busy = [process for process in self.processes if process.is_committing]
+        return how.choice(busy if busy and how.random() < 0.5 else self.processes)
 
     def _hit(self, kind: str, process: Process, how: random.Random) -> str:
         """Let a fault of a step strike a process, or time; in words."""
