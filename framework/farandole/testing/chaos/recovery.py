@@ -59,16 +59,20 @@ def kills(rounds: int, session_s: float, folder: Path) -> list[Figure]:
     """Agents killed outside a transaction, inside one with the slot lost, and inside one with the slot filled again."""
     outside = Figure("kill -9 outside a transaction, slot lost", session_s + 1)
     inside = Figure("kill -9 inside a transaction, slot lost", session_s + 3)
+    fresh = Figure("kill -9 in its first transaction after joining, slot lost", session_s + 3)
     again = Figure("kill -9 inside a transaction, same slot started again", 3)
     with _stage(folder, Plan(coordinators=1, session_s=session_s)) as stage:
         stage.up()
         for _ in range(rounds):
             for figure in (outside, inside, again):
                 _kill(stage, stage.actors["a1"], figure, is_open=figure is not outside, is_filled=figure is again)
-    return [outside, inside, again]
+            _kill_newcomer(stage, fresh)
+    return [outside, inside, fresh, again]
 
 
 def _kill(stage: Stage, victim: Actor, figure: Figure, *, is_open: bool, is_filled: bool) -> None:
+    # It has committed in partitions of its own: the work of a newcomer is another story.
+    wait_until(lambda: _epochs(stage, victim), TAKEN_OVER_MAX, f"{victim.slot} to own partitions", stage.said)
     if is_open:
         stage.die(victim, OFFSETS)
     else:
@@ -83,6 +87,15 @@ def _kill(stage: Stage, victim: Actor, figure: Figure, *, is_open: bool, is_fill
     if not is_filled:
         victim.process.restart()
         stage.await_members([victim])
+
+
+def _kill_newcomer(stage: Stage, figure: Figure) -> None:
+    """It dies in the transaction of its epochs: nobody finds its name in what is committed."""
+    newcomer = stage.add("a8")
+    stage.die(newcomer, OFFSETS)
+    since = time.monotonic()
+    figure.recovered.append(stage.recovery(since))
+    figure.taken_over.append(figure.recovered[-1])  # whose partitions they would have been, nothing tells
 
 
 def _kill_outside(stage: Stage, victim: Actor) -> None:

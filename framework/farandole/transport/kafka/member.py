@@ -18,6 +18,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.errors import FatalTransportError, NotJoined, TransportError
 from farandole.transport.kafka.cursors import Cursors
+from farandole.transport.kafka.departed import Departed
 from farandole.transport.kafka.errors import CLIENT_ERRORS, told
 from farandole.transport.kafka.helper import Helper, Replies
 from farandole.transport.kafka.polling import Outage, polled, read
@@ -70,6 +71,7 @@ class KafkaMember:
         self._cursors = Cursors(self._consumer, cooperative=member.assignor == "cooperative-sticky")
         self._transactor = Transactor(settings, member.client_id, member.transaction_timeout)
         self._queries = Queries(settings, member.client_id)
+        self._departed = Departed(settings, member.client_id, member.group, lambda: self._queries.members(member.group))
         self._replies = Replies()
         self._writing = self._new_writing()
         self._written: tuple[int, Request] | None = None
@@ -256,6 +258,8 @@ class KafkaMember:
                 return Reply(ticket, request)
             case ReadPositions(partitions=asked, stable=stable, group=group):
                 found = self._queries.positions(group or self._member.group, asked, stable=stable)
+                if stable and not group:
+                    self._departed.read(is_pending=len(found) < len(set(asked)))
                 return Reply(ticket, request, positions=found)
             case ReadEnds(partitions=asked, isolation=isolation):
                 return Reply(ticket, request, ends=self._queries.ends(asked, isolation))
