@@ -181,9 +181,10 @@ def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run
 
 
 def _with_payloads(chunk: tuple[Unit, ...], n: int, records: Mapping[str, bytes], run_id: str) -> tuple[Unit, ...]:
-    if not any(unit.output == b"" or unit.input == b"" for unit in chunk):
-        return chunk  # all payloads ride, as for most runs
-    return tuple(_full_unit(unit, n * CHUNK + i, records, run_id) for i, unit in enumerate(chunk))
+    for each in chunk:
+        if each.output == b"" or each.input == b"":
+            return tuple(_full_unit(unit, n * CHUNK + i, records, run_id) for i, unit in enumerate(chunk))
+    return chunk  # all payloads ride, as for most runs
 
 
 def _full_unit(unit: Unit, number: int, records: Mapping[str, bytes], run_id: str) -> Unit:

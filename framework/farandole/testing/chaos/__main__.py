@@ -5,6 +5,7 @@ Without names, all. Prints a table; the exit code says whether anything was foun
 
 import argparse
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from farandole.testing.chaos.faults import FAULTS
-from farandole.testing.chaos.report import Report, as_json, table
+from farandole.testing.chaos.report import Report, as_json, from_json, table
 from farandole.testing.chaos.trial import trial
 
 
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reports: list[Report] = []
     for n, name in enumerate(given.faults or list(FAULTS)):
         reports.append(trial(name, given.rounds, given.seed + n))
+        reports[-1].told = f"{datetime.now(UTC):%Y-%m-%d}, {_commit()}, load {os.getloadavg()[1]:.0f}"
         _say(table(reports[-1:]))
         _write(given, reports)
     return not all(each.is_good for each in reports)
@@ -33,7 +35,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("faults", nargs="*", metavar="FAULT", help=f"of {', '.join(FAULTS)}; default: all")
     parser.add_argument("--rounds", type=int, default=1, help="how often each is gone through")
     parser.add_argument("--seed", type=int, default=0, help="of what is left to chance")
-    parser.add_argument("--write", type=Path, help="write the table to this file, and all figures beside it as .json")
+    parser.add_argument("--write", type=Path, help="renew the rows of these faults in this file; figures as .json")
     given = parser.parse_args(arguments)
     if unknown := [name for name in given.faults if name not in FAULTS]:
         parser.error(f"expected faults of {', '.join(FAULTS)}, but found {', '.join(unknown)}")
@@ -43,19 +45,20 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _write(given: argparse.Namespace, reports: Sequence[Report]) -> None:
     if given.write is None:
         return
-    told = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {_commit()}, seed {given.seed}, {given.rounds} rounds"
-    text = (
-        f"# Faults on a real broker\n\nMade by `python -m farandole.testing.chaos --write` ({told}); {BACKGROUND}\n\n"
-        f"{table(reports)}\n"
-    )
-    given.write.write_text(text)
-    given.write.with_suffix(".json").write_text(as_json(reports) + "\n")
+    figures = given.write.with_suffix(".json")
+    known = {each.name: each for each in from_json(figures.read_text())} if figures.exists() else {}
+    known |= {each.name: each for each in reports}
+    chosen = [known[name] for name in FAULTS if name in known]
+    given.write.write_text(f"{BACKGROUND}\n{table(chosen)}\n")
+    figures.write_text(as_json(chosen) + "\n")
 
 
-BACKGROUND = (
-    "what each column says is in [Reliability](reliability.md). Two processes of agents and two coordinators unless "
-    "told otherwise, sessions of 6 s, one broker on the same two cores."
-)
+BACKGROUND = """# Faults on a real broker
+
+Written by `make chaos` (`python -m farandole.testing.chaos --write FILE`); which fault is which, and what the columns say, is in
+[Reliability](reliability.md). Each row: one broker, two processes of agents and two coordinators with sessions of 6 s, 15
+runs a second with a fork, a join and a retry, all on the same machine; *load* is the machine's load average over five minutes.
+"""
 
 
 def _commit() -> str:

@@ -30,6 +30,8 @@ class Report:
     violations: list[str] = field(default_factory=list)
     note: str = ""
     trouble: str = ""
+    told: str = ""
+    """When, at which commit, and under which load of the machine."""
 
     @property
     def is_good(self) -> bool:
@@ -49,7 +51,7 @@ class Report:
 
 HEAD = (
     "| Fault | Injected | In a transaction | Runs | Lost | Stuck | Doubled | Re-runs per million "
-    "| Recovery p50 / p99 / max, s | Metadata, characters | Stall, s |"
+    "| Recovery p50 / p99 / max, s | Metadata, characters | Stall, s | When |"
 )
 
 
@@ -64,6 +66,11 @@ def table(reports: Sequence[Report]) -> str:
 def as_json(reports: Sequence[Report]) -> str:
     """Everything, with each recovery."""
     return json.dumps([asdict(each) for each in reports], indent=1)
+
+
+def from_json(text: str) -> list[Report]:
+    """What `as_json` wrote."""
+    return [Report(**each) for each in json.loads(text)]
 
 
 def _row(it: Report) -> str:
@@ -81,5 +88,6 @@ def _row(it: Report) -> str:
         recovery,
         it.metadata_characters,
         f"{it.stall_s:.1f}",
+        it.told,
     )
     return "| " + " | ".join(map(str, cells)) + " |"

@@ -11,8 +11,8 @@ from types import TracebackType
 
 from farandole.errors import TransportError
 
-OVERDUE_FACTOR = 1.5
-"""A call is given up after this many times its own time-out, and a second: late is not yet lost on a busy machine."""
+OVERDUE_S = 3.0
+"""A call is given up so many seconds after its own time-out: late is not yet lost on a busy machine."""
 
 
 class GivenUpError(TransportError):
@@ -23,7 +23,7 @@ class CallWatch:
     """A context around each call of one thread; another thread asks how long it takes."""
 
     def __init__(self, patience: float) -> None:
-        self._limit = patience * OVERDUE_FACTOR + 1.0
+        self._limit = patience + OVERDUE_S
         self._began: float | None = None
         self._is_given_up = False
 
