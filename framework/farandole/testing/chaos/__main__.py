@@ -55,9 +55,10 @@ def _write(given: argparse.Namespace, reports: Sequence[Report]) -> None:
 
 BACKGROUND = """# Faults on a real broker
 
-Written by `make chaos` (`python -m farandole.testing.chaos --write FILE`); which fault is which, and what the columns say, is in
-[Reliability](reliability.md). Each row: one broker, two processes of agents and two coordinators with sessions of 6 s, 15
-runs a second with a fork, a join and a retry, all on the same machine; *load* is the machine's load average over five minutes.
+Written by `make chaos` (`python -m farandole.testing.chaos --write FILE`); which fault is which, and what the columns
+say, is in [Reliability](reliability.md). Each row: one broker, two processes of agents and two coordinators with
+sessions of 6 s, 15 runs a second with a fork, a join and a retry, all on the same machine; *load* is the machine's load
+average over five minutes.
 """
 
 

@@ -20,6 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from farandole.testing.chaos.dying import OFFSETS
+from farandole.testing.chaos.restoring import runs_per_second
 from farandole.testing.chaos.stage import CANARY, Actor, Plan, Stage, pause
 from farandole.testing.chaos.trial import own_broker
 from farandole.testing.cluster import wait_until
@@ -198,12 +199,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     logging.disable(logging.CRITICAL)
     folder = Path(tempfile.mkdtemp(prefix="farandole-recovery-"))
+    lines: list[str] = []
+
+    def tell(*more: str) -> None:
+        lines.extend(more)
+        sys.stdout.write("\n".join(more) + "\n")
+        sys.stdout.flush()
+
     figures = kills(given.rounds, given.session, folder / "kills")
+    tell(HEAD, *map(str, figures), "")
+    with own_broker(DEFAULTS) as broker:
+        by_time, by_processor = runs_per_second(broker.bootstrap)
+    tell(f"Restored: {by_time:,.0f} runs a second, {by_processor:,.0f} a second of processor time.", "")
     found = coordinators(folder / "coordinators")
-    text = "\n".join([HEAD, *map(str, figures), "", str(found), *found.again])
-    sys.stdout.write(text + "\n")
+    tell(str(found), *found.again)
     if given.write is not None:
-        given.write.write_text(text + "\n")
+        given.write.write_text("\n".join(lines) + "\n")
     return not (all(each.is_kept for each in figures) and not found.again)
 
 
