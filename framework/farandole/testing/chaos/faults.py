@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from farandole.testing.chaos.dying import COMMIT_PATH, HANDLER, PRODUCED, RESTORING
+from farandole.testing.chaos.dying import COMMIT_PATH, HANDLER, PRODUCED, RESTORING, order
 from farandole.testing.chaos.late_end import late_end
 from farandole.testing.chaos.report import Report
 from farandole.testing.chaos.stage import Actor, Plan, Stage, pause
@@ -65,11 +65,13 @@ def kill_coordinators(stage: Stage) -> Iterator[Hit]:
     for n, place in enumerate(COMMIT_PATH):
         yield from kill(stage, stage.actors["c1"], place, waits=n % 2 == 0)
     heir, victim = stage.actors["c1"], stage.actors["c2"]
-    heir.orders.write_text(RESTORING)
-    yield from kill(stage, victim, PRODUCED, waits=False)
-    if not heir.process.is_alive:
-        heir.process.restart()
-    heir.orders.unlink(missing_ok=True)
+    order(heir.orders, RESTORING)
+    is_open = stage.die(victim, PRODUCED)
+    stage.until(lambda: not heir.process.is_alive, "the heir to die while it restores")
+    since = time.monotonic()
+    for actor in (heir, victim):
+        actor.process.restart()
+    yield Hit(since, is_open)
 
 
 def kill(stage: Stage, victim: Actor, place: str, *, waits: bool) -> Iterator[Hit]:
