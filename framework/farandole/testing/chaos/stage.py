@@ -123,7 +123,7 @@ class Stage:
             AssertionError: it does not come up.
         """
         applied = self._cluster.run("apply", str(CANARY), "--yes", within=START_MAX)
-        assert applied.code == 0, applied.stdout + applied.stderr
+        assert applied.code == 0, f"apply ended with {applied.code}:\n{applied.stdout}\n{applied.stderr}"
         for n in range(self.plan.agents):
             self.add(f"a{n + 1}")
         for n in range(self.plan.coordinators):
