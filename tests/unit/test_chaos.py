@@ -94,6 +94,6 @@ def test_growth_compares_the_last_third_with_the_middle_one() -> None:
 
     found = growths([at(n) for n in range(12)])
 
-    assert found["lag and runs waiting"] == 1
+    assert found["least lag and runs waiting"] == 1
     assert found["memory of the largest process"] == 1.15
     assert growths([at(n) for n in range(4)]) == {}
