@@ -106,6 +106,7 @@ lock: ## Resolve pyproject.toml into requirements.lock anew, keeping what still 
 
 tools: ## Say which optional tools are missing, and what brings them
 	@command -v kcat >/dev/null || echo "note: kcat is missing. Debian: apt-get install kcat; macOS: brew install kcat"
+	@command -v spin >/dev/null || echo "note: spin is missing. Debian: apt-get install spin gcc; macOS: brew install spin"
 	@command -v java >/dev/null || echo "note: java is missing. Debian: apt-get install openjdk-17-jre-headless; macOS: brew install openjdk"
 	@command -v spin >/dev/null || echo "note: spin is missing. Debian: apt-get install spin; macOS: brew install spin"
 	@command -v mvn >/dev/null || echo "note: mvn is missing. Debian: apt-get install maven; macOS: brew install maven"
