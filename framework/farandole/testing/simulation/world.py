@@ -27,10 +27,14 @@ from farandole.testing.simulation.process import Body, Process
 from farandole.testing.simulation.retention import Retention
 from farandole.testing.simulation.sizes import Sizes
 from farandole.testing.simulation.transport import SimTransport, SkewedClock
+from farandole.transport.metadata import decode
 from farandole.transport.port import Isolation, TopicPartition, TopicSpec
 
 STEPS_MAX = 20_000
 """Steps after which the second phase has failed: everything must have ended (L1)."""
+
+INSTANTS_EVERY = 10
+"""Steps between two looks at the instants that coordinators persist: fewer than a take-over takes."""
 
 LOOK_EVERY = 50
 """Steps between two looks whether all has ended."""
@@ -62,6 +66,12 @@ class World:
     told: Callable[[str], None] | None = None
     steps: int = 0
     is_calm: bool = False
+    instants: dict[TopicPartition, int] = field(default_factory=dict)
+    """The latest instant persisted for each home, ms."""
+
+    taken_back: list[str] = field(default_factory=list)
+    """Homes for which an earlier instant was persisted after a later one."""
+
     _idle: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -134,6 +144,8 @@ class World:
         if self.network.late and self.rng.random() < 0.02:
             self.network.deliver_late()
         self.clients.move(self.steps, calm=self.is_calm)
+        if self.steps % INSTANTS_EVERY == 0:
+            self._look_at_instants()
         process = self.rng.choice(self.processes)
         moved = process.frozen_until <= self.steps and process.step()
         self._idle = 0 if moved else self._idle + 1
@@ -168,6 +180,16 @@ class World:
                     if position is None or position.offset < broker.end(at, Isolation.UNCOMMITTED):
                         return False
         return True
+
+    def _look_at_instants(self) -> None:
+        places = [TopicPartition(self.topics.events, n) for n in self._numbers]
+        with self.hub as broker:
+            found = broker.positions(self.topics.group("coordinator"), places, stable=False)
+        for at, position in found.items():
+            now = (decode(position.metadata).now_ms or 0) if position is not None else 0
+            if now < self.instants.get(at, 0):
+                self.taken_back.append(f"{at.topic}[{at.partition}]: {now} was persisted after {self.instants[at]}")
+            self.instants[at] = now
 
     @property
     def _numbers(self) -> range:
