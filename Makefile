@@ -15,7 +15,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$each; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test unit contract accept kafka secured bench sim mutants twin fuzz model mixed docs demo lock tools clean
+.PHONY: help setup fmt lint types test unit contract accept kafka secured bench sim chaos recovery soak mutants twin fuzz model mixed docs demo lock tools clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,16 @@ bench: $(STAMP) ## Throughput and latency, beside the bare limit of this machine
 sim: $(STAMP) ## Seeds of the simulation: make sim SEEDS=1000 FROM=0; one as a trace: make sim REPLAY=17
 	PYTHONHASHSEED=0 $(BIN)/python -m farandole.testing.simulation $(if $(REPLAY),--replay $(REPLAY),\
 		$(or $(FROM),0) $$(( $(or $(FROM),0) + $(or $(SEEDS),500) )))
+
+chaos: $(STAMP) ## Faults on a real broker, with a report: make chaos, or make chaos FAULTS="F1 F5" ROUNDS=3
+	$(BIN)/python -m farandole.testing.chaos $(FAULTS) --rounds $(or $(ROUNDS),1) \
+		$(if $(FAULTS),,--write docs/reliability-faults.md)
+
+recovery: $(STAMP) ## How long until work goes on after a kill, on a broker with default settings: make recovery ROUNDS=5
+	$(BIN)/python -m farandole.testing.chaos.recovery --rounds $(or $(ROUNDS),5)
+
+soak: $(STAMP) ## Canaries and random faults for MINUTES; memory, state and lag must stay flat: make soak MINUTES=60
+	$(BIN)/python -m farandole.testing.chaos.soak $(or $(MINUTES),60) --seed $(or $(SEED),0)
 
 mutants: $(STAMP) ## Plant bugs in the product, one at a time; the simulation must find each: make mutants ONLY="a b"
 	PYTHONHASHSEED=0 $(BIN)/python tests/simulation/mutation.py $(if $(ONLY),--only $(ONLY),--write tests/simulation/MUTANTS.md)

@@ -7,9 +7,7 @@ import json
 import os
 import random
 import signal
-import socket
 import sqlite3
-import struct
 import subprocess
 import sys
 import time
@@ -25,6 +23,7 @@ from farandole.client import SyncClient
 from farandole.events.catalogue import decode
 from farandole.events.tables import SettledRun
 from farandole.events.topics import Topics
+from farandole.testing.broker.transactions import ONGOING, transaction_state
 from farandole.testing.history import History, collect, lag
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.port import NewRecord, Record, Transport
@@ -41,9 +40,6 @@ LOOK_EVERY = 0.05
 
 END_TIMEOUT = 15.0
 """Longest that a process may take to end when asked, seconds."""
-
-DESCRIBE_TRANSACTIONS = 65
-"""Kafka's API key (KIP-664), which no client library for Python speaks."""
 
 
 def until(condition: Callable[[], object], what: str, timeout: float = 30.0, every: float = LOOK_EVERY) -> None:
@@ -226,11 +222,11 @@ class KafkaLog:
         """
         deadline = time.monotonic() + self.AIM_S
         for is_open in (False, True):
-            while (self._transaction(victim) == "Ongoing") is not is_open and time.monotonic() < deadline:
+            while (self._transaction(victim) == ONGOING) is not is_open and time.monotonic() < deadline:
                 pass  # a transaction is over in some milliseconds: looking is all the waiting there is
         time.sleep(dice.choice([0.0, 0.0, dice.uniform(0, 0.02)]))
         victim.kill()
-        return self._transaction(victim) == "Ongoing"
+        return self._transaction(victim) == ONGOING
 
     def _transaction(self, it: Process) -> str:
         """State of its transaction as the broker has it: `Ongoing`, `Empty`, `CompleteCommit`, …; empty if unknown."""
@@ -414,23 +410,6 @@ class Cluster:
     def _add(self, process: Process) -> Process:
         self.processes.append(process)
         return process
-
-
-def transaction_state(bootstrap: str, transactional_id: str) -> str:
-    """`DescribeTransactions` v0, asked of the first broker; what it does not coordinate is unknown to it."""
-    name = transactional_id.encode()
-    assert len(name) < 127
-    body = struct.pack(">hhih", DESCRIBE_TRANSACTIONS, 0, 1, -1) + bytes([0, 2, len(name) + 1]) + name + b"\0"
-    host, _, port = bootstrap.split(",")[0].rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as link:
-        link.sendall(struct.pack(">i", len(body)) + body)
-        answer = link.makefile("rb")
-        (size,) = struct.unpack(">i", answer.read(4))
-        data = answer.read(size)
-    # Correlation id, tags, throttle time; then an array of one: error, id, state.
-    (error,) = struct.unpack_from(">h", data, 10)
-    at = 12 + data[12]
-    return data[at + 1 : at + data[at]].decode() if error == 0 else ""
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -62,7 +62,10 @@ class DefinitionTable:
             self.refresh()
         took = self._follower.follow() > 0
         for trouble in self._follower.troubles:
-            log.warning("a row of definitions was left out: %s", trouble)
+            if isinstance(trouble, str):
+                log.warning("a row of definitions was left out: %s", trouble)
+            elif trouble.kind != "unreachable":  # that the log is away, the member's own polls tell
+                log.error("definitions do not deliver: %s (%s)", trouble.error, trouble.kind)
         self._follower.troubles.clear()
         self._was_ready = self._was_ready or self.is_fresh
         return took

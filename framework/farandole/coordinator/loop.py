@@ -263,7 +263,8 @@ class CoordinatorLoop:
         self._member.seek(commands, home.commands_at)
         self._member.seek(events, home.events_at)
         self._member.resume([commands, events])
-        log.info("home %d: %d runs, epoch %d", home.number, len(home.runs), home.epoch)
+        state = "kept in memory" if claimed.keeps_state else "restored"
+        log.info("home %d: %d runs, epoch %d, %s", home.number, len(home.runs), home.epoch, state)
 
     def _graph(self, digest: str) -> Graph:
         definition = self._definitions.by_hash(digest)

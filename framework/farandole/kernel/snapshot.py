@@ -27,7 +27,7 @@ ERROR_MAX = 200
 """Characters of an error in what the head says to a reader of the table; the unit has all of it."""
 
 
-class _HeadState(msgspec.Struct, frozen=True, array_like=True):
+class _HeadState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: int
     head: Head
     chunk: tuple[Unit, ...]
@@ -35,12 +35,12 @@ class _HeadState(msgspec.Struct, frozen=True, array_like=True):
     params: bytes | None
 
 
-class _ChunkState(msgspec.Struct, frozen=True, array_like=True):
+class _ChunkState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: int
     units: tuple[Unit, ...]
 
 
-class _Version(msgspec.Struct, frozen=True, array_like=True):
+class _Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: int
 
 
@@ -181,7 +181,10 @@ def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run
 
 
 def _with_payloads(chunk: tuple[Unit, ...], n: int, records: Mapping[str, bytes], run_id: str) -> tuple[Unit, ...]:
-    return tuple(_full_unit(unit, n * CHUNK + i, records, run_id) for i, unit in enumerate(chunk))
+    for each in chunk:
+        if each.output == b"" or each.input == b"":
+            return tuple(_full_unit(unit, n * CHUNK + i, records, run_id) for i, unit in enumerate(chunk))
+    return chunk  # all payloads ride, as for most runs
 
 
 def _full_unit(unit: Unit, number: int, records: Mapping[str, bytes], run_id: str) -> Unit:
@@ -205,12 +208,23 @@ def _read_state(
 ) -> _T:
     """A private part; its version is looked at before its shape, which may be any if the version is another."""
     try:
-        if _version_decoder.decode(state).version == VERSION:
-            return decoder.decode(state)
+        if (found := _current(decoder, state)) is not None:
+            return found
         raw = upgraded(msgspec.msgpack.decode(state, type=list[object]), steps, f"runs/{run_id}")
         return msgspec.convert(raw, kind)
     except msgspec.MsgspecError as bad:
         raise InvariantViolation(f"runs/{run_id}: expected a state record, but it is damaged: {bad}") from bad
+
+
+def _current(decoder: msgspec.msgpack.Decoder[_T], state: bytes) -> _T | None:
+    """The state if it is of this version, which is most of a restore; its shape may be any if it is not."""
+    try:
+        found = decoder.decode(state)
+    except msgspec.MsgspecError:
+        if _version_decoder.decode(state).version == VERSION:
+            raise
+        return None
+    return found if found.version == VERSION else None
 
 
 def group_by_run(records: Iterable[tuple[str, bytes]]) -> dict[str, dict[str, bytes]]:

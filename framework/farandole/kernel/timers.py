@@ -33,8 +33,18 @@ def timers(run: Run) -> Iterator[Timer]:
         yield Timer(head.due, run.id, _head_kind(run))
     if head.kernel_error:
         return
+    if not _has_timer(run):
+        return  # most runs of a restore: their units need no names
     for step, item, unit in run.units():
         yield from unit_timers(run.id, step, item, unit)
+
+
+def _has_timer(run: Run) -> bool:
+    for chunk in run.chunks:
+        for unit in chunk:
+            if unit.due or unit.deadline or unit.status is Status.RETRY:
+                return True
+    return False
 
 
 def unit_timers(run: str, step: str, item: int, unit: Unit) -> Iterator[Timer]:

@@ -24,6 +24,7 @@ from typing import Self
 # API keys, from the Kafka protocol guide.
 PRODUCE, FETCH, METADATA, FIND_COORDINATOR = 0, 1, 3, 10
 INIT_PRODUCER_ID, ADD_PARTITIONS_TO_TXN, ADD_OFFSETS_TO_TXN, END_TXN, TXN_OFFSET_COMMIT = 22, 24, 25, 26, 28
+HEARTBEAT = 12
 DESCRIBE_CLUSTER, DESCRIBE_TOPIC_PARTITIONS = 60, 75
 
 _TELL_ADDRESSES = (METADATA, FIND_COORDINATOR, DESCRIBE_CLUSTER, DESCRIBE_TOPIC_PARTITIONS)
@@ -42,6 +43,13 @@ class Fate(Enum):
     """The broker does it; the connection is closed instead of the reply."""
     DELAY = "delay"
     """The reply comes late."""
+    HOLD = "hold"
+    """The connection is cut, and the broker gets the request when `release` is called: a client that has long
+    repeated it on another connection has gone on by then."""
+    LEAVE = "leave"
+    """The reply is delivered, and then the broker is away until `come_back`."""
+    STALL = "stall"
+    """The request goes on to the broker only after some seconds; what follows on its connection waits with it."""
 
 
 @dataclass(slots=True)
@@ -76,6 +84,7 @@ class KafkaProxy:
         self._rules: dict[int, _Rule] = {}
         self._lock = threading.Lock()
         self._connections: dict[int, _Connection] = {}
+        self._held: list[bytes] = []
         self._is_away = False
         self._is_closed = False
         self.counts: Counter[int] = Counter()
@@ -99,11 +108,35 @@ class KafkaProxy:
         with self._lock:
             self._rules.clear()
 
+    @property
+    def held(self) -> int:
+        """How many requests are held."""
+        with self._lock:
+            return len(self._held)
+
+    def release(self) -> int:
+        """Let the broker have what is held, each on a connection of its own; returns when it has answered all.
+
+        The number of requests.
+        """
+        with self._lock:
+            frames, self._held = self._held, []
+        for frame in frames:
+            with socket.create_connection((self._host, self._port), timeout=10) as link:
+                link.sendall(struct.pack(">i", len(frame)) + frame)
+                _read_frame(link)
+        return len(frames)
+
     def go_away(self) -> None:
         """Close all connections and take no new ones."""
         self._is_away = True
+        self.cut(lambda: True)
+
+    def cut(self, chosen: Callable[[], bool]) -> None:
+        """Close the connections for which `chosen` says so; clients may connect again at once."""
         for connection in list(self._connections.values()):
-            connection.close()
+            if chosen():
+                connection.close()
 
     def come_back(self) -> None:
         """Take connections again."""
@@ -160,6 +193,12 @@ class KafkaProxy:
             rule = self._rule(api)
             if rule is not None and rule.fate is Fate.LOSE_REQUEST:
                 continue
+            if rule is not None and rule.fate is Fate.HOLD:
+                with self._lock:
+                    self._held.append(frame)
+                return
+            if rule is not None and rule.fate is Fate.STALL:
+                time.sleep(rule.seconds)
             connection.asked[correlation] = api, rule
             connection.broker.sendall(struct.pack(">i", len(frame)) + frame)
 
@@ -176,6 +215,8 @@ class KafkaProxy:
             if api in _TELL_ADDRESSES:
                 frame = frame.replace(self._address(self._port), self._address(self._own_port))
             connection.client.sendall(struct.pack(">i", len(frame)) + frame)
+            if rule is not None and rule.fate is Fate.LEAVE:
+                self.go_away()
 
     def _rule(self, api: int) -> _Rule | None:
         with self._lock:

@@ -67,9 +67,7 @@ class Follower:
         self.places: list[TopicPartition] = [at for table in tables for at in table.places]
         self._unread = set(self.places)
         self.troubles: list[Trouble | str] = []
-        """What did not deliver, and (in words) what was left out."""
-
-        """Rows that could not be read and partitions that do not deliver, since the last look; the owner clears it."""
+        """What did not deliver, and (in words) rows that were left out, since the last look; the owner clears it."""
         reader.assign(dict.fromkeys(self.places, BEGINNING))
 
     @property

@@ -57,13 +57,24 @@ class Helper:
         self._queue: SimpleQueue[Callable[[], Reply | None] | None] = SimpleQueue()
         self._replies = replies
         self._rest = rest
+        self._lock = threading.Lock()
+        self._unanswered = 0
+        self._is_dismissed = False
         # A daemon: a call that hangs must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[], Reply | None]) -> None:
         """Do this when everything before it is done."""
+        with self._lock:
+            self._unanswered += 1
         self._queue.put(work)
+
+    def dismiss(self) -> bool:
+        """Hear no more of it: it does not come back from its work. False, and nothing, if it has just come back."""
+        with self._lock:
+            self._is_dismissed = self._unanswered > 0
+            return self._is_dismissed
 
     def close(self, timeout: float) -> None:
         """Finish what was submitted, then end; wait at most `timeout` seconds for that."""
@@ -80,7 +91,11 @@ class Helper:
             if work is None:
                 return
             reply = work()
-            if reply is not None:
-                self._replies.put(reply)
+            with self._lock:
+                if self._is_dismissed:
+                    return
+                self._unanswered -= 1
+                if reply is not None:
+                    self._replies.put(reply)
             if self._queue.empty():
                 self._rest()

@@ -6,9 +6,9 @@ and SASL are as everywhere. Read only.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import errors as aio
 from aiokafka.client import AIOKafkaClient
@@ -27,6 +27,8 @@ from aiokafka.protocol.types import (
 from farandole.errors import TransportError
 from farandole.transport.kafka.security import for_aiokafka
 from farandole.transport.kafka.settings import KafkaSettings
+
+T = TypeVar("T")
 
 _TEXT, _TAGS = CompactString("utf-8"), ("tags", TaggedFields)
 _QUORUM_TOPIC = "__cluster_metadata"
@@ -66,7 +68,20 @@ def inspect(settings: KafkaSettings, prefix: str) -> Inspected:
     return asyncio.run(_inspect(settings, prefix))
 
 
+def ongoing(settings: KafkaSettings, prefix: str) -> list[OpenTransaction]:
+    """Transactions that have not ended, of ids that begin with `prefix`, on all brokers.
+
+    Raises:
+        TransportError: the cluster cannot be reached, or does not tell.
+    """
+    return asyncio.run(_with_client(settings, lambda client: _ongoing(client, prefix)))
+
+
 async def _inspect(settings: KafkaSettings, prefix: str) -> Inspected:
+    return await _with_client(settings, lambda client: _ask(client, prefix))
+
+
+async def _with_client(settings: KafkaSettings, ask: Callable[[AIOKafkaClient], Awaitable[T]]) -> T:
     client = AIOKafkaClient(
         bootstrap_servers=settings.bootstrap,
         client_id="farandole.doctor",
@@ -75,11 +90,21 @@ async def _inspect(settings: KafkaSettings, prefix: str) -> Inspected:
     )
     try:
         await asyncio.wait_for(client.bootstrap(), settings.patience)
-        return await _ask(client, prefix)
+        return await ask(client)
     except (aio.KafkaError, OSError, TimeoutError) as error:
         raise TransportError(f"{settings.bootstrap}: cannot be reached: {error!r}") from error
     finally:
         await client.close()
+
+
+async def _ongoing(client: AIOKafkaClient, prefix: str) -> list[OpenTransaction]:
+    found: list[OpenTransaction] = []
+    try:
+        for each in client.cluster.brokers():
+            found += await _transactions(client, each.nodeId, prefix)
+    except (ValueError, NotImplementedError) as error:
+        raise TransportError(f"transactions: {error}") from error
+    return found
 
 
 async def _ask(client: AIOKafkaClient, prefix: str) -> Inspected:

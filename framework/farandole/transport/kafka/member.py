@@ -7,6 +7,7 @@ transaction and a question may be under way at once. Rebalance callbacks run ins
 
 import logging
 import struct
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -17,11 +18,13 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.errors import FatalTransportError, NotJoined, TransportError
 from farandole.transport.kafka.cursors import Cursors
+from farandole.transport.kafka.departed import Departed
 from farandole.transport.kafka.errors import CLIENT_ERRORS, told
 from farandole.transport.kafka.helper import Helper, Replies
 from farandole.transport.kafka.polling import Outage, polled, read
 from farandole.transport.kafka.queries import Queries
 from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.kafka.succession import leave
 from farandole.transport.kafka.transactions import Snapshot, Transactor, fence
 from farandole.transport.port import (
     Commit,
@@ -50,6 +53,9 @@ RELEASE_PAUSE = 0.002
 SLICE = 0.05
 """Longest that one call of the client waits, seconds: it does not return after a rebalance by itself."""
 
+ARRIVAL_MAX = 3.0
+"""Longest that joining waits for a look at the group, seconds: 10 to 50 ms are usual."""
+
 CLOSE_PATIENCE = 2.0
 """Longest that `close` waits for each helper; what hangs then ends with the process."""
 
@@ -65,11 +71,18 @@ class KafkaMember:
         self._cursors = Cursors(self._consumer, cooperative=member.assignor == "cooperative-sticky")
         self._transactor = Transactor(settings, member.client_id, member.transaction_timeout)
         self._queries = Queries(settings, member.client_id)
+        self._departed = Departed(settings, member.client_id, member.group, lambda: self._queries.members(member.group))
         self._replies = Replies()
-        self._writing = Helper(f"{member.client_id}.writing", self._replies, self._transactor.rest)
+        self._writing = self._new_writing()
+        self._written: tuple[int, Request] | None = None
+        """The request under way with the writing helper: there is at most one."""
+
         self._reading = Helper(f"{member.client_id}.reading", self._replies)
         self._tickets = count(1)
         self._rebalance: Rebalance | None = None
+        self._arrival: _Arrival | None = None
+        """Before the first join."""
+
         self._is_lost = False
         self._is_closed = False
 
@@ -83,13 +96,25 @@ class KafkaMember:
     def subscribe(self, topics: Sequence[str], rebalance: Rebalance) -> None:
         """Join the group, in the polls that follow."""
         self._require_open()
-        self._rebalance = rebalance
+        if self._rebalance is None:
+            self._arrival = arrival = _Arrival()
+            self._reading.submit(lambda: self._succeed(arrival))
+        self._rebalance, self._topics = rebalance, topics
+        if self._arrival is None:
+            self._subscribe(topics)
+
+    def _subscribe(self, topics: Sequence[str]) -> None:
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def poll(self, timeout: float) -> Sequence[Polled]:
         """Records, ends and troubles; rebalances happen in here, and end the wait."""
         self._require_open()
         until = time.monotonic() + timeout
+        if self._arrival is not None:
+            if not self._arrival.is_over(timeout):
+                return ()
+            self._arrival = None
+            self._subscribe(self._topics)
         while True:
             wait = self._cursors.prepare(max(0.0, min(until - time.monotonic(), SLICE)))
             messages = read(self._consumer, wait, self._member.poll_max_records)
@@ -138,13 +163,20 @@ class KafkaMember:
         if ticket == 1:
             # Takes 60 to 500 ms: not to be waited for by the first transaction.
             self._writing.submit(self._prepare)
-        helper = self._writing if isinstance(request, Commit | RenewProducer | FenceWriter) else self._reading
-        helper.submit(lambda: self._perform(ticket, request))
+        helper = self._reading
+        if isinstance(request, Commit | RenewProducer | FenceWriter):
+            helper, self._written = self._writing, (ticket, request)
+        transactor = self._transactor
+        helper.submit(lambda: self._perform(ticket, request, transactor))
         return ticket
 
     def replies(self, timeout: float) -> Sequence[Reply]:
         """What has been answered."""
-        return self._replies.take(timeout)
+        self._look_after_the_writing()
+        found = self._replies.take(timeout)
+        if self._written is not None and any(reply.ticket == self._written[0] for reply in found):
+            self._written = None
+        return found
 
     def wake(self) -> None:
         """End a wait in `replies`."""
@@ -159,11 +191,40 @@ class KafkaMember:
         self._writing.close(CLOSE_PATIENCE)
         self._reading.close(CLOSE_PATIENCE)
 
+    def _new_writing(self) -> Helper:
+        return Helper(f"{self._member.client_id}.writing", self._replies, self._transactor.rest)
+
+    def _look_after_the_writing(self) -> None:
+        """Give up a helper that does not come back from a call of its client, and its producer with it."""
+        lasted, written = self._transactor.calls.overdue, self._written
+        if not lasted or written is None or not self._writing.dismiss():
+            return
+        ticket, request = written
+        self._transactor.calls.give_up()
+        self._transactor = Transactor(self._settings, self.client_id, self._member.transaction_timeout, is_spent=True)
+        self._writing = self._new_writing()
+        told = f"the client did not come back from a call for {lasted:.0f} s, and was given up (librdkafka issue 5456)"
+        verdict = Verdict.DOUBT if isinstance(request, Commit) else None
+        self._replies.put(Reply(ticket, request, verdict, error=TransportError(f"{self.client_id}: {told}")))
+
     def _require_open(self) -> None:
         if self._is_closed:
             raise FatalTransportError(f"{self.client_id}: expected an open member, but it was closed")
 
     # --- on the helper threads ------------------------------------------------------------
+
+    def _succeed(self, arrival: "_Arrival") -> None:
+        """Take a predecessor out of the group, whose join would otherwise wait for the end of its session."""
+        group = self._member.group
+        try:
+            old = [member for client, member in self._queries.member_ids(group) if client == self.client_id]
+            if old and arrival.is_awaited:
+                leave(self._settings, group, old)
+                log.info("%s: took its predecessor out of %s", self.client_id, group)
+        except (TransportError, *CLIENT_ERRORS) as error:
+            log.info("%s: a predecessor would stay in %s until its session is over: %s", self.client_id, group, error)
+        finally:
+            arrival.done.set()
 
     def _prepare(self) -> None:
         try:
@@ -171,10 +232,10 @@ class KafkaMember:
         except TransportError as error:
             log.info("%s; the first transaction tries it again", error)
 
-    def _perform(self, ticket: int, request: Request) -> Reply:
+    def _perform(self, ticket: int, request: Request, transactor: Transactor) -> Reply:
         verdict = Verdict.DOUBT if isinstance(request, Commit) else None
         try:
-            return self._answer(ticket, request)
+            return self._answer(ticket, request, transactor)
         except TransportError as error:
             return Reply(ticket, request, verdict, error=error)
         except CLIENT_ERRORS as error:
@@ -183,20 +244,22 @@ class KafkaMember:
             log.exception("%s failed in a way of its own", type(request).__name__)
             return Reply(ticket, request, verdict, error=TransportError(f"{self.client_id}: {error!r}"))
 
-    def _answer(self, ticket: int, request: Request) -> Reply:
+    def _answer(self, ticket: int, request: Request, transactor: Transactor) -> Reply:
         match request:
             case Commit(records=records, positions=positions, snapshot=snapshot):
                 assert isinstance(snapshot, Snapshot)
-                outcome = self._transactor.commit(records, positions, snapshot)
+                outcome = transactor.commit(records, positions, snapshot)
                 return Reply(ticket, request, outcome.verdict, error=outcome.error)
             case RenewProducer():
-                self._transactor.renew()
+                transactor.renew()
                 return Reply(ticket, request)
             case FenceWriter(transactional_id=other):
-                fence(self._settings, other, self.client_id)
+                fence(self._settings, other, self.client_id, transactor.calls)
                 return Reply(ticket, request)
             case ReadPositions(partitions=asked, stable=stable, group=group):
                 found = self._queries.positions(group or self._member.group, asked, stable=stable)
+                if stable and not group:
+                    self._departed.read(is_pending=len(found) < len(set(asked)))
                 return Reply(ticket, request, positions=found)
             case ReadEnds(partitions=asked, isolation=isolation):
                 return Reply(ticket, request, ends=self._queries.ends(asked, isolation))
@@ -239,6 +302,24 @@ class KafkaMember:
         self._cursors.drop(gone)
         if self._rebalance is not None and gone:
             self._rebalance.gone(gone, lost=lost)
+
+
+class _Arrival:
+    """Joining waits for the predecessor to be out of the group, and not for long."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.is_awaited = True
+        """Once it is not, the member may be in the group itself, and nobody is taken out any more."""
+
+        self._until = time.monotonic() + ARRIVAL_MAX
+
+    def is_over(self, timeout: float) -> bool:
+        """Whether to join now, waiting at most so many seconds for it."""
+        late = time.monotonic() >= self._until
+        over = self.done.wait(0 if late else max(0.0, timeout)) or late
+        self.is_awaited = not over
+        return over
 
 
 def _places(partitions: list[KafkaPartition]) -> list[TopicPartition]:

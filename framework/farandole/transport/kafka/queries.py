@@ -127,6 +127,10 @@ class Queries:
         Raises:
             TransportError: there was no answer.
         """
+        return tuple(sorted(client for client, _ in self.member_ids(group)))
+
+    def member_ids(self, group: str) -> list[tuple[str, str]]:
+        """Client id and member id of each member; errors as `clients`."""
         try:
             described = self._of_coordinator(
                 lambda client: client.describe_consumer_groups([group], request_timeout=NEVER), f"members of {group}"
@@ -134,10 +138,10 @@ class Queries:
         except TransportError as error:
             cause = error.__cause__
             if isinstance(cause, KafkaException) and error_of(cause).code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return ()
+                return []
             raise
         assert isinstance(described, ConsumerGroupDescription)
-        return tuple(sorted(member.client_id for member in described.members))
+        return [(member.client_id, member.member_id) for member in described.members]
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has; 0 if it does not exist. Never creates it.

@@ -24,6 +24,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.errors import TransportError
+from farandole.transport.kafka.calls import CallWatch
 from farandole.transport.kafka.errors import CLIENT_ERRORS, FENCED, error_of, told, verdict_of_abort
 from farandole.transport.kafka.settings import RETRY_BACKOFF_MS, TRANSACTION_MAX, KafkaSettings
 from farandole.transport.port import NewRecord, Position, TopicPartition, Verdict
@@ -88,14 +89,22 @@ class Signs:
 class Transactor:
     """A transactional id, and the producer that serves it now."""
 
-    def __init__(self, settings: KafkaSettings, transactional_id: str, timeout: timedelta = TRANSACTION_MAX) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        transactional_id: str,
+        timeout: timedelta = TRANSACTION_MAX,
+        *,
+        is_spent: bool = False,
+    ) -> None:
+        self.calls = CallWatch(settings.patience)
         self._settings = settings
         self._id = transactional_id
         self._timeout = timeout
         self._signs = Signs()
         self._producer: Producer | None = None
         self._is_worn = False
-        self._is_spent = False
+        self._is_spent = is_spent
         self._ended = 0.0
 
     def prepare(self) -> None:
@@ -141,7 +150,7 @@ class Transactor:
         _hear(self._producer)
         if not records:
             time.sleep(max(0.0, self._ended + BREATH - time.monotonic()))
-        under_way = _Transaction(self._producer, self._signs, self._settings.patience)
+        under_way = _Transaction(self._producer, self._signs, self._settings.patience, self.calls)
         self._is_spent = True  # until we know better, whatever happens
         outcome = under_way.run(records, _offsets(positions), snapshot.raw)
         self._ended = time.monotonic()
@@ -156,7 +165,8 @@ class Transactor:
         producer = Producer({**self._settings.transactional(self._id, self._timeout), "error_cb": self._signs})
         began = time.monotonic()
         try:
-            producer.init_transactions(self._settings.patience)
+            with self.calls:
+                producer.init_transactions(self._settings.patience)
         except CLIENT_ERRORS as error:
             time.sleep(max(0.0, began + RETRY_PAUSE - time.monotonic()))
             raise self._say(f"its producer was not initialised: {told(error)}. It is tried again") from error
@@ -169,7 +179,8 @@ class Transactor:
 class _Transaction:
     """One transaction from its begin to its end."""
 
-    def __init__(self, producer: Producer, signs: Signs, patience: float) -> None:
+    def __init__(self, producer: Producer, signs: Signs, patience: float, calls: CallWatch) -> None:
+        self._calls = calls
         self._producer = producer
         self._signs = signs
         self._patience = patience
@@ -183,16 +194,19 @@ class _Transaction:
         try:
             self._producer.begin_transaction()
             self._produce(records)
-            left = self._producer.flush(self._patience) if records else 0
+            with self._calls:
+                left = self._producer.flush(self._patience) if records else 0
             if self._undelivered is not None:
                 return self._abort(*self._undelivered)
             if left:
                 late = KafkaError(KafkaError._TIMED_OUT)
                 return self._abort(late, f"{left} records were not acknowledged in {self._patience} s")
             self._began = time.monotonic()
-            self._producer.send_offsets_to_transaction(offsets, group, self._patience)
+            with self._calls:
+                self._producer.send_offsets_to_transaction(offsets, group, self._patience)
             self._time(OFFSETS_SUSPECT)
-            self._producer.commit_transaction(self._patience)
+            with self._calls:
+                self._producer.commit_transaction(self._patience)
             self._time(COMMIT_SUSPECT)
         except CLIENT_ERRORS as error:
             return self._failed(error_of(error), told(error))
@@ -255,7 +269,8 @@ class _Transaction:
     def _abort(self, error: KafkaError, why: str) -> Outcome:
         self._began = time.monotonic()
         try:
-            self._producer.abort_transaction(self._patience)
+            with self._calls:
+                self._producer.abort_transaction(self._patience)
             self._time(COMMIT_SUSPECT)
         except CLIENT_ERRORS as second:
             verdict = Verdict.FENCED if error_of(second).code() in FENCED else Verdict.DOUBT
@@ -263,7 +278,7 @@ class _Transaction:
         return Outcome(verdict_of_abort(error), TransportError(why))
 
 
-def fence(settings: KafkaSettings, transactional_id: str, client_id: str) -> None:
+def fence(settings: KafkaSettings, transactional_id: str, client_id: str, calls: CallWatch) -> None:
     """Initialise another's id: what it left open is aborted, and it can write nothing more (R7).
 
     Raises:
@@ -272,7 +287,8 @@ def fence(settings: KafkaSettings, transactional_id: str, client_id: str) -> Non
     config = {**settings.transactional(transactional_id), "client.id": f"{client_id}.fence", "error_cb": Signs()}
     producer = Producer(config)
     try:
-        producer.init_transactions(settings.patience)
+        with calls:
+            producer.init_transactions(settings.patience)
     except CLIENT_ERRORS as error:
         raise TransportError(f"{transactional_id}: it was not fenced: {told(error)}. Ask again") from error
 

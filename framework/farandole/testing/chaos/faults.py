@@ -1,0 +1,247 @@
+"""The faults by name, after the matrix of docs/reliability.md. Each is injected into a stage under load.
+
+An injection yields once when it has done its worst: whether it hit an open transaction, and the
+instant from which recovery counts. What it does after that puts the stage in order again.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from farandole.testing.chaos.dying import COMMIT_PATH, HANDLER, PRODUCED, RESTORING
+from farandole.testing.chaos.late_end import late_end
+from farandole.testing.chaos.report import Report
+from farandole.testing.chaos.stage import Actor, Plan, Stage, pause
+from farandole.testing.proxy import (
+    END_TXN,
+    FETCH,
+    HEARTBEAT,
+    INIT_PRODUCER_ID,
+    PRODUCE,
+    TXN_OFFSET_COMMIT,
+    Fate,
+    KafkaProxy,
+)
+
+MANY = 1_000_000
+"""Requests: all of them while a fault lasts."""
+
+
+PLAIN = Plan()
+PROXIED = Plan(proxied=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An injection has done its worst."""
+
+    since: float
+    is_open: bool = False
+
+
+Injection = Callable[[Stage], Iterator[Hit]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`inject` is called once per round of a trial; `plan` is what it needs on the stage."""
+
+    title: str
+    inject: Injection | None
+    plan: Plan = PLAIN
+    note: str = ""
+    alone: Callable[[str, Report], None] | None = None
+    """Plays without a stage, given the address of the broker."""
+
+
+def kill_agents(stage: Stage) -> Iterator[Hit]:
+    """F1: at every place of the commit path; every second time its slot stays empty until all is well again."""
+    for n, place in enumerate((HANDLER, *COMMIT_PATH)):
+        yield from kill(stage, stage.actors["a1"], place, waits=n % 2 == 0)
+
+
+def kill_coordinators(stage: Stage) -> Iterator[Hit]:
+    """F2: at the same places, and while its heir restores."""
+    for n, place in enumerate(COMMIT_PATH):
+        yield from kill(stage, stage.actors["c1"], place, waits=n % 2 == 0)
+    heir, victim = stage.actors["c1"], stage.actors["c2"]
+    heir.orders.write_text(RESTORING)
+    yield from kill(stage, victim, PRODUCED, waits=False)
+    if not heir.process.is_alive:
+        heir.process.restart()
+    heir.orders.unlink(missing_ok=True)
+
+
+def kill(stage: Stage, victim: Actor, place: str, *, waits: bool) -> Iterator[Hit]:
+    """Let a process die at a place; its slot is filled again at once, or (`waits`) when all is well without it."""
+    is_open = stage.die(victim, place)
+    since = time.monotonic()
+    if not waits:
+        victim.process.restart()
+    yield Hit(since, is_open)
+    if waits:
+        victim.process.restart()
+        stage.await_members([victim])
+
+
+def freeze(stage: Stage) -> Iterator[Hit]:
+    """F3: half a session, one and a half; agents and coordinators; counted from when it may go on."""
+    for slot in ("a1", "c1"):
+        for share in (0.5, 1.5):
+            victim = stage.actors[slot]
+            victim.process.sigstop()
+            is_open = stage.is_open(victim)
+            pause(share * stage.plan.session_s)
+            victim.process.sigcont()
+            yield Hit(time.monotonic(), is_open)
+
+
+def freeze_long(stage: Stage) -> Iterator[Hit]:
+    """F3: ten sessions, counted from the beginning: others go on meanwhile."""
+    victim, since = stage.actors["a1"], time.monotonic()
+    victim.process.sigstop()
+    yield Hit(since, stage.is_open(victim))
+    pause(max(0.0, since + 10 * stage.plan.session_s - time.monotonic()))
+    victim.process.sigcont()
+
+
+def break_broker(stage: Stage) -> Iterator[Hit]:
+    """F4: kill -9, and started again; at once, and after some seconds."""
+    for seconds in (0.0, 8.0):
+        is_open = any(stage.is_open(actor) for actor in stage.actors.values())
+        stage.broker.kill()
+        pause(seconds)
+        stage.broker.restart()
+        yield Hit(time.monotonic(), is_open)
+    stage.broker.restart()
+    yield Hit(time.monotonic())
+
+
+def lose_replies(stage: Stage) -> Iterator[Hit]:
+    """F6: the broker does it, and the client never hears; of an agent and of a coordinator."""
+    for slot in ("a1", "c1"):
+        for api in (END_TXN, TXN_OFFSET_COMMIT, PRODUCE, INIT_PRODUCER_ID):
+            yield from lose_reply(stage, stage.actors[slot], api)
+
+
+def lose_reply(stage: Stage, victim: Actor, api: int) -> Iterator[Hit]:
+    """The reply to its next request of this kind is lost."""
+    proxy = _proxy(victim)
+    before = proxy.counts[api]
+    proxy.meddle(api, Fate.LOSE_REPLY)
+    if api == INIT_PRODUCER_ID:  # asked for only after doubt
+        proxy.meddle(END_TXN, Fate.LOSE_REPLY)
+    stage.until(_has_asked(proxy, api, before), f"a request of API {api}")
+    yield Hit(time.monotonic(), is_open=True)
+
+
+def bad_network(stage: Stage) -> Iterator[Hit]:
+    """F7: heartbeats lost, fetches lost, everything late, connections cut; counted from when it is over."""
+    for slot in ("a1", "c1"):
+        proxy = _proxy(stage.actors[slot])
+        for apis, fate, seconds in (
+            ((HEARTBEAT,), Fate.LOSE_REQUEST, 0.0),
+            ((FETCH,), Fate.LOSE_REQUEST, 0.0),
+            ((PRODUCE, FETCH, TXN_OFFSET_COMMIT, END_TXN), Fate.STALL, 0.2),
+        ):
+            for api in apis:
+                proxy.meddle(api, fate, times=MANY, seconds=seconds)
+            pause(1.3 * stage.plan.session_s)
+            proxy.leave_alone()
+            yield Hit(time.monotonic())
+        proxy.cut(lambda: True)
+        yield Hit(time.monotonic())
+
+
+def swizzle(stage: Stage) -> Iterator[Hit]:
+    """F8: some are cut off one by one and come back in another order."""
+    for _ in range(2):
+        chosen = stage.dice.sample(sorted(stage.actors), k=3)
+        for slot in chosen:
+            _proxy(stage.actors[slot]).go_away()
+            pause(stage.dice.uniform(0, 2))
+        stage.dice.shuffle(chosen)
+        for slot in chosen:
+            pause(stage.dice.uniform(0, 3))
+            _proxy(stage.actors[slot]).come_back()
+        yield Hit(time.monotonic())
+
+
+def late_ends(bootstrap: str, report: Report) -> None:
+    """F5: with the guard, nothing is torn; without it, the same is, or this proves nothing."""
+    for is_guarded in (True, True, True, False):
+        after = late_end(bootstrap, is_guarded=is_guarded)
+        report.injected += after.held
+        report.hit += after.held
+        report.doubled += is_guarded and after.is_torn
+        if not is_guarded and not after.is_torn:
+            report.trouble = f"expected it to be torn without the guard, but found {after}"
+
+
+def storm(stage: Stage) -> Iterator[Hit]:
+    """F12: an agent's process comes and goes every two seconds, for half a minute; runs end all the while."""
+    since, before = time.monotonic(), len(stage.settled)
+    guest = stage.add("a9")
+    while time.monotonic() - since < STORM_S:
+        pause(2)
+        if stage.dice.random() < 0.5:
+            guest.process.kill9()
+        else:
+            guest.process.sigterm()
+            guest.process.wait()
+        guest.process.restart()
+    assert len(stage.settled) > before, f"expected runs to end during {STORM_S} s of storm, but none did"
+    yield Hit(time.monotonic())
+
+
+STORM_S = 30.0
+
+
+def poison(stage: Stage) -> Iterator[Hit]:
+    """F13: handlers that raise, abort, exit, hang and eat memory, in processes of their own; neighbours go on."""
+    assert stage.load is not None
+    stage.load.start(10, "poison")
+    yield Hit(time.monotonic())
+
+
+def open_transaction(stage: Stage) -> Iterator[Hit]:
+    """F15: somebody opens a transaction on `events` and walks away; all readers wait for the broker to end it."""
+    stage.open_on_events()
+    yield Hit(time.monotonic(), is_open=True)
+
+
+def start_twice(stage: Stage) -> Iterator[Hit]:
+    """F19: a client that heard nothing starts its runs again: the same ids, one run each."""
+    load = stage.load
+    assert load is not None
+    for run in list(load.acknowledged)[-40:]:
+        load.again(run)
+    yield Hit(time.monotonic())
+
+
+def _has_asked(proxy: KafkaProxy, api: int, before: int) -> Callable[[], bool]:
+    return lambda: proxy.counts[api] > before
+
+
+def _proxy(actor: Actor) -> KafkaProxy:
+    assert actor.proxy is not None, "expected a stage with proxies"
+    return actor.proxy
+
+
+LATE = "three times with the guard, nothing torn; once without it, torn: its records committed, its position not"
+
+FAULTS: Mapping[str, Fault] = {
+    "F1": Fault("kill -9 of an agent on its way through a commit", kill_agents),
+    "F2": Fault("kill -9 of a coordinator there, and during restore", kill_coordinators),
+    "F3": Fault("SIGSTOP for 0.5 and 1.5 sessions", freeze, note="recovery counts from SIGCONT"),
+    "F3L": Fault("SIGSTOP of an agent for 10 sessions", freeze_long),
+    "F4": Fault("kill -9 and restart of the broker", break_broker, note="recovery counts from the broker's answer"),
+    "F5": Fault("a late EndTxn released inside the next transaction", None, alone=late_ends, note=LATE),
+    "F6": Fault("lost replies of EndTxn, TxnOffsetCommit, Produce, InitProducerId", lose_replies, PROXIED),
+    "F7": Fault("heartbeats lost, fetches lost, all late, cut", bad_network, PROXIED, "recovery counts from its end"),
+    "F8": Fault("some cut off one by one", swizzle, PROXIED, "recovery counts from the last return"),
+    "F12": Fault("a storm of rebalances", storm, note="recovery counts from its end"),
+    "F13": Fault("poison", poison),
+    "F15": Fault("a transaction left open on `events`", open_transaction),
+    "F19": Fault("every start sent twice", start_twice),
+}

@@ -1,0 +1,93 @@
+"""What a fault did: counted, written as JSON, and as a table for people."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass
+class Report:
+    """One fault. `recoveries`: seconds from each injection until every run that was under way then had ended.
+
+    `lost`: acknowledged runs of which the log knows nothing; `stuck`: that did not end; `doubled`: accepted twice.
+    `violations`: of any invariant of the history checker. `trouble`: why the trial itself did not come to its end.
+    """
+
+    name: str
+    title: str
+    injected: int = 0
+    hit: int = 0
+    recoveries: list[float] = field(default_factory=list)
+    runs: int = 0
+    lost: int = 0
+    stuck: int = 0
+    doubled: int = 0
+    executions: int = 0
+    reruns: int = 0
+    metadata_characters: int = 0
+    stall_s: float = 0.0
+    seconds: float = 0.0
+    violations: list[str] = field(default_factory=list)
+    note: str = ""
+    trouble: str = ""
+    told: str = ""
+    """When, at which commit, and under which load of the machine."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it did what it was to do, and nothing that must not be was found."""
+        return self.injected > 0 and not (self.lost or self.stuck or self.doubled or self.violations or self.trouble)
+
+    @property
+    def reruns_per_million(self) -> int:
+        """Handlers that ran again for an attempt that had run before."""
+        return round(1e6 * self.reruns / self.executions) if self.executions else 0
+
+    def recovery(self, share: float) -> float | None:
+        """The quantile of the recoveries, seconds."""
+        ordered = sorted(self.recoveries)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+
+
+HEAD = (
+    "| Fault | Injected | In a transaction | Runs | Lost | Stuck | Doubled | Re-runs per million "
+    "| Recovery p50 / p99 / max, s | Metadata, characters | Stall, s | When |"
+)
+
+
+def table(reports: Sequence[Report]) -> str:
+    """A table in Markdown, and what else is to be said."""
+    lines = [HEAD, "|---" * (HEAD.count("|") - 1) + "|", *map(_row, reports)]
+    notes = [f"- {each.name}: {each.note}" for each in reports if each.note]
+    wrong = [f"- **{each.name}: {what}**" for each in reports for what in (*each.violations[:20], each.trouble) if what]
+    return "\n".join([*lines, "", *notes, *wrong])
+
+
+def as_json(reports: Sequence[Report]) -> str:
+    """Everything, with each recovery."""
+    return json.dumps([asdict(each) for each in reports], indent=1)
+
+
+def from_json(text: str) -> list[Report]:
+    """What `as_json` wrote."""
+    return [Report(**each) for each in json.loads(text)]
+
+
+def _row(it: Report) -> str:
+    times = [it.recovery(share) for share in (0.5, 0.99, 1.0)]
+    recovery = " / ".join("-" if each is None else f"{each:.1f}" for each in times)
+    cells = (
+        f"{it.name} {it.title}",
+        it.injected,
+        it.hit,
+        it.runs,
+        it.lost,
+        it.stuck,
+        it.doubled,
+        it.reruns_per_million,
+        recovery,
+        it.metadata_characters,
+        f"{it.stall_s:.1f}",
+        it.told,
+    )
+    return "| " + " | ".join(map(str, cells)) + " |"

@@ -1,0 +1,182 @@
+"""Canaries and random faults for a long time: memory, state and lag must stay flat. `make soak MINUTES=60`.
+
+    python -m farandole.testing.chaos.soak MINUTES [--seed N] [--every SECONDS] [--write FILE.md]
+
+A sample is taken before each fault. In the end the middle third is compared with the last one: what grows
+with time, and not with load, is a leak.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from farandole.testing.chaos.dying import COMMIT_PATH, HANDLER
+from farandole.testing.chaos.faults import Hit, kill, lose_reply, open_transaction, poison, start_twice
+from farandole.testing.chaos.report import Report, table
+from farandole.testing.chaos.stage import Plan, Stage, pause
+from farandole.testing.chaos.trial import own_broker
+from farandole.testing.history import lag
+from farandole.testing.proxy import END_TXN, PRODUCE, TXN_OFFSET_COMMIT
+
+PLAN = Plan(per_second=8, proxied=True, variables=(("FARANDOLE_COORDINATOR__DEDUPE_WINDOW", "5m"),))
+"""Stubs of ended runs are forgotten while we look, else state would grow for the first 24 hours, as it should."""
+
+GROWTH_MAX = 1.15
+"""Median of the last third over that of the middle third. Memory of a process that was restarted begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How things stood, `at` seconds after the beginning: resident memory in MiB by process, and what waits.
+
+    `generation` counts the starts of each process.
+    """
+
+    at: float
+    memory_mib: Mapping[str, float]
+    lag_records: int
+    runs_waiting: int
+    generation: Mapping[str, int]
+
+
+def freeze_one(stage: Stage) -> Iterator[Hit]:
+    """SIGSTOP for half a session to one and a half."""
+    victim = stage.actors[stage.dice.choice(sorted(stage.actors))]
+    victim.process.sigstop()
+    is_open = stage.is_open(victim)
+    pause(stage.dice.uniform(0.5, 1.5) * stage.plan.session_s)
+    victim.process.sigcont()
+    yield Hit(time.monotonic(), is_open)
+
+
+def kill_one(stage: Stage) -> Iterator[Hit]:
+    """kill -9 of anybody at any place."""
+    slot = stage.dice.choice(sorted(stage.actors))
+    places = COMMIT_PATH if slot.startswith("c") else (HANDLER, *COMMIT_PATH)
+    yield from kill(stage, stage.actors[slot], stage.dice.choice(places), waits=stage.dice.random() < 0.3)
+
+
+def lose_one(stage: Stage) -> Iterator[Hit]:
+    """A lost reply to anybody."""
+    victim = stage.actors[stage.dice.choice(sorted(stage.actors))]
+    yield from lose_reply(stage, victim, stage.dice.choice((END_TXN, TXN_OFFSET_COMMIT, PRODUCE)))
+
+
+def break_broker(stage: Stage) -> Iterator[Hit]:
+    """kill -9 of the broker, and back after some seconds."""
+    stage.broker.kill()
+    pause(stage.dice.uniform(0, 8))
+    stage.broker.restart()
+    yield Hit(time.monotonic())
+
+
+Play = Callable[[Stage], Iterator[Hit]]
+PLAYS: Mapping[Play, int] = {
+    kill_one: 5,
+    freeze_one: 2,
+    lose_one: 3,
+    break_broker: 1,
+    poison: 1,
+    start_twice: 1,
+    open_transaction: 1,
+}
+"""How often each is chosen, relative to the others."""
+
+
+def soak(minutes: float, every: float, seed: int, folder: Path) -> tuple[Report, list[Sample], Counter[str]]:
+    """All of it; the report counts as for one fault."""
+    report, samples, played = Report("soak", f"random faults for {minutes:g} minutes"), list[Sample](), Counter[str]()
+    with ExitStack() as stack:
+        broker = stack.enter_context(own_broker())
+        stage = stack.enter_context(Stage(broker, f"x{uuid.uuid4().hex[:8]}", folder, replace(PLAN, seed=seed)))
+        stage.up()
+        began = time.monotonic()
+        while time.monotonic() - began < minutes * 60:
+            samples.append(_sample(stage, began))
+            play = stage.dice.choices(list(PLAYS), list(PLAYS.values()))[0]
+            played[play.__name__] += 1
+            for hit in play(stage):
+                report.injected += 1
+                report.hit += hit.is_open
+                report.recoveries.append(stage.recovery(hit.since))
+            pause(every)
+        samples.append(_sample(stage, began))
+        stage.finish(report)
+        report.seconds = time.monotonic() - began
+    return report, samples, played
+
+
+def _sample(stage: Stage, began: float) -> Sample:
+    """Taken when all is quiet but the canaries."""
+    assert stage.load is not None
+    return Sample(
+        round(time.monotonic() - began, 1),
+        {slot: _memory_mib(actor.process.pid) for slot, actor in sorted(stage.actors.items())},
+        lag(stage.transport, stage.topics.namespace),
+        len(stage.load.waiting()),
+        {slot: actor.process.generation for slot, actor in sorted(stage.actors.items())},
+    )
+
+
+def _memory_mib(pid: int) -> float:
+    """Resident memory; `env` has replaced itself by the process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    return 0.0
+
+
+def growths(samples: Sequence[Sample]) -> dict[str, float]:
+    """The last third over the middle third, by what was sampled: 1 is flat."""
+    third = len(samples) // 3
+    if third < 2:
+        return {}
+    middle, last = samples[third : 2 * third], samples[2 * third :]
+    measures: dict[str, Callable[[Sample], float]] = {
+        "memory of the largest process": lambda it: max(it.memory_mib.values()),
+        "memory of all": lambda it: sum(it.memory_mib.values()),
+        "lag and runs waiting": lambda it: 20.0 + it.lag_records + it.runs_waiting,  # some records are always under way
+    }
+    return {name: median(map(of, last)) / median(map(of, middle)) for name, of in measures.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code says whether anything was found, or grew."""
+    parser = argparse.ArgumentParser(prog="python -m farandole.testing.chaos.soak", description=__doc__)
+    parser.add_argument("minutes", type=float)
+    parser.add_argument("--every", type=float, default=5, help="seconds of peace between two faults")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", type=Path, help="write the outcome to this file, and all samples beside it as .json")
+    given = parser.parse_args(arguments)
+    logging.disable(logging.CRITICAL)
+    folder = Path(tempfile.mkdtemp(prefix="farandole-soak-"))
+    report, samples, played = soak(given.minutes, given.every, given.seed, folder)
+    found = growths(samples)
+    grown = {name: share for name, share in found.items() if share > GROWTH_MAX}
+    lines = [
+        table([report]),
+        f"Seed {given.seed}, {report.seconds:.0f} s, {len(samples)} samples. Played: {dict(played.most_common())}.",
+        "Last third over middle third: " + ", ".join(f"{name} {share:.2f}" for name, share in found.items()) + ".",
+        f"Memory at the end, MiB: {dict(samples[-1].memory_mib)}.",
+        *([f"**Grown: {', '.join(grown)}**"] if grown else []),
+    ]
+    text = "\n\n".join(lines)
+    sys.stdout.write(text + "\n")
+    if given.write is not None:
+        given.write.write_text(text + "\n")
+        given.write.with_suffix(".json").write_text(json.dumps([asdict(each) for each in samples], indent=1) + "\n")
+    return not report.is_good or bool(grown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

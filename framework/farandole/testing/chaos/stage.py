@@ -1,0 +1,276 @@
+"""Where faults play: processes of one namespace on a real broker, under load, and what is counted in the end.
+
+Each process has a file of orders (where to die) and, if asked for, a network of its own to be
+meddled with. Whatever happens, all of them end with the stage.
+"""
+
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import Producer
+
+from farandole.events.topics import Topics
+from farandole.testing.broker import Broker
+from farandole.testing.broker.transactions import ONGOING, transaction_state
+from farandole.testing.chaos import dying
+from farandole.testing.chaos.load import Load
+from farandole.testing.chaos.report import Report
+from farandole.testing.chaos.stalls import Stalls
+from farandole.testing.cluster import Cluster, ManagedProcess, wait_until
+from farandole.testing.history import History, check_history, collect, lag
+from farandole.testing.ledger import read
+from farandole.testing.proxy import KafkaProxy
+from farandole.transport.kafka import KafkaSettings, KafkaTransport
+from farandole.transport.port import Admin, TopicPartition
+
+CANARY = Path(__file__).parent / "canary"
+COORDINATOR = "coordinator"
+MODULE = "farandole.testing.chaos.process"
+
+SETTLE_MAX = timedelta(seconds=150)
+"""Longest time for what is under way to end: three sessions, a transaction's time-out, retries, and a busy machine."""
+
+START_MAX = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What stands on a stage. `session_s` is the shortest allowed, unless defaults are measured."""
+
+    agents: int = 2
+    coordinators: int = 2
+    per_second: float = 15
+    partitions: int = 4
+    session_s: float = 6
+    proxied: bool = False
+    seed: int = 0
+    variables: tuple[tuple[str, str], ...] = ()
+    """Further settings of every process, as it finds them in its environment."""
+
+
+@dataclass
+class Actor:
+    """One process: its name in the group, its orders, and its network."""
+
+    unit: str
+    slot: str
+    transactional_id: str
+    process: ManagedProcess
+    orders: Path
+    proxy: KafkaProxy | None = None
+
+
+class Stage:
+    """A context; `actors` by slot (a1, a2, … and c1, c2, …)."""
+
+    def __init__(self, broker: Broker, namespace: str, folder: Path, plan: Plan) -> None:
+        self.broker = broker
+        self.plan = plan
+        self.dice = random.Random(plan.seed)
+        self.topics = Topics(namespace)
+        self.transport = KafkaTransport(KafkaSettings(broker.bootstrap))
+        self.ledger = folder / "ledger"
+        self.actors: dict[str, Actor] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        session = f"{plan.session_s:g}s"
+        self._cluster = Cluster(
+            broker.bootstrap,
+            namespace,
+            folder,
+            variables={
+                "FARANDOLE_ARTIFACTS": str(folder / "artifacts"),
+                "FARANDOLE_PARTITIONS": str(plan.partitions),
+                "FARANDOLE_AGENT__SESSION_TIMEOUT": session,
+                "FARANDOLE_COORDINATOR__SESSION_TIMEOUT": session,
+                **dict(plan.variables),
+            },
+        )
+        self._folder = folder
+        self._strangers: list[Producer] = []
+        self._stalls: Stalls | None = None
+        self.load: Load | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.load is not None:
+            self.load.close()
+        if self._stalls is not None:
+            self._stalls.close()
+        self._cluster.end()
+        for actor in self.actors.values():
+            if actor.proxy is not None:
+                actor.proxy.__exit__(None, None, None)
+
+    # --- the play ---------------------------------------------------------------------------
+
+    def up(self) -> None:
+        """Apply, start everybody, start the load, and see the first runs through.
+
+        Raises:
+            AssertionError: it does not come up.
+        """
+        applied = self._cluster.run("apply", str(CANARY), "--yes", within=START_MAX)
+        assert applied.code == 0, applied.stdout + applied.stderr
+        for n in range(self.plan.agents):
+            self.add(f"a{n + 1}")
+        for n in range(self.plan.coordinators):
+            self.add(f"c{n + 1}")
+        self.await_members(self.actors.values())
+        self.load = Load(self.broker.bootstrap, self.topics, self.plan.partitions, self.plan.per_second)
+        self._stalls = Stalls(self.transport, self._watched)
+        self._until(lambda: len(self.settled) >= 5, START_MAX, "the first runs to settle")
+
+    def add(self, slot: str) -> Actor:
+        """Start a process: of agents for slots `a…`, a coordinator for others."""
+        unit = CANARY.name if slot.startswith("a") else COORDINATOR
+        orders = self._folder / f"{slot}.orders"
+        proxy = KafkaProxy(self.broker.bootstrap) if self.plan.proxied else None
+        given = ["agent", "run", str(CANARY)] if unit == CANARY.name else [COORDINATOR, "run"]
+        process = self._cluster.spawn(
+            slot,
+            [sys.executable, "-m", MODULE, str(orders), str(self.ledger), *given, "--slot", slot],
+            {} if proxy is None else {"FARANDOLE_BOOTSTRAP": proxy.bootstrap},
+        )
+        actor = Actor(unit, slot, f"{self.topics.group(unit)}.{slot}", process, orders, proxy)
+        self.actors[slot] = actor
+        return actor
+
+    def die(self, actor: Actor, place: str, within: timedelta = timedelta(seconds=40)) -> bool:
+        """Let it die at a place of its way; whether its transaction is open then."""
+        dying.order(actor.orders, place)
+        self._until(lambda: not actor.process.is_alive, within, f"{actor.slot} to die {place}")
+        return self.is_open(actor)
+
+    def is_open(self, actor: Actor) -> bool:
+        """Whether the broker has a transaction of its open."""
+        return transaction_state(self.broker.bootstrap, actor.transactional_id) == ONGOING
+
+    def await_members(self, chosen: Collection[Actor]) -> None:
+        """Wait until these are members of their groups."""
+        with closing(self.transport.admin()) as admin:
+            self._until(
+                lambda: all(
+                    {a.transactional_id for a in chosen if a.unit == unit} <= admin.members(self.topics.group(unit))
+                    for unit in {a.unit for a in chosen}
+                ),
+                START_MAX,
+                "everybody to have joined",
+            )
+
+    def recovery(self, since: float, probes: int = 8) -> float:
+        """Seconds from `since` until every run has ended that was under way then, and some that are started now.
+
+        Raises:
+            NotYet: they do not.
+        """
+        load = self._load()
+        begun = {run for run, at in list(load.acknowledged.items()) if at <= since}
+        under_way = begun - {run for run, at in list(load.settled.items()) if at <= since}
+        under_way |= set(load.start(probes))
+        self._until(lambda: not under_way - load.settled.keys(), SETTLE_MAX, f"{len(under_way)} runs to end")
+        return max(load.settled[run] for run in under_way) - since
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for the stage to come to a state.
+
+        Raises:
+            NotYet: it does not.
+        """
+        self._until(condition, START_MAX, what)
+
+    def open_on_events(self) -> None:
+        """Open a transaction on one partition of `events`, as a stranger who then walks away."""
+        stranger = Producer(
+            {
+                "bootstrap.servers": self.broker.bootstrap,
+                "transactional.id": f"{self.topics.namespace}.stranger",
+                "transaction.timeout.ms": 10_000,
+                "log_level": 0,
+            }
+        )
+        stranger.init_transactions(20)
+        stranger.begin_transaction()
+        stranger.produce(self.topics.events, b"nothing", b"nobody", partition=0)
+        stranger.flush(20)
+        self._strangers.append(stranger)  # one that is collected would end its transaction
+
+    @property
+    def settled(self) -> dict[str, float]:
+        """When runs settled."""
+        return self._load().settled
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def finish(self, report: Report) -> None:
+        """Let everything end, end everybody, and count."""
+        load, began = self._load(), time.monotonic()
+        load.stop()
+        with suppress(AssertionError):
+            self._until(lambda: not load.waiting(), SETTLE_MAX, "all runs to end")
+        stuck = load.waiting()
+        if not stuck:
+            self._until(lambda: lag(self.transport, self.topics.namespace) == 0, SETTLE_MAX, "a lag of 0")
+        ended = [actor.slot for actor in self.actors.values() if not actor.process.is_alive]
+        self._cluster.terminate()
+        load.close()
+        assert self._stalls is not None
+        self._stalls.close()
+        history = collect(self.transport, self.topics.namespace, quiescent=not stuck)
+        self._count(report, history, stuck)
+        report.stall_s = self._stalls.longest_s
+        report.seconds += time.monotonic() - began
+        if ended:
+            report.trouble = f"{', '.join(ended)} ended by themselves"
+
+    def _count(self, report: Report, history: History, stuck: set[str]) -> None:
+        executions = read(self.ledger)
+        load = self._load()
+        violations = check_history(replace(history, executions=executions, acknowledged=frozenset(load.acknowledged)))
+        report.runs = len(load.acknowledged)
+        report.lost = sum(1 for each in violations if each.predicate == "acknowledged_runs_are_known")
+        report.stuck = len(stuck)
+        report.doubled = len(load.settled_twice) + sum(1 for each in violations if each.invariant in ("I2", "I5"))
+        report.executions = len(executions)
+        report.reruns = len(executions) - len({(e.run, e.step, e.item, e.attempt) for e in executions})
+        report.metadata_characters = self._longest_metadata()
+        report.violations = [str(each) for each in violations]
+
+    def _longest_metadata(self) -> int:
+        with closing(self.transport.admin()) as admin:
+            groups = {self.topics.group(actor.unit) for actor in self.actors.values()}
+            found = [len(p.metadata) for group in groups for p in admin.positions(group).values()]
+        return max(found, default=0)
+
+    def said(self) -> str:
+        """The ends of all logs."""
+        return self._cluster.said()
+
+    def _watched(self, admin: Admin) -> list[TopicPartition]:
+        names = [name for name in admin.topics() if name.startswith(f"{self.topics.namespace}.inbox.")]
+        found = admin.topics([self.topics.events, *names])
+        return [TopicPartition(name, n) for name, spec in found.items() for n in range(spec.partitions)]
+
+    def _load(self) -> Load:
+        assert self.load is not None, "expected a stage that is up"
+        return self.load
+
+    def _until(self, condition: Callable[[], object], within: timedelta, what: str) -> None:
+        wait_until(condition, within, what, self.said)
+
+
+def pause(seconds: float) -> None:
+    """A fault lasts for a time: this is how long, nothing is waited for."""
+    threading.Event().wait(seconds)

@@ -1,0 +1,127 @@
+"""What the dead leave behind: a place in the group, and a transaction; nobody waits for either (R7)."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from farandole.transport.kafka import KafkaSettings, KafkaTransport
+from farandole.transport.kafka.transactions import Snapshot
+from farandole.transport.port import Member, MemberSettings, ReadPositions, TopicPartition, TopicSpec
+
+pytestmark = pytest.mark.kafka
+
+SESSION = timedelta(seconds=15)
+HEIR_MAX_SECONDS = 14.0
+"""Less than a session; 1 s is usual."""
+
+
+class Watched:
+    """What came and went."""
+
+    def __init__(self) -> None:
+        self.owned: set[TopicPartition] = set()
+        self.lost: set[TopicPartition] = set()
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """They are ours."""
+        self.owned |= set(partitions)
+
+    def releasing(self, partitions: Sequence[TopicPartition]) -> bool:
+        """At once."""
+        return True
+
+    def gone(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
+        """They were."""
+        self.owned -= set(partitions)
+        self.lost |= set(partitions) if lost else set()
+
+
+def seconds_until(is_so: Callable[[], object], most: float = 30.0) -> float:
+    """How long it took; fails if it does not become so."""
+    began = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - began < most, "it did not become so in time"
+    return time.monotonic() - began
+
+
+def test_heir_of_a_slot_has_its_partitions_before_the_session_of_the_dead_is_over(kafka: str, unique: str) -> None:
+    """The join of a process that was started again in its slot waited for its dead predecessor, session by session.
+
+    The predecessor here is not dead, but stands still with a client that goes on with its heartbeats: it would be
+    waited for even longer. When it moves again it is told that its partitions are lost.
+    """
+    transport = KafkaTransport(KafkaSettings(kafka))
+    with closing(transport.admin()) as admin:
+        admin.create([TopicSpec(f"{unique}.in", 2)])
+    everything = {TopicPartition(f"{unique}.in", n) for n in range(2)}
+    slot = MemberSettings(unique, f"{unique}.slot", "range", SESSION)
+    before, after = Watched(), Watched()
+    with closing(transport.member(slot)) as dead:
+        dead.subscribe([f"{unique}.in"], before)
+        seconds_until(lambda: dead.poll(0.1) or before.owned == everything)
+
+        with closing(transport.member(slot)) as heir:
+            heir.subscribe([f"{unique}.in"], after)
+            took = seconds_until(lambda: heir.poll(0.1) or after.owned == everything)
+            seconds_until(lambda: dead.poll(0.1) or before.lost == everything)
+
+    assert took < HEIR_MAX_SECONDS
+
+
+def test_first_of_a_slot_joins_a_group_that_nobody_knows(kafka: str, unique: str) -> None:
+    transport = KafkaTransport(KafkaSettings(kafka))
+    with closing(transport.admin()) as admin:
+        admin.create([TopicSpec(f"{unique}.in", 1)])
+    watched = Watched()
+    with closing(transport.member(MemberSettings(unique, f"{unique}.slot", "range", SESSION))) as member:
+        member.subscribe([f"{unique}.in"], watched)
+
+        seconds_until(lambda: member.poll(0.1) or watched.owned)
+
+        assert watched.owned == {TopicPartition(f"{unique}.in", 0)}
+
+
+def test_transaction_that_a_member_left_open_before_its_first_commit_is_ended_by_who_waits_for_its_positions(
+    kafka: str, unique: str
+) -> None:
+    """A newcomer died in the transaction of its epochs: its name stood in no committed position, and its heirs waited.
+
+    They read stable positions, as long as the broker took to end the transaction: 10 s, and up to 10 s more by default.
+    """
+    transport, at = KafkaTransport(KafkaSettings(kafka)), TopicPartition(f"{unique}.in", 0)
+    with closing(transport.admin()) as admin:
+        admin.create([TopicSpec(at.topic, 1)])
+    watched = Watched()
+    with closing(transport.member(MemberSettings(unique, f"{unique}.heir", "range", SESSION))) as heir:
+        heir.subscribe([at.topic], watched)
+        seconds_until(lambda: heir.poll(0.1) or watched.owned)
+        dead = dying(kafka, f"{unique}.newcomer", at, heir.snapshot())
+
+        took = seconds_until(lambda: position_of(heir, at))
+
+    assert dead
+    assert took < HEIR_MAX_SECONDS
+
+
+def dying(kafka: str, transactional_id: str, at: TopicPartition, snapshot: object) -> Producer:
+    """A producer that has sent a position and will never end its transaction."""
+    assert isinstance(snapshot, Snapshot)
+    producer = Producer({"bootstrap.servers": kafka, "transactional.id": transactional_id})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.send_offsets_to_transaction([KafkaPartition(*at, 1)], snapshot.raw, 20)
+    return producer
+
+
+def position_of(member: Member, at: TopicPartition) -> bool:
+    """Whether a stable read tells of the partition, that it never had a position included."""
+    ticket = member.call(ReadPositions([at]))
+    while True:
+        for reply in member.replies(0.1):
+            if reply.ticket == ticket:
+                return at in reply.positions

@@ -1,0 +1,99 @@
+"""The parts of the faults' harness that need no broker: orders to die, and the report."""
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from farandole.testing.chaos import Report, as_json, table
+from farandole.testing.chaos.dying import OFFSETS, PRODUCED, order
+from farandole.testing.chaos.late_end import Aftermath
+from farandole.testing.chaos.recovery import moves
+from farandole.testing.chaos.report import from_json
+from farandole.testing.chaos.soak import Sample, growths
+
+GOOD = Report("F1", "kill", injected=2, hit=1, recoveries=[1.0, 3.0], runs=10, executions=1_000, reruns=2)
+
+WALK = """
+import sys
+from pathlib import Path
+from farandole.testing.chaos.dying import OFFSETS, PRODUCED, prepare, reach
+prepare(Path(sys.argv[1]), Path("unused"))
+reach(PRODUCED)
+print("produced", flush=True)
+reach(OFFSETS)
+print("sent", flush=True)
+"""
+
+
+def walk(orders: Path) -> tuple[int, list[str]]:
+    """A process that comes by two places; how it ended, and how far it had come."""
+    ran = subprocess.run([sys.executable, "-c", WALK, str(orders)], capture_output=True, text=True, check=False)
+    return ran.returncode, ran.stdout.split()
+
+
+def test_process_dies_at_the_place_that_was_ordered_and_its_heir_lives(tmp_path: Path) -> None:
+    orders = tmp_path / "a1.orders"
+    order(orders, OFFSETS)
+
+    first, second = walk(orders), walk(orders)
+    order(orders, PRODUCED)
+    third = walk(orders)
+
+    assert first == (-signal.SIGKILL, ["produced"])
+    assert second == (0, ["produced", "sent"])
+    assert third == (-signal.SIGKILL, [])
+
+
+def test_report_is_good_only_if_something_was_injected_and_nothing_was_found() -> None:
+    assert GOOD.is_good
+    for bad in (
+        {"injected": 0},
+        {"lost": 1},
+        {"stuck": 1},
+        {"doubled": 1},
+        {"violations": ["I5: …"]},
+        {"trouble": "it did not come up"},
+    ):
+        assert not replace(GOOD, **bad).is_good, bad
+
+
+def test_report_tells_quantiles_and_what_ran_again() -> None:
+    assert [GOOD.recovery(share) for share in (0.5, 0.99, 1.0)] == [3.0, 3.0, 3.0]
+    assert replace(GOOD, recoveries=[]).recovery(0.5) is None
+    assert GOOD.reruns_per_million == 2_000
+    assert "| F1 kill | 2 | 1 | 10 | 0 | 0 | 0 | 2000 | 3.0 / 3.0 / 3.0 |" in table([GOOD])
+    assert "- **F1: stuck in the mud**" in table([replace(GOOD, trouble="stuck in the mud")])
+    assert from_json(as_json([GOOD])) == [GOOD]
+
+
+def test_aftermath_is_torn_if_effects_and_position_do_not_go_together() -> None:
+    assert not Aftermath("committed", 1, ("1", "2"), 2).is_torn
+    assert Aftermath("committed", 1, ("1", "2", "3"), 2).is_torn
+    assert Aftermath("committed", 1, ("1", "2"), 3).is_torn
+
+
+def test_home_that_its_owner_restored_although_it_had_it_in_memory_is_found() -> None:
+    line = "12:00:00.000 INFO coordinator: home {}: 3 runs, epoch {}, {}\n"
+    kept, restored = "kept in memory", "restored"
+    logs = {
+        "c1": "".join(line.format(*it) for it in [(0, 1, restored), (0, 2, kept), (1, 1, restored), (1, 4, restored)]),
+        "c2": line.format(1, 2, restored) + line.format(1, 3, restored),
+    }
+
+    found = moves(logs)
+
+    assert (found.kept, found.moved) == (1, 4)
+    assert found.again == ["home 1, epoch 3, by c2"]
+
+
+def test_growth_compares_the_last_third_with_the_middle_one() -> None:
+    def at(n: int) -> Sample:
+        return Sample(n, {"a1": 100.0 + max(0, n - 8) * 10, "c1": 50.0}, 0, 0, {"a1": 1, "c1": 1})
+
+    found = growths([at(n) for n in range(12)])
+
+    assert found["lag and runs waiting"] == 1
+    assert found["memory of the largest process"] == 1.15
+    assert growths([at(n) for n in range(4)]) == {}
