@@ -1,9 +1,10 @@
 """Completed three-step runs per second and start-to-known-end latency, beside the bare limit of the same call.
 
-    make bench            or            python benchmarks/bench.py [--runs N] [--latency-runs N] [--json]
+    make bench            or            python benchmarks/bench.py [--runs N] [--latency-runs N] [--way "per hop"]
 
-One transaction per hop, exactly once, coordinator included; agents, coordinator, client and
-broker share the machine. Completed runs are counted from the topics.
+One transaction per hop, or hops fused, or fused and started directly; exactly once, coordinator
+included. Agents, coordinator, client and broker share the machine. Completed runs are counted
+from the topics.
 """
 
 import argparse
@@ -15,8 +16,9 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,53 +29,90 @@ sys.path.insert(0, str(Path(__file__).parent))
 from limit import Figures, measure, percentiles
 
 from farandole import Client
+from farandole.client.direct import start_trigger
 from farandole.definition.loading import load_unit
 from farandole.definition.model import Definition
 from farandole.events.avro import Schema
 from farandole.events.catalogue import encode
 from farandole.events.commands import StartRun
+from farandole.events.outgoing import Origin, trigger_record
+from farandole.events.topics import Topics
 from farandole.ids import generated_run_id, partition_of
 from farandole.testing.broker import start_broker
 from farandole.transport.topology import HOME_PARTITIONS
 
 CHAIN = Path(__file__).parent / "chain" / "chain.py"
+PARCEL = {"parcel": {"name": "bench", "number": 1, "body": "v" * 280}}
+WARM_UP = 30
+"""Runs before the first that counts: an agent fuses no handler before it has seen twenty runs of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to run the chain. `direct`: clients start by one record, and end at the last step's success."""
+
+    name: str
+    options: tuple[str, ...] = ()
+    direct: bool = False
+
+
+WAYS = (Way("per hop", ("--no-fusion",)), Way("fused"), Way("fused, direct", direct=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one way came to; `cpu_ms`: of all its processes, per run, which a busy machine disturbs least."""
+
+    figures: Figures
+    cpu_ms: float
 
 
 def main() -> None:
-    """Measure both, print both and their ratio."""
+    """Measure the bare client and each way, print all and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5000)
     parser.add_argument("--latency-runs", type=int, default=200)
+    parser.add_argument("--agents", type=int, default=1, help="agent processes")
+    parser.add_argument("--way", choices=[way.name for way in WAYS], action="append", help="only this one (repeatable)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    chosen = [way for way in WAYS if not options.way or way.name in options.way]
     with start_broker() as broker:
         bare = measure(broker.bootstrap, options.runs * 2, options.latency_runs)
-        ours = asyncio.run(_framework(broker.bootstrap, options.runs, options.latency_runs))
+        ours = {way.name: asyncio.run(_framework(broker.bootstrap, options, way)) for way in chosen}
     _print(ours, bare, as_json=options.json)
 
 
-async def _framework(bootstrap: str, runs: int, latency_runs: int) -> Figures:
+async def _framework(bootstrap: str, options: argparse.Namespace, way: Way) -> Measured:
     namespace = f"bench-{uuid.uuid4().hex[:6]}"
     env = {**os.environ, "FARANDOLE_BOOTSTRAP": bootstrap, "FARANDOLE_NAMESPACE": namespace}
     _cli(env, "apply", str(CHAIN), "--yes")
-    module = load_unit(CHAIN)
-    chain = module.pipelines["chain"]
-    parcel = {"parcel": {"name": "bench", "number": 1, "body": "v" * 280}}
-    with _process(env, "coordinator", "run"), _process(env, "agent", "run", str(CHAIN)):
-        client = Client(bootstrap, namespace)
-        await (await client.start(chain.name, params=parcel)).result(timeout="60s")
-        latencies = []
-        for _ in range(latency_runs):
-            began = time.perf_counter()
-            await (await client.start(chain.name, params=parcel)).result(timeout="60s")
-            latencies.append(time.perf_counter() - began)
+    chain = load_unit(CHAIN).pipelines["chain"].definition
+    with ExitStack() as stack:
+        commands = [("coordinator", "run"), *[("agent", "run", str(CHAIN), *way.options)] * options.agents]
+        pids = [stack.enter_context(_process(env, *command)) for command in commands]
+        client = Client(bootstrap, namespace, direct=way.direct)
+        latencies = [await _one(client, chain.name) for _ in range(WARM_UP + options.latency_runs)][WARM_UP:]
         watcher = _watcher(bootstrap, f"{namespace}.settled")
-        began = time.perf_counter()
-        await asyncio.to_thread(_start, bootstrap, f"{namespace}.commands", chain.definition, parcel, runs)
-        await asyncio.to_thread(_await_settled, watcher, runs)
-        throughput = runs / (time.perf_counter() - began)
+        spent, began = _cpu_s(pids), time.perf_counter()
+        await asyncio.to_thread(_start, bootstrap, namespace, chain, options.runs, direct=way.direct)
+        await asyncio.to_thread(_await_settled, watcher, options.runs)
+        throughput = options.runs / (time.perf_counter() - began)
+        spent = _cpu_s(pids) - spent
         await client.close()
-    return Figures(throughput, *percentiles(latencies))
+    return Measured(Figures(throughput, *percentiles(latencies)), spent / options.runs * 1000)
+
+
+async def _one(client: Client, name: str) -> float:
+    began = time.perf_counter()
+    await (await client.start(name, params=PARCEL)).result(timeout="60s")
+    return time.perf_counter() - began
+
+
+def _cpu_s(pids: Sequence[int]) -> float:
+    """CPU seconds of some processes so far, all their threads."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def _cli(env: dict[str, str], *args: str) -> None:
@@ -81,10 +120,10 @@ def _cli(env: dict[str, str], *args: str) -> None:
 
 
 @contextmanager
-def _process(env: dict[str, str], *args: str) -> Iterator[None]:
+def _process(env: dict[str, str], *args: str) -> Iterator[int]:
     process = subprocess.Popen([sys.executable, "-m", "farandole.cli", *args], env=env)
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -99,14 +138,23 @@ def _watcher(bootstrap: str, settled: str) -> Consumer:
     return consumer
 
 
-def _start(bootstrap: str, commands: str, definition: Definition, parcel: object, runs: int) -> None:
-    """Start commands as any producer may write them: Avro, on the home partition of each run."""
-    params = Schema.parse(definition.params_schema).encode(parcel)
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
+def _start(bootstrap: str, namespace: str, definition: Definition, runs: int, *, direct: bool) -> None:
+    """Starts as any producer may write them: commands on the home of each run, or the first step's trigger."""
+    params = Schema.parse(definition.params_schema).encode(PARCEL)
+    topics, source = Topics(namespace), f"{namespace}.bench"
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "partitioner": "murmur2_random"})
     for _ in range(runs):
-        run_id = generated_run_id(datetime.now(UTC), secrets.randbits(74))
-        command = encode(StartRun(definition.name, params, run_id))
-        producer.produce(commands, command, key=run_id, partition=partition_of(run_id, HOME_PARTITIONS))
+        now = datetime.now(UTC)
+        run_id = generated_run_id(now, secrets.randbits(74))
+        if direct:
+            trigger = start_trigger(definition, params, run_id, now)
+            assert trigger is not None
+            it = trigger_record(topics, trigger, cause="", origin=Origin(source, now, definition=definition.hash))
+            headers: list[tuple[str, str | bytes | None]] = [*it.headers]
+            producer.produce(it.topic, it.value, key=it.key, headers=headers)
+        else:
+            command = encode(StartRun(definition.name, params, run_id))
+            producer.produce(topics.commands, command, key=run_id, partition=partition_of(run_id, HOME_PARTITIONS))
         producer.poll(0)
     producer.flush()
 
@@ -119,15 +167,19 @@ def _await_settled(watcher: Consumer, runs: int) -> None:
             raise TimeoutError(f"only {seen} of {runs} runs ended within 300 s")
 
 
-def _print(ours: Figures, bare: Figures, *, as_json: bool) -> None:
-    ratio = ours.runs_per_second / bare.runs_per_second
+def _print(ours: Mapping[str, Measured], bare: Figures, *, as_json: bool) -> None:
+    load = os.getloadavg()[0]
     if as_json:
-        print(json.dumps({"ours": vars_of(ours), "bare": vars_of(bare), "throughput_ratio": ratio}))
+        rows = {name: {**vars_of(it.figures), "cpu_ms_per_run": it.cpu_ms} for name, it in ours.items()}
+        print(json.dumps({"ways": rows, "bare": vars_of(bare), "load": load}))
         return
-    print(f"{'':24}{'runs/s':>10}{'p50 ms':>10}{'p99 ms':>10}")
-    for name, it in (("farandole, per hop", ours), ("bare Kafka client", bare)):
-        print(f"{name:24}{it.runs_per_second:10.0f}{it.p50_ms:10.1f}{it.p99_ms:10.1f}")
-    print(f"{'ratio':24}{ratio:10.2f}{ours.p50_ms / bare.p50_ms:10.1f}{ours.p99_ms / bare.p99_ms:10.1f}")
+    print(f"{f'load {load:.1f}':28}{'runs/s':>8}{'ratio':>7}{'p50 ms':>8}{'ratio':>7}{'p99 ms':>8}{'CPU ms/run':>12}")
+    print(f"{'bare Kafka client':28}{bare.runs_per_second:8.0f}{'':7}{bare.p50_ms:8.1f}{'':7}{bare.p99_ms:8.1f}")
+    for name, it in ours.items():
+        own = it.figures
+        rate, latency = own.runs_per_second / bare.runs_per_second, own.p50_ms / bare.p50_ms
+        row = f"{own.runs_per_second:8.0f}{rate:7.2f}{own.p50_ms:8.1f}{latency:7.2f}{own.p99_ms:8.1f}{it.cpu_ms:12.2f}"
+        print(f"{f'farandole, {name}':28}{row}")
 
 
 def vars_of(it: Figures) -> dict[str, float]:

@@ -14,19 +14,19 @@ class Parcel:
     body: str
 
 
-@agent
+@agent(timeout="5s")
 async def first(parcel: Parcel) -> Parcel:
     """Pass it on."""
     return parcel
 
 
-@agent
+@agent(timeout="5s")
 async def second(parcel: Parcel) -> Parcel:
     """Pass it on."""
     return parcel
 
 
-@agent
+@agent(timeout="5s")
 async def third(parcel: Parcel) -> Parcel:
     """Pass it on."""
     return parcel

@@ -101,11 +101,11 @@ def generated_at(run_id: str) -> datetime | None:
     """The instant inside a generated run id, or None if the id was chosen by a person."""
     try:
         uuid = UUID(run_id)
-    except ValueError:
-        return None
-    if uuid.version != 7 or str(uuid) != run_id:
-        return None
-    return datetime.fromtimestamp((uuid.int >> 80) / 1000, tz=UTC)
+        if uuid.version != 7 or str(uuid) != run_id:
+            return None
+        return datetime.fromtimestamp((uuid.int >> 80) / 1000, tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return None  # no UUID, or of a year that no clock of ours has shown
 
 
 def sha256(data: bytes) -> str:

@@ -142,7 +142,9 @@ def pushed(topic: str, key: bytes | None, value: bytes, headers: list[tuple[str,
 
 
 def trigger_of(digest: str) -> list[tuple[str, bytes]]:
-    return Envelope("id", "farandole.Trigger", "me", NOW, "r-9", "double", 0, -1, 1, digest, agent="double").headers()
+    return Envelope(
+        "id", "farandole.Trigger", "me", NOW, "r-9", "double", 0, -1, 1, definition=digest, agent="double"
+    ).headers()
 
 
 def test_an_input_that_fits_reaches_the_handler() -> None:

@@ -33,7 +33,9 @@ RECORDS = [
     CancelRun("r-1", "why"),
     ReplayDeadLetter("r-1", "a", 2, "dead/0/1", b"input", 3),
 ]
-ENVELOPE = Envelope("id", "farandole.StepSucceeded", "farandole/unit/0", NOW, "r-1", "a", 0, 3, 1, "hash", "cause")
+ENVELOPE = Envelope(
+    "id", "farandole.StepSucceeded", "farandole/unit/0", NOW, "r-1", "a", 0, 3, 1, definition="hash", cause="cause"
+)
 HOSTILE = [
     b"\xff" * 9 + b"\x01",  # 2^63 and more, as a varint
     b"\x80" * 12 + b"\x01",  # a varint without an end in sight
@@ -91,7 +93,7 @@ JSONS = [b'{"n":5,"s":"text","d":1.5,"b":"raw"}', b'{"rows":[{"a":["x",null]}]}'
 
 
 def test_a_payload_is_read_or_refused(fine: Fine, cases: Cases) -> None:
-    @cases(1500)
+    @cases(900)
     @given(st.integers(0, 3), frames(mutated(BODIES)) | mutated(JSONS) | st.binary(max_size=200))
     def check_each(number: int, body: bytes) -> None:
         fine("value", bytes([number]) + body)
@@ -100,7 +102,7 @@ def test_a_payload_is_read_or_refused(fine: Fine, cases: Cases) -> None:
 
 
 def test_a_record_of_ours_is_read_or_refused(fine: Fine, cases: Cases) -> None:
-    @cases(1500)
+    @cases(900)
     @given(mutated([encode(each) for each in RECORDS]) | frames(mutated(BODIES)))
     def check_each(case: bytes) -> None:
         fine("ours", case)
@@ -145,7 +147,7 @@ def test_a_command_is_read_or_refused(fine: Fine, cases: Cases) -> None:
         ["farandole.StartRun", "farandole.CancelRun", "farandole.ReplayDeadLetter", "StartRun", "x"]
     )
 
-    @cases(1000)
+    @cases(600)
     @given(types, heads(), mutated(COMMANDS))
     def check_each(kind: str, given_: list[list[str]], value: bytes) -> None:
         fine("command", json.dumps([["ce_type", kind], *given_]).encode() + b"\n" + value)
@@ -169,7 +171,7 @@ def test_commit_metadata_is_read_or_stops_the_partition(fine: Fine, cases: Cases
     ]
     bodies = [b"\x04" + bytes(8) + b"\0\0" + b"\x02\x05\x05", b"\x02" + bytes(8) + b"\x01\x01\x03abc\x01\x02"]
 
-    @cases(1500)
+    @cases(900)
     @given(mutated(texts) | st.binary(max_size=60) | mutated(bodies).map(sealed))
     def check_each(case: bytes) -> None:
         fine("commit", case)
@@ -208,7 +210,7 @@ def test_a_schema_of_a_stranger_is_admitted_or_refused_and_values_of_it_are_read
 ) -> None:
     deep = '{"type":"array","items":' * 400 + '"int"' + "}" * 400
 
-    @cases(1200)
+    @cases(600)
     @given(schemas().map(json.dumps) | st.just(deep), st.lists(st.sampled_from(HOSTILE), max_size=4).map(b"".join))
     def check_each(text: str, tail: bytes) -> None:
         try:

@@ -56,7 +56,7 @@ def edited(draw: st.DrawFn, text: str, odd: list[str]) -> bytes:
 
 
 def test_a_pipeline_file_is_compiled_or_refused(fine: Fine, cases: Cases) -> None:
-    @cases(1000)
+    @cases(600)
     @given(edited(PIPELINE, ODD + EXPRESSIONS) | st.binary(max_size=100))
     def check_each(case: bytes) -> None:
         fine("yaml", case)
@@ -112,7 +112,7 @@ LONG = [
 
 
 def test_an_expression_is_evaluated_or_refused(fine: Fine, cases: Cases) -> None:
-    @cases(1200)
+    @cases(800)
     @given(terms() | st.sampled_from(LONG) | st.text(max_size=30))
     def check_each(text: str) -> None:
         fine("cel", text.encode("utf-8", errors="surrogatepass"))

@@ -272,3 +272,15 @@ def test_production_creates_topics_with_at_least_three_replicas(elsewhere: Path,
 
 def test_elsewhere_the_broker_says_how_many_replicas() -> None:
     assert replication_of(load_settings()) == -1
+
+
+@pytest.mark.parametrize(
+    "text", ["bootstrap = " + "[" * 3000, "kafka." + "a." * 3000 + "b = 1"], ids=["arrays", "tables"]
+)
+def test_a_file_nested_beyond_the_interpreter_s_stack_is_refused(tmp_path: Path, text: str) -> None:
+    """`tomllib` raised RecursionError, which nobody caught: a traceback instead of a message. Found by fuzzing."""
+    file = tmp_path / "farandole.toml"
+    file.write_text(text)
+
+    with pytest.raises(ConfigError, match=r"nested far too deep|far fewer"):
+        load_settings(file)

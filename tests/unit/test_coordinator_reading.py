@@ -10,12 +10,15 @@ from farandole.events.catalogue import decode
 from farandole.events.commands import CancelRun, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import parse_envelope
 from farandole.events.framing import single_object
-from farandole.ids import partition_of
+from farandole.events.outgoing import Origin, event_record
+from farandole.ids import partition_of, sha256
 from farandole.kernel.state import Status
 from farandole.testing.desk import Desk
 from farandole.testing.sketch import define, framed, framed_params, node
+from farandole.transport.outgoing import new_record
 from farandole.transport.port import TopicPartition
 
+ROW = define(node("a"), node("b", "a"), name="p")
 CHAIN = define(node("a"), node("b", "a"), node("m", over="params.items"), name="p")
 P = 12
 
@@ -416,3 +419,62 @@ def test_event_of_an_unknown_type_holds_its_run_until_a_version_that_knows_it_re
 
     assert desk.run().step("a").status is Status.SUCCEEDED
     assert not desk.run().head.kernel_error
+
+
+# --- direct starts --------------------------------------------------------------------------------
+
+
+def directly(desk: Desk, run: str = "r-1") -> facts.RunStarted:
+    """A run that the agent of `a` has begun."""
+    event = facts.RunStarted(run, "p", ROW.hash, framed_params(), sha256(framed_params()), desk.now, fired=("a",))
+    envelope_id = f"{run}/a/0/-/1/trigger/RunStarted/0"
+    desk.append(
+        new_record(
+            event_record(desk.topics, event, event_id=envelope_id, cause="t", origin=Origin("test", desk.now)), 1
+        )
+    )
+    return event
+
+
+def test_run_that_its_first_agent_has_begun_is_taken_in_and_its_root_is_not_triggered_again() -> None:
+    desk = Desk(ROW)
+    directly(desk)
+    batch = desk.batch()
+    desk.commit(batch)
+
+    run = desk.home.runs["r-1"]
+    assert [(it.status, it.attempt, it.waiting) for it in (run.step("a"), run.step("b"))] == [
+        (Status.SCHEDULED, 1, (1,)),
+        (Status.PENDING, 0, ()),
+    ]
+    assert batch.records == []
+
+
+def test_second_beginning_of_a_run_is_refused_by_the_fold() -> None:
+    desk = Desk(ROW)
+    directly(desk)
+    desk.fact(facts.StepSucceeded("r-1", "a", 1, framed(1), ("b",)))
+    desk.turns()
+    before = desk.home.runs["r-1"]
+
+    directly(desk)
+    desk.turns()
+
+    assert desk.home.runs["r-1"] == before
+    assert desk.builder.words["event_second_start"] == 1
+
+
+def test_run_begun_under_a_definition_that_is_not_read_yet_waits_for_it() -> None:
+    desk = Desk(ROW)
+    desk.certain = False
+    known, desk.by_hash = desk.by_hash, {}
+    directly(desk)
+    batch = desk.batch()
+    waited = (batch.is_empty, batch.events_at, desk.builder.wanted)
+    batch.abandon()
+
+    desk.by_hash = known
+    desk.turns()
+
+    assert waited == (True, 0, True)
+    assert "r-1" in desk.home.runs

@@ -18,8 +18,9 @@ from farandole.events import facts
 from farandole.events.catalogue import decode, encode
 from farandole.events.commands import StartRun
 from farandole.events.outgoing import Origin, Outgoing, event_record
+from farandole.events.tables import RunHead
 from farandole.events.topics import Topics
-from farandole.ids import agent_fact_id, partition_of
+from farandole.ids import NO_ITEM, agent_fact_id, partition_of
 from farandole.testing.answers import Task, success, task_of
 from farandole.testing.sketch import define, framed, framed_params, node
 from farandole.transport.memory import MemoryTransport
@@ -89,6 +90,15 @@ class Town:
         """The triggers of a step, in the order of their runs."""
         found = [task_of(it.headers, it.value) for it in self.records if it.topic == self.topics.inbox(step)]
         return sorted(found, key=lambda task: task.run)
+
+    def rows(self) -> list[str]:
+        """What `runs` was told, in order: the status in each head record."""
+        reader = self.transport.reader("rows")
+        reader.assign({TopicPartition(self.topics.runs, n): -2 for n in range(PARTITIONS)})
+        found = [each for _ in range(5) for each in reader.poll(0.0) if isinstance(each, Record) and each.value]
+        heads = [row for row in map(decode, (it.value or b"" for it in found)) if isinstance(row, RunHead)]
+        reader.close()
+        return [row.status for row in heads]
 
     def held(self) -> list[str]:
         """The runs that are held."""
@@ -170,4 +180,44 @@ def test_timer_that_leads_to_nothing_does_not_keep_the_loop_busy(tmp_path: Path)
     town.pass_time(timedelta(seconds=20))
 
     assert all(home.next_due is None for home in town.loop.homes.values())
+    town.loop.close()
+
+
+# --- what can wait ------------------------------------------------------------------------------------
+
+
+def test_fact_from_which_nothing_follows_waits_and_goes_with_the_one_that_ends_the_run(tmp_path: Path) -> None:
+    """Each used to cost a transaction, and the fact behind it, which somebody waits for, stood in line for that."""
+    town = Town(define(node("a"), node("b", "a"), name="p"), tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    before = town.rows()
+
+    town.send(town.success(town.tasks("a")[0]))
+    town.rest()
+    waiting = town.rows()
+    fired = Task("r-1", "b", NO_ITEM, 1, b"")
+    town.send(town.success(fired))
+    town.rest()
+
+    assert waiting == before, "nothing is written for the first"
+    assert town.rows() == [*before, "settled"], "one state record for both"
+    town.loop.close()
+
+
+def test_fact_that_waits_is_written_when_its_patience_is_over(tmp_path: Path) -> None:
+    town = Town(define(node("a"), node("b", "a"), name="p"), tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    before = town.rows()
+    town.send(town.success(town.tasks("a")[0]))
+    town.rest()
+
+    due = town.loop.next_due()
+    assert due == town.clock.now() + CoordinatorSettings().patience
+    town.pass_time(CoordinatorSettings().patience)
+
+    assert town.rows() == [*before, "running"]
     town.loop.close()

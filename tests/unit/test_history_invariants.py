@@ -25,7 +25,8 @@ def note(violation, judge):
     seen.add(judge.__name__)
     return plain(violation, judge)
 check._named = note
-code = pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:farandole", *sys.argv[1:]])
+options = ["-q", "-p", "no:cacheprovider", "-p", "no:farandole", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+code = pytest.main([*options, *sys.argv[1:]])
 print("FOUND", *sorted(seen))
 sys.exit(code)
 """

@@ -115,3 +115,10 @@ def test_start_with_a_generated_id_is_refused_outside_the_window_that_was_config
     answer = admit(START, generated_run_id(NOW - timedelta(hours=2), 7), PIPELINE, None, hour)
 
     assert refusal(answer) == "expired_id"
+
+
+def test_start_with_an_id_of_the_year_10839_is_as_good_as_any_other() -> None:
+    """It looks like a UUIDv7, and reading its instant raised ValueError: the answer was our error. By fuzzing."""
+    answer = admit(START, "fe8cf841-4967-7292-8124-0e4d53520d1c", PIPELINE, None, Moment(NOW))
+
+    assert isinstance(answer, RunStarted)

@@ -28,6 +28,7 @@ FLAGS: Mapping[str, str] = {
     "log.level": "--log-level",
     "log.format": "--log-format",
     "metrics.listen": "--metrics",
+    "agent.fusion": "--fusion",
 }
 """Keys that a flag can set."""
 

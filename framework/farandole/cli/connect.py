@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def settings_of(config: Path | None, bootstrap: str | None, namespace: str | None, **more: str | None) -> Settings:
+def settings_of(
+    config: Path | None, bootstrap: str | None, namespace: str | None, **more: str | bool | None
+) -> Settings:
     """The settings of a command from the flags that all commands share, and those that it has besides."""
     return load_settings(config, bootstrap=bootstrap, namespace=namespace, **more)
 

@@ -59,3 +59,9 @@ Place = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Fusion = Annotated[
+    bool | None,
+    typer.Option(
+        "--fusion/--no-fusion", help="Run quick successors at once (else as configured: yes).", show_default=False
+    ),
+]

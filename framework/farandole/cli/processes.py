@@ -18,7 +18,7 @@ from farandole.coordinator.loop import Environment
 from farandole.coordinator.settings import UNIT
 from farandole.events.avro import Schema
 from farandole.events.catalogue import ALL, schema_of
-from farandole.runtime.driver import STEP_WAIT_S, Stop, drive, stopping_on_signals
+from farandole.runtime.driver import STEP_WAIT_S, Stop, drive, stopping_on_signals, tune_interpreter
 from farandole.runtime.loop import AgentLoop, Surrounding
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.startup import check
@@ -34,6 +34,7 @@ def agent_process(transport: Transport, settings: Settings, named: Named, slot: 
     """
     chosen = agent_settings(settings, named, slot)
     loop, stop = agent_loop(transport, artifacts_of(settings), named, chosen), Stop()
+    tune_interpreter()
     observed = Observed("agent", named.name, chosen.client_id, loop.view, loop.view.samples)
     with closing(loop), observing(observed, transport, settings) as stepped, stopping_on_signals(stop):
         return drive(loop, chosen, stop, stepped)
@@ -47,6 +48,7 @@ def coordinator_process(transport: Transport, settings: Settings, slot: str | No
     """
     chosen = coordinator_settings(settings, slot)
     loop, stop = coordinator_loop(transport, artifacts_of(settings), chosen), Stop()
+    tune_interpreter()
     view, since = loop.view, settings.metrics.stale_after
     observed = Observed("coordinator", UNIT, loop.client_id, view, lambda: view.samples(wall(), since))
     with closing(loop), observing(observed, transport, settings) as stepped, stopping_on_signals(stop):

@@ -5,6 +5,7 @@ import typer
 from farandole.cli.options import (
     Bootstrap,
     ConfigFile,
+    Fusion,
     LogFormat,
     LogLevel,
     MetricsAt,
@@ -36,6 +37,7 @@ def run_agent(
     bootstrap: Bootstrap = None,
     namespace: Namespace = None,
     config: ConfigFile = None,
+    fusion: Fusion = None,
     metrics: MetricsAt = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
@@ -47,7 +49,7 @@ def run_agent(
     from farandole.cli.processes import agent_process
     from farandole.cli.units import load
 
-    more = {"log_level": log_level, "log_format": log_format, "metrics_listen": metrics}
+    more = {"log_level": log_level, "log_format": log_format, "metrics_listen": metrics, "agent_fusion": fusion}
     settings = settings_of(config, bootstrap, namespace, **more)
     setup_logging(settings.log.level, settings.log.format)
     require_safe(settings)

@@ -65,9 +65,11 @@ def from_file(path: Path) -> Layer:
     """
     try:
         content: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
+        keys = dict(flat(content))
+    except RecursionError:
+        raise ConfigError(f"{path}: expected a file of TOML, but it is nested far too deep") from None
     except (OSError, ValueError) as bad:
         raise ConfigError(f"{path}: expected a file of TOML, but {bad}") from None
-    keys = dict(flat(content))
     for name, value in keys.items():
         is_path = name in PATHS or name.removeprefix(f"{DOTTED}.") in KAFKA_PATHS
         if is_path and isinstance(value, str):

@@ -14,16 +14,18 @@ from types import TracebackType
 from typing import Self, TypeVar, cast, overload
 
 from farandole.artifacts import ArtifactStore
+from farandole.client.direct import directly, send_start
 from farandole.client.following import Ending
 from farandole.client.payload import definition_of, framed_input, framed_params, result_of
 from farandole.client.rerun import prepare_rerun
-from farandole.client.run import Run, Start, follow
+from farandole.client.run import Followed, Run, Start, follow
 from farandole.client.session import Rerun, Session
 from farandole.clock import Clock, SystemClock
 from farandole.definition.model import Definition
 from farandole.definition.pipelines import Pipeline
 from farandole.errors import RecordError, RunNotFound, RunRefused
 from farandole.events.commands import DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
+from farandole.events.outgoing import Trigger
 from farandole.events.topics import Topics
 from farandole.ids import NO_ITEM, generated_run_id, is_run_id, sha256
 from farandole.transport.port import Transport
@@ -39,7 +41,10 @@ class Client:
 
     `log` is a transport, the address of a Kafka broker, or the path of an embedded log; without it, it is the embedded
     log of the project: beside the nearest `farandole.toml` of the working folder or above. `artifacts` is the store
-    that the agents use, needed only where results are too large to travel.
+    that the agents use, needed only where results are too large to travel. `direct`: where
+    a pipeline allows it, a run under a generated id is started by one record in the inbox of its first step, and its
+    result taken from the success of its last, both without waiting for a coordinator; a run is then unknown until its
+    first step has run, and may be `running` in the tables for a moment after its result (docs/decisions/0072).
     """
 
     def __init__(
@@ -50,11 +55,13 @@ class Client:
         artifacts: ArtifactStore | None = None,
         clock: Clock | None = None,
         name: str = "client",
+        direct: bool = False,
     ) -> None:
         self._log = log
         self._topics = Topics(namespace)
         self._artifacts = artifacts
         self._clock = clock or SystemClock()
+        self._direct = direct
         self._name = f"{namespace}.{name}.{secrets.token_hex(4)}"
         self._session: Session | None = None
 
@@ -100,7 +107,8 @@ class Client:
             RunRefused: the arguments do not fit the pipeline, or the id is malformed. What the coordinator refuses
                 (a conflict, an unknown pipeline) is raised by `Run.result`.
             ConfigError: the namespace, or the pipeline named, was never applied.
-            TransportError: the command was not acknowledged; starting again with the same id is safe.
+            TransportError: the start was not acknowledged. With an id chosen here starting again is safe; the
+                message says so, or that the run may have begun.
         """
         if run_id is not None and not is_run_id(run_id):
             raise RunRefused(f"run id: expected 1 to 128 of A-Z a-z 0-9 . _ : -, but found {run_id[:140]!r}")
@@ -117,6 +125,10 @@ class Client:
                 params = framed_params(definition, pipeline.bind(*args, **kwargs))
         except RecordError as bad:
             raise RunRefused(f"run {chosen}: params: {bad}. Nothing was sent.", run_id=chosen) from bad
+        if run_id is None and self._direct:
+            trigger = await directly(self.session, definition, params, chosen)
+            if trigger is not None:
+                return await self._start_directly(trigger, definition, returns, sha256(params))
         return await self._start(StartRun(definition.name, params, chosen), definition, returns, is_new=run_id is None)
 
     async def rerun(
@@ -156,11 +168,24 @@ class Client:
         sent = Start(command_id, definition.name, sha256(command.params), is_new)
         followed = await follow(session, command.run_id or "", sent)
         await session.send(command, command_id, rerun_of=rerun_of)
+        return self._run(followed, definition, returns)
+
+    async def _start_directly(
+        self, trigger: Trigger, definition: Definition, returns: object, params_hash: str
+    ) -> "Run[R]":
+        """Start by the root's trigger: one record, sent once, whatever becomes of it."""
+        sent = Start("", definition.name, params_hash, is_new=True, is_direct=True)
+        followed = await follow(self.session, trigger.run, sent)
+        await send_start(self.session, trigger, definition)
+        return self._run(followed, definition, returns)
+
+    def _run(self, followed: Followed, definition: Definition, returns: object) -> "Run[R]":
+        session = self.session
 
         async def read(ending: Ending) -> R:
             return cast(R, await result_of(session, ending, definition, returns))
 
-        return Run(session, followed, read)
+        return Run(session, followed, read, ends_early=self._direct)
 
     @overload
     async def run(self, run_id: str, pipeline: Pipeline[..., R]) -> Run[R]: ...

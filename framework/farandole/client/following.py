@@ -7,6 +7,7 @@ conflicting start by somebody else leaves the run, and us, untouched.
 import asyncio
 from dataclasses import dataclass
 
+from farandole.client.final import FinalWatch
 from farandole.client.scan import header
 from farandole.events.catalogue import decode, type_name
 from farandole.events.facts import RunRefused, RunSettled, RunStarted
@@ -34,6 +35,8 @@ class Following:
         self._command = command.encode()
         self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._known = asyncio.Event()
+        self._result: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._final = FinalWatch()
         self.has_begun = False
         """Whether the run's very beginning was seen here, so that nothing of it lies before."""
 
@@ -45,6 +48,10 @@ class Following:
     async def wait(self) -> Ending:
         """Wait for the end."""
         return await asyncio.shield(self._ending)
+
+    async def wait_for_result(self) -> Ending:
+        """Wait for the end, or for the fact that makes it certain: a result may be had a little before the end."""
+        return await asyncio.shield(self._result)
 
     async def is_known(self, within: float) -> bool:
         """Whether an event of the run is seen in so many seconds."""
@@ -62,6 +69,11 @@ class Following:
         self._known.set()
         if not self._ending.done():
             self._ending.set_result(ending)
+        self._tell(ending)
+
+    def _tell(self, ending: Ending) -> None:
+        if not self._result.done():
+            self._result.set_result(ending)
 
     def take(self, record: Record) -> None:
         """Take in a record of `events` about the run."""
@@ -74,6 +86,8 @@ class Following:
             return
         self._known.set()
         self.has_begun |= kind == _STARTED
+        if (last := self._final.take(record)) is not None:
+            self._tell(Ending("succeeded", "", last.output, header(record, "ce_definition").decode()))
         if kind == _SETTLED:
             fact = decode(record.value or b"")
             assert isinstance(fact, RunSettled)

@@ -33,6 +33,9 @@ GRACE = 0.25
 A coordinator answers in some 10 ms, and reading a partition costs more than that.
 """
 
+TAKEN = 10.0
+"""How long a cancellation waits until a run that was started directly is known, seconds: an agent's take-over."""
+
 _ERRORS: dict[str, type[RunError]] = {
     "refused": RunRefused,
     "failed": RunFailed,
@@ -51,6 +54,8 @@ class Start:
     pipeline: str
     params_hash: str
     is_new: bool
+    is_direct: bool = False
+    """Whether it is its first step's trigger, of which nobody knows until that step's agent has taken it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +85,19 @@ async def follow(session: Session, run_id: str, start: Start | None = None) -> F
 class Run(Generic[R]):
     """One run of a pipeline whose result is an `R`; made by `Client.start` and `Client.run`."""
 
-    def __init__(self, session: Session, followed: Followed, read: Callable[[Ending], Awaitable[R]]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        followed: Followed,
+        read: Callable[[Ending], Awaitable[R]],
+        *,
+        ends_early: bool = False,
+    ) -> None:
         self.id = followed.run
         self._session = session
         self._followed = followed
         self._read = read
+        self._ends_early = ends_early
         self._looked_up = False
 
     def __repr__(self) -> str:
@@ -101,7 +114,8 @@ class Run(Generic[R]):
             RunTimedOut: its deadline passed, or `timeout` did (the run goes on then).
             RunNotFound: nothing is known of a run that was not started here.
         """
-        ending = await self.ended(timeout)
+        following = self._followed.following
+        ending = await self._within(timeout, following.wait_for_result if self._ends_early else following.wait)
         if ending.outcome in _ERRORS:
             text = f"run {self.id}: expected a result, but it {_told(ending)}"
             raise _ERRORS[ending.outcome](text, run_id=self.id)
@@ -114,10 +128,13 @@ class Run(Generic[R]):
             RunTimedOut: `timeout` passed; the run goes on.
             RunNotFound: nothing is known of a run that was not started here.
         """
+        return await self._within(timeout, self._followed.following.wait)
+
+    async def _within(self, timeout: str | timedelta | None, wait: Callable[[], Awaitable[Ending]]) -> Ending:
         limit = duration(timeout) if timeout is not None else None
         try:
             async with asyncio.timeout(limit.total_seconds() if limit else None):
-                return await self._ended()
+                return await self._ended(wait)
         except TimeoutError:
             assert limit is not None
             raise RunTimedOut(
@@ -161,7 +178,18 @@ class Run(Generic[R]):
             session.tail.unfollow(live)
 
     async def cancel(self, reason: str = "") -> None:
-        """Ask that the run stop: it fires nothing more, and ends when every attempt has reported."""
+        """Ask that the run stop: it fires nothing more, and ends when every attempt has reported.
+
+        Raises:
+            RunNotFound: it was started directly, and for 10 s no agent has taken it: there is no run to stop yet.
+        """
+        start = self._followed.start
+        if start is not None and start.is_direct and not await self._followed.following.is_known(TAKEN):
+            raise RunNotFound(
+                f"run {self.id}: expected its first agent to have taken it, but for {TAKEN:g} s none has. It was not "
+                "cancelled; ask again",
+                run_id=self.id,
+            )
         await self._session.send(CancelRun(self.id, reason))
 
     async def status(self) -> RunStatus:
@@ -175,11 +203,11 @@ class Run(Generic[R]):
             raise self._not_found()
         return found
 
-    async def _ended(self) -> Ending:
+    async def _ended(self, wait: Callable[[], Awaitable[Ending]]) -> Ending:
         following = self._followed.following
         if not self._followed.is_new and not self._looked_up and following.ending is None:
             await self._look_back()
-        return await following.wait()
+        return await wait()
 
     async def _look_back(self) -> None:
         """Did it end before we followed it? Asked once: what comes later is on the tail."""

@@ -55,6 +55,12 @@ class Batch:
 
     events_at: int
     commands_at: int
+    begun: float = 0.0
+    """When it was begun, on the monotonic clock."""
+
+    read: tuple[int, int] = (0, 0)
+    """How many of the home's buffered events and commands it has answered."""
+
     runs: dict[str, Run | None] = field(default_factory=dict)
     records: list[Outgoing] = field(default_factory=list)
     timers: list[Timer] = field(default_factory=list)
@@ -67,6 +73,9 @@ class Batch:
     values: Values = field(default_factory=Values)
     errors: list[tuple[str, str]] = field(default_factory=list)
     """Each run that was held by an error of ours or of its definition, and that error."""
+
+    logged: int = 0
+    """How many of these were logged: a draft is gone on with."""
 
     told: list[tuple[str, Sequence[facts.Event]]] = field(default_factory=list)
     """What was folded and what follows from it, by pipeline: counted once the batch stands."""
@@ -91,6 +100,12 @@ class Batch:
         started = consequence_id(cause.id, "RunStarted", 0)
         self.records.append(event_record(self.topics, event, event_id=started, cause=cause.id, origin=cause.origin))
         self.fold(run, event, Cause(started, cause.origin), offset=-1)
+
+    def begin_directly(self, graph: Graph, event: facts.RunStarted, cause: Cause, offset: int) -> None:
+        """Take in a run that was started without us; its first agent says so (direct start)."""
+        run = start(graph, event)
+        self._keep(run, [event])
+        self.fold(run, event, cause, offset=offset)
 
     def fold(self, run: Run, given: facts.Event, cause: Cause, *, offset: int, blame: Cause | None = None) -> None:
         """Fold a fact and write what follows; if that fails, hold the run at `offset` instead, because of `blame`.
@@ -184,6 +199,11 @@ class Batch:
         """Whether there is nothing to write, so that only positions may have moved."""
         return not self.records and not self.runs
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether somebody waits for what it says; else it only remembers what was folded."""
+        return bool(self.records or self.timers or self.taken or self.released)
+
     def publish(self) -> None:
         """After the commit: the new state replaces the old."""
         home = self.home
@@ -196,7 +216,9 @@ class Batch:
         home.remind(self.timers)
         home.marked.update(self.markers)
         home.marked.difference_update(self.read_back)
+        home.draft = None
 
     def abandon(self) -> None:
         """After an abort: the home is as if the batch had never been."""
+        self.home.draft = None
         self.home.remind(self.taken)

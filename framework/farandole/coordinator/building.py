@@ -34,8 +34,12 @@ class Builder:
     artifacts: ArtifactStore
     suspects: Callable[[int], list[TriggerSuspected]]
     refold: Refold
+    monotonic: Callable[[], float]
     words: Counter[str] = field(default_factory=Counter)
     measures: Measures = field(default_factory=Measures)
+    wanted: bool = False
+    """Whether the last batch stopped at a command that wants a fresh table of definitions."""
+
     size: int = 0
     """Most records of a home in a batch, at present; the setting is the most that it grows to."""
 
@@ -51,12 +55,40 @@ class Builder:
         self.size = min(self.settings.batch_records, self.size + max(1, self.settings.batch_records // 10))
 
     def build(self, home: Home, definitions: Definitions, partitions: int) -> tuple[Batch, bool]:
-        """The next batch of a home, and whether it stopped at a command that wants a fresh table of definitions.
+        """The next batch of a home: its draft, gone on with.
+
+        Also tells whether it cannot go on: something has to be read first, or as many records as a batch may hold
+        are in it.
 
         Raises:
-            StoreAway: a payload cannot be read now. The home is as it was.
+            StoreAway: a payload cannot be read now. The home is as it was, without a draft.
         """
-        batch = Batch(
+        batch = home.draft or self._fresh(home)
+        home.draft = batch
+        left = (home.limit or self.size) - sum(batch.read)
+        if home.refused:
+            self.words[give_up(batch, home)] += 1
+            left = 0
+        self.wanted = False
+        try:
+            left, is_stuck = self._events(batch, home, definitions, left)
+            self.wanted |= self._commands(batch, home, definitions, (left, partitions))
+        except StoreAway:
+            home.forsake()
+            raise
+        # While a culprit is looked for, nothing but the records in question is in a batch.
+        if not home.limit and ms(self.moment().now) >= home.late.until:
+            self._timers(batch, home)
+        for fact in self.suspects(home.number):
+            about = attempt_id(fact.run, fact.step, fact.item, fact.attempt)
+            batch.mark(fact, event_id=f"{about}/suspected", cause=f"{about}/trigger", now=self.moment().now)
+        for run_id, detail in batch.errors[batch.logged :]:
+            log.error("run %s is held by an error: %s", run_id, detail, extra={"run_id": run_id})
+        batch.logged = len(batch.errors)
+        return batch, is_stuck or self.wanted or left <= 0
+
+    def _fresh(self, home: Home) -> Batch:
+        return Batch(
             home,
             self.settings.topics,
             self.settings.client_id,
@@ -65,39 +97,46 @@ class Builder:
             self.refold.take,
             home.events_at,
             home.commands_at,
+            self.monotonic(),
         )
-        left = home.limit or self.size
-        if home.refused:
-            self.words[give_up(batch, home)] += 1
-            left = 0
+
+    def _events(self, batch: Batch, home: Home, definitions: Definitions, left: int) -> tuple[int, bool]:
+        """Fold what the draft has not; how many more records the batch may hold, and whether one has to wait."""
+        events, commands = batch.read
         try:
-            for record in islice(home.events, left):
-                word = read_event(batch, record)
-                self.words["event_" + word] += 1
+            for record in islice(home.events, events, events + max(0, left)):
+                self.words["event_" + read_event(batch, record, definitions)] += 1
                 left -= 1
+                events += 1
         except RefoldWanted as wanted_first:
             self.refold.want(wanted_first)
-        wanted = False
-        for record in islice(home.commands, max(0, left)):
-            try:
+            return left, True
+        except DefinitionWanted:
+            self.wanted = True
+            return left, True
+        finally:
+            batch.read = events, commands
+        return left, False
+
+    def _commands(self, batch: Batch, home: Home, definitions: Definitions, bounds: tuple[int, int]) -> bool:
+        """Answer what the draft has not; whether one waits for a fresh table of definitions."""
+        left, partitions = bounds
+        events, commands = batch.read
+        try:
+            for record in islice(home.commands, commands, commands + max(0, left)):
                 self.words["command_" + read_command(batch, record, definitions, partitions)] += 1
-            except DefinitionWanted:
-                wanted = True
-                break
-        # While a culprit is looked for, nothing but the records in question is in a batch.
-        if not home.limit and ms(self.moment().now) >= home.late.until:
-            self._timers(batch, home)
-        for fact in self.suspects(home.number):
-            about = attempt_id(fact.run, fact.step, fact.item, fact.attempt)
-            batch.mark(fact, event_id=f"{about}/suspected", cause=f"{about}/trigger", now=self.moment().now)
-        for run_id, detail in batch.errors:
-            log.error("run %s is held by an error: %s", run_id, detail, extra={"run_id": run_id})
-        return batch, wanted
+                commands += 1
+        except DefinitionWanted:
+            return True
+        finally:
+            batch.read = events, commands
+        return False
 
     def _timers(self, batch: Batch, home: Home) -> None:
         now = self.moment().now
-        batch.taken = home.due(ms(now), min(self.size, self.settings.timers_per_batch))
-        for timer in batch.taken:
+        taken = home.due(ms(now), min(self.size, self.settings.timers_per_batch))
+        batch.taken += taken
+        for timer in taken:
             run = batch.run(timer.run)
             if run is None:
                 continue

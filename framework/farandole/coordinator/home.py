@@ -8,12 +8,16 @@ import heapq
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from farandole.coordinator.patience import Patience
 from farandole.events.facts import Marker
 from farandole.kernel.state import Run
 from farandole.kernel.timers import Timer, timers
 from farandole.transport.port import Record
+
+if TYPE_CHECKING:
+    from farandole.coordinator.batch import Batch
 
 
 @dataclass(slots=True)
@@ -43,6 +47,9 @@ class Home:
 
     limit: int = 0
     """Most records in the next batch while a batch that could not be produced is bisected; 0 = the usual."""
+
+    draft: "Batch | None" = None
+    """The batch in the making, kept from one look to the next while nothing in it is urgent."""
 
     refused: str = ""
     """Why the next record, alone in its batch, cannot be produced: what it leads to is held instead."""
@@ -93,11 +100,23 @@ class Home:
         self.ends = max(self.ends[0], events_end), max(self.ends[1], commands_end)
         self.move(0, 0)
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether records are buffered that the draft has not answered."""
+        events, commands = self.draft.read if self.draft is not None else (0, 0)
+        return len(self.events) > events or len(self.commands) > commands
+
+    def forsake(self) -> None:
+        """Throw the draft away: what it folded will be folded again."""
+        if self.draft is not None:
+            self.draft.abandon()
+
     def emptied(self) -> None:
         """Nothing is buffered, and no end known: reading begins anew."""
         self.events.clear()
         self.commands.clear()
         self.ends = (0, 0)
+        self.forsake()
 
     def _drop_folded(self) -> None:
         """Forget buffered records that are behind the positions now."""
@@ -119,4 +138,4 @@ class Home:
         due = self.next_due
         if now < self.store.until:
             return False
-        return bool(self.events or self.commands) or (due is not None and due <= now)
+        return self.has_unread or (due is not None and due <= now)

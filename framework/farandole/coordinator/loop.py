@@ -72,7 +72,10 @@ class CoordinatorLoop:
         self._takeover = Takeover(self._topics, settings.client_id, self._ask)
         self._watchdog = Watchdog(settings, self._ask, self._inboxes(), partitions)
         self._refold = Refold(lambda: environment.transport.reader(settings.client_id + ".refold"))
-        self._builder = Builder(settings, self._moment, environment.artifacts, self._watchdog.take, self._refold)
+        monotonic = environment.clock.monotonic
+        self._builder = Builder(
+            settings, self._moment, environment.artifacts, self._watchdog.take, self._refold, monotonic
+        )
         self._clock = LogClock()
         self._writer = Writer(
             settings,
@@ -86,6 +89,7 @@ class CoordinatorLoop:
             self._epoch_committed,
             self._doubted,
         )
+        self._instant: datetime | None = None
         self._asked: dict[int, Callable[[Reply], None]] = {}
         self._paused: set[int] = set()
         self._releasing: set[int] = set()
@@ -107,10 +111,12 @@ class CoordinatorLoop:
             FatalTransportError: this process must be started anew.
         """
         busy = bool(self._asked)
+        self._instant = None
         replies = self._member.replies(wait if busy else 0.0)
         for reply in replies:
             self._answered(reply)
         did = self._poll(0.0 if busy or replies else self._patience(wait)) or bool(replies)
+        self._instant = None  # the poll may have waited
         did |= self._definitions.step()
         did |= self._takeover.step()
         did |= self._restored()
@@ -120,11 +126,13 @@ class CoordinatorLoop:
 
     def next_due(self) -> datetime | None:
         """When the next timer comes, for whoever drives virtual time."""
-        dues = [home.next_due for home in self.homes.values() if home.next_due is not None]
-        if not dues:
+        timers = [home.next_due for home in self.homes.values() if home.next_due is not None]
+        drafts = [due for home in self.homes.values() if (due := self._writer.draft_due(home)) is not None]
+        if not timers and not drafts:
             return None
-        ahead = min(dues) - ms(self._now())
-        return self._env.clock.now() if ahead <= 0 else self._env.clock.now() + timedelta(milliseconds=ahead)
+        aheads = [(min(timers) - ms(self._now())) / 1000] if timers else []
+        aheads += [min(drafts) - self._env.clock.monotonic()] if drafts else []
+        return self._env.clock.now() + timedelta(seconds=max(0.0, min(aheads)))
 
     @property
     def client_id(self) -> str:
@@ -275,13 +283,17 @@ class CoordinatorLoop:
                 self._clock.raise_to(persisted_now(claimed))
             return self._writer.epochs(self._takeover, ready)
         ours = [home for home in self.homes.values() if home.number not in self._releasing]
-        busy = [home for home in ours if home.has_work(ms(self._now()))]
+        busy = [home for home in ours if self._has_work(home)]
         if busy:
             self._quiet_since = self._env.clock.monotonic()
             return self._writer.batches(busy)
-        behind = [home for home in ours if home.at != home.committed_at]
+        behind = [home for home in ours if home.draft is None and home.at != home.committed_at]
         quiet = self._env.clock.monotonic() - self._quiet_since
         return bool(behind) and quiet >= self._settings.idle_commit.total_seconds() and self._writer.positions(behind)
+
+    def _has_work(self, home: Home) -> bool:
+        now = ms(self._now())
+        return home.has_work(now) or (now >= home.store.until and self._writer.is_overdue(home))
 
     def _epoch_committed(self, flight: Flight) -> None:
         for claimed in self._takeover.claimed.values():
@@ -310,12 +322,15 @@ class CoordinatorLoop:
 
     def releasing(self, partitions: Sequence[TopicPartition]) -> bool:
         """Let what is under way end, then commit the homes as clean, so that the next owner knows."""
+        self._instant = None
         for reply in self._member.replies(0.02):
             self._answered(reply)
         if not self._writer.is_free:
             return False
         homes = [self.homes[n] for n in sorted({at.partition for at in partitions}) if n in self.homes]
         unclean = [home for home in homes if home.number not in self._releasing]
+        for home in unclean:
+            home.forsake()
         self._releasing.update(home.number for home in unclean)
         return not (unclean and self._writer.positions(unclean, clean=True))
 
@@ -328,13 +343,18 @@ class CoordinatorLoop:
             self._paused.discard(number)
             self._builder.measures.left(number)
             home = self.homes.pop(number, None)
+            if home is not None:
+                home.forsake()
             if home is not None and not lost:
                 self._takeover.parked[number] = home
 
     # --- time ---------------------------------------------------------------------------
 
     def _now(self) -> datetime:
-        return self._clock.tell(self._env.clock.now(), self._env.clock.monotonic())
+        """One instant for all that is done between two waits."""
+        if self._instant is None:
+            self._instant = self._clock.tell(self._env.clock.now(), self._env.clock.monotonic())
+        return self._instant
 
     def _moment(self) -> Moment:
         return Moment(self._now(), self._env.draw(), self._settings.dedupe_window, self._settings.stopped_window)

@@ -29,6 +29,9 @@ from farandole.transport.port import Record
 RUN_HEADER = "farandole_run"
 """Run id derived from a command's first place; it stays with the command when it is forwarded."""
 
+FOLDED_HEADER = "ce_folded"
+STARTED = type_name(facts.RunStarted)
+
 log = logging.getLogger("farandole.coordinator")
 
 
@@ -56,10 +59,15 @@ class Definitions:
         return graph_of(found)
 
 
-def read_event(batch: Batch, record: Record) -> str:
-    """Fold one record of `events`; returns a word for the counters."""
+def read_event(batch: Batch, record: Record, definitions: Definitions | None = None) -> str:
+    """Fold one record of `events`; returns a word for the counters.
+
+    Raises:
+        DefinitionWanted: a run was started directly under a definition that the table as last read does not hold.
+        RefoldWanted: what a released run missed must be read again first.
+    """
     batch.events_at = record.offset + 1
-    if any(name == "ce_folded" for name, _ in record.headers):
+    if is_folded(record):
         return "skipped"
     try:
         envelope = parse_envelope(record.headers)
@@ -67,9 +75,11 @@ def read_event(batch: Batch, record: Record) -> str:
         log.warning("an event was skipped: %s", bad, extra=_place(record))
         return "unreadable"
     run = batch.run(envelope.run)
+    cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place, envelope.traceparent))
+    if envelope.type == STARTED:
+        return _started(batch, record, cause, definitions)
     if run is None:
         return "orphan"
-    cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place, envelope.traceparent))
     try:
         fact = _fact(record, envelope.run)
     except Exception as bad:
@@ -89,6 +99,32 @@ def _place(record: Record) -> dict[str, object]:
     return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
 
 
+def _started(batch: Batch, record: Record, cause: Cause, definitions: Definitions | None) -> str:
+    """A run that its first agent has begun. A second start of one id is refused: the first one stands."""
+    try:
+        fact = decode(record.value or b"")
+    except RecordError as bad:
+        log.error("%s: a run was started, but nobody can read how: %s", record.place, bad)
+        return "unreadable"
+    if not isinstance(fact, facts.RunStarted) or batch.run(fact.run) is not None:
+        log.warning("%s: a second start of a run was refused", record.place)
+        return "second_start"
+    definition = definitions.by_hash(fact.definition) if definitions is not None else None
+    if definition is None and definitions is not None and not definitions.certain:
+        batch.events_at = record.offset
+        raise DefinitionWanted(fact.definition)
+    if definition is None or any(root not in definition.steps for root in fact.fired):
+        log.error("%s: a run was started under definition %s, which nobody has", record.place, fact.definition[:12])
+        return "orphan"
+    batch.begin_directly(graph_of(definition), fact, cause, record.offset)
+    return "started"
+
+
+def is_folded(record: Record) -> bool:
+    """Whether a record of `events` is a consequence, folded by the transaction that wrote it."""
+    return FOLDED_HEADER in [name for name, _ in record.headers]  # a third of what `any` costs, and asked of all
+
+
 def _release(batch: Batch, run: Run, record: Record, cause: Cause) -> str:
     """Let a run go on that a kernel error held: fold what it missed, in the log's order.
 
@@ -106,7 +142,7 @@ def _release(batch: Batch, run: Run, record: Record, cause: Cause) -> str:
         batch.fold(freed, started_again(freed), cause, offset=-1)
     batch.released.append(run.id)
     for old in missed:
-        if not any(name == "ce_folded" for name, _ in old.headers):
+        if not is_folded(old):
             _refold(batch, run.id, old, batch.origin(batch.moment().now, old.place), cause)
     return "released"
 
@@ -128,7 +164,7 @@ def _refold(batch: Batch, run_id: str, record: Record, origin: Origin, release: 
 
 def _fact(record: Record, run_id: str) -> facts.Fact:
     fact = decode(record.value or b"")
-    if not isinstance(fact, facts.AgentFact | facts.Marker) or fact.run != run_id:
+    if not isinstance(fact, facts.Fact) or fact.run != run_id:
         raise RecordError(f"{record.place}: expected a fact of run {run_id}, but found {type(fact).__name__}")
     return fact
 

@@ -26,6 +26,11 @@ class CoordinatorLimits:
     batch_records: int = 500
     """Most input records per transaction: 9 ms of broker time at 1,000 records."""
 
+    patience: timedelta = timedelta(milliseconds=50)
+    """Longest that folded facts from which nothing follows wait for company. Such are the steps in the midst of a chain
+    whose agents fire every edge: with the fact that ends the run they make one transaction and one state record, and
+    that fact does not wait behind theirs. Only `runs` and the positions are that much older (docs/decisions/0070)."""
+
     timers_per_batch: int = 500
     """Most timers that become facts in one transaction, so that a storm of them starves nothing."""
 

@@ -96,39 +96,44 @@ class Writer:
         batches: list[Batch] = []
         for home in self._chosen(list(homes)):
             try:
-                batch, wanted = self.builder.build(home, definitions, self.partitions)
-                self._store(batch)
+                batch, is_full = self.builder.build(home, definitions, self.partitions)
             except StoreAway as away:
                 self._wait_for_store(home, away)
                 continue
-            if wanted:
+            if self.builder.wanted:
                 self.stale_definitions = True
             if batch.is_empty:
                 _pass_over(home, batch)
-            else:
-                batches.append(batch)
+            elif is_full or home.limit or batch.is_urgent or self.is_overdue(home):
+                batches += self._stored(batch)
         if self.stale_definitions:
             self.definitions.refresh()
         return bool(batches) and self._send(self._flight_of(batches))
 
-    def _store(self, batch: Batch) -> None:
-        """Put what the batch refers to where it is found; twice is once.
-
-        Raises:
-            StoreAway: the store cannot take it now. The batch is abandoned.
-        """
+    def _stored(self, batch: Batch) -> list[Batch]:
+        """The batch, once what it refers to is where it is found (twice is once); nothing while the store is away."""
         try:
             for body in batch.values.to_store.values():
                 self.artifacts.put(body)
         except TransportError as error:
             batch.abandon()
-            raise StoreAway(str(error)) from error
+            self._wait_for_store(batch.home, StoreAway(str(error)))
+            return []
+        return [batch]
 
     def _wait_for_store(self, home: Home, away: StoreAway) -> None:
         home.store.failed(ms(self.now()))
         self.builder.words["store_away"] += 1
         if home.store.failures == 1:
             log.warning("home %d waits for the artifact store: %s; trying again", home.number, away)
+
+    def is_overdue(self, home: Home) -> bool:
+        """Whether the home's draft has waited long enough for something urgent to go with."""
+        return (due := self.draft_due(home)) is not None and due <= self.builder.monotonic()
+
+    def draft_due(self, home: Home) -> float | None:
+        """When the home's draft goes whatever is in it, on the monotonic clock; None if there is none."""
+        return None if home.draft is None else home.draft.begun + self.settings.patience.total_seconds()
 
     def _chosen(self, homes: Sequence[Home]) -> Sequence[Home]:
         """The homes of the next transaction: one alone that may hold what was refused, then again all the others."""
@@ -205,9 +210,9 @@ class Writer:
     def _bisect(self, flight: Flight, error: TransportError | None) -> None:
         """A record of the batch cannot be produced: find its cause by halves, then hold the run it belongs to."""
         log.error("a transaction was refused: %s", error)
-        for home in (batch.home for batch in flight.batches):
-            waiting = len(home.events) + len(home.commands)
-            taken = min(home.limit or self.builder.size, waiting)
+        for batch in flight.batches:
+            home = batch.home
+            taken = sum(batch.read) or bool(home.refused)
             if len(flight.batches) > 1:
                 home.limit = taken  # whose batch it was comes first: each goes alone
             elif taken > 1:
@@ -243,6 +248,7 @@ class Writer:
 
 def _pass_over(home: Home, batch: Batch) -> None:
     """Go past records and timers that lead to nothing; the timers are not given back, or they would be due for ever."""
+    home.draft = None
     home.move(batch.events_at, batch.commands_at)
     home.refused = ""
     home.store.ended()

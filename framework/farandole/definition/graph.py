@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 
 from farandole.definition.expressions import compile_expression
 from farandole.definition.model import Definition, Step
-from farandole.definition.policy import JoinKind
+from farandole.definition.policy import JoinKind, OnDeadLetter
 from farandole.definition.schemas import project_fields
 
 RESERVED = frozenset({"params", "run"})
@@ -80,6 +80,41 @@ class Graph:
         """Avro schema of the projected params, as JSON text: the params record with only the carried fields."""
         schema = json.loads(self.definition.params_schema)
         return json.dumps({**schema, "fields": project_fields(schema, self.carried_params)})
+
+    def chain_above(self, name: str) -> tuple[str, ...]:
+        """The steps from which agents alone may lead to this one: an attempt of it may have run with one of theirs."""
+        above: list[str] = []
+        while len(parents := self.parents[name]) == 1 and name in self.fired_by_agent[parents[0].name]:
+            name = parents[0].name
+            above.append(name)
+        return tuple(above)
+
+    @cached_property
+    def last(self) -> str | None:
+        """The step whose success is the end of the run, and its output the run's: of chains that agents fire alone.
+
+        None if anything else might still be under way then, or make more of the run than `succeeded`.
+        """
+        *above, last = self.names
+        one_way = all(len(self.children[n]) == 1 and self.fired_by_agent[n] == self.children[n] for n in above)
+        plain = len(self.roots) == 1 and not self.children[last] and not self.step(last).is_mapped
+        no_verdict = all(s.deadline is None and s.on_dead_letter is not OnDeadLetter.SKIP for s in self.steps)
+        tells = self.definition.output == last
+        return last if one_way and plain and no_verdict and tells else None
+
+    @cached_property
+    def direct_root(self) -> str | None:
+        """The step whose trigger may itself start a run; None where a coordinator must have a say in it.
+
+        One root that runs whatever the params are, and no deadline of the run: while no agent has taken the trigger
+        nobody would know of it.
+        """
+        if len(self.roots) != 1 or self.definition.deadline is not None:
+            return None
+        root = self.step(self.roots[0])
+        plain = not root.is_mapped and root.when is None and root.deadline is None
+        known = {path[0] for path in _paths(root)} <= {"params"}
+        return root.name if plain and known else None
 
     def _agent_may_fire(self, parent: str, child: str) -> bool:
         step, above = self.step(child), self.step(parent)

@@ -8,6 +8,7 @@ the value's encoding.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from farandole.errors import RecordError
 from farandole.ids import NO_ITEM
@@ -26,7 +27,9 @@ class Envelope:
 
     `input` names the consumed record (`topic/partition/offset`), `cause` the id of the fact it
     follows from; `folded` is `partition/position` (see the coordinator), `home` the home partition
-    where the key would place the record elsewhere; `params` are the projected params (base64).
+    where the key would place the record elsewhere; `params` are the projected params (base64), `start` the whole
+    ones of a run that this trigger starts. `epoch`: what the
+    owner's epoch is added to in the fencing token of a trigger's attempt (docs/decisions/0071).
     """
 
     id: str
@@ -38,11 +41,13 @@ class Envelope:
     iteration: int = 0
     item: int = NO_ITEM
     attempt: int = 0
+    epoch: int = 0
     definition: str = ""
     cause: str = ""
     input: str = ""
     agent: str = ""
     params: str = ""
+    start: str = ""
     home: str = ""
     folded: str = ""
     traceparent: str = ""
@@ -69,12 +74,22 @@ class Envelope:
             out.append(("ce_item", b"%d" % self.item))
         if self.attempt:
             out.append(("ce_attempt", b"%d" % self.attempt))
+        if self.epoch:
+            out.append(("ce_epoch", b"%d" % self.epoch))
         if self.traceparent:
             out.append(("traceparent", self.traceparent.encode()))
         return out
 
 
-_TEXT = ("run", "step", "definition", "cause", "input", "agent", "params", "home", "folded")
+_TEXT = ("run", "step", "definition", "cause", "input", "agent", "params", "start", "home", "folded")
+
+
+_EXTENSIONS = (
+    *(("ce_" + name, name) for name in _TEXT),
+    ("traceparent", "traceparent"),
+    ("content-type", "content_type"),
+)
+_NUMBERS = (("ce_iteration", "iteration"), ("ce_item", "item"), ("ce_attempt", "attempt"), ("ce_epoch", "epoch"))
 
 
 def rfc3339(instant: datetime) -> str:
@@ -94,22 +109,16 @@ def parse_envelope(headers: Headers) -> Envelope:
     Raises:
         RecordError: a required attribute is missing or a number, an instant or the text is malformed.
     """
-    found: dict[str, bytes] = {}
-    for name, value in headers:
-        found.setdefault(name, value)
+    found = dict(reversed(headers))
     try:
-        text = {name: value.decode() for name, value in found.items() if name.startswith("ce_")}
+        told: dict[str, Any] = {field: found[name].decode() for name, field in _EXTENSIONS if name in found}
+        told |= {field: int(found[name]) for name, field in _NUMBERS if name in found}
         return Envelope(
-            id=text["ce_id"],
-            type=text["ce_type"],
-            source=text["ce_source"],
-            time=datetime.fromisoformat(text["ce_time"]),
-            iteration=int(text.get("ce_iteration", "0")),
-            item=int(text.get("ce_item", str(NO_ITEM))),
-            attempt=int(text.get("ce_attempt", "0")),
-            traceparent=found.get("traceparent", b"").decode(),
-            content_type=found.get("content-type", AVRO.encode()).decode(),
-            **{name: text.get("ce_" + name, "") for name in _TEXT},
+            id=found["ce_id"].decode(),
+            type=found["ce_type"].decode(),
+            source=found["ce_source"].decode(),
+            time=datetime.fromisoformat(found["ce_time"].decode()),
+            **told,
         )
     except KeyError as missing:
         raise RecordError(

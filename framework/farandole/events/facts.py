@@ -18,7 +18,12 @@ from farandole.ids import NO_ITEM
 
 @dataclass(frozen=True, slots=True)
 class StepSucceeded:
-    """An attempt gave a result; `fired` names the successors that its agent triggered."""
+    """An attempt gave a result; `fired` names the successors that its agent triggered.
+
+    `fused` are those of them that the agent ran at once instead of writing their triggers: their facts follow in
+    the same transaction. `final`: nothing is left of the run, so that it has succeeded with this output unless
+    something against it stands before this on the log.
+    """
 
     run: str
     step: str
@@ -27,6 +32,8 @@ class StepSucceeded:
     fired: tuple[str, ...] = ()
     item: int = NO_ITEM
     duration_ms: int = 0
+    fused: tuple[str, ...] = ()
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +156,11 @@ class ReleaseRequested:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run exists from here on, under the definition named by its hash."""
+    """A run exists from here on, under the definition named by its hash.
+
+    `fired`: the root whose trigger was the start itself (direct start). Then the root's agent wrote this, before
+    its own report, and it is folded like a fact.
+    """
 
     run: str
     pipeline: str
@@ -158,6 +169,7 @@ class RunStarted:
     params_hash: str
     started_at: datetime
     deadline: datetime | None = None
+    fired: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,8 +336,8 @@ Consequence = (
 )
 """Folded at once by the transaction that writes it; carries `ce_folded`."""
 
-Fact = AgentFact | Marker
-"""What a coordinator folds when it reads it from the log."""
+Fact = AgentFact | Marker | RunStarted
+"""What a coordinator folds when it reads it from the log: `RunStarted` where an agent wrote it (direct start)."""
 
 Event = AgentFact | Marker | Consequence
 """Everything that stands on `events`."""

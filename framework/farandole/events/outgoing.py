@@ -67,7 +67,11 @@ def event_record(topics: Topics, event: Event, *, event_id: str, cause: str, ori
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """What makes an agent work: one attempt of one step (or item) with its input, framed."""
+    """What makes an agent work: one attempt of one step (or item) with its input, framed.
+
+    `epoch` is above that of every earlier try of the same attempt, wherever it ran (docs/decisions/0071). `start`
+    holds the run's params, framed, where the trigger itself starts the run (docs/decisions/0072).
+    """
 
     run: str
     step: str
@@ -76,6 +80,8 @@ class Trigger:
     input: bytes
     item: int = NO_ITEM
     params: bytes = b""
+    epoch: int = 0
+    start: bytes = b""
 
 
 TRIGGER = "farandole.Trigger"
@@ -97,6 +103,8 @@ def trigger_record(topics: Topics, trigger: Trigger, *, cause: str, origin: Orig
         cause=cause,
         input=origin.input,
         agent=trigger.agent,
+        epoch=trigger.epoch,
+        start=base64.b64encode(trigger.start).decode(),
         params=base64.b64encode(trigger.params).decode(),
         traceparent=origin.traceparent,
     )

@@ -32,7 +32,7 @@ ERROR_MAX = 500
 
 
 def start(graph: Graph, event: facts.RunStarted) -> Run:
-    """The run that `RunStarted` brings into being; every step is pending."""
+    """The run that `RunStarted` brings into being; every step is pending but a root whose trigger was the start."""
     head = Head(
         run=event.run,
         pipeline=event.pipeline,
@@ -42,7 +42,10 @@ def start(graph: Graph, event: facts.RunStarted) -> Run:
         due=ms(event.deadline) if event.deadline else 0,
         pending=len(graph.names),
     )
-    return Run(graph, head, fresh_chunks(len(graph.names)), event.params)
+    run = Run(graph, head, fresh_chunks(len(graph.names)), event.params)
+    for root in event.fired:
+        run = _replace(run, graph.number[root], status=Status.SCHEDULED, attempt=1, waiting=(1,))
+    return run
 
 
 def started_again(run: Run) -> facts.RunStarted:

@@ -7,6 +7,7 @@ letter or the final state need. Says nothing of partitions or clients.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from farandole.definition.inputs import inbox_value
 from farandole.events import facts
@@ -26,6 +27,9 @@ from farandole.events.topics import Topics
 from farandole.ids import consequence_id
 from farandole.kernel.state import Run, Status, instant
 from farandole.kernel.values import Values, carried, input_roots
+
+EPOCH_BITS = 20
+"""Of a fencing token, for the epochs of owners: a partition changes hands a million times before they are used up."""
 
 PARAMS_MAX = 8192
 """Most bytes of params that travel with a trigger. Source: DESIGN section 5."""
@@ -52,16 +56,22 @@ def outbox(steps: Sequence[tuple[Run, facts.Event]], cause: Cause, topics: Topic
         kind = type_name(type(event)).removeprefix("farandole.")
         event_id = consequence_id(cause.id, kind, counted[kind])
         counted[kind] += 1
-        origin = replace(cause.origin, definition=run.head.definition)
+        origin = _of(cause.origin, run.head.definition)
         out.append(event_record(topics, event, event_id=event_id, cause=cause.id, origin=origin))
         out.extend(_implied(run, event, Cause(event_id, origin), topics, values))
     return out
 
 
+@lru_cache(maxsize=64)
+def _of(origin: Origin, definition: str) -> Origin:
+    """The origin of records about runs of a definition: the same for all that follows from one fact."""
+    return replace(origin, definition=definition)
+
+
 def _implied(run: Run, event: facts.Event, cause: Cause, topics: Topics, values: Values) -> Iterator[Outgoing]:
     match event:
         case facts.StepScheduled():
-            yield trigger_record(topics, _trigger(run, event, values), cause=cause.id, origin=cause.origin)
+            yield trigger_record(topics, trigger_of(run, event, values), cause=cause.id, origin=cause.origin)
         case facts.StepDeadLettered(written_by="coordinator"):
             yield _dead_letter(run, event, cause, topics, values)
         case facts.RunStopping():
@@ -73,11 +83,28 @@ def _implied(run: Run, event: facts.Event, cause: Cause, topics: Topics, values:
             return
 
 
-def _trigger(run: Run, event: facts.StepScheduled, values: Values) -> Trigger:
+def trigger_of(run: Run, event: facts.StepScheduled, values: Values) -> Trigger:
+    """What makes the agent of a scheduled attempt work.
+
+    Raises:
+        ClaimNeeded, RecordError: as `outbox`.
+    """
     step = run.graph.step(event.step)
     unit = run.unit(run.number(event.step, event.item))
     given = unit.input if event.attempt > 1 and unit.input is not None else _input(run, event.step, event.item, values)
-    return Trigger(run.id, step.name, step.agent, event.attempt, given, event.item, _params(run, step.name, values))
+    epoch = 0 if step.is_mapped else _epoch(run, event)
+    params = _params(run, step.name, values)
+    return Trigger(run.id, step.name, step.agent, event.attempt, given, event.item, params, epoch)
+
+
+def _epoch(run: Run, event: facts.StepScheduled) -> int:
+    """Above every fencing token with which the steps fired from here may have run before (docs/decisions/0071).
+
+    Such a run was fused with an attempt of a step above that was triggered from here; each further attempt up
+    there, or of this step, counts one more.
+    """
+    attempts = sum(run.step(name).attempt for name in run.graph.chain_above(event.step)) + event.attempt - 1
+    return attempts << EPOCH_BITS
 
 
 def _input(run: Run, name: str, item: int, values: Values) -> bytes:

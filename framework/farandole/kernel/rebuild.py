@@ -32,6 +32,10 @@ def rebuild(log: Sequence[Logged], graph_of: Callable[[str], Graph]) -> dict[str
     for fact in (it for it in log if it.folded is None):
         at = _apply(runs, consequences, at, fact.offset, graph_of)
         run = runs.get(fact.event.run)
+        if isinstance(fact.event, facts.RunStarted):
+            if run is None:
+                runs[fact.event.run] = start(graph_of(fact.event.definition), fact.event)
+            continue
         standing = run is not None and run.head.kernel_error
         if run is not None and not standing and (run.id, fact.offset) not in unfolded:
             runs[run.id] = evolve(run, fact.event)

@@ -13,7 +13,7 @@ from farandole.errors import RecordError
 from farandole.events.catalogue import decode, decode_command
 from farandole.events.commands import Command
 from farandole.events.envelope import Envelope, parse_envelope
-from farandole.events.facts import Event
+from farandole.events.facts import AgentFact, Event
 from farandole.events.outgoing import DEAD_LETTER, TRIGGER
 from farandole.ids import NO_ITEM, derived_run_id
 
@@ -67,6 +67,16 @@ class Entry:
     def fact(self) -> Event | None:
         """What it says, if it is an event."""
         return self.content if isinstance(self.content, _FACTS) else None
+
+    @property
+    def is_start(self) -> bool:
+        """Whether it is a trigger that starts its run (direct start)."""
+        return self.is_trigger and self.envelope is not None and bool(self.envelope.start)
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether it reports an attempt that had no trigger: it ran at once after its parent's (DESIGN section 9)."""
+        return isinstance(self.content, AgentFact) and self.attempt == 1 and self.cause.endswith("/StepSucceeded")
 
     @property
     def command(self) -> Command | None:

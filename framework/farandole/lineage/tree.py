@@ -189,6 +189,8 @@ def _released_by(lineage: Lineage, step: str) -> str:
 def _begins(entry: Entry) -> bool:
     if entry.is_trigger:
         return entry.attempt == 1
+    if entry.is_fused:
+        return True
     return isinstance(entry.fact, facts.StepExpanded | facts.StepScheduled | facts.StepSkipped)
 
 

@@ -15,6 +15,7 @@ from farandole.clock import Clock
 from farandole.definition.spec import AgentSpec
 from farandole.runtime.attempts import Executor
 from farandole.runtime.committing import Committer
+from farandole.runtime.fusion import Fusion
 from farandole.runtime.handlers.calls import Payloads
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.executors import Executors
@@ -100,6 +101,7 @@ def assemble(unit: Unit, member: Member, ask: Ask, committed: Callable[[Flight],
         unit.agents,
         given.layout.home_partitions,
         load,
+        Fusion(settings.fusing if settings.fusion else None, {spec.name: spec for spec in unit.agents.values()}),
     )
     intake = Intake(settings, given.clock, member, ownership, committer, work, counts, troubles)
     return Parts(counts, troubles, environment.signals, executor, tables, ownership, committer, work, intake)

@@ -4,7 +4,7 @@ An attempt is made from an inbox record, run by an executor and answered by a re
 plain data here; nothing runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -12,7 +12,8 @@ from typing import Protocol
 from farandole.definition.model import Definition, Step
 from farandole.definition.spec import AgentSpec
 from farandole.events.envelope import Envelope, trace_id
-from farandole.events.outgoing import Trigger
+from farandole.events.facts import RunStarted
+from farandole.events.outgoing import Outgoing, Trigger
 from farandole.ids import NO_ITEM
 from farandole.runtime.partition import Partition
 from farandole.transport.port import Record
@@ -93,7 +94,8 @@ class Call:
 class Attempt:
     """An inbox record with all that was looked up for it.
 
-    `started` is set by the executor when the handler begins, on the loop's monotonic clock. `is_over`: it has
+    `started` is set by the executor when the handler begins, on the loop's monotonic clock, and `ended`, by those
+    that can tell, when it ends. `is_over`: it has
     its outcome, or none is wanted any more; an executor that has not begun it does not begin it.
     """
 
@@ -106,12 +108,32 @@ class Attempt:
     step: Step
     call: Call
     started: float | None = None
+    ended: float | None = None
     is_over: bool = False
+    opening: RunStarted | None = None
+    """The run's own beginning, where its trigger was the start: said before anything else (direct start)."""
+
+    chain: "Chain | None" = None
+    """What it goes on with, if it runs at once after another (hop fusion); its record is then the first one's."""
 
     @property
     def lane(self) -> LaneKey:
         """Its place in the order."""
         return lane_of(self.partition, self.record)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The attempts of one inbox record that ran one after the other so far, `first` being the record's own.
+
+    `told` is what they put on the log, in causal order; `apart` is what `first` would have said alone, its
+    successor triggered: what is said instead if all of it cannot be written.
+    """
+
+    first: Attempt
+    hops: int
+    told: Sequence[Outgoing]
+    apart: Callable[[], list[Outgoing]]
 
 
 def lane_of(partition: Partition, record: Record) -> LaneKey:

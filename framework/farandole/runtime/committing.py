@@ -35,6 +35,10 @@ FENCED_MAX = 2
 PAUSE_MIN_S, PAUSE_MAX_S = 0.02, 1.0
 """Wait before a transaction is made again, doubling: a rebalance takes tens of milliseconds, an election a second."""
 
+SETTLE_LATEST_S = 5.0
+"""Longest that markers and gaps at a partition's end wait for a transaction that goes anyway. One of its own costs
+those behind it 5 to 20 ms, and under way in a chain there is always another a few milliseconds later [measured]."""
+
 log = logging.getLogger("farandole.runtime")
 
 
@@ -60,6 +64,8 @@ class Committer:
     """A question about a doubtful transaction that got no answer, and when it is asked again."""
 
     _settling: dict[Partition, float] = field(default_factory=dict)
+    _busy_at: float = float("-inf")
+    """When results last went."""
 
     @property
     def is_free(self) -> bool:
@@ -75,13 +81,13 @@ class Committer:
         """When something has to be submitted that cannot be now, on the monotonic clock."""
         if self._again is not None:
             return self._again[0]
-        dues = [due for p, due in self._settling.items() if p.stage is Stage.RUNNING]
+        dues = [] if (settling := self._settling_due()) is None else [settling]
         if (self.planner.has_answers or self.ownership.opening()) and self._not_before > 0:
             dues.append(self._not_before)
         return min(dues, default=None)
 
     def look_at_end(self, partition: Partition) -> None:
-        """Commit over the markers and gaps at its end after a while, unless results do it first (R9)."""
+        """Commit over the markers and gaps at its end after a while, with whatever goes then (R9)."""
         if partition.offsets.is_settled and partition.offsets.base > partition.committed:
             self._settling[partition] = self.clock.monotonic() + self.settle_after_s
 
@@ -102,9 +108,13 @@ class Committer:
         if self.flight is not None or self.ownership.is_fencing or now < self._not_before:
             return False
         opening = self.ownership.opening()
+        lone_due = self._settling_due()
+        may_go_alone = lone_due is not None and lone_due <= now
         settling = [p for p, due in self._settling.items() if due <= now and p.stage is Stage.RUNNING]
-        if not (self.planner.has_answers or opening or settling or closing):
+        if not (self.planner.has_answers or opening or closing or (settling and may_go_alone)):
             return False
+        if self.planner.has_answers:
+            self._busy_at = now
         self.forget(self.ownership.is_current)
         try:
             snapshot = self.member.snapshot()
@@ -120,6 +130,14 @@ class Committer:
             self._without_effect(flight)
             return False
         return True
+
+    def _settling_due(self) -> float | None:
+        """When the ends of partitions are worth a transaction of their own: after a quiet while, or at the latest."""
+        dues = [due for p, due in self._settling.items() if p.stage is Stage.RUNNING]
+        if not dues:
+            return None
+        first = min(dues)
+        return max(first, min(self._busy_at + self.settle_after_s, first + SETTLE_LATEST_S))
 
     # --- how it ended ---------------------------------------------------------------------
 

@@ -9,12 +9,15 @@ import binascii
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from farandole.definition.model import Definition
+from farandole.definition.graph import graph_of
+from farandole.definition.model import Definition, Step
 from farandole.definition.spec import AgentSpec
 from farandole.errors import RecordError
+from farandole.events.avro import Schema
 from farandole.events.envelope import Envelope, parse_envelope
+from farandole.events.facts import RunStarted
 from farandole.events.outgoing import TRIGGER, Trigger
-from farandole.ids import is_run_id
+from farandole.ids import is_run_id, sha256
 from farandole.runtime.attempts import Attempt, Call
 from farandole.runtime.partition import Partition
 from farandole.transport.port import Record
@@ -54,7 +57,8 @@ def read_trigger(
         return _quarantine(record, "not_a_trigger", f"expected a {TRIGGER}, but found a {envelope.type[:100]}")
     if not is_run_id(envelope.run):
         return _quarantine(record, "no_run", f"expected a run id in ce_run, but found {envelope.run[:100]!r}")
-    trigger = Trigger(envelope.run, envelope.step, spec.name, envelope.attempt, record.value or b"", envelope.item)
+    value, epoch = record.value or b"", max(0, envelope.epoch)
+    trigger = Trigger(envelope.run, envelope.step, spec.name, envelope.attempt, value, envelope.item, epoch=epoch)
     if envelope.agent not in ("", spec.name):
         return _quarantine(record, "other_agent", f"expected agent {spec.name}, but found {envelope.agent[:100]!r}")
     try:
@@ -79,14 +83,50 @@ def _attempt(
     if step is None or step.agent != spec.name:
         error = f"expected a step of {definition.name} that agent {spec.name} runs, but found {trigger.step!r}"
         return _quarantine(record, "unknown", error, trigger, envelope)
+    opening = None
+    if envelope.start:
+        opening = _opening(envelope, trigger, definition)
+        if opening is None:
+            error = (
+                f"expected a trigger that may start a run of {definition.name}, but its params or its step are not so"
+            )
+            return _quarantine(record, "bad_start", error)
+    epoch = partition.epoch + trigger.epoch
+    call = call_of(definition, step, spec, trigger, epoch, record, envelope.traceparent)
+    return Attempt(partition, record, spec, envelope, trigger, definition, step, call, opening=opening)
+
+
+def _opening(envelope: Envelope, trigger: Trigger, definition: Definition) -> RunStarted | None:
+    """The beginning of a run whose trigger is its start (DESIGN section 9); None if it cannot begin so."""
+    if trigger.attempt != 1 or trigger.step != graph_of(definition).direct_root:
+        return None
+    try:
+        params = base64.b64decode(envelope.start, validate=True)
+        Schema.parse(definition.params_schema).decode(params)
+    except (RecordError, binascii.Error):
+        return None
+    run, fired = trigger.run, (trigger.step,)
+    return RunStarted(run, definition.name, definition.hash, params, sha256(params), envelope.time, fired=fired)
+
+
+def call_of(
+    definition: Definition,
+    step: Step,
+    spec: AgentSpec,
+    trigger: Trigger,
+    epoch: int,
+    record: Record,
+    traceparent: str,
+) -> Call:
+    """What a handler's process is told of an attempt; `record` is the one that its log lines name."""
     timeout = step.timeout or spec.timeout
-    call = Call(
+    return Call(
         run=trigger.run,
         pipeline=definition.name,
         step=step.name,
         item=trigger.item,
         attempt=trigger.attempt,
-        epoch=partition.epoch,
+        epoch=epoch,
         input=trigger.input,
         input_schema=step.input_schema,
         output_schema=step.output_schema,
@@ -94,9 +134,8 @@ def _attempt(
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        traceparent=envelope.traceparent,
+        traceparent=traceparent,
     )
-    return Attempt(partition, record, spec, envelope, trigger, definition, step, call)
 
 
 def _quarantine(

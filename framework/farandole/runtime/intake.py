@@ -106,6 +106,7 @@ class Intake:
     def _reach_end(self, p: Partition) -> None:
         """Nothing before its end is still to come: markers and gaps there may be committed over (R9)."""
         p.offsets.reached_end(p.ended_at)
+        p.look_clean()
         self.committer.look_at_end(p)
 
     def _trouble(self, trouble: Trouble) -> None:

@@ -123,6 +123,7 @@ class AgentLoop:
         """Take no more; go on stepping until `is_drained`, then `close`. What waits in a lane stays in its inbox."""
         if self._intake.is_open:
             self._intake.shut()
+            self._work.fusion.is_open = False
             self._work.forget_queued(lambda partition: True)
 
     @property

@@ -70,6 +70,9 @@ class Partition:
     epoch: int = 0
     last_writer: str = ""
     committed: int = -1
+    is_clean: bool = True
+    """Whether its last owner let go of it in order, or everything that one may have begun is answered."""
+
     later: deque[Record] = field(default_factory=deque)
     is_paused: bool = True
     out: int = 0
@@ -77,6 +80,9 @@ class Partition:
     is_released: bool = False
     ended_at: int = -1
     """Where its end was told while records beyond the window were waiting."""
+
+    clean_from: int = 0
+    """The last owner cannot have begun anything from here on."""
 
     _asked: bool = False
     _not_before: float = 0.0
@@ -89,8 +95,15 @@ class Partition:
     def restore(self, position: Position, metadata: Metadata) -> None:
         """Begin where the last owner ended."""
         self.offsets = OffsetMap.restored(position.offset, metadata.bitmap, self.window)
+        self.is_clean, self.clean_from = metadata.clean, position.offset + WINDOW
         self.epoch = metadata.epoch
         self.stage = Stage.EPOCH
+
+    def look_clean(self) -> None:
+        """Note that all that the last owner may have begun is answered: up to its window, or to an end told since."""
+        if not self.is_clean:
+            base = self.offsets.base
+            self.is_clean = base >= self.clean_from or base >= self.ended_at >= 0
 
     def opened(self) -> None:
         """Our epoch is committed: records may be taken."""

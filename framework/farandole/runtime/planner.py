@@ -131,6 +131,7 @@ class Planner:
             if is_current(p):
                 p.offsets.finish(done.get(p, ()))
                 p.committed = flight.positions[at].offset
+                p.look_clean()
         for p in flight.opening:
             if is_current(p) and p.stage is Stage.EPOCH:
                 p.opened()

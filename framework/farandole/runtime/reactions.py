@@ -6,7 +6,7 @@ only where no further attempt can follow, whatever the budget; where attempts ru
 coordinator does, for only it knows of replays.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -29,7 +29,7 @@ from farandole.events.outgoing import (
     trigger_record,
 )
 from farandole.events.topics import Topics
-from farandole.ids import agent_fact_id
+from farandole.ids import agent_fact_id, consequence_id
 from farandole.runtime.attempts import Attempt, Failed, Published, Succeeded
 from farandole.runtime.inbound import Quarantine
 from farandole.transport.port import Record
@@ -80,22 +80,55 @@ def succeeded(
     around: Surroundings, it: Attempt, outcome: Succeeded, now: datetime, duration: timedelta, *, may_fire: bool
 ) -> list[Outgoing]:
     """The fact, what the handler published, and the triggers; `may_fire` is false while the run is stopping."""
-    children = list(_children(around, it, outcome.output)) if may_fire else []
+    children = children_of(around, it, outcome.output) if may_fire else []
+    return told(around, it, outcome, (now, duration), children)
+
+
+def told(
+    around: Surroundings,
+    it: Attempt,
+    outcome: Succeeded,
+    when: tuple[datetime, timedelta],
+    children: Sequence[Trigger],
+    *,
+    fused: bool = False,
+) -> list[Outgoing]:
+    """As `succeeded`, the triggers being known. `fused`: they are not written, but run at once."""
+    now, duration = when
+    names = tuple(child.step for child in children)
     fact = StepSucceeded(
         run=it.trigger.run,
         step=it.step.name,
         attempt=it.trigger.attempt,
         output=outcome.output,
-        fired=tuple(child.step for child in children),
+        fired=names,
         item=it.trigger.item,
         duration_ms=_ms(duration),
+        fused=names if fused else (),
+        final=it.step.name == graph_of(it.definition).last,
     )
     origin = _origin(around, it.envelope, it.record, it.spec.name, now)
     fact_id, record = _fact_record(around, fact, it.envelope, origin)
     out = [record]
     out.extend(_published(it, n, each, fact_id, origin) for n, each in enumerate(outcome.published))
-    out.extend(trigger_record(around.topics, child, cause=fact_id, origin=origin) for child in children)
+    if not fused:
+        out.extend(trigger_record(around.topics, child, cause=fact_id, origin=origin) for child in children)
     return out
+
+
+def opening(around: Surroundings, it: Attempt, now: datetime) -> list[Outgoing]:
+    """That the run exists, if the attempt's trigger started it: in the same transaction, whatever comes of it."""
+    if it.opening is None:
+        return []
+    origin = _origin(around, it.envelope, it.record, it.spec.name, now)
+    started = consequence_id(it.envelope.id, "RunStarted", 0)
+    return [event_record(around.topics, it.opening, event_id=started, cause=it.envelope.id, origin=origin)]
+
+
+def success_id(it: Attempt) -> str:
+    """The id of the fact that an attempt succeeded."""
+    run, step, item, attempt = it.trigger.run, it.step.name, it.trigger.item, it.trigger.attempt
+    return agent_fact_id(run, step, item, attempt, "StepSucceeded")
 
 
 def failed(
@@ -188,8 +221,12 @@ def _origin(around: Surroundings, envelope: Envelope, record: Record, agent: str
     )
 
 
-def _children(around: Surroundings, it: Attempt, output: bytes) -> Iterator[Trigger]:
+def children_of(around: Surroundings, it: Attempt, output: bytes) -> list[Trigger]:
     """The triggers of the successors whose condition holds; an edge that cannot be evaluated is left out."""
+    return list(_children(around, it, output))
+
+
+def _children(around: Surroundings, it: Attempt, output: bytes) -> Iterator[Trigger]:
     edges = edges_of(it.definition, it.step.name)
     if not edges:
         return
@@ -198,7 +235,8 @@ def _children(around: Surroundings, it: Attempt, output: bytes) -> Iterator[Trig
         try:
             if _prepare(env, around, it, output, edge) and holds(edge.step, env):
                 given = output if edge.is_whole else _encode(around, edge.step, env)
-                yield Trigger(it.trigger.run, edge.step.name, edge.step.agent, 1, given, params=it.trigger.params)
+                run, params = it.trigger.run, it.trigger.params
+                yield Trigger(run, edge.step.name, edge.step.agent, 1, given, params=params, epoch=it.call.epoch)
         except RecordError:
             continue
 

@@ -23,6 +23,9 @@ class Counts:
     """Inbox records that an earlier owner had already answered."""
 
     handler_runs: int = 0
+    fused: int = 0
+    """Successors that ran at once, without a trigger."""
+
     attempts: Counter[str] = field(default_factory=Counter)
     """By outcome: `succeeded`, `cancelled`, or the kind of the failure."""
 

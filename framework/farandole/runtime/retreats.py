@@ -1,9 +1,11 @@
 """What an answer says instead, when its records cannot be produced.
 
-First the failure of the attempt with its input, then the same without the input; a third
-refusal is not the record's fault, and nothing is ever committed without a word on the log.
+First, where hops were fused, the first hop alone; then the failure of the attempt with its input,
+then the same without the input. One more refusal is not the record's fault, and nothing is ever
+committed without a word on the log.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from farandole.clock import Clock
@@ -28,6 +30,11 @@ class Retreat:
     home_partitions: int
     record: Record
     about: Attempt | Quarantine
+    apart: Callable[[], list[Outgoing]] | None = None
+    """Of hops that were fused: what the first said alone, so that each of the others is judged by itself."""
+
+    opening: Sequence[Outgoing] = ()
+    """That the run exists, which is said whatever else is not."""
 
     def records(self, refused: int, error: str) -> list[NewRecord]:
         """Records in place of those that were refused for the `refused`-th time.
@@ -35,11 +42,15 @@ class Retreat:
         Raises:
             InvariantViolation: even the smallest are refused.
         """
+        if self.apart is not None:
+            if refused == 1:
+                return new_records([*self.opening, *self.apart()], self.home_partitions)
+            refused -= 1
         if refused > 2:
             raise InvariantViolation(
                 f"{self.record.place}: expected the log to take at least a failure without its input, but: {error}"
             )
-        return new_records(self._outgoing(refused, error), self.home_partitions)
+        return new_records([*self.opening, *self._outgoing(refused, error)], self.home_partitions)
 
     def _outgoing(self, refused: int, error: str) -> list[Outgoing]:
         now, about = self.clock.now(), self.about

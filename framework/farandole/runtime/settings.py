@@ -14,6 +14,23 @@ SESSION_MIN, SESSION_MAX = timedelta(seconds=6), timedelta(seconds=15)
 """Below, a busy machine loses its partitions; above, the dead hold theirs for too long (R14)."""
 
 
+@dataclass(frozen=True, slots=True)
+class FusionSettings:
+    """When hops are fused. A chain of fast handlers only: all of it is run again if the process dies in between."""
+
+    hops_max: int = 8
+    """Most successors that run with one record."""
+
+    timeout_max: timedelta = timedelta(seconds=5)
+    """Longest timeout of a handler that may be fused; one without a timeout never is."""
+
+    p99_max: timedelta = timedelta(milliseconds=20)
+    """Slower handlers would hold up what runs before them for longer than a hop of its own takes."""
+
+    observed_min: int = 20
+    """Runs of a handler that must have been observed first."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentLimits:
     """What an operator may set of the processes of every unit: `[agent]` of `farandole.toml`."""
@@ -63,6 +80,9 @@ class AgentLimits:
     progress_every: timedelta = timedelta(milliseconds=100)
     """Least time between two progress signals of an attempt."""
 
+    fusion: bool = True
+    """Whether a quick successor in the same process runs at once, without a trigger: three hops for one transaction."""
+
     def __post_init__(self) -> None:
         """Refuse what could not work.
 
@@ -78,7 +98,7 @@ class AgentLimits:
             raise ConfigError(f"window: expected 1 to {WINDOW} offsets (R9), but found {self.window}")
         for each in fields(AgentLimits):
             value = getattr(self, each.name)
-            if isinstance(value, int) and value < 1:
+            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
                 raise ConfigError(f"{each.name}: expected at least 1, but found {value}")
 
 
@@ -89,6 +109,9 @@ class AgentSettings(AgentLimits):
     unit: str
     namespace: str = "farandole"
     slot: str = "0"
+    fusing: FusionSettings = FusionSettings()
+    """When hops are fused, if `fusion` is on."""
+
     topics: Topics = field(init=False)
 
     @classmethod

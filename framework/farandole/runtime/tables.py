@@ -88,6 +88,10 @@ class AgentTables:
         row = self._control.rows.get(RUN_PREFIX + run)
         return (row.reason or row.state) if row is not None and row.state == STOPPING else None
 
+    def is_free(self, run: str) -> bool:
+        """Whether agents may fire its edges: while `control` says anything of it, that is left to the coordinator."""
+        return RUN_PREFIX + run not in self._control.rows
+
     def check_unit(self, unit: str, agents: Iterable[str]) -> None:
         """Refuse to consume the inbox of another unit (R8).
 

@@ -11,13 +11,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
 
 from farandole.clock import Clock
 from farandole.definition.spec import AgentSpec
 from farandole.events.outgoing import Outgoing
 from farandole.runtime import reactions
-from farandole.runtime.attempts import Arrival, Attempt, Done, Executor, Failed, Outcome, Succeeded
+from farandole.runtime.attempts import Arrival, Attempt, Chain, Done, Executor, Failed, Outcome, Succeeded
+from farandole.runtime.fusion import Fusion
 from farandole.runtime.handlers.calls import timed_out
 from farandole.runtime.inbound import Quarantine, UnknownDefinition, read_trigger
 from farandole.runtime.lanes import Lanes, Load
@@ -54,6 +56,7 @@ class Workplace:
     agents: Mapping[str, AgentSpec]
     home_partitions: int
     load: Load
+    fusion: Fusion
     lanes: Lanes[Arrival] = field(default_factory=Lanes)
     running: dict[Attempt, None] = field(default_factory=dict)
     _full: dict[str, deque[Attempt]] = field(default_factory=dict)
@@ -196,6 +199,8 @@ class Workplace:
 
     def _take_results(self) -> bool:
         ended = self.executor.drain()
+        if any(self.fusion.may_follow(done.attempt) for done in ended) and self.tables.step():
+            self.control_changed()  # read again between hops: what is said of a run counts from here on
         for done in ended:
             if not done.attempt.is_over:
                 self._react(done)
@@ -224,26 +229,46 @@ class Workplace:
             self._forget(attempt)
             return
         self.counts.attempts["succeeded" if isinstance(outcome, Succeeded) else outcome.kind] += 1
-        self._answer(attempt, self._reaction(attempt, outcome))
-
-    def _reaction(self, attempt: Attempt, outcome: Outcome) -> list[Outgoing]:
-        now = self.clock.now()
-        began = attempt.started
+        self.fusion.observe(attempt, self.clock.monotonic())
+        now, began = self.clock.now(), attempt.started
         lasted = timedelta(seconds=0 if began is None else self.clock.monotonic() - began)
         self._measure(attempt, outcome, now, lasted)
         if isinstance(outcome, Succeeded):
-            may_fire = self.tables.stopping(attempt.trigger.run) is None
-            self.counts.published += len(outcome.published)
-            return reactions.succeeded(self.around, attempt, outcome, now, lasted, may_fire=may_fire)
+            self._succeeded(attempt, outcome, (now, lasted))
+        else:
+            self._answer(attempt, self._failure(attempt, outcome, (now, lasted)))
+
+    def _succeeded(self, attempt: Attempt, outcome: Succeeded, when: tuple[datetime, timedelta]) -> None:
+        """Answer, or go on with the one successor at once."""
+        self.counts.published += len(outcome.published)
+        is_free = self.tables.is_free(attempt.trigger.run)
+        children = reactions.children_of(self.around, attempt, outcome.output) if is_free else []
+        child = self.fusion.follows(attempt, children, is_free=is_free)
+        if child is None or not self.executor.has_room(self.fusion.agents[child.agent]):
+            return self._answer(attempt, reactions.told(self.around, attempt, outcome, when, children))
+        told = reactions.told(self.around, attempt, outcome, when, children, fused=True)
+        apart = partial(reactions.told, self.around, attempt, outcome, when, children)
+        self._end(attempt)
+        self.counts.fused += 1
+        self._begin(self.fusion.go_on(attempt, child, told, apart))
+
+    def _failure(self, attempt: Attempt, outcome: Failed, when: tuple[datetime, timedelta]) -> list[Outgoing]:
         if outcome.kind == "undecodable":
             self.counts.quarantined["undecodable"] += 1
         self._log_failure(attempt, outcome)
-        return reactions.failed(self.around, attempt, outcome, now, lasted)
+        return reactions.failed(self.around, attempt, outcome, *when)
 
     def _answer(self, attempt: Attempt, outgoing: list[Outgoing]) -> None:
+        """The record that the attempt came from has all its facts, those of the hops before included."""
+        self._end(attempt)
+        chain, about = attempt.chain, attempt
+        if chain is not None:
+            about, outgoing = chain.first, [*chain.told, *outgoing]
+        self._in_hand(Arrival(attempt.partition, attempt.record), outgoing, about, chain)
+
+    def _end(self, attempt: Attempt) -> None:
         attempt.is_over = True
         self.running.pop(attempt, None)
-        self._in_hand(Arrival(attempt.partition, attempt.record), outgoing, attempt)
 
     def _quarantine(self, arrival: Arrival, spec: AgentSpec, it: Quarantine) -> None:
         self.counts.quarantined[it.reason] += 1
@@ -255,10 +280,14 @@ class Workplace:
         outgoing = reactions.quarantined(self.around, arrival.record, spec.name, it, self.clock.now())
         self._in_hand(arrival, outgoing, it)
 
-    def _in_hand(self, arrival: Arrival, outgoing: list[Outgoing], about: Attempt | Quarantine) -> None:
+    def _in_hand(
+        self, arrival: Arrival, outgoing: list[Outgoing], about: Attempt | Quarantine, chain: Chain | None = None
+    ) -> None:
         """The record is answered: its result waits for the next transaction, its lane is free."""
-        records = new_records(outgoing, self.home_partitions)
-        retreat = Retreat(self.around, self.clock, self.home_partitions, arrival.record, about)
+        opening = reactions.opening(self.around, about, self.clock.now()) if isinstance(about, Attempt) else []
+        records = new_records([*opening, *outgoing], self.home_partitions)
+        apart = None if chain is None else chain.apart
+        retreat = Retreat(self.around, self.clock, self.home_partitions, arrival.record, about, apart, opening)
         size = sum(size_of(record) for record in records)
         self.planner.add(
             Answer(arrival.partition, arrival.record.offset, records, size, arrival.charge, retreat.records)

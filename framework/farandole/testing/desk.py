@@ -103,7 +103,7 @@ class Desk:
         self.suspects: list[facts.TriggerSuspected] = []
         self.refold = Refold(lambda: LogReader(self.logs))
         self.artifacts = LocalArtifacts(artifacts)
-        self.builder = Builder(self.settings, self._moment, self.artifacts, self._suspects, self.refold)
+        self.builder = Builder(self.settings, self._moment, self.artifacts, self._suspects, self.refold, lambda: 0.0)
         self.home = Home(number)
         self.certain = True
 

@@ -57,8 +57,25 @@ def random_definition(rng: random.Random, shape: Shape = ANY) -> Definition:
         output=rng.choice(outputs),
         deadline=timedelta(seconds=rng.randint(5, 60)) if shape.timed and rng.random() < 0.2 else None,
         hold_max=timedelta(hours=1),
-        stop_max=timedelta(seconds=rng.choice((1, 5, 60))) if shape.impatient else timedelta(minutes=1),
+        stop_max=timedelta(seconds=rng.choice((1, 1, 5))) if shape.impatient else timedelta(minutes=1),
     )
+
+
+def random_chain(rng: random.Random) -> Definition:
+    """Steps in a row, each fired by the agent of the one before unless its condition or an error says otherwise."""
+    nodes = [Node("s0", ("params.n",), retry=_retry(rng))]
+    for number in range(1, rng.randint(2, 5)):
+        above = nodes[-1].name
+        when = rng.choice([f"{above}.n % 5 != 0", "params.n < 8"]) if rng.random() < 0.2 else None
+        dead = rng.choice(list(OnDeadLetter))
+        nodes.append(Node(f"s{number}", (above,), when=when, retry=_retry(rng), on_dead_letter=dead))
+    deadline = timedelta(seconds=rng.randint(20, 60)) if rng.random() < 0.2 else None
+    hold, stop = timedelta(hours=1), timedelta(minutes=1)
+    return define(*nodes, output=nodes[-1].name, deadline=deadline, hold_max=hold, stop_max=stop)
+
+
+def _retry(rng: random.Random) -> Retry:
+    return Retry(rng.randint(1, 3), base=timedelta(milliseconds=rng.randint(1, 3000)))
 
 
 def random_items(rng: random.Random) -> list[int]:
@@ -131,13 +148,14 @@ class _Drawing:
         return text + "?" * optional
 
     def _when(self, parents: Sequence[Node], over: str | None) -> str | None:
-        if self.rng.random() >= 0.3:
+        if self.rng.random() >= (0.6 if self.shape.fragile else 0.3):
             return None
         element = f"{ITEM}.n" if any(each.name == over for each in parents) else ITEM
         told = [f"{each.name}.n % 3 != 0" for each in parents if each.over is None]
         told += [f"{element} % 2 == 0"] if over else []
         if self.shape.fragile:
-            told += [f"100 / {each.name}.n > 11" for each in parents if each.over is None]
+            told += [f"100 / ({each.name}.n % 3) > 40" for each in parents if each.over is None]
+            told += ["100 / params.n > 11"]
         return self.rng.choice([*told, "params.n < 7"])
 
     def _deadline(self) -> timedelta | None:
@@ -171,6 +189,14 @@ class Script:
 
     publishing: float = 0.0
     """How many of the steps also write to a topic of the user's."""
+
+    slow: float = 0.0
+    """How many of the attempts take seconds."""
+
+    def duration(self, step: str, item: int, attempt: int) -> float:
+        """How many seconds that attempt takes at least."""
+        rng = random.Random(f"{self.seed}/{step}/{item}/{attempt}/duration")
+        return rng.uniform(1, 20) if rng.random() < self.slow else 0.0
 
     def publishes(self, step: str) -> bool:
         """Whether that step does."""

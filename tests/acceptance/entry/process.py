@@ -8,6 +8,7 @@ ends. Settings come from the environment, as for the command line.
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,13 @@ from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
 from farandole.coordinator.loop import Environment
 from farandole.definition.spec import AgentSpec
 from farandole.runtime.driver import STEP_WAIT_S, Stop, drive, stopping_on_signals
-from farandole.runtime.settings import SESSION_MIN, AgentSettings
+from farandole.runtime.settings import SESSION_MIN, AgentSettings, FusionSettings
 from farandole.testing.ledger import executing
 from farandole.transport.drift import require_topics
 from farandole.transport.port import Transport
+
+FUSING = FusionSettings(p99_max=timedelta(seconds=1), observed_min=3)
+"""A machine under load must not turn off what is tested on it."""
 
 CONTEXT = "farandole_ctx"
 """Name under which a handler that wants no context is given one all the same, for the ledger."""
@@ -42,7 +46,7 @@ def main(kind: str, slot: str, *rest: str) -> int:
         named = load(Path(rest[0]), None)
         if len(rest) > 1:
             named = recorded(named, Path(rest[1]))
-        chosen = AgentSettings(named.name, settings.namespace, slot, session_timeout=SESSION_MIN)
+        chosen = AgentSettings(named.name, settings.namespace, slot, session_timeout=SESSION_MIN, fusing=FUSING)
         return drive(agent_loop(transport, store, named, chosen), chosen, stop)
 
 

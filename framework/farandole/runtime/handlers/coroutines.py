@@ -99,13 +99,16 @@ class Coroutines:
         while self._inbox:
             attempt = self._inbox.popleft()
             if not attempt.is_over:
-                attempt.started = self._env.clock.monotonic()
                 self._tasks[attempt] = asyncio.ensure_future(self._run(attempt))
 
     async def _run(self, attempt: Attempt) -> None:
         env = self._env
         try:
+            if attempt.is_over:
+                return
+            attempt.started = env.clock.monotonic()
             outcome = await run_async(attempt.spec, attempt.call, env.context(attempt), env.payloads)
+            attempt.ended = env.clock.monotonic()
             if not attempt.is_over:
                 env.results.put(attempt, outcome)
         finally:

@@ -90,6 +90,7 @@ class Threads:
             self._running.add(attempt)
             attempt.started = env.clock.monotonic()
         outcome = run_plain(attempt.spec, attempt.call, env.context(attempt), env.payloads)
+        attempt.ended = env.clock.monotonic()
         with self._lock:
             if attempt in self._left:
                 self._left.discard(attempt)

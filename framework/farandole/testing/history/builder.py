@@ -150,11 +150,26 @@ class HandMade:
         """A trigger answered without a run of its handler."""
         return self.reported(facts.StepCancelled(self.run, step, attempt, "stopping", item))
 
-    def reported(self, fact: facts.AgentFact) -> Entry:
-        """What an agent reports, with the place of the trigger that it consumed."""
+    def started_directly(self, root: str) -> Entry:
+        """The trigger that starts a run, and what its agent says of it before its report; the beginning."""
+        origin = Origin("client", self.now, definition=self.definition.hash)
+        trigger = Trigger(self.run, root, self._agent(root), 1, b"", start=b"params")
+        asked = self._write(trigger_record(self.topics, trigger, cause="", origin=origin))
+        fact = facts.RunStarted(self.run, self.definition.name, self.definition.hash, b"", "", self.now, fired=(root,))
+        unit = self._agents_origin(facts.StepCancelled(self.run, root, 1, ""))
+        begun = consequence_id(asked.id, "RunStarted", 0)
+        self.last = self._write(event_record(self.topics, fact, event_id=begun, cause=asked.id, origin=unit))
+        return self.last
+
+    def reported(self, fact: facts.AgentFact, fused_with: Entry | None = None) -> Entry:
+        """What an agent reports, with the place of the trigger that it consumed, or that its parent consumed."""
         fact_id = agent_fact_id(fact.run, fact.step, fact.item, fact.attempt, type(fact).__name__)
         cause = attempt_id(fact.run, fact.step, fact.item, fact.attempt) + "/trigger"
-        origin = self._agents_origin(fact)
+        if fused_with is not None:
+            cause = fused_with.id
+            origin = Origin(fused_with.source, self.now, self.definition.hash, fused_with.input, self._agent(fact.step))
+        else:
+            origin = self._agents_origin(fact)
         self.last = self._write(event_record(self.topics, fact, event_id=fact_id, cause=cause, origin=origin))
         return self.last
 

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from farandole.events import facts
-from farandole.testing.history.cases import AttemptKey, Docket, attempt_text
+from farandole.lineage.entries import Entry
+from farandole.testing.history.cases import AttemptKey, Case, Docket, attempt_text
 from farandole.testing.history.report import Violation
 from farandole.testing.ledger import Execution
 
@@ -36,12 +37,19 @@ def calls_were_triggered(docket: Docket) -> Iterator[Violation]:
         if run in history.foreign:
             continue
         for key, calls in by_attempt.items():
-            triggers = case.triggers.get(key, []) if case is not None else []
+            triggers = [*case.triggers.get(key, ()), *_fused(case, key)] if case is not None else []
             if not triggers and all(history.is_whole(topic) for topic, _ in history.spans if ".inbox." in topic):
                 yield Violation("I12", run, f"{attempt_text(key)} ran, but was never triggered")
             if most is not None and len(calls) > most:
                 told = f"{attempt_text(key)} ran {len(calls)} times, with {history.faults} faults"
                 yield Violation("I12", run, told, tuple(each.place for each in triggers))
+
+
+def _fused(case: Case, key: AttemptKey) -> list[Entry]:
+    """What stands for a trigger where an attempt may run at once: the one that its parent has, committed or not."""
+    step, _, attempt = key
+    above = case.graph.chain_above(step) if case.is_judged and attempt == 1 else ()
+    return [each for name in above for n, several in case.triggers.items() if n[0] == name for each in several]
 
 
 def tokens_tell_owners_apart(docket: Docket) -> Iterator[Violation]:

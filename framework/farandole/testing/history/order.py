@@ -21,11 +21,15 @@ def events_can_be_read(docket: Docket) -> Iterator[Violation]:
 
 
 def consequences_say_how_far(case: Case) -> Iterator[Violation]:
-    """I9: consequences, and they alone, carry `ce_folded`, of their own partition and behind what they folded."""
+    """I9: consequences, and they alone, carry `ce_folded`, of their own partition and behind what they folded.
+
+    A direct start is a fact: the agent that took its trigger wrote it.
+    """
     for each in case.events:
         if each.fact is None:
             continue
-        should = isinstance(each.fact, facts.Consequence)
+        direct = isinstance(each.fact, facts.RunStarted) and bool(each.fact.fired)
+        should = isinstance(each.fact, facts.Consequence) and not direct
         if should != each.is_consequence:
             word = "lacks" if should else "carries"
             yield case.broken("I9", f"{type(each.fact).__name__} {word} ce_folded", each)

@@ -13,10 +13,13 @@ from farandole.testing.history.report import Committed, Violation
 
 
 def outcomes(docket: Docket) -> Mapping[str, list[Entry]]:
-    """What was made of each inbox record, by its place: an agent's fact, or the dead letter of a stranger."""
+    """What was made of each inbox record, by its place: an agent's fact, or the dead letter of a stranger.
+
+    What ran at once after it is no further outcome: it stands or falls with the first (`triggers` judges that).
+    """
     found: dict[str, list[Entry]] = defaultdict(list)
     for each in docket.history.events:
-        if isinstance(each.fact, facts.AgentFact):
+        if isinstance(each.fact, facts.AgentFact) and not each.is_fused:
             found[each.input].append(each)
     for each in docket.history.dead:
         if each.is_dead_letter and not each.run:

@@ -136,6 +136,22 @@ def _patience_is_over(case: Case, settled: Entry) -> bool:
     )
 
 
+def final_facts_end_their_runs(case: Case) -> Iterator[Violation]:
+    """I2: a success that says it is final ends its run with its output, unless the run was being ended already."""
+    for each, before in walk(case.graph, case.story):
+        fact = each.fact
+        if not isinstance(fact, facts.StepSucceeded) or not fact.final:
+            continue
+        if fact.step != case.graph.last:
+            yield case.broken("I2", f"{fact.step} says that it is final, but more may follow", each)
+        is_free = before.phase == "running" and before.kernel_error is None and before.counts(each)
+        if not is_free or not case.is_folded:
+            continue
+        follow = [e.fact for e in case.events if e.cause == each.id]
+        if not any(isinstance(e, facts.RunSettled) and e.output == fact.output for e in follow):
+            yield case.broken("I2", f"{fact.step} says that it is final, but the run did not end with it", each)
+
+
 def an_end_leaves_its_record(case: Case) -> Iterator[Violation]:
     """I17: the end of a run and its record on `settled` are one transaction, and say the same."""
     ends = [each for each in case.story if isinstance(each.fact, facts.RunSettled)]

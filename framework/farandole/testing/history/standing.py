@@ -160,8 +160,10 @@ class Standing:
 
     def _run(self, entry: Entry, fact: facts.Event) -> None:
         match fact:
-            case facts.RunStarted():
+            case facts.RunStarted(fired=fired):
                 self.started = self.started or entry
+                for root in fired:
+                    self._fired(root)
             case facts.RunHeld():
                 self.kernel_error = entry
                 self.kernel_holds.append(entry)

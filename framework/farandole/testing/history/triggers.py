@@ -1,6 +1,6 @@
 """Triggers and causes: whatever happens follows from something, and is triggered once (I3, I4)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from farandole.events import facts
 from farandole.ids import NO_ITEM, attempt_id, inbox_key
@@ -43,7 +43,10 @@ def _caused(docket: Docket, case: Case, key: AttemptKey, trigger: Entry) -> Iter
     step, item, attempt = key
     causes = [each for each in docket.by_id.get(trigger.cause, ()) if each.run == case.run]
     if not causes:
-        if docket.is_old(trigger):
+        if trigger.is_start:
+            if case.graph.direct_root != step or attempt != 1:
+                yield case.broken("I3", f"{step} was triggered as the start of its run, which it cannot be", trigger)
+        elif docket.is_old(trigger):
             yield case.broken("I3", f"the trigger of {attempt_text(key)} follows from nothing on `events`", trigger)
         return
     fact = causes[0].fact
@@ -63,6 +66,28 @@ def _caused(docket: Docket, case: Case, key: AttemptKey, trigger: Entry) -> Iter
             yield case.broken("I3", told, causes[0], trigger)
 
 
+def direct_starts_come_with_a_report(docket: Docket) -> Iterator[Violation]:
+    """I1, I10: whoever reports a trigger that started its run says in the same transaction that the run began."""
+    for case in docket.cases.values():
+        for (step, item, attempt), several in case.triggers.items():
+            reports = case.reports.get((step, item, attempt), [])
+            for each in (trigger for trigger in several if trigger.is_start and reports):
+                if not any(start.cause == each.id for start in case.starts) and docket.is_old(each):
+                    yield case.broken("I1", f"{step} started the run, but nothing says that it began", each, *reports)
+    for case in docket.judged:
+        for each in case.starts:
+            if isinstance(each.fact, facts.RunStarted) and each.fact.fired:
+                yield from _begun(docket, case, each, each.fact.fired)
+
+
+def _begun(docket: Docket, case: Case, start: Entry, fired: Sequence[str]) -> Iterator[Violation]:
+    reports = [report for root in fired for report in case.reports.get((root, NO_ITEM, 1), ())]
+    same = [r for r in reports if (r.source, r.input, r.partition) == (start.source, start.input, start.partition)]
+    if docket.is_old(start) and not any(report.offset > start.offset for report in same):
+        told = f"the run began with {', '.join(fired)}, but its report is not of the same transaction"
+        yield case.broken("I10", told, start, *reports)
+
+
 def what_was_fired_was_triggered(docket: Docket) -> Iterator[Violation]:
     """I4: whatever the log says was triggered has its trigger: a fact and its trigger are one transaction."""
     for case in docket.judged:
@@ -72,8 +97,8 @@ def what_was_fired_was_triggered(docket: Docket) -> Iterator[Violation]:
             match each.fact:
                 case facts.StepScheduled(step=step, item=item, attempt=attempt):
                     yield from _triggered(docket, case, each, (step, item, attempt))
-                case facts.StepSucceeded(fired=fired):
-                    for child in fired:
+                case facts.StepSucceeded(fired=fired, fused=fused):
+                    for child in (name for name in fired if name not in fused):
                         yield from _triggered(docket, case, each, (child, NO_ITEM, 1))
                 case _:
                     pass
@@ -85,6 +110,42 @@ def _triggered(docket: Docket, case: Case, cause: Entry, key: AttemptKey) -> Ite
         return  # the trigger may have expired
     if not any(trigger.cause == cause.id for trigger in case.triggers.get(key, ())):
         yield case.broken("I4", f"{attempt_text(key)} was scheduled, but its trigger is not in {inbox}", cause)
+
+
+def fused_steps_report_with_their_parent(docket: Docket) -> Iterator[Violation]:
+    """I4, I10: what ran at once has no trigger, and its report stands behind its parent's: they are one transaction."""
+    for case in docket.judged:
+        for each in case.events:
+            if isinstance(each.fact, facts.StepSucceeded) and each.fact.fused:
+                yield from _fused(case, each, each.fact)
+            elif each.is_fused and not _is_told(docket, each):
+                told = f"{attempt_text((*each.unit, 1))} was run at once, but its parent does not say so"
+                yield case.broken("I4", told, each)
+
+
+def _fused(case: Case, parent: Entry, fact: facts.StepSucceeded) -> Iterator[Violation]:
+    if len(fact.fused) > 1 or fact.fused != fact.fired or case.graph.children[fact.step] != fact.fused:
+        told = f"{fact.step} was gone on from at once, but {', '.join(fact.fused)} is not its only successor"
+        yield case.broken("I4", told, parent)
+    for child in fact.fused:
+        key = child, NO_ITEM, 1
+        reports = [each for each in case.reports.get(key, ()) if each.cause == parent.id]
+        if not reports:
+            yield case.broken("I10", f"{attempt_text(key)} was run at once with {fact.step}, but has no report", parent)
+        if case.triggers.get(key):
+            told = f"{attempt_text(key)} was run at once with {fact.step}, and triggered too"
+            yield case.broken("I4", told, parent, *case.triggers[key])
+        for report in reports:
+            same = (report.source, report.input, report.partition) == (parent.source, parent.input, parent.partition)
+            if not same or report.offset < parent.offset:
+                told = f"{attempt_text(key)} was run at once with {fact.step}, but they are not one transaction"
+                yield case.broken("I10", told, parent, report)
+
+
+def _is_told(docket: Docket, report: Entry) -> bool:
+    step = report.unit[0]
+    causes = [each.fact for each in docket.by_id.get(report.cause, ()) if each.run == report.run]
+    return any(isinstance(fact, facts.StepSucceeded) and step in fact.fused for fact in causes)
 
 
 def agents_fire_only_their_edges(case: Case) -> Iterator[Violation]:

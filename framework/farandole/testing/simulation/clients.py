@@ -4,12 +4,16 @@ import random
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from farandole.client.direct import start_trigger
+from farandole.client.final import FinalWatch
 from farandole.clock import ManualClock
+from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
 from farandole.events import facts
 from farandole.events.catalogue import decode, encode, type_name
 from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import Envelope
+from farandole.events.outgoing import Origin, trigger_record
 from farandole.events.topics import Topics
 from farandole.ids import partition_of
 from farandole.testing.simulation.network import Network
@@ -46,6 +50,10 @@ class Clients:
     """Runs that an error of their definition holds: in the end somebody cancels them."""
 
     acknowledged: set[str] = field(default_factory=set)
+    told: dict[str, bytes] = field(default_factory=dict)
+    """Results that clients were given by a final fact."""
+
+    _finals: dict[str, FinalWatch] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._rng = random.Random(f"{self.seed}/clients")
@@ -56,6 +64,19 @@ class Clients:
         every = sorted(self._drawn_plan(), key=lambda due: due[0])
         self._plan = [due for due in every if self.only is None or due[1].run_id in self.only]
         self.runs = sorted({str(command.run_id) for _, command in self._plan})
+        # Drawn apart. An id that is started directly is generated, and so never started otherwise.
+        drawn = random.Random(f"{self.seed}/direct")
+        self._direct = {run for run in self.runs if drawn.random() < 0.5} if self._may_start_directly() else set()
+        started = set[str]()
+        for due in list(self._plan):
+            run = str(due[1].run_id)
+            if isinstance(due[1], StartRun) and run in self._direct:
+                if run in started:
+                    self._plan.remove(due)
+                started.add(run)
+
+    def _may_start_directly(self) -> bool:
+        return graph_of(self.definition).direct_root is not None
 
     def _drawn_plan(self) -> Iterable[tuple[int, Command]]:
         rng, last = self._rng, self.sizes.phase_steps
@@ -63,7 +84,7 @@ class Clients:
             params = framed_params(rng.randint(0, 9), [rng.randint(0, 9) for _ in range(rng.randint(0, 4))])
             start = StartRun(self.definition.name, params, run)
             yield rng.randrange(300), start
-            again, other, cancelled = rng.random() < 0.4, rng.random() < 0.2, rng.random() < 0.3
+            again, other, cancelled = rng.random() < 0.4, rng.random() < 0.2, rng.random() < 0.4
             if again and not self.sizes.forgets:
                 yield rng.randrange(last), start
             if other and not self.sizes.forgets:
@@ -106,7 +127,17 @@ class Clients:
         self.network.tell(f"client: {type(command).__name__} of {run} to commands/{at}")
         if isinstance(command, StartRun):
             self.acknowledged.add(run)
+            if run in self._direct:
+                return self._start_directly(command, run)
         self._producer.send(NewRecord(self.topics.commands, run.encode(), encode(command), envelope.headers(), at))
+
+    def _start_directly(self, command: StartRun, run: str) -> None:
+        trigger = start_trigger(self.definition, command.params, run, self.clock.now())
+        assert trigger is not None
+        origin = Origin("clients", self.clock.now(), definition=self.definition.hash)
+        it = trigger_record(self.topics, trigger, cause="", origin=origin)
+        self.network.rare["direct"] += 1
+        self._producer.send(NewRecord(it.topic, it.key.encode(), it.value, it.headers))
 
     def read(self) -> None:
         """What has come on `events`."""
@@ -116,6 +147,7 @@ class Clients:
             event = decode(polled.value or b"")
             self.events.append((polled, event))  # type: ignore[arg-type]
             self.network.tell(f"log: events/{polled.partition}/{polled.offset} {event}")
+            self._watch(polled, str(getattr(event, "run", "")))
             match event:
                 case facts.RunSettled(run=run, outcome=outcome):
                     self.ended[run] = outcome
@@ -132,6 +164,13 @@ class Clients:
                     self.dead.pop((event.run, event.step, event.item), None)
                 case _:
                     pass
+
+    def _watch(self, record: Record, run: str) -> None:
+        """What a client that waits for the result is told before the run has ended."""
+        last = self._finals.setdefault(run, FinalWatch()).take(record)
+        if last is not None and run not in self.told:
+            self.told[run] = last.output
+            self.network.rare["final"] += 1
 
     def _attempt(self, run: str, step: str, item: int) -> int:
         found = [

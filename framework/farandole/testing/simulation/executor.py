@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,16 +22,23 @@ OWN_TOPIC = "shop.done"
 
 @dataclass(slots=True)
 class Ledger:
-    """What handlers did, as a file that they append to would hold it; `instant` is the world's."""
+    """What handlers did, as a file that they append to would hold it; `instant` is the world's.
+
+    The note of a call is the inbox record that was in hand: that of the first hop, where hops are fused.
+    """
 
     instant: Callable[[], float]
+    rare: Counter[str]
     calls: list[Execution] = field(default_factory=list)
 
     def begin(self, attempt: Attempt) -> int:
         """A handler has begun; the place of its line."""
         call = attempt.call
         token = call.attempt, call.epoch
-        self.calls.append(Execution(call.run, call.step, call.item, call.attempt, token, 0, self.instant()))
+        place = attempt.record.place
+        self.calls.append(Execution(call.run, call.step, call.item, call.attempt, token, 0, self.instant(), note=place))
+        if attempt.chain is not None:
+            self.rare[f"fused_{min(attempt.chain.hops, 2)}"] += 1
         return len(self.calls) - 1
 
     def end(self, at: int) -> None:
@@ -58,14 +66,20 @@ class SimExecutor:
         self.running[attempt] = self.ledger.begin(attempt)
 
     def finish(self) -> bool:
-        """A random one ends; whether there was one."""
-        if not self.running:
+        """A random one of those that have lasted long enough ends; whether there was one."""
+        now = self.environment.clock.monotonic()
+        ready = [attempt for attempt in self.running if self._until(attempt) <= now]
+        if not ready:
             return False
-        attempt = list(self.running)[self.rng.randrange(len(self.running))]
+        attempt = ready[self.rng.randrange(len(ready))]
         self.ledger.end(self.running.pop(attempt))
         if not attempt.is_over:
             self.environment.results.put(attempt, self._outcome(attempt.call))
         return True
+
+    def _until(self, attempt: Attempt) -> float:
+        call = attempt.call
+        return (attempt.started or 0.0) + self.script.duration(call.step, call.item, call.attempt)
 
     def _outcome(self, call: Call) -> Outcome:
         result = self.script.result(call.step, call.item, call.attempt)
@@ -98,12 +112,12 @@ class SimExecutor:
         """Nothing to stop."""
 
 
-def specs_of(definition: Definition) -> dict[str, AgentSpec]:
+def specs_of(definition: Definition, timeout: timedelta | None = None) -> dict[str, AgentSpec]:
     """Agents that fit a definition's steps; their handlers are never called."""
-    return {step.agent: _spec(step) for step in definition.steps.values()}
+    return {step.agent: _spec(step, timeout) for step in definition.steps.values()}
 
 
-def _spec(step: Step) -> AgentSpec:
+def _spec(step: Step, timeout: timedelta | None) -> AgentSpec:
     handler: Callable[[Context], None] = _never
     return AgentSpec(
         name=step.agent,
@@ -113,7 +127,7 @@ def _spec(step: Step) -> AgentSpec:
         parameters=(),
         result=None,
         retry=Retry(),
-        timeout=None,
+        timeout=timeout,
         deadline=None,
         on_dead_letter=OnDeadLetter.HOLD,
         isolation="thread",

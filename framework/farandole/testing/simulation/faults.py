@@ -23,7 +23,7 @@ GROUPS = {"step": STEP_KINDS, "call": CALL_FATES, "fetch": ("fetch",)}
 
 def drawn_rates(rng: random.Random) -> dict[str, float]:
     """The rates of a seed: of what happens at steps per step of the world, of `fetch` and of fates per call."""
-    call = rng.choice((0.0, 0.01, 0.05))
+    call = rng.choice((0.0, 0.01, 0.05, 0.12))
     return {
         "crash": rng.choice((0.0, 0.001, 0.006)),
         "pause": rng.choice((0.0, 0.001, 0.006)),

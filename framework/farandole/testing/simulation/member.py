@@ -180,6 +180,7 @@ class SimMember(MemoryMember):
         rare["offsets_only"] += not request.records
         stood = snapshot_stands(self, snapshot)
         rare["commit_while_zombie"] += not stood
+        self._network.look_at(request.positions.values())
         try:
             for part in self._parts(request.records):
                 yield from self._patiently("produce", part(writer))

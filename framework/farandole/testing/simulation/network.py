@@ -7,7 +7,7 @@ has done it or not; what is late arrives when its producer has been renewed, or 
 
 import random
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeVar
@@ -16,6 +16,8 @@ from farandole.testing.simulation.faults import Chaos
 from farandole.transport.memory.broker import Broker
 from farandole.transport.memory.hub import Hub, Watch
 from farandole.transport.memory.refusals import Refusal
+from farandole.transport.metadata import decode
+from farandole.transport.port import Position
 
 T = TypeVar("T")
 
@@ -23,6 +25,13 @@ Exchange = Generator[None, None, T]
 
 REPEATABLE = frozenset({"end", "abort", "offsets", "init"})
 """Requests without a sequence number: a copy takes effect again, where that of any other is dropped."""
+
+
+OPENING = frozenset({"produce", "offsets"})
+"""Requests after which a transaction is open."""
+
+LATE_INSIDE = 0.2
+"""How often something late arrives then."""
 
 
 class Lost(Exception):  # noqa: N818 - what happens to a call, not a fault of ours
@@ -50,7 +59,10 @@ class SimHub(Hub):
 
 @dataclass(slots=True)
 class Network:
-    """`rare` counts what the coverage goals want to have seen; `told`, if there is one, takes the lines of a trace."""
+    """`rare` counts what the coverage goals want to have seen; `told`, if there is one, takes the lines of a trace.
+
+    `widest`: most offsets above a base that a commit told of.
+    """
 
     hub: SimHub
     rng: random.Random
@@ -58,11 +70,18 @@ class Network:
     rare: Counter[str] = field(default_factory=Counter)
     late: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
     told: Callable[[str], None] | None = None
+    widest: int = 0
 
     def tell(self, line: str) -> None:
         """A line of the trace."""
         if self.told is not None:
             self.told(line)
+
+    def look_at(self, positions: Iterable[Position]) -> None:
+        """Positions are about to be committed."""
+        for position in positions:
+            bits = int.from_bytes(decode(position.metadata).bitmap, "little").bit_length()
+            self.widest = max(self.widest, bits)
 
     def exchange(
         self, who: str, kind: str, call: Callable[[Broker], T], repeated: Callable[[], None] | None = None
@@ -78,7 +97,11 @@ class Network:
         yield
         struck = self.chaos.strikes("call")
         if struck is None or (struck[0] == "twice" and (kind not in REPEATABLE or repeated is None)):
-            return self._carry_out(who, kind, call)
+            result = self._carry_out(who, kind, call)
+            # Where a late request would hurt most: inside the next transaction.
+            if kind in OPENING and self.late and self.rng.random() < LATE_INSIDE:
+                self.deliver_late()
+            return result
         fate = struck[0]
         self.rare[f"{fate}_{kind}"] += 1
         self.tell(f"{who}: {kind} is befallen: {fate}")

@@ -4,7 +4,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from farandole.artifacts import LocalArtifacts
@@ -17,8 +17,9 @@ from farandole.definition.model import Definition
 from farandole.events.topics import Topics
 from farandole.runtime.handlers.environment import Environment as HandlerEnvironment
 from farandole.runtime.loop import AgentLoop, Surrounding
+from farandole.runtime.settings import FusionSettings
 from farandole.runtime.startup import check
-from farandole.testing.generate import Script, random_definition
+from farandole.testing.generate import Script, random_chain, random_definition
 from farandole.testing.simulation.clients import Clients
 from farandole.testing.simulation.executor import OWN_TOPIC, Ledger, SimExecutor, specs_of
 from farandole.testing.simulation.faults import Chaos, drawn_rates
@@ -28,6 +29,9 @@ from farandole.testing.simulation.retention import Retention
 from farandole.testing.simulation.sizes import Sizes
 from farandole.testing.simulation.transport import SimTransport, SkewedClock
 from farandole.transport.port import Isolation, TopicPartition, TopicSpec
+
+FUSION = FusionSettings(timeout_max=timedelta(hours=1), p99_max=timedelta(hours=1), observed_min=0)
+"""Handlers take as long as the world wants."""
 
 STEPS_MAX = 20_000
 """Steps after which the second phase has failed: everything must have ended (L1)."""
@@ -62,6 +66,9 @@ class World:
     told: Callable[[str], None] | None = None
     steps: int = 0
     is_calm: bool = False
+    fusion: bool | None = None
+    """Whether hops are fused; None: the seed says."""
+
     _idle: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -69,7 +76,14 @@ class World:
         self.sizes = Sizes.drawn(drawn)
         self.chaos = Chaos(self.seed, drawn_rates(drawn), self.part.faults)
         self.definition: Definition = random_definition(drawn, self.sizes.shape)
-        self.script = Script(self.seed, drawn.choice((0.0, 0.2, 0.4)), publishing=0.2)
+        # Drawn apart, so that nothing else of a seed depends on it.
+        fusing = random.Random(f"{self.seed}/fusing")
+        self.fuses = fusing.random() < 0.5 if self.fusion is None else self.fusion
+        if self.fuses and fusing.random() < 0.6:
+            self.definition = random_chain(fusing)
+        self.script = Script(
+            self.seed, drawn.choice((0.0, 0.2, 0.4)), publishing=0.2, slow=drawn.choice((0.0, 0.1, 0.3))
+        )
         self.rng = random.Random(f"{self.seed}/order")
         self.clock = ManualClock()
         self.hub = SimHub(self.clock)
@@ -77,7 +91,7 @@ class World:
         if self.told is not None:
             self.network.told = self._tell
         self.topics = Topics()
-        self.ledger = Ledger(self.clock.monotonic)
+        self.ledger = Ledger(self.clock.monotonic, self.rare)
         self._folder = tempfile.TemporaryDirectory(prefix="farandole-sim-")
         self.artifacts = LocalArtifacts(self._folder.name)
         self.transport = SimTransport(self.network)
@@ -146,9 +160,12 @@ class World:
         return self.network.rare
 
     def is_quiet(self) -> bool:
-        """Whether every transaction is marked, and every owner's position has reached its end (lag 0)."""
+        """Whether no transaction is open or unmarked, and every owner's position has reached its end (lag 0)."""
         homes = [TopicPartition(name, n) for name in (self.topics.events, self.topics.commands) for n in self._numbers]
         with self.hub as broker:
+            every = [TopicPartition(name, n) for name in broker.topics for n in range(broker.partitions(name))]
+            if any(broker.end(at, Isolation.COMMITTED) != broker.end(at, Isolation.UNCOMMITTED) for at in every):
+                return False
             if any(broker.transactions.unmarked()):
                 return False
             inboxes = [
@@ -229,10 +246,11 @@ class World:
             made.append(SimExecutor(environment, self.script, self.rng, self.ledger))
             return made[-1]
 
-        specs = specs_of(self.definition)
+        specs = specs_of(self.definition, FUSION.timeout_max if self.fuses else None)
         layout = check(transport.admin(), self.topics, specs.values())
         surrounding = Surrounding(transport, process.clock, self.artifacts, layout, executor)
-        loop = AgentLoop(specs, surrounding, self.sizes.agent(process.name))
+        settings = replace(self.sizes.agent(process.name), fusion=self.fuses, fusing=FUSION)
+        loop = AgentLoop(specs, surrounding, settings)
         return Body(loop, transport, made[0])
 
     def _apply(self) -> None:

@@ -1,0 +1,47 @@
+"""Whether a run's last success is its end, before anybody has said so (direct end, DESIGN sections 8 and 9).
+
+The agent of the last step marks its success `final`. It stands iff nothing that could have stopped
+or changed the run precedes it on the log, whose order decides every race: then the coordinator can
+only settle the run with it. Pure; records come in the order of the run's home partition.
+"""
+
+from dataclasses import dataclass
+
+from farandole.client.scan import header
+from farandole.events import facts
+from farandole.events.catalogue import decode, type_name
+from farandole.transport.port import Record
+
+_STARTED = type_name(facts.RunStarted).encode()
+_SUCCEEDED = type_name(facts.StepSucceeded).encode()
+
+HARMLESS = frozenset(
+    type_name(kind).encode()
+    for kind in (
+        facts.RunStarted,
+        facts.StepScheduled,
+        facts.StepSucceeded,
+        facts.StepFailed,
+        facts.RetryScheduled,
+        facts.RetryDue,
+    )
+)
+"""What may precede a final fact that stands: a chain's life in which nothing was given up and nobody interfered."""
+
+
+@dataclass(slots=True)
+class FinalWatch:
+    """One run. `is_sure`: its beginning was seen, and nothing since that might speak against a final fact."""
+
+    has_begun: bool = False
+    is_sure: bool = True
+
+    def take(self, record: Record) -> facts.StepSucceeded | None:
+        """Take in the next event of the run; the fact that ends it, if this is one that stands."""
+        kind = header(record, "ce_type")
+        self.has_begun |= kind == _STARTED
+        self.is_sure &= kind in HARMLESS
+        if kind != _SUCCEEDED or not (self.has_begun and self.is_sure):
+            return None
+        fact = decode(record.value or b"")
+        return fact if isinstance(fact, facts.StepSucceeded) and fact.final else None
