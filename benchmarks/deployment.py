@@ -97,7 +97,7 @@ class Deployment:
 
     def client(self, *, direct: bool = False) -> Client:
         """A client of it; `direct`: runs begin with one record."""
-        return Client(self.transport, self.namespace, artifacts=self.artifacts, **({"direct": True} if direct else {}))
+        return Client(self.transport, self.namespace, artifacts=self.artifacts, direct=direct)
 
     def definition(self, pipeline: str) -> Definition:
         """A pipeline of the unit."""

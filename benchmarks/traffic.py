@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from deployment import Deployment
 
+from farandole.client.direct import start_trigger
 from farandole.definition.model import Definition
 from farandole.events.avro import Schema
 from farandole.events.catalogue import encode
@@ -132,8 +133,6 @@ def _start(deployment: Deployment, definition: Definition, run_id: str, params: 
         command = encode(StartRun(definition.name, params, run_id))
         home = partition_of(run_id, HOME_PARTITIONS)
         return NewRecord(deployment.topics.commands, run_id.encode(), command, (), home)
-    from farandole.client.direct import start_trigger
-
     now = datetime.now(UTC)
     trigger = start_trigger(definition, params, run_id, now)
     assert trigger is not None, f"{definition.name} cannot be started directly"
