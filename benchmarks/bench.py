@@ -17,6 +17,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import chains
+import growth
+import isolation
+import lanes
+import standing
 from deployment import logs
 from measuring import Case, Row, Site
 from record import RECORD, Call, append, this_call
@@ -28,6 +32,16 @@ CASES: dict[str, Case] = {
     "map": chains.mapped,
     "retry": chains.retry,
     "large": chains.large,
+    "lanes": lanes.lanes,
+    "mixed": lanes.mixed,
+    "timers": standing.timers,
+    "idle": standing.idle,
+    "restore": standing.restore,
+    "isolation": isolation.isolation,
+    "settled": growth.settled,
+    "pipelines": growth.pipelines,
+    "steps": growth.steps,
+    "processes": growth.processes,
 }
 SMOKE = ("chain", "map")
 SMOKE_SCALE = 0.005

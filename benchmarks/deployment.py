@@ -149,7 +149,8 @@ def cpu_s(pid: int) -> float:
         each = pids.pop()
         try:
             fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-            pids += [int(child) for child in Path(f"/proc/{each}/task/{each}/children").read_text().split()]
+            for task in Path(f"/proc/{each}/task").iterdir():  # a child belongs to the thread that started it
+                pids += [int(child) for child in (task / "children").read_text().split()]
         except OSError:
             continue
         total += (int(fields[11]) + int(fields[12])) / TICKS
