@@ -23,7 +23,7 @@ import lanes
 import standing
 from deployment import logs
 from measuring import Case, Row, Site
-from record import RECORD, Call, append, this_call
+from record import RECORD, append, this_call
 from report import write_results
 
 CASES: dict[str, Case] = {

@@ -13,7 +13,7 @@ from pathlib import Path
 from chains import CHAIN
 from deployment import Deployment
 from measuring import Row, Site
-from traffic import PARCEL, bulk, latencies
+from traffic import bulk, latencies
 
 SETTLED = (1_000, 2_000, 5_000, 10_000, 20_000)
 SETTLED_LONG = (1_000, 10_000, 100_000, 300_000, 1_000_000)

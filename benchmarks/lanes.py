@@ -108,9 +108,7 @@ def _check(record: Record, last: dict[str, int]) -> None:
     last[fact.run] = fact.attempt
 
 
-def triggers(
-    it: Deployment, pipeline: str, pieces: Sequence[Piece], *, partition: int, prefix: str
-) -> list[NewRecord]:
+def triggers(it: Deployment, pipeline: str, pieces: Sequence[Piece], *, partition: int, prefix: str) -> list[NewRecord]:
     """The records, for one partition of the inbox of the pipeline's only step."""
     definition = it.definition(pipeline)
     (step,) = definition.steps.values()

@@ -143,5 +143,3 @@ def _probe(it: Deployment) -> float:
 
 def _is_start(record: Record) -> bool:
     return record.value is not None and isinstance(decode(record.value), RunStarted)
-
-
