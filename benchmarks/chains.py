@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +41,10 @@ WAYS = (
 )
 
 
-def chain(site: Site) -> Iterator[Row]:
-    """Three no-op steps: one run at a time, then a bulk, in each way."""
-    for way in WAYS if site.scale >= 0.1 else (WAYS[0], WAYS[3]):
+def chain(site: Site, names: Collection[str] = ()) -> Iterator[Row]:
+    """Three no-op steps: one run at a time, then a bulk, in each way (or in those named)."""
+    ways = WAYS if site.scale >= 0.1 else (WAYS[0], WAYS[3])
+    for way in (each for each in ways if not names or each.name in names):
         with Deployment(site.log, CHAIN) as it:
             _start(it, way)
             took = asyncio.run(latencies(it, "chain", site.many(200), direct=way.is_direct))

@@ -52,7 +52,8 @@ def measure(
         ready.acquire()
     try:
         watcher = _watcher(bootstrap, events, partitions)
-        latencies = [_one(bootstrap, watcher, inboxes[0]) for _ in range(latency_runs)]
+        starter = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
+        latencies = [_one(starter, watcher, inboxes[0]) for _ in range(latency_runs)]
         throughput = _many(bootstrap, watcher, inboxes[0], runs)
         watcher.close()
     finally:
@@ -158,15 +159,7 @@ def _polled(watcher: Consumer) -> int:
     return int(message is not None and not message.error())
 
 
-_starters: dict[str, Producer] = {}
-
-
-def _starter(bootstrap: str) -> Producer:
-    return _starters.setdefault(bootstrap, Producer({"bootstrap.servers": bootstrap, "linger.ms": 0}))
-
-
-def _one(bootstrap: str, watcher: Consumer, inbox: str) -> float:
-    producer = _starter(bootstrap)
+def _one(producer: Producer, watcher: Consumer, inbox: str) -> float:
     began = time.perf_counter()
     producer.produce(inbox, PAYLOAD, key=uuid.uuid4().bytes)
     producer.flush()

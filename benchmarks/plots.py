@@ -75,7 +75,6 @@ def _text(x: float, y: float, text: str, *, anchor: str = "start", bold: bool = 
 def _write(path: Path, height: float, parts: Sequence[str]) -> None:
     path.parent.mkdir(exist_ok=True)
     size = f'width="{WIDTH}" height="{height:.0f}" viewBox="0 0 {WIDTH} {height:.0f}"'
-    body = "\n".join(parts)
-    path.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n<rect width="100%" height="100%" fill="#fff"/>\n{body}\n</svg>\n'
-    )
+    ground = '<rect width="100%" height="100%" fill="#fff"/>'
+    drawing = "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', ground, *parts, "</svg>"])
+    path.write_text(drawing + "\n")

@@ -18,11 +18,11 @@ GROWTH = "growth: "
 HEAD = """\
 # Results
 
-Made by `make bench` and `make bench-peers` from `record.jsonl`: the newest figure of each row. Exactly once, coordinator
-included, completed runs only, counted from the topics; client, coordinator, agents and broker share the machine. Every
-call measures the bare log too (`limit.py` on Kafka, `embedded.py` on `sqlite`): **read the ratios**, for they stand
-when the machine is slow or shared. A ratio of what is per second is a share of the bare log's; of a time, how many
-times its. CPU is of all processes of the deployment, the measuring client and the broker left out.
+Made by `make bench` and `make bench-peers` from `record.jsonl`: the newest figure of each row. Exactly once,
+coordinator included, completed runs only, counted from the topics; client, coordinator, agents and broker share the
+machine. Every call measures the bare log too (`limit.py` on Kafka, `embedded.py` on `sqlite`): **read the ratios**,
+for they stand when the machine is slow or shared. A ratio of what is per second is a share of the bare log's; of a
+time, how many times its. CPU is of all processes of the deployment, the measuring client and the broker left out.
 """
 
 

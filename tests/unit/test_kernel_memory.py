@@ -51,7 +51,7 @@ def test_live_run_of_three_steps_takes_at_most_two_kilobytes(make: Callable[[str
     gc.collect()
     before = tracemalloc.get_traced_memory()[0]
 
-    kept = {run.id: run for n in range(RUNS) if (run := make(f"019b7a10-0000-7abc-8def-{n:012}"))}
+    kept = {run.id: run for run in (make(f"019b7a10-0000-7abc-8def-{n:012}") for n in range(RUNS))}
     gc.collect()
     took = (tracemalloc.get_traced_memory()[0] - before) / RUNS
     tracemalloc.stop()
