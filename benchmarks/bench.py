@@ -58,8 +58,7 @@ def main() -> None:
                 for row in _timed(name, CASES[name], site):
                     _tell(row)
                     append(options.record, call, row)
-    if options.record == RECORD:
-        write_results()
+    write_results(options.record)
 
 
 def _options() -> argparse.Namespace:
@@ -69,7 +68,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="share of a full measurement")
     parser.add_argument("--long", action="store_true", help="growth as far as 1,000,000 settled runs: an hour")
     parser.add_argument("--smoke", action="store_true", help="a few runs of some cases: whether they start at all")
-    parser.add_argument("--record", type=Path, default=RECORD, help="where figures are added, one JSON line each")
+    parser.add_argument("--record", type=Path, default=RECORD, help="where figures are added; results stand beside it")
     options = parser.parse_args()
     unknown = set(options.only) - set(CASES)
     if unknown:

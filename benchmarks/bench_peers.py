@@ -10,6 +10,7 @@ no-op steps that pass 300 bytes on, and counts when its client knows that it has
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,8 @@ from chains import chain
 from deployment import HERE, logs
 from measuring import Row, Site
 from record import RECORD, Call, append, this_call
-from report import PEERS, write_results
+from report import write_results
+from targets import PEERS
 
 from farandole.testing.broker.ready import free_ports
 from farandole.testing.cluster.process import ManagedProcess
@@ -59,12 +61,16 @@ Up = Callable[[Place, ExitStack], int]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`up` starts its servers and gives the port that its client asks for; `app` is its script."""
+    """`up` starts its servers and gives the port that its client asks for; `app` is its script.
+
+    `server` gives the command that tells the server's version.
+    """
 
     name: str
     app: str
     guarantee: str
     up: Up
+    server: Callable[[Place], str]
 
 
 def main() -> None:
@@ -86,8 +92,7 @@ def main() -> None:
         peer = _PEERS[name]
         print(f"-- {peer.name} (load {os.getloadavg()[0]:.1f})", flush=True)
         _add(options.record, call, _measured(peer, options), best)
-    if options.record == RECORD:
-        write_results()
+    write_results(options.record)
 
 
 def _ours(scale: float) -> Iterator[Row]:
@@ -126,8 +131,16 @@ def _measured(peer: Peer, options: argparse.Namespace) -> Row:
     if ran.returncode:
         raise RuntimeError(f"{peer.name}: its client ended with {ran.returncode}: {ran.stderr[-2000:]}")
     told = json.loads(ran.stdout.strip().splitlines()[-1])
-    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
-    return Row(PEERS, "own", f"{peer.name}: {peer.guarantee} ({versions})", told["figures"])
+    server = subprocess.run([peer.server(place), "--version"], capture_output=True, text=True, check=True).stdout
+    versions = [f"{name} {version}" for name, version in told["versions"].items()]
+    all_versions = ", ".join([*versions, f"server {_number(server)}"])
+    return Row(PEERS, "own", f"{peer.name}: {peer.guarantee} ({all_versions})", told["figures"])
+
+
+def _number(text: str) -> str:
+    """The version in what a server says of itself."""
+    found = re.search(r"\d+(\.\d+)+", text)
+    return found[0] if found else "?"
 
 
 # --- servers ----------------------------------------------------------------------------------
@@ -158,7 +171,6 @@ def _celery(place: Place, stack: ExitStack) -> int:
 
 def _restate(place: Place, stack: ExitStack) -> int:
     ingress, admin, node, served = free_ports(4)
-    binary = next(place.installed.glob("restate/node_modules/@restatedev/restate-server-*/bin/restate-server"))
     variables = {
         "RESTATE_INGRESS__BIND_ADDRESS": f"127.0.0.1:{ingress}",
         "RESTATE_ADMIN__BIND_ADDRESS": f"127.0.0.1:{admin}",
@@ -168,13 +180,23 @@ def _restate(place: Place, stack: ExitStack) -> int:
         "RESTATE_DISABLE_TELEMETRY": "true",
     }
     server = stack.enter_context(
-        _server("restate", [binary, "--base-dir", place.data / "data"], place.data, **variables)
+        _server("restate", [_restate_binary(place), "--base-dir", place.data / "data"], place.data, **variables)
     )
     app = [place.script("hypercorn"), "-w", "1", "--bind", f"127.0.0.1:{served}", "restate_app:app"]
     paths = {"PYTHONPATH": str(HERE / "peers"), "PEER_PORT": str(ingress)}
     stack.enter_context(_server("app", app, place.data, **paths))
     wait_until(lambda: _register(admin, served), UP_WITHIN, "Restate's deployment", server.said)
     return ingress
+
+
+def _restate_binary(place: Place) -> str:
+    """The server itself: the Node wrapper in `.bin` would add 50 MB."""
+    return str(next(place.installed.glob("restate/node_modules/@restatedev/restate-server-*/bin/restate-server")))
+
+
+def _postgres_binary(name: str) -> str:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return str(found[-1] / name) if found else name
 
 
 def _register(admin: int, served: int) -> bool:
@@ -194,16 +216,14 @@ def _register(admin: int, served: int) -> bool:
 
 def _dbos(place: Place, stack: ExitStack) -> int:
     (port,), data = free_ports(1), place.data / "pg"
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    prefix = f"{found[-1]}/" if found else ""
     data.mkdir()
     plain: list[str] = []
     if os.getuid() == 0:  # PostgreSQL refuses to run as root
         subprocess.run(["chown", "-R", "nobody", str(data)], check=True)
         plain = ["setpriv", "--reuid=nobody", "--clear-groups", "--"]
-    initdb = [*plain, f"{prefix}initdb", "-D", str(data), "-U", "bench", "-A", "trust", "-E", "UTF8"]
+    initdb = [*plain, _postgres_binary("initdb"), "-D", str(data), "-U", "bench", "-A", "trust", "-E", "UTF8"]
     subprocess.run(initdb, check=True, capture_output=True, cwd=data)
-    command = [*plain, f"{prefix}postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
+    command = [*plain, _postgres_binary("postgres"), "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
     command += ["-c", "unix_socket_directories=", "-c", "max_connections=200"]
     server = stack.enter_context(_server("postgres", command, place.data))
     wait_until(lambda: "ready to accept connections" in server.said(), UP_WITHIN, "PostgreSQL", server.said)
@@ -216,18 +236,21 @@ _PEERS = {
         "celery_app.py",
         "at least once (acks_late), up to 1 s lost with the power; two prefork workers, AOF everysec",
         _celery,
+        lambda place: "redis-server",
     ),
     "restate": Peer(
         "Restate",
         "restate_app.py",
         "each step journaled before the next, steps at least once; one node, its defaults, 64 in flight",
         _restate,
+        _restate_binary,
     ),
     "dbos": Peer(
         "DBOS + PostgreSQL",
         "dbos_app.py",
         "each step's output committed, steps at least once; fsync, one process, 64 in flight",
         _dbos,
+        lambda place: _postgres_binary("postgres"),
     ),
 }
 

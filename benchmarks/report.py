@@ -8,11 +8,9 @@ from pathlib import Path
 
 from plots import bars, curves
 from record import RECORD, Entry, latest
-from targets import Target, judged
+from targets import PEERS, Target, against_peers, judged
 
-HERE = Path(__file__).parent
-RESULTS, NOTES, PLOTS = HERE / "RESULTS.md", HERE / "NOTES.md", HERE / "plots"
-PEERS = "peers"
+NOTES = Path(__file__).parent / "NOTES.md"
 GROWTH = "growth: "
 
 HEAD = """\
@@ -26,13 +24,13 @@ time, how many times its. CPU is of all processes of the deployment, the measuri
 """
 
 
-def write_results() -> None:
-    """Write both anew."""
-    entries = latest(RECORD)
-    parts = [HEAD, *_calls(entries), *_targets(entries), *_peers(entries), *_cases(entries), *_plots(entries)]
+def write_results(record: Path = RECORD) -> None:
+    """Write both anew, beside the record."""
+    entries, plots = latest(record), record.parent / "plots"
+    parts = [HEAD, *_calls(entries), *_targets(entries), *_peers(entries), *_cases(entries), *_plots(entries, plots)]
     if NOTES.exists():
         parts.append(NOTES.read_text().strip())
-    RESULTS.write_text("\n".join(parts) + "\n")
+    (record.parent / "RESULTS.md").write_text("\n".join(parts) + "\n")
 
 
 def _calls(entries: list[Entry]) -> Iterator[str]:
@@ -47,7 +45,7 @@ def _calls(entries: list[Entry]) -> Iterator[str]:
 
 def _targets(entries: list[Entry]) -> Iterator[str]:
     yield "## Targets\n\n| What | Target | Measured | |\n|---|---|---|---|"
-    for target, value in judged(entries):
+    for target, value in (*judged(entries), *against_peers(entries)):
         said = "not measured" if value is None else f"{value:,.4g}"
         verdict = (
             "" if value is None else ("met" if target.is_met(value) else f"missed by {_missed(target.bound, value)}")
@@ -101,13 +99,13 @@ def _cases(entries: list[Entry]) -> Iterator[str]:
         yield ""
 
 
-def _plots(entries: list[Entry]) -> Iterator[str]:
+def _plots(entries: list[Entry], folder: Path) -> Iterator[str]:
     by_case: dict[str, list[Entry]] = {}
     for each in entries:
         by_case.setdefault(each.row.case, []).append(each)
     chain = by_case.get("chain", [])
     shares = {f"{it.row.log}, {it.row.way}": it.row.ratios["runs_per_s"] for it in chain if it.row.ratios}
-    bars(PLOTS / "chain.svg", "Three steps, runs/s as a share of the bare log's", shares, "")
+    bars(folder / "chain.svg", "Three steps, runs/s as a share of the bare log's", shares, "")
     growth = {case: rows for case, rows in by_case.items() if case.startswith(GROWTH)}
     for case, rows in growth.items():
         lines: dict[str, list[tuple[float, float]]] = {}
@@ -115,10 +113,10 @@ def _plots(entries: list[Entry]) -> Iterator[str]:
             size = float(it.row.way.replace(",", ""))
             lines.setdefault(it.row.log, []).append((size, it.row.values["cpu_us_per_event"]))
         name = case.removeprefix(GROWTH)
-        curves(PLOTS / f"{name.replace(' ', '-')}.svg", f"CPU per event by {name}", "µs", lines)
+        curves(folder / f"{name.replace(' ', '-')}.svg", f"CPU per event by {name}", "µs", lines)
     peers = {it.row.way.partition(":")[0]: it.row.values["runs_per_s"] for it in by_case.get(PEERS, [])}
-    bars(PLOTS / "peers.svg", "Three steps, completed runs per second", peers, "/s")
-    made = sorted(PLOTS.glob("*.svg")) if PLOTS.exists() else []
+    bars(folder / "peers.svg", "Three steps, completed runs per second", peers, "/s")
+    made = sorted(folder.glob("*.svg")) if folder.exists() else []
     if made:
         yield "## Plots\n"
         yield from (f"![{each.stem}](plots/{each.name})" for each in made)

@@ -36,7 +36,7 @@ class Target:
         return f"{'≥' if self.at_least else '≤'} {self.bound:,g}"
 
 
-KAFKA, SQLITE = "kafka", "sqlite"
+KAFKA, SQLITE, PEERS = "kafka", "sqlite", "peers"
 TARGETS = (
     Target("throughput, three steps, fused, runs/s", "chain", KAFKA, "fused, direct", "runs_per_s", 5_000, True),
     Target(
@@ -87,3 +87,22 @@ def judged(entries: list[Entry]) -> Iterator[tuple[Target, float | None]]:
     for target in TARGETS:
         found = [value for entry in entries if (value := target.of(entry)) is not None]
         yield target, (found[-1] if found else None)
+
+
+def against_peers(entries: list[Entry]) -> Iterator[tuple[Target, float | None]]:
+    """The targets that are read against peers of the same call: shares of the best one's figure."""
+    rows = [entry.row for entry in entries if entry.row.case == PEERS]
+    ours = {row.log: row for row in rows if row.log in (KAFKA, SQLITE)}
+    peers = [row for row in rows if row.log not in ours]
+    if len(ours) < 2 or not peers:
+        return
+    best = min(row.values["p50_ms"] for row in peers)
+    for what, log, bound in (
+        ("latency, fused, direct: of the best peer's p50", KAFKA, 1.0),
+        ("sqlite: latency, fused, direct: of the best peer's p50", SQLITE, 0.5),
+    ):
+        yield Target(what, PEERS, log, "", "p50_ms", bound), ours[log].values["p50_ms"] / best
+    for row in peers:
+        if row.way.startswith("Celery"):
+            times = ours[KAFKA].values["runs_per_s"] / row.values["runs_per_s"]
+            yield Target("throughput, fused: times Celery's", PEERS, KAFKA, "", "runs_per_s", 25, True), times
