@@ -47,6 +47,7 @@ def this_call() -> Call:
 def append(path: Path, call: Call, row: Row) -> None:
     """Add a row."""
     line = {"call": asdict(call), "load": round(os.getloadavg()[0], 2), "row": asdict(row)}
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write(json.dumps(line) + "\n")
 
