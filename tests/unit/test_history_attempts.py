@@ -51,6 +51,23 @@ def test_a_report_without_a_trigger_before_it_is_told() -> None:
     assert "attempt 2 of a reported, but nothing before it says that it was fired" in told(made, "I3")
 
 
+def test_what_a_success_fires_after_the_end_may_be_answered() -> None:
+    """Simulated seed 512: patience had passed, so the run ended; then a success was folded, whose agent did not know
+    yet that the run was stopping and had fired the next step. The checker took that step's answer for a stranger's.
+    """
+    made = HandMade(define(node("a"), node("b", "a")))
+    made.started("a")
+    made.cancel_asked()
+    made.stopping()
+    made.wait(timedelta(minutes=10))
+    made.marked(facts.DeadlinePassed(made.run, "stop"))
+    made.settled("cancelled")
+    made.succeeded("a", fired=["b"])
+    made.cancelled("b")
+
+    assert check_history(made.history(quiescent=False)) == []
+
+
 def test_nothing_follows_from_a_success_after_the_verdict() -> None:
     made = HandMade(LATE)
     made.started()

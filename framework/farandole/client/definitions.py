@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from farandole.client.scan import existing_places, table
 from farandole.definition.model import Definition
 from farandole.definition.published import read_published
-from farandole.errors import ConfigError, DefinitionError
+from farandole.errors import ConfigError, DefinitionError, TransportError
 from farandole.events.topics import Topics
 from farandole.transport.port import Edge
 
@@ -24,7 +24,13 @@ INBOX = "inbox:"
 """Prefix of the keys whose value is the unit that consumes an agent's inbox (R8)."""
 
 NAMES_AGE_MAX = 5.0
-"""How old the table may be when a pipeline is named, seconds: reading it takes longer than starting a run."""
+"""How old the table may be when a pipeline is named before it is read anew, beside the start that names it, seconds.
+
+Reading takes half a second on Kafka, for which every start would wait once in five seconds [measured].
+"""
+
+NAMES_AGE_LIMIT = 60.0
+"""How old it may be before a start waits for that, seconds: whoever starts a run now and then gets the present one."""
 
 
 class DefinitionBook:
@@ -38,6 +44,7 @@ class DefinitionBook:
         self._owners: dict[str, str] = {}
         self._reading = asyncio.Lock()
         self._read_at = float("-inf")
+        self._beside: asyncio.Task[None] | None = None
 
     async def refresh(self) -> None:
         """Read the table to its present end.
@@ -64,7 +71,7 @@ class DefinitionBook:
             log.warning("%s: definition %s was left out: %s", self._topic, key[:12], bad)
 
     async def by_name(self, name: str) -> Definition:
-        """The definition that new runs of a pipeline get, as of the last few seconds.
+        """The definition that new runs of a pipeline get, as of a few seconds before the last time one was named.
 
         Params framed with the one before are still understood: the coordinator reads them with the schema of
         whatever it pins the run to.
@@ -72,9 +79,13 @@ class DefinitionBook:
         Raises:
             ConfigError: no such pipeline was applied.
         """
-        async with self._reading:
-            if name not in self._names or asyncio.get_running_loop().time() - self._read_at > NAMES_AGE_MAX:
-                await self.refresh()
+        age = asyncio.get_running_loop().time() - self._read_at
+        if name not in self._names or age > NAMES_AGE_LIMIT:
+            async with self._reading:
+                if name not in self._names or asyncio.get_running_loop().time() - self._read_at > NAMES_AGE_LIMIT:
+                    await self.refresh()
+        elif age > NAMES_AGE_MAX and (self._beside is None or self._beside.done()):
+            self._beside = asyncio.create_task(self._refresh_beside(), name="farandole-definitions")
         found = self._definitions.get(self._names.get(name, ""))
         if found is None:
             known = ", ".join(sorted(self._names)) or "none"
@@ -83,6 +94,18 @@ class DefinitionBook:
                 "run `farandole apply` on the folder that defines it."
             )
         return found
+
+    async def _refresh_beside(self) -> None:
+        try:
+            await self.refresh()
+        except (ConfigError, TransportError) as bad:
+            log.warning("%s was not read anew: %s", self._topic, bad)
+
+    async def close(self) -> None:
+        """End what is being read beside a start."""
+        if self._beside is not None:
+            self._beside.cancel()
+            await asyncio.gather(self._beside, return_exceptions=True)
 
     async def by_hash(self, digest: str) -> Definition | None:
         """The definition of that hash, or None if it was never published."""

@@ -114,6 +114,7 @@ class Session:
             ) from error
 
     async def close(self) -> None:
-        """End the tail and the edge."""
+        """End what is read, the tail and the edge."""
+        await self.book.close()
         await self.tail.close()
         await self.edge.close()

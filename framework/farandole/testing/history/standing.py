@@ -112,6 +112,7 @@ class Standing:
         unit.triggered.add(fact.attempt)
         unit.reported.add(fact.attempt)
         if not counts:
+            self._fired_too_late(fact)
             return
         unit.attempt = max(unit.attempt, fact.attempt)
         match fact:
@@ -123,6 +124,12 @@ class Standing:
                 unit.status, unit.failure = "failed", entry
             case facts.StepCancelled():
                 unit.status = "cancelled"
+
+    def _fired_too_late(self, fact: facts.AgentFact) -> None:
+        """A success after the end changes nothing; what its agent had fired is answered all the same."""
+        if self.phase == "settled" and isinstance(fact, facts.StepSucceeded):
+            for child in fact.fired:
+                self.unit(child).triggered.add(1)
 
     def _fired(self, child: str) -> None:
         unit = self.unit(child)

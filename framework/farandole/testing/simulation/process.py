@@ -74,6 +74,11 @@ class Process:
             self._exit(error)
             return True
 
+    @property
+    def is_committing(self) -> bool:
+        """Whether it is in the midst of a transaction."""
+        return self.body is not None and any(member.commits for member in self.body.transport.members)
+
     def deafen(self, seconds: float) -> None:
         """Nothing of its group's traffic passes for so long: it does not know that it is taken for dead."""
         if self.body is not None:

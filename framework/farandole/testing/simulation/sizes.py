@@ -49,7 +49,7 @@ class Sizes:
             batch_records=rng.choice((1, 2, 500, 500)),
             assignor=rng.choice(("range", "cooperative-sticky")),
             forgets=rng.random() < 0.25,
-            late_marker=rng.choice((0.2, 0.6, 1.0)),
+            late_marker=rng.choice((0.04, 0.2, 0.6, 1.0)),
             shape=Shape(
                 steps_max=rng.choice((2, 5, 5)),
                 timeouts=True,

@@ -28,6 +28,7 @@ from farandole.testing.simulation.process import Body, Process
 from farandole.testing.simulation.retention import Retention
 from farandole.testing.simulation.sizes import Sizes
 from farandole.testing.simulation.transport import SimTransport, SkewedClock
+from farandole.transport.memory.broker import Broker
 from farandole.transport.port import Isolation, TopicPartition, TopicSpec
 
 FUSION = FusionSettings(timeout_max=timedelta(hours=1), p99_max=timedelta(hours=1), observed_min=0)
@@ -163,10 +164,7 @@ class World:
         """Whether no transaction is open or unmarked, and every owner's position has reached its end (lag 0)."""
         homes = [TopicPartition(name, n) for name in (self.topics.events, self.topics.commands) for n in self._numbers]
         with self.hub as broker:
-            every = [TopicPartition(name, n) for name in broker.topics for n in range(broker.partitions(name))]
-            if any(broker.end(at, Isolation.COMMITTED) != broker.end(at, Isolation.UNCOMMITTED) for at in every):
-                return False
-            if any(broker.transactions.unmarked()):
+            if any(broker.transactions.unmarked()) or self._is_open(broker):
                 return False
             inboxes = [
                 TopicPartition(name, n)
@@ -180,6 +178,11 @@ class World:
                     if position is None or position.offset < broker.end(at, Isolation.UNCOMMITTED):
                         return False
         return True
+
+    def _is_open(self, broker: Broker) -> bool:
+        """Whether somebody who died left a transaction open: only its time-out ends it, and readers wait for that."""
+        places = [TopicPartition(name, n) for name, spec in broker.topics.items() for n in range(spec.partitions)]
+        return any(broker.end(at, Isolation.COMMITTED) < broker.end(at, Isolation.UNCOMMITTED) for at in places)
 
     @property
     def _numbers(self) -> range:
@@ -197,8 +200,13 @@ class World:
         struck = self.chaos.strikes("step")
         if struck is not None:
             kind, how = struck
-            told = self.retention.expire(how) if kind == "expire" else self._hit(kind, how.choice(self.processes), how)
+            told = self.retention.expire(how) if kind == "expire" else self._hit(kind, self._victim(how), how)
             self.network.tell(told)
+
+    def _victim(self, how: random.Random) -> Process:
+        """Half of the time one that is in the midst of a transaction, if there is any."""
+        busy = [process for process in self.processes if process.is_committing]
+        return how.choice(busy if busy and how.random() < 0.5 else self.processes)
 
     def _hit(self, kind: str, process: Process, how: random.Random) -> str:
         """Let a fault of a step strike a process, or time; in words."""
