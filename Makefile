@@ -8,6 +8,8 @@ PYTEST := $(BIN)/python -m pytest
 # Two workers a core: most tests of a broker wait. `make WORKERS=0 test` runs all in one process, in order.
 WORKERS ?= 4
 PARALLEL := -n $(WORKERS) --dist loadgroup
+# Where the peers of `bench-peers` are installed: outside the repository.
+PEERS ?= $(or $(TMPDIR),/tmp)/farandole-peers
 CODE := framework tests benchmarks docs/generate
 
 # The first interpreter that is new enough; `make PYTHON=... setup` overrides it.
@@ -15,10 +17,10 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$each; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test unit contract accept kafka secured bench sim chaos recovery soak mutants twin fuzz model mixed docs demo lock tools clean
+.PHONY: help setup fmt lint types test unit contract accept kafka secured bench bench-peers sim chaos recovery soak mutants twin fuzz model mixed docs demo lock tools clean
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## Make the virtual environment and install everything from the lock
 
@@ -67,8 +69,12 @@ kafka: $(STAMP) tools ## Only the tests that need a broker
 secured: $(STAMP) ## The whole conformance suite on a broker with TLS, SASL and ACLs (`test` runs a part of it)
 	FARANDOLE_TEST_SECURED=all $(PYTEST) tests/contract/test_kafka_security.py
 
-bench: $(STAMP) ## Throughput and latency, beside the bare limit of this machine
-	$(BIN)/python benchmarks/bench.py
+bench: $(STAMP) ## What it does beside the bare log: make bench ONLY="chain map" LOGS=sqlite SCALE=0.2
+	$(BIN)/python benchmarks/bench.py $(ONLY) $(if $(LOGS),--logs $(LOGS)) $(if $(SCALE),--scale $(SCALE)) $(if $(LONG),--long)
+
+bench-peers: $(STAMP) ## The same chain on Celery, Restate and DBOS, which are installed into PEERS first
+	benchmarks/peers/install.sh "$(PEERS)"
+	$(BIN)/python benchmarks/bench_peers.py $(ONLY) --installed "$(PEERS)" $(if $(SCALE),--scale $(SCALE))
 
 sim: $(STAMP) ## Seeds of the simulation: make sim SEEDS=1000 FROM=0; one as a trace: make sim REPLAY=17
 	PYTHONHASHSEED=0 $(BIN)/python -m farandole.testing.simulation $(if $(REPLAY),--replay $(REPLAY),\
@@ -116,6 +122,7 @@ lock: ## Resolve pyproject.toml into requirements.lock anew, keeping what still 
 
 tools: ## Say which optional tools are missing, and what brings them
 	@command -v kcat >/dev/null || echo "note: kcat is missing. Debian: apt-get install kcat; macOS: brew install kcat"
+	@command -v spin >/dev/null || echo "note: spin is missing. Debian: apt-get install spin gcc; macOS: brew install spin"
 	@command -v java >/dev/null || echo "note: java is missing. Debian: apt-get install openjdk-17-jre-headless; macOS: brew install openjdk"
 	@command -v spin >/dev/null || echo "note: spin is missing. Debian: apt-get install spin; macOS: brew install spin"
 	@command -v mvn >/dev/null || echo "note: mvn is missing. Debian: apt-get install maven; macOS: brew install maven"

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from multiprocessing.synchronize import Event, Semaphore
 from pathlib import Path
 
-from limit import BATCH, PAYLOAD, percentiles
+from limit import BATCH, PAYLOAD, Figures, percentiles
 
 from farandole.transport.port import (
     Commit,
@@ -59,8 +59,11 @@ class Takes:
         """Nothing is kept."""
 
 
-def hop(path: Path, inboxes: Sequence[str], ready: Semaphore, stop: Event) -> None:
-    """One process that takes these inboxes, writes an event for each record, and the next hop's record."""
+def hop(path: Path, inboxes: Sequence[str], hops: int, ready: Semaphore, stop: Event) -> None:
+    """One process that takes these inboxes, writes an event for each record, and the next hop's record.
+
+    With one hop in all, the three events at once: what fused hops come to.
+    """
     transport = SqliteTransport(SqliteSettings(path))
     member = transport.member(MemberSettings(f"hop-{inboxes[0]}", f"hop-{inboxes[0]}", poll_max_records=BATCH))
     takes = Takes(member)
@@ -72,18 +75,18 @@ def hop(path: Path, inboxes: Sequence[str], ready: Semaphore, stop: Event) -> No
             ready.release()
             is_told = True
         if records:
-            step(member, records)
+            step(member, records, hops)
     member.close()
 
 
-def step(member: Member, records: Sequence[Record]) -> None:
+def step(member: Member, records: Sequence[Record], hops: int) -> None:
     """One transaction."""
     written: list[NewRecord] = []
     positions: dict[TopicPartition, Position] = {}
     for it in records:
         number = int(it.topic[-1])
-        written.append(NewRecord("events", it.key, it.value, it.headers, it.partition))
-        if number < 2:
+        written += [NewRecord("events", it.key, it.value, it.headers, it.partition)] * (3 // hops)
+        if number < hops - 1:
             written.append(NewRecord(f"inbox-{number + 1}", it.key, it.value, it.headers, it.partition))
         positions[it.at] = Position(it.offset + 1)
     member.call(Commit(written, positions, member.snapshot()))
@@ -91,19 +94,20 @@ def step(member: Member, records: Sequence[Record]) -> None:
     assert reply.error is None, reply.error
 
 
-def measure(folder: Path, processes: int, runs: int, latency_runs: int) -> str:
-    """One line of figures."""
+def measure(folder: Path, runs: int, latency_runs: int, *, processes: int = 1, is_fused: bool = False) -> Figures:
+    """Three hops in one process, or in three; or the three in one transaction."""
+    hops = 1 if is_fused else 3
     path = folder / f"{uuid.uuid4().hex}.db"
     transport = SqliteTransport(SqliteSettings(path))
     admin = transport.admin()
     admin.create([TopicSpec(name, PARTITIONS) for name in ("inbox-0", "inbox-1", "inbox-2", "events")])
     context = multiprocessing.get_context("spawn")
     ready, stop = context.Semaphore(0), context.Event()
-    shares = [[f"inbox-{n}" for n in range(3)]] if processes == 1 else [[f"inbox-{n}"] for n in range(3)]
-    hops = [context.Process(target=hop, args=(path, share, ready, stop)) for share in shares]
-    for each in hops:
+    shares = [[f"inbox-{n}" for n in range(hops)]] if processes == 1 else [[f"inbox-{n}"] for n in range(hops)]
+    takers = [context.Process(target=hop, args=(path, share, hops, ready, stop)) for share in shares]
+    for each in takers:
         each.start()
-    for _ in hops:
+    for _ in takers:
         ready.acquire()
     producer, reader = transport.producer("bench"), transport.reader("bench")
     reader.assign({TopicPartition("events", n): 0 for n in range(PARTITIONS)})
@@ -127,15 +131,11 @@ def measure(folder: Path, processes: int, runs: int, latency_runs: int) -> str:
     await_events(3 * runs)
     rate = runs / (time.perf_counter() - began)
     stop.set()
-    for each in hops:
+    for each in takers:
         each.join()
     for part in (producer, reader, admin):
         part.close()
-    p50, p99 = percentiles(latencies)
-    return (
-        f"embedded processes={processes} runs_per_second={rate:.0f} p50_ms={p50:.2f} p99_ms={p99:.2f} "
-        f"file_mb={path.stat().st_size / 1e6:.0f}"
-    )
+    return Figures(rate, *percentiles(latencies))
 
 
 def idle(folder: Path) -> str:
@@ -166,8 +166,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=asked.folder) as made:
-        for processes in (1, 3):
-            print(measure(Path(made), processes, asked.runs, asked.latency_runs), flush=True)
+        for processes, is_fused in ((1, False), (3, False), (1, True)):
+            it = measure(Path(made), asked.runs, asked.latency_runs, processes=processes, is_fused=is_fused)
+            told = f"runs_per_second={it.runs_per_second:.0f} p50_ms={it.p50_ms:.2f} p99_ms={it.p99_ms:.2f}"
+            print(f"embedded processes={processes} fused={is_fused} {told}", flush=True)
         print(idle(Path(made)))
 
 

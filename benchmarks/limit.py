@@ -1,4 +1,4 @@
-"""The bare limit: three consume-produce transactions in a row with nothing but the Kafka client.
+"""The bare limit: three consume-produce transactions in a row, or one for all three, with nothing but the Kafka client.
 
 The same broker, records of the same size and number, exactly once; no run state, no
 coordinator, no codec. What the framework reaches is read as a share of this.
@@ -7,6 +7,7 @@ coordinator, no codec. What the framework reaches is read as a share of this.
 import multiprocessing
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event, Semaphore
 
@@ -15,6 +16,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 PAYLOAD = b"v" * 300
 BATCH = 200
+Follows = Mapping[str, str | None]
+"""The inbox after an inbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +29,37 @@ class Figures:
     p99_ms: float
 
 
-def measure(bootstrap: str, runs: int, latency_runs: int, partitions: int = 12) -> Figures:
-    """Three hops in one process, as one unit of three agents would be."""
+def measure(
+    bootstrap: str, runs: int, latency_runs: int, partitions: int = 12, *, processes: int = 1, is_fused: bool = False
+) -> Figures:
+    """Three hops in one process, as one unit of three agents would be, or in three; or the three in one transaction."""
     mark = uuid.uuid4().hex[:6]
-    inboxes = [f"limit-{mark}-{n}" for n in range(3)]
+    inboxes = [f"limit-{mark}-{n}" for n in range(1 if is_fused else 3)]
     events = f"limit-{mark}-events"
     _create(bootstrap, [*inboxes, events], partitions)
     context = multiprocessing.get_context("spawn")
     ready, stop = context.Semaphore(0), context.Event()
-    hops = context.Process(target=_hops, args=(bootstrap, inboxes, events, ready, stop))
-    hops.start()
-    ready.acquire()
+    shares = [inboxes] if processes == 1 else [[each] for each in inboxes]
+    follows: Follows = dict(zip(inboxes, [*inboxes[1:], None], strict=True))
+    events_each = 3 if is_fused else 1
+    hops = [
+        context.Process(target=_hops, args=(bootstrap, share, follows, events, events_each, ready, stop))
+        for share in shares
+    ]
+    for each in hops:
+        each.start()
+    for _ in hops:
+        ready.acquire()
     try:
         watcher = _watcher(bootstrap, events, partitions)
-        latencies = [_one(bootstrap, watcher, inboxes[0]) for _ in range(latency_runs)]
+        starter = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
+        latencies = [_one(starter, watcher, inboxes[0]) for _ in range(latency_runs)]
         throughput = _many(bootstrap, watcher, inboxes[0], runs)
         watcher.close()
     finally:
         stop.set()
-        hops.join()
+        for each in hops:
+            each.join()
     return Figures(throughput, *percentiles(latencies))
 
 
@@ -75,8 +90,16 @@ def _consumer(bootstrap: str, group: str) -> Consumer:
     )
 
 
-def _hops(bootstrap: str, inboxes: list[str], events: str, ready: Semaphore, stop: Event) -> None:
-    follows = dict(zip(inboxes, [*inboxes[1:], None], strict=True))
+def _hops(
+    bootstrap: str,
+    inboxes: list[str],
+    follows: Follows,
+    events: str,
+    events_each: int,
+    ready: Semaphore,
+    stop: Event,
+) -> None:
+    """One process: takes these inboxes until it is told to stop."""
     name = uuid.uuid4().hex
     producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": name, "linger.ms": 0})
     producer.init_transactions(30)
@@ -91,13 +114,14 @@ def _hops(bootstrap: str, inboxes: list[str], events: str, ready: Semaphore, sto
         if message is None or message.error():
             continue
         messages = [message, *(m for m in consumer.consume(BATCH - 1, 0) if not m.error())]
-        _hop(producer, consumer, messages, follows, events)
+        _hop(producer, consumer, messages, follows, [events] * events_each)
     consumer.close()
 
 
 def _hop(
-    producer: Producer, consumer: Consumer, messages: list[Message], follows: dict[str, str | None], events: str
+    producer: Producer, consumer: Consumer, messages: list[Message], follows: Follows, events: Sequence[str]
 ) -> None:
+    """One transaction."""
     producer.begin_transaction()
     positions: dict[tuple[str, int], int] = {}
     for message in messages:
@@ -106,7 +130,8 @@ def _hop(
         assert offset is not None
         assert partition is not None
         headers: list[tuple[str, str | bytes | None]] = [("id", b"x" * 16), ("step", topic.encode())]
-        producer.produce(events, message.value(), key=message.key(), headers=headers)
+        for each in events:
+            producer.produce(each, message.value(), key=message.key(), headers=headers)
         if (successor := follows[topic]) is not None:
             producer.produce(successor, message.value(), key=message.key(), headers=headers)
         positions[topic, partition] = offset + 1
@@ -134,15 +159,7 @@ def _polled(watcher: Consumer) -> int:
     return int(message is not None and not message.error())
 
 
-_starters: dict[str, Producer] = {}
-
-
-def _starter(bootstrap: str) -> Producer:
-    return _starters.setdefault(bootstrap, Producer({"bootstrap.servers": bootstrap, "linger.ms": 0}))
-
-
-def _one(bootstrap: str, watcher: Consumer, inbox: str) -> float:
-    producer = _starter(bootstrap)
+def _one(producer: Producer, watcher: Consumer, inbox: str) -> float:
     began = time.perf_counter()
     producer.produce(inbox, PAYLOAD, key=uuid.uuid4().bytes)
     producer.flush()

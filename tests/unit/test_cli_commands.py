@@ -91,7 +91,7 @@ def test_every_command_but_the_processes_speaks_json(cli: CliRunner, command: li
 
 
 HEAVY = [
-    "confluent_kafka", "aiokafka", "fastavro", "pydantic_settings", "asyncio", "rich", "cel",
+    "confluent_kafka", "aiokafka", "fastavro", "asyncio", "rich", "cel",
     "farandole.definition.agents", "farandole.client", "farandole.cli.settings",
 ]  # fmt: skip
 """What takes a good part of the 200 ms in which help must be there; a count of modules depends on no machine.

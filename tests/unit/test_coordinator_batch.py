@@ -103,6 +103,57 @@ def test_timer_marker_has_an_id_that_a_restarted_owner_gives_it_again() -> None:
     assert len(ids[0]) == 1
 
 
+def test_timer_of_a_step_is_not_written_by_each_owner_of_a_stopping_run() -> None:
+    """Seed 2050 of the property below: a deadline that changes nothing was written again at every take-over."""
+    desk = Desk(define(node("a", deadline=SECOND), name="p"))
+    desk.start("r-1")
+    desk.turns()
+    desk.command(CancelRun("r-1"))
+    desk.turns()
+    desk.now += 2 * SECOND
+
+    for _ in range(3):
+        desk.turns()
+        desk.turn()
+        desk.restore()
+
+    assert desk.events(facts.DeadlinePassed) == []
+
+
+def test_timer_waits_until_a_restored_home_has_read_what_its_predecessor_wrote() -> None:
+    """The marker stood on the log and was not read back yet: the next owner wrote it once more, with the same id."""
+    desk = started()
+    desk.fail("a")
+    desk.turns()
+    desk.now += 2 * SECOND
+    desk.turn()
+
+    desk.restore()
+    late = list(desk.home.events)
+    desk.home.events.clear()  # the first fetch has not come yet
+    assert desk.home.next_due is None, "nobody is woken for a timer that has to wait"
+    assert desk.batch().is_empty
+    desk.home.events.extend(late)
+    desk.turns()
+
+    assert len(desk.events(facts.RetryDue)) == 1
+    assert [task.attempt for task in desk.tasks()] == [1, 2]
+
+
+def test_timer_that_its_predecessor_did_not_write_is_written_by_a_restored_home() -> None:
+    desk = started()
+    desk.fail("a")
+    desk.turns()
+    desk.fact(facts.StepCancelled("r-9", "a", 1, "of a run that nobody knows"))
+    desk.now += 2 * SECOND
+
+    desk.restore()
+    desk.turns()
+    desk.turn()
+
+    assert len(desk.events(facts.RetryDue)) == 1
+
+
 def test_timer_of_a_run_that_has_gone_on_leads_to_nothing() -> None:
     desk = Desk(define(node("a", deadline=SECOND), node("b"), name="p"))
     desk.start("r-1")

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from farandole.coordinator.refold import Refold
 from farandole.definition.graph import graph_of
 from farandole.events import facts
 from farandole.events.catalogue import encode
@@ -13,7 +14,7 @@ from farandole.events.tables import Claim
 from farandole.ids import sha256
 from farandole.kernel.rebuild import rebuild
 from farandole.kernel.state import Status
-from farandole.testing.desk import Desk
+from farandole.testing.desk import Desk, LogReader
 from farandole.testing.sketch import define, framed, node
 from farandole.transport.port import TopicPartition
 
@@ -185,6 +186,32 @@ def test_release_thrown_away_with_its_batch_is_made_once() -> None:
     assert len(desk.events(facts.RunReleased)) == 1
     assert desk.run().step("x").status is Status.SUCCEEDED
     assert desk.refold.found == {}
+
+
+def test_release_folds_what_this_hold_missed_not_what_was_read_for_an_earlier_one() -> None:
+    """A release was lost with its home; when the home came back, the next one folded the records of the first."""
+    desk = Desk(JOIN)
+    desk.start("r-1")
+    desk.turns()
+    mend(desk, unreadable(desk))
+    desk.command(ReleaseRun("r-1"))
+    desk.turn()
+    desk.batch()
+    while desk.refold.step():
+        pass
+    desk.batch().abandon()
+    ours = desk.refold
+
+    desk.refold = desk.builder.refold = Refold(lambda: LogReader(desk.logs))
+    desk.restore()
+    desk.turns()
+    second = unreadable(desk, "a")
+    desk.refold = desk.builder.refold = ours
+    desk.restore()
+    mend(desk, second, "a")
+    release(desk)
+
+    assert (desk.run().step("a").status, desk.run().is_held) == (Status.SUCCEEDED, False)
 
 
 def test_retry_that_came_due_while_the_run_was_held_comes_after_its_release() -> None:

@@ -32,6 +32,17 @@ def test_home_remembers_an_end_told_while_records_before_it_are_buffered() -> No
     assert home.at == (8, 9)
 
 
+def test_home_that_is_read_anew_looks_for_a_culprit_anew() -> None:
+    """What arrived first was given up in its place; where only a timer was due, the process ended."""
+    home = Home(0, events_at=5, commands_at=7)
+    home.events.append(record("events", 5))
+    home.limit, home.refused = 1, "too large"
+
+    home.emptied()
+
+    assert (home.limit, home.refused) == (0, "")
+
+
 def test_home_that_is_read_anew_forgets_its_ends() -> None:
     home = Home(0, events_at=5, commands_at=7)
     home.events.append(record("events", 5))

@@ -33,6 +33,20 @@ def test_timers_of_a_stopping_run_are_led_by_the_end_of_its_patience() -> None:
     assert kinds(stage) == [("stop", "")]
 
 
+def test_timers_of_a_stopping_run_are_not_its_steps_for_their_markers_would_change_nothing() -> None:
+    """They stayed in the state, and every owner of the home wrote the same markers once more."""
+    stage = Stage(define(node("a", deadline=MINUTE), node("b"), node("c", retry=1), deadline=9 * MINUTE))
+    stage.fail("b")
+    stage.fail("c")
+    before = list(timers(stage.run))
+    assert {timer.kind for timer in before} == {"run", "step", "retry", "hold"}
+
+    stage.tell(facts.CancelRequested("r-1"))
+
+    assert kinds(stage) == [("stop", "")]
+    assert [marker(stage.run, timer) for timer in before if timer.step] == [None, None, None]
+
+
 def test_timers_of_a_settled_run_are_its_forgetting_alone() -> None:
     stage = Stage(define(node("a", deadline=MINUTE), deadline=MINUTE))
 

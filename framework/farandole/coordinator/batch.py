@@ -50,8 +50,8 @@ class Batch:
     source: str
     moment: Callable[[], Moment]
     fetch: FetchClaim
-    missed: Callable[[str], list[Record] | None]
-    """What a held run missed, once it has been read again; None before."""
+    missed: Callable[[str, range], list[Record] | None]
+    """What a held run missed at these offsets, once it has been read again; None before."""
 
     events_at: int
     commands_at: int

@@ -45,6 +45,10 @@ class Home:
     ends: tuple[int, int] = (0, 0)
     """Where the ends of both were last told: each is told once, and records before it may still be buffered then."""
 
+    read_first: int = 0
+    """Where `events` ended when the home was restored: markers of its predecessor may stand before, not read back yet,
+    and a timer would become the same marker again. Timers wait until all of that is folded."""
+
     limit: int = 0
     """Most records in the next batch while a batch that could not be produced is bisected; 0 = the usual."""
 
@@ -73,9 +77,9 @@ class Home:
             heapq.heappush(self.timers, timer)
 
     def due(self, now_ms: int, most: int) -> list[Timer]:
-        """Take up to `most` timers whose instant has come."""
+        """Take up to `most` timers whose instant has come; none while there is something to read first."""
         out: list[Timer] = []
-        while self.timers and self.timers[0].due <= now_ms and len(out) < most:
+        while not self._is_behind and self.timers and self.timers[0].due <= now_ms and len(out) < most:
             out.append(heapq.heappop(self.timers))
         return out
 
@@ -112,10 +116,14 @@ class Home:
             self.draft.abandon()
 
     def emptied(self) -> None:
-        """Nothing is buffered, and no end known: reading begins anew."""
+        """Nothing is buffered, and no end known: reading begins anew.
+
+        A culprit is looked for anew too: what is read first need not be what was refused.
+        """
         self.events.clear()
         self.commands.clear()
         self.ends = (0, 0)
+        self.limit, self.refused = 0, ""
         self.forsake()
 
     def _drop_folded(self) -> None:
@@ -126,9 +134,13 @@ class Home:
             self.commands.popleft()
 
     @property
+    def _is_behind(self) -> bool:
+        return self.events_at < self.read_first
+
+    @property
     def next_due(self) -> int | None:
         """When something is to be done without a record, ms: a timer, or another try; None if there is nothing."""
-        instants = [max(self.timers[0].due, self.late.until)] if self.timers else []
+        instants = [max(self.timers[0].due, self.late.until)] if self.timers and not self._is_behind else []
         if self.store.failures and (self.events or self.commands):
             instants.append(self.store.until)
         return max(min(instants), self.store.until) if instants else None

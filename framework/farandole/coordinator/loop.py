@@ -9,7 +9,6 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 
 from farandole.artifacts import ArtifactStore
 from farandole.clock import Clock
@@ -227,9 +226,8 @@ class CoordinatorLoop:
             then(reply)
 
     def _inboxes(self) -> Inboxes:
-        """How the watchdog finds an inbox; partition counts never change within a generation of topics."""
+        """How the watchdog finds an inbox."""
 
-        @cache
         def partitions(topic: str) -> int:
             admin = self._env.transport.admin()
             try:

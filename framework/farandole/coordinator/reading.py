@@ -132,7 +132,7 @@ def _release(batch: Batch, run: Run, record: Record, cause: Cause) -> str:
         RefoldWanted: what it missed must be read again first.
     """
     since = run.head.unfolded_from
-    missed = batch.missed(run.id) if since >= 0 else []
+    missed = batch.missed(run.id, range(since, record.offset)) if since >= 0 else []
     if missed is None:
         batch.events_at = record.offset
         raise RefoldWanted(run.id, record.at, since, record.offset)

@@ -21,11 +21,15 @@ class RefoldWanted(Exception):  # noqa: N818 - a request to the loop, not an err
 
 @dataclass(slots=True)
 class Refold:
-    """At most one run at a time per coordinator; `found` keeps the records until the release is folded."""
+    """At most one run at a time per coordinator.
+
+    `found` keeps the records of each run until the release is folded, with the range of `events` that they are from:
+    another hold of the same run has missed others.
+    """
 
     make_reader: Callable[[], Reader]
     wanted: RefoldWanted | None = None
-    found: dict[str, list[Record]] = field(default_factory=dict)
+    found: dict[str, tuple[range, list[Record]]] = field(default_factory=dict)
     _reader: Reader | None = None
     _collected: list[Record] = field(default_factory=list)
 
@@ -50,14 +54,15 @@ class Refold:
             elif isinstance(polled, End):
                 position = max(position, polled.position)
         if position >= self.wanted.stop:
-            self.found[self.wanted.run] = self._collected
+            self.found[self.wanted.run] = range(self.wanted.start, self.wanted.stop), self._collected
             self.wanted = None
             self._reader.assign({})
         return True
 
-    def take(self, run: str) -> list[Record] | None:
-        """What was read for a run; None if it must be read first. It stays until `done`."""
-        return self.found.get(run)
+    def take(self, run: str, offsets: range) -> list[Record] | None:
+        """What a run missed at these offsets; None if it must be read first. It stays until `done`."""
+        read, records = self.found.get(run, (None, []))
+        return records if read == offsets else None
 
     def done(self, run: str) -> None:
         """The release was folded, or the home is gone."""

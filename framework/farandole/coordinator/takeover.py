@@ -186,6 +186,10 @@ class Takeover:
     def _writer_of(self, claimed: Claimed) -> str:
         return claimed.metadata.writer if claimed.metadata else ""
 
+    def _read(self, number: int) -> tuple[TopicPartition, TopicPartition]:
+        """What is read to the end that it has now: `runs` before anything else, `events` before timers are written."""
+        return TopicPartition(self.topics.runs, number), TopicPartition(self.topics.events, number)
+
     def _ask_ends(self) -> bool:
         group = self.at(Stage.ENDS)
         if not group:
@@ -194,12 +198,12 @@ class Takeover:
         def answered(reply: Reply) -> None:
             for c in group:
                 c.waiting = False
-                at = TopicPartition(self.topics.runs, c.home.number)
-                if reply.error is None and at in reply.ends:
-                    c.end, c.stage = reply.ends[at], Stage.RESTORE
+                runs, events = self._read(c.home.number)
+                if reply.error is None and runs in reply.ends and events in reply.ends:
+                    c.end, c.home.read_first, c.stage = reply.ends[runs], reply.ends[events], Stage.RESTORE
 
         _wait(group)
-        wanted = [TopicPartition(self.topics.runs, c.home.number) for c in group]
+        wanted = [at for c in group for at in self._read(c.home.number)]
         self.ask(ReadEnds(wanted, Isolation.UNCOMMITTED), answered)
         return True
 

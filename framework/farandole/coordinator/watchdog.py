@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from farandole.coordinator.home import Home
 from farandole.coordinator.settings import CoordinatorSettings
+from farandole.errors import TransportError
 from farandole.events.facts import TriggerSuspected
 from farandole.ids import inbox_key, partition_of
 from farandole.kernel.state import Phase, Run, Status
@@ -32,10 +33,29 @@ class Suspicion:
 
 @dataclass(slots=True)
 class Inboxes:
-    """How the watchdog finds an inbox: partitions of a topic, and the unit that consumes an agent's inbox."""
+    """How the watchdog finds an inbox: partitions of a topic, and the unit that consumes an agent's inbox.
+
+    `partitions` asks the log, blocking, and is 0 if there is no such topic. What it told is kept: the number never
+    changes within a generation of topics. Once it got no answer it is left alone until the next look.
+    """
 
     partitions: Callable[[str], int]
     unit_of: Callable[[str], str | None]
+    known: dict[str, int] = field(default_factory=dict)
+    is_away: bool = False
+
+    def size(self, topic: str) -> int:
+        """How many partitions an inbox has; 0 if nobody knows now."""
+        if topic in self.known or self.is_away:
+            return self.known.get(topic, 0)
+        try:
+            count = self.partitions(topic)
+        except TransportError:
+            self.is_away = True
+            return 0
+        if count:
+            self.known[topic] = count
+        return count
 
 
 @dataclass(slots=True)
@@ -58,6 +78,7 @@ class Watchdog:
         self.next_look = monotonic + self.settings.watch_every.total_seconds()
         if first:
             return False
+        self.inboxes.is_away = False
         standing = {fact: run for home in homes for run in home.runs.values() for fact in _scheduled(run)}
         self.seen = {fact: self._second_look(fact, run) for fact, run in standing.items()}
         self._ask_ends([s for s in self.seen.values() if s is not None and s.end is None])
@@ -76,8 +97,7 @@ class Watchdog:
             return known
         agent = run.graph.step(fact.step).agent
         unit, topic = self.inboxes.unit_of(agent), self.settings.topics.inbox(agent)
-        count = self.inboxes.partitions(topic)
-        if unit is None or not count:
+        if unit is None or not (count := self.inboxes.size(topic)):
             return None
         at = TopicPartition(topic, partition_of(inbox_key(fact.run, fact.step, fact.item), count))
         return Suspicion(fact, at, self.settings.topics.group(unit))

@@ -5,6 +5,7 @@ Never decides: each function here is the plain effect of one fact. A fact that h
 """
 
 from collections.abc import Callable
+from sys import intern
 from typing import cast
 
 import msgspec
@@ -35,8 +36,8 @@ def start(graph: Graph, event: facts.RunStarted) -> Run:
     """The run that `RunStarted` brings into being; every step is pending but a root whose trigger was the start."""
     head = Head(
         run=event.run,
-        pipeline=event.pipeline,
-        definition=event.definition,
+        pipeline=intern(event.pipeline),
+        definition=intern(event.definition),
         params_hash=event.params_hash,
         started_at=ms(event.started_at),
         due=ms(event.deadline) if event.deadline else 0,

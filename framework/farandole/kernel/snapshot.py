@@ -8,6 +8,7 @@ written: the cost of an event depends neither on the run's size nor on its histo
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from sys import intern
 from typing import TypeVar
 
 import msgspec
@@ -177,7 +178,12 @@ def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run
         chunks.append(chunk.units)
     whole = tuple(_with_payloads(chunk, n, records, run_id) for n, chunk in enumerate(chunks))
     params = private.params if private.params is not None else _need(records, "p", run_id)
-    return Run(graph_of(private.head.definition), private.head, whole, params)
+    return Run(graph_of(private.head.definition), _shared(private.head), whole, params)
+
+
+def _shared(head: Head) -> Head:
+    """The head with the texts that all runs of a definition have: once in memory, not once per run."""
+    return msgspec.structs.replace(head, pipeline=intern(head.pipeline), definition=intern(head.definition))
 
 
 def _with_payloads(chunk: tuple[Unit, ...], n: int, records: Mapping[str, bytes], run_id: str) -> tuple[Unit, ...]:
@@ -189,6 +195,8 @@ def _with_payloads(chunk: tuple[Unit, ...], n: int, records: Mapping[str, bytes]
 
 def _full_unit(unit: Unit, number: int, records: Mapping[str, bytes], run_id: str) -> Unit:
     """An empty payload in a chunk stands for one with a record of its own: a framed payload is never empty."""
+    if unit == EMPTY_UNIT:
+        return EMPTY_UNIT  # most units of a live run: one object for all
     heavy = {
         name: _need(records, f"{name[0]}/{number}", run_id)
         for name in ("output", "input")

@@ -31,12 +31,9 @@ def timers(run: Run) -> Iterator[Timer]:
         return
     if head.due:
         yield Timer(head.due, run.id, _head_kind(run))
-    if head.kernel_error:
-        return
-    if not _has_timer(run):
-        return  # most runs of a restore: their units need no names
-    for step, item, unit in run.units():
-        yield from unit_timers(run.id, step, item, unit)
+    if _waits_for_units(run) and _has_timer(run):  # most runs of a restore have none: their units need no names
+        for step, item, unit in run.units():
+            yield from _unit_timers(run.id, step, item, unit)
 
 
 def _has_timer(run: Run) -> bool:
@@ -47,8 +44,20 @@ def _has_timer(run: Run) -> bool:
     return False
 
 
-def unit_timers(run: str, step: str, item: int, unit: Unit) -> Iterator[Timer]:
-    """What one unit waits for."""
+def _waits_for_units(run: Run) -> bool:
+    """Whether instants of its steps lead to anything: while it stops or stands still, their markers have no effect.
+
+    A marker without effect leaves its timer in the state, and each owner of the home would write it again.
+    """
+    return run.head.phase is Phase.RUNNING and not run.head.kernel_error
+
+
+def _timers_of(run: Run, step: str, item: int) -> Iterator[Timer]:
+    if _waits_for_units(run):
+        yield from _unit_timers(run.id, step, item, run.unit(run.number(step, item)))
+
+
+def _unit_timers(run: str, step: str, item: int, unit: Unit) -> Iterator[Timer]:
     if unit.status is Status.RETRY:
         yield Timer(unit.due, run, "retry", step, item, unit.attempt)
     elif unit.status in HOLDING and unit.due:
@@ -63,10 +72,9 @@ def timers_after(run: Run, events: list[facts.Event]) -> Iterator[Timer]:
     for event in events:
         match event:
             case facts.RetryScheduled(step=step, item=item) | facts.StepScheduled(step=step, item=item):
-                if not run.is_settled:
-                    yield from unit_timers(run.id, step, item, run.unit(run.number(step, item)))
-            case facts.RunHeld(step=step, item=item) if step and not run.is_settled:
-                yield from unit_timers(run.id, step, item, run.unit(run.number(step, item)))
+                yield from _timers_of(run, step, item)
+            case facts.RunHeld(step=step, item=item) if step:
+                yield from _timers_of(run, step, item)
             case facts.RunReleased(reason="kernel_error") if not run.is_settled:
                 yield from timers(run)  # those that came due while the run stood still were dropped
             case facts.RunStarted() | facts.RunStopping() | facts.RunSettled() | facts.RunHeld():
@@ -91,13 +99,10 @@ def marker(run: Run, timer: Timer) -> facts.Marker | None:
 def _current(run: Run, timer: Timer) -> list[Timer]:
     if not timer.step:
         return [Timer(run.head.due, run.id, _head_kind(run))] if run.head.due else []
-    if run.head.kernel_error:
-        return []
     try:
-        unit = run.unit(run.number(timer.step, timer.item))
+        return list(_timers_of(run, timer.step, timer.item))
     except (KeyError, IndexError):
         return []  # the timer of an earlier run that had the same id
-    return list(unit_timers(run.id, timer.step, timer.item, unit))
 
 
 def _head_kind(run: Run) -> str:

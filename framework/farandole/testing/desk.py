@@ -213,7 +213,8 @@ class Desk:
     def restore(self) -> None:
         """Another owner takes the home over, from the committed records alone."""
         lost = self.home
-        self.home = Home(self.number, events_at=lost.events_at, commands_at=lost.commands_at)
+        end = len(self._log("events"))
+        self.home = Home(self.number, events_at=lost.events_at, commands_at=lost.commands_at, read_first=end)
         parts = group_by_run(self.table.items())
         self.home.restore(read_run(self._graph, mine, run_id) for run_id, mine in parts.items())
         self.home.events.extend(self._log("events")[lost.events_at :])

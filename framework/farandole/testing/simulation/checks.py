@@ -164,6 +164,11 @@ def bitmaps_keep_to_the_window(world: World) -> Iterator[str]:
         yield f"a commit told of {world.network.widest} offsets above its base, with a window of {world.sizes.window}"
 
 
+def instants_never_go_back(world: World) -> Iterator[str]:
+    """I8: the instants that coordinators persist for a home never go back, whoever owns it."""
+    yield from world.taken_back
+
+
 def what_was_published_follows_from_a_success(world: World) -> Iterator[str]:
     """I10: what handlers published is on its topic once for every success that stands, and for nothing else."""
     found = Counter(parse_envelope(record.headers).cause for record in _read_all(world, OWN_TOPIC))
@@ -236,6 +241,7 @@ CHECKS: tuple[Callable[[World], Iterator[str]], ...] = (
     rebuilt_runs_equal_state,
     the_kernel_makes_no_error,
     bitmaps_keep_to_the_window,
+    instants_never_go_back,
     what_was_published_follows_from_a_success,
 )
 """Beside the history checker's: what only the whole world shows."""

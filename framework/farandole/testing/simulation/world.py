@@ -29,6 +29,7 @@ from farandole.testing.simulation.retention import Retention
 from farandole.testing.simulation.sizes import Sizes
 from farandole.testing.simulation.transport import SimTransport, SkewedClock
 from farandole.transport.memory.broker import Broker
+from farandole.transport.metadata import decode
 from farandole.transport.port import Isolation, TopicPartition, TopicSpec
 
 FUSION = FusionSettings(timeout_max=timedelta(hours=1), p99_max=timedelta(hours=1), observed_min=0)
@@ -36,6 +37,9 @@ FUSION = FusionSettings(timeout_max=timedelta(hours=1), p99_max=timedelta(hours=
 
 STEPS_MAX = 20_000
 """Steps after which the second phase has failed: everything must have ended (L1)."""
+
+INSTANTS_EVERY = 10
+"""Steps between two looks at the instants that coordinators persist: fewer than a take-over takes."""
 
 LOOK_EVERY = 50
 """Steps between two looks whether all has ended."""
@@ -69,6 +73,12 @@ class World:
     is_calm: bool = False
     fusion: bool | None = None
     """Whether hops are fused; None: the seed says."""
+
+    instants: dict[TopicPartition, int] = field(default_factory=dict)
+    """The latest instant persisted for each home, ms."""
+
+    taken_back: list[str] = field(default_factory=list)
+    """Homes for which an earlier instant was persisted after a later one."""
 
     _idle: int = field(default=0, init=False)
 
@@ -147,6 +157,8 @@ class World:
         if self.network.late and self.rng.random() < 0.02:
             self.network.deliver_late()
         self.clients.move(self.steps, calm=self.is_calm)
+        if self.steps % INSTANTS_EVERY == 0:
+            self._look_at_instants()
         process = self.rng.choice(self.processes)
         moved = process.frozen_until <= self.steps and process.step()
         self._idle = 0 if moved else self._idle + 1
@@ -183,6 +195,16 @@ class World:
         """Whether somebody who died left a transaction open: only its time-out ends it, and readers wait for that."""
         places = [TopicPartition(name, n) for name, spec in broker.topics.items() for n in range(spec.partitions)]
         return any(broker.end(at, Isolation.COMMITTED) < broker.end(at, Isolation.UNCOMMITTED) for at in places)
+
+    def _look_at_instants(self) -> None:
+        places = [TopicPartition(self.topics.events, n) for n in self._numbers]
+        with self.hub as broker:
+            found = broker.positions(self.topics.group("coordinator"), places, stable=False)
+        for at, position in found.items():
+            now = (decode(position.metadata).now_ms or 0) if position is not None else 0
+            if now < self.instants.get(at, 0):
+                self.taken_back.append(f"{at.topic}[{at.partition}]: {now} was persisted after {self.instants[at]}")
+            self.instants[at] = now
 
     @property
     def _numbers(self) -> range:

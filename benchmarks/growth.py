@@ -1,0 +1,125 @@
+"""Cases of growth: CPU per event against what grows. CPU and not time, because the machine may be shared.
+
+An event is a step's success in all of them, coordinator and agents together; the bare figure is the
+first row's, so that a ratio of 1.15 means 15 % more than at the smallest size.
+"""
+
+import asyncio
+import tempfile
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from chains import CHAIN
+from deployment import Deployment
+from measuring import Row, Site
+from traffic import bulk, latencies
+
+SETTLED = (1_000, 2_000, 5_000, 10_000, 20_000)
+SETTLED_LONG = (1_000, 10_000, 100_000, 300_000, 1_000_000)
+PIPELINES = (1, 10, 100, 1_000)
+STEPS = (3, 10, 100, 1_000)
+PROCESSES = (1, 2, 5, 10)
+WINDOW = 1_000
+"""Runs measured at each size."""
+
+AGENT = '''
+"""Made by the benchmarks."""
+
+from farandole import agent, pipeline
+
+@agent(timeout="5s")
+async def pass_on(number: int) -> int:
+    """Pass it on."""
+    return number
+'''
+PIPELINE = '''
+@pipeline(owner="bench@example.org")
+def {name}(number: int) -> int:
+    """Made by the benchmarks."""
+{body}
+    return number
+'''
+
+
+def settled(site: Site) -> Iterator[Row]:
+    """After more and more settled runs of the chain."""
+    sizes = SETTLED_LONG if site.is_long else SETTLED
+    rows = _Rows(site, "growth: settled runs", events=3)
+    with Deployment(site.log, CHAIN) as it:
+        _start(it)
+        asyncio.run(latencies(it, "chain", 1))
+        ended = 0
+        for size in sizes:
+            target = site.many(size)
+            if target > ended:
+                bulk(it, "chain", target - ended)
+            window = site.many(WINDOW)
+            yield rows.add(size, bulk(it, "chain", window).cpu_ms_per_run)
+            ended = max(target, ended) + window
+
+
+def pipelines(site: Site) -> Iterator[Row]:
+    """Beside more and more pipelines of the same agents, the runs spread over all of them."""
+    rows = _Rows(site, "growth: pipelines", events=3)
+    for count in PIPELINES if site.scale >= 0.1 else PIPELINES[:2]:
+        unit = _unit(f"p{count}", [(f"p{n}", 3) for n in range(count)])
+        with Deployment(site.log, unit) as it:
+            _start(it)
+            asyncio.run(latencies(it, "p0", 1, {"number": 1}))
+            each = max(1, site.many(WINDOW) // min(count, 20))
+            spent = [bulk(it, f"p{n * count // 20}", each, {"number": 1}) for n in range(min(count, 20))]
+            yield rows.add(count, sum(it.cpu_ms_per_run for it in spent) / len(spent))
+
+
+def steps(site: Site) -> Iterator[Row]:
+    """In longer and longer runs."""
+    rows = _Rows(site, "growth: steps of a run")
+    for count in STEPS if site.scale >= 0.1 else STEPS[:2]:
+        with Deployment(site.log, _unit(f"s{count}", [("long", count)])) as it:
+            _start(it)
+            asyncio.run(latencies(it, "long", 1, {"number": 1}, warm_up=max(3, 30 // count)))
+            runs = max(3, site.many(WINDOW) * 3 // count)
+            yield rows.add(count, bulk(it, "long", runs, {"number": 1}).cpu_ms_per_run / count)
+
+
+def processes(site: Site) -> Iterator[Row]:
+    """With more and more agent processes on 12 partitions: each has transactions, and markers, of its own."""
+    rows = _Rows(site, "growth: agent processes", events=3)
+    for count in PROCESSES if site.scale >= 0.1 else PROCESSES[:2]:
+        with Deployment(site.log, CHAIN) as it:
+            _start(it, agents=count)
+            asyncio.run(latencies(it, "chain", 1))
+            yield rows.add(count, bulk(it, "chain", site.many(WINDOW * 2)).cpu_ms_per_run)
+
+
+class _Rows:
+    """Rows of one curve."""
+
+    def __init__(self, site: Site, name: str, events: int = 1) -> None:
+        self._site, self._name, self._events = site, name, events
+        self._first: dict[str, float] = {}
+
+    def add(self, size: int, cpu_ms: float) -> Row:
+        """The row of one size."""
+        values = {"cpu_us_per_event": cpu_ms / self._events * 1000}
+        self._first = self._first or values
+        return Row(self._name, self._site.log.name, f"{size:,}", values, self._first)
+
+
+def _start(it: Deployment, agents: int = 1) -> None:
+    it.coordinator()
+    for _ in range(agents):
+        it.agent()
+
+
+def _unit(name: str, chains: Sequence[tuple[str, int]]) -> Path:
+    """A unit of one agent, with pipelines of so many steps each."""
+    parts = [AGENT]
+    for pipeline, count in chains:
+        lines = [f'number = pass_on.options(name="s{n}")(number)' for n in range(count)]
+        parts.append(PIPELINE.format(name=pipeline, body=textwrap.indent("\n".join(lines), "    ")))
+    folder = Path(tempfile.mkdtemp(prefix="farandole-bench-unit-"))
+    path = folder / f"{name}.py"
+    path.write_text("".join(parts))
+    return path
