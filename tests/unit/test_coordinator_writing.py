@@ -21,7 +21,7 @@ from farandole.events.outgoing import Origin, Outgoing, event_record
 from farandole.events.tables import RunHead
 from farandole.events.topics import Topics
 from farandole.ids import NO_ITEM, agent_fact_id, partition_of
-from farandole.testing.answers import Task, success, task_of
+from farandole.testing.answers import Task, failure, success, task_of
 from farandole.testing.sketch import define, framed, framed_params, node
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.outgoing import new_record
@@ -43,8 +43,8 @@ class Town:
         deployment = Deployment("tests", tuple(definition.steps), definitions=(definition,))
         wanted = plan(self.transport, self.topics, deployment, partitions=PARTITIONS, overrides=overrides)
         apply(self.transport, wanted)
-        environment = Environment(self.transport, self.clock, LocalArtifacts(folder), lambda: 0.0)
-        self.loop = CoordinatorLoop(environment, CoordinatorSettings(), PARTITIONS)
+        self.environment = Environment(self.transport, self.clock, LocalArtifacts(folder), lambda: 0.0)
+        self.loop = self.begin()
         self.producer = self.transport.producer("test")
         self.reader = self.transport.reader("test")
         inboxes = [self.topics.inbox(step) for step in definition.steps]
@@ -52,6 +52,10 @@ class Town:
             {TopicPartition(t, n): -2 for t in [self.topics.events, *inboxes] for n in range(PARTITIONS)}
         )
         self.records: list[Record] = []
+
+    def begin(self) -> CoordinatorLoop:
+        """A coordinator process; the one before must be closed."""
+        return CoordinatorLoop(self.environment, CoordinatorSettings(), PARTITIONS)
 
     def rest(self, steps: int = 400) -> int:
         """Step until nothing moves; how many steps that took."""
@@ -80,8 +84,11 @@ class Town:
 
     def success(self, task: Task, pad: str = "") -> NewRecord:
         """The result of a task."""
-        fact, _ = success(graph_of(self.definition), task, framed(1, pad=pad))
-        fact_id = agent_fact_id(fact.run, fact.step, fact.item, fact.attempt, "StepSucceeded")
+        return self.report(success(graph_of(self.definition), task, framed(1, pad=pad))[0])
+
+    def report(self, fact: facts.StepSucceeded | facts.StepFailed) -> NewRecord:
+        """What an agent says of a task."""
+        fact_id = agent_fact_id(fact.run, fact.step, fact.item, fact.attempt, type(fact).__name__)
         origin = Origin("test", self.clock.now())
         out: Outgoing = event_record(self.topics, fact, event_id=fact_id, cause="test", origin=origin)
         return new_record(out, PARTITIONS)
@@ -100,10 +107,18 @@ class Town:
         reader.close()
         return [row.status for row in heads]
 
+    def events(self) -> list[object]:
+        """What stands on `events`, as read by the last rest."""
+        return [decode(it.value or b"") for it in self.records if it.topic == self.topics.events]
+
     def held(self) -> list[str]:
         """The runs that are held."""
-        found = [decode(it.value or b"") for it in self.records if it.topic == self.topics.events]
-        return sorted(it.run for it in found if isinstance(it, facts.RunHeld))
+        return sorted(it.run for it in self.events() if isinstance(it, facts.RunHeld))
+
+    def count(self, kind: type) -> int:
+        """How many events of a kind there are, as read now."""
+        self.records += [each for each in self.reader.poll(0.0) if isinstance(each, Record)]
+        return sum(isinstance(it, kind) for it in self.events())
 
 
 def home(run: str) -> int:
@@ -180,6 +195,27 @@ def test_timer_that_leads_to_nothing_does_not_keep_the_loop_busy(tmp_path: Path)
     town.pass_time(timedelta(seconds=20))
 
     assert all(home.next_due is None for home in town.loop.homes.values())
+    town.loop.close()
+
+
+def test_marker_that_was_not_read_back_is_not_written_again_by_the_next_owner(tmp_path: Path) -> None:
+    """The next owner wrote whatever was due in the very step that ended its restore, before it had read anything."""
+    town = Town(define(node("a"), name="p"), tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    town.send(town.report(failure(town.tasks("a")[0], retryable=True)))
+    town.rest()
+    town.clock.advance(timedelta(seconds=2))
+    while not town.count(facts.RetryDue):
+        town.loop.step(0.0)
+
+    town.loop.close()
+    town.loop = town.begin()
+    town.rest()
+
+    assert town.count(facts.RetryDue) == 1
+    assert [task.attempt for task in town.tasks("a")] == [1, 2]
     town.loop.close()
 
 

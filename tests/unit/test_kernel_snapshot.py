@@ -188,6 +188,8 @@ def test_state_that_is_damaged_or_missing_is_refused() -> None:
         read_run(lambda _: stage.graph, {key: part for key, part in parts.items() if key != "c/1"}, "r-1")
     with pytest.raises(InvariantViolation, match="state record is missing"):
         read_run(lambda _: stage.graph, {key: part for key, part in parts.items() if key != "p"}, "r-1")
+    with pytest.raises(InvariantViolation, match="state record is missing"):  # it was a KeyError, which named nothing
+        read_run(lambda _: stage.graph, {key: part for key, part in parts.items() if key}, "r-1")
     with pytest.raises(InvariantViolation, match="damaged"):
         read_run(lambda _: stage.graph, {**parts, "c/1": b"\xff\x00"}, "r-1")
     with pytest.raises(InvariantViolation, match="expected state version"):

@@ -141,6 +141,21 @@ def test_compaction_drops_tombstones_only_when_they_are_old(log: tuple[SqliteTra
     assert dropped == [b"k"]
 
 
+def test_a_tombstone_outlives_the_compaction_that_removes_what_it_deletes(log: tuple[SqliteTransport, File]) -> None:
+    """A restore that had read the record, and then found both gone, went on with a run that had ended."""
+    transport, file = log
+    write(file, [(b"gone", b"v")])
+    restored = {each.key: each.value for each in read(transport)}
+    write(file, [(b"gone", None)])
+    for n in range(upkeep.COMPACTED_AFTER):
+        write(file, [(b"k", b"%d" % n)])
+
+    upkeep.compact(file, number_of(file), int(time.time() * 1000) + DAY_MS)
+    restored |= {each.key: each.value for each in read(transport, 2)}
+
+    assert restored == {b"gone": None, b"k": b"%d" % (upkeep.COMPACTED_AFTER - 1)}
+
+
 def test_a_table_that_rests_is_not_compacted_again(log: tuple[SqliteTransport, File]) -> None:
     _, file = log
     for n in range(upkeep.COMPACTED_AFTER):

@@ -168,7 +168,7 @@ def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run
     Raises:
         InvariantViolation: a record is missing or of a version that this code does not know.
     """
-    public = decode(records[""])
+    public = decode(_need(records, "", run_id))
     if not isinstance(public, RunHead):
         raise InvariantViolation(f"runs/{run_id}: expected a RunHead, but found {type(public).__name__}")
     private = _read_state(_head_decoder, public.state, run_id, _HeadState, HEADS)

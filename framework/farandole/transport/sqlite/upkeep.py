@@ -1,7 +1,8 @@
 """Retention and compaction of one partition, in the sense of Kafka's topic settings.
 
 `delete` removes whole batches once they are older than `retention.ms`. `compact` removes a record
-once a later one has its key, and tombstones after `delete.retention.ms`; offsets stay, and the
+once a later one has its key, and tombstones after `delete.retention.ms`, but never with what they delete: whoever has
+read that and is on the way to the tombstone must find it (Kafka's KIP-534). Offsets stay, and the
 last batch is never touched. Who reads meanwhile finds either state; nothing that would be needed
 is removed before what replaces it is on the log.
 """
@@ -76,7 +77,8 @@ def compact(file: File, number: int, tombstones_before_ms: int) -> int:
         latest: dict[bytes | None, int] = {}
         for _, base, _, items in _batches(db, number):
             latest.update((item.key, base + item.delta) for item in items)
-        changes = list(_changes(db, number, keys[-1], latest, tombstones_before_ms))
+        droppable = key_of(number, compacted), tombstones_before_ms
+        changes = list(_changes(db, number, keys[-1], latest, droppable))
     for start in range(0, len(changes), SLICE):
         slice_ = changes[start : start + SLICE]
         with file.writing as db:
@@ -88,13 +90,16 @@ def compact(file: File, number: int, tombstones_before_ms: int) -> int:
 
 
 def _changes(
-    db: sqlite3.Connection, number: int, last: int, latest: dict[bytes | None, int], tombstones_before_ms: int
+    db: sqlite3.Connection, number: int, last: int, latest: dict[bytes | None, int], droppable: tuple[int, int]
 ) -> Iterator[tuple[int, bytes | None]]:
-    """Batches that lose something: their keys with what is left, None for nothing."""
+    """Batches that lose something: their keys with what is left, None for nothing.
+
+    `droppable`: tombstones go that lie before this key, where an earlier compaction was, and are older than this time.
+    """
     for key, base, ms, items in _batches(db, number):
         if key == last:
             return
-        drops_tombstones = ms < tombstones_before_ms
+        drops_tombstones = key < droppable[0] and ms < droppable[1]
         left = [
             item
             for item in items
