@@ -39,11 +39,13 @@ def test_what_the_page_shows_stands_in_the_shop(block: str) -> None:
 
 def charged_twice(story: str) -> str:
     """The order that a story says was charged twice, and which it shows twice at the bank; the claim of the page."""
-    found = re.search(r"^naive, seed (\d+): no_order_is_charged_twice\n  AssertionError: (\S+) was charged (\d) times", story)
+    found = re.search(
+        r"^naive, seed (\d+): no_order_is_charged_twice\n  AssertionError: (\S+) was charged (\d) times", story
+    )
     assert found, story
     seed, order, times = found.groups()
     assert story.count(f"→ charged order={order} ") == int(times) > 1, story
-    assert re.search(rf"calls charge of (\S+), attempt \d.*calls charge of \1, attempt \d", story, re.S), story
+    assert re.search(r"calls charge of (\S+), attempt \d.*calls charge of \1, attempt \d", story, re.S), story
     assert f"--pipeline naive --from {seed} --seeds 1" in story
     return order
 
