@@ -10,7 +10,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -453,3 +455,42 @@ def orders_unit() -> Path:
 def units() -> Path:
     """Folder of the units that tests here bring along."""
     return UNITS
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as it would be published, built without network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
+         "--no-build-isolation", "--wheel-dir", str(folder), str(REPOSITORY)],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    (made,) = folder.glob("farandole-*.whl")
+    return made
+
+
+@pytest.fixture(scope="session")
+def newcomer(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """Variables of somebody whose environment has the wheel in it.
+
+    What farandole depends on comes from the environment that runs the tests, by a `.pth` behind the wheel: that
+    environment's own `.pth` files, which lead to the source tree, are not followed from there.
+    """
+    home = tmp_path_factory.mktemp("newcomer")
+    venv.create(home / "env", with_pip=False, symlinks=True)
+    python = home / "env" / "bin" / "python"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check",
+         "--no-deps", "--no-index", str(wheel)],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    (packages,) = (home / "env" / "lib").glob("python*/site-packages")
+    (packages / "what-farandole-needs.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    pip = home / "env" / "bin" / "pip"
+    pip.write_text(f'#!/bin/sh\nexec "{python}" -m pip --no-input --disable-pip-version-check "$@" --no-index\n')
+    pip.chmod(0o755)
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("FARANDOLE_", "PYTHON", "VIRTUAL"))
+    }
+    return {**kept, "HOME": str(home), "PATH": f"{home / 'env' / 'bin'}:{os.environ['PATH']}", "NO_COLOR": "1"}

@@ -37,14 +37,28 @@ def test_what_the_page_shows_stands_in_the_shop(block: str) -> None:
         assert re.sub(r"\s+", "", part.replace("@shop_as_it_was.invariant\n", "")) in re.sub(r"\s+", "", CODE)
 
 
-def test_the_command_tells_the_story_that_the_page_tells() -> None:
-    shown = blocks("text")[0]
+def charged_twice(story: str) -> str:
+    """The order that a story says was charged twice, and which it shows twice at the bank; the claim of the page."""
+    found = re.search(
+        r"^naive, seed (\d+): no_order_is_charged_twice\n  AssertionError: (\S+) was charged (\d) times", story
+    )
+    assert found, story
+    seed, order, times = found.groups()
+    assert story.count(f"→ charged order={order} ") == int(times) > 1, story
+    assert re.search(r"calls charge of (\S+), attempt \d.*calls charge of \1, attempt \d", story, re.S), story
+    assert f"--pipeline naive --from {seed} --seeds 1" in story
+    return order
 
-    told = CliRunner().invoke(app, ["simulate", str(SHOP), "--pipeline", "naive"])
 
-    effects = r"→ \w+|calls \w+ of run-1, attempt \d|fails after its work|again: farandole simulate"
-    assert re.findall(effects, shown)
-    assert re.findall(effects, told.output) == re.findall(effects, shown)
+@pytest.mark.parametrize("told", ["by the page", "by the command"])
+def test_the_story_of_the_shop_is_an_order_charged_twice_and_how_to_live_it_again(told: str) -> None:
+    """Which mishap of which seed leads there is the dice's, and changes with each change of the engine."""
+    if told == "by the page":
+        story = blocks("text")[0]
+    else:
+        story = CliRunner().invoke(app, ["simulate", str(SHOP), "--pipeline", "naive"]).output
+
+    assert charged_twice(story).startswith("o-")
 
 
 def test_a_stale_writer_is_found_too() -> None:

@@ -106,11 +106,30 @@ def artifacts_of(settings: Settings) -> ArtifactStore:
 
 
 def with_client(settings: Settings, work: Callable[[Client], Awaitable[T]]) -> T:
-    """Run `work` with a client, in an event loop of its own."""
+    """Run `work` with a client, in an event loop of its own.
+
+    Raises:
+        ConfigError: the log is the embedded one, and nobody has made it yet.
+    """
 
     async def run() -> T:
         transport = transport_of(settings)
+        _require_made(transport, settings)
         async with Client(transport, settings.namespace, artifacts=artifacts_of(settings), name="cli") as client:
             return await work(client)
 
     return asyncio.run(run())
+
+
+def _require_made(transport: Transport, settings: Settings) -> None:
+    """Whoever only looks or asks must not leave an empty log behind where there is no project."""
+    if settings.bootstrap is not None or settings.embedded.path.exists():
+        return
+    from farandole.transport.sqlite import SqliteTransport
+
+    if isinstance(transport, SqliteTransport):
+        raise ConfigError(
+            f"{settings.embedded.path}: expected the log of a project, but nothing was started here yet. "
+            "`farandole dev` in the project's folder makes it (`farandole init NAME` makes a project); "
+            "--bootstrap HOST:PORT names a Kafka instead."
+        )

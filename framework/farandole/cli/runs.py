@@ -38,10 +38,14 @@ def start(
     from farandole.cli.connect import settings_of, with_client
     from farandole.cli.starting import start_run
     from farandole.cli.texts import read_text
+    from farandole.cli.unserved import Patience
 
     settings = settings_of(config, bootstrap, namespace)
     text = read_text(params, "--params")
-    code = with_client(settings, lambda client: start_run(client, pipeline, text, run_id, wait, timeout, json))
+    patience = Patience(settings)
+    code = with_client(
+        settings, lambda client: start_run(client, pipeline, text, run_id, wait, timeout, json, patience)
+    )
     raise typer.Exit(code)
 
 

@@ -8,6 +8,7 @@ import typer
 
 from farandole.cli.exit_codes import OK, OUTCOMES
 from farandole.cli.output import print_json
+from farandole.cli.unserved import Patience
 from farandole.client import Client, Ending, Run
 from farandole.client.query import event_of
 from farandole.definition.policy import duration
@@ -16,12 +17,24 @@ from farandole.events import facts
 
 
 async def start_run(
-    client: Client, pipeline: str, params: str, run_id: str | None, wait: bool, timeout: str | None, as_json: bool
+    client: Client,
+    pipeline: str,
+    params: str,
+    run_id: str | None,
+    wait: bool,
+    timeout: str | None,
+    as_json: bool,
+    patience: Patience,
 ) -> int:
-    """Start a run and give the exit code of the command."""
+    """Start a run and give the exit code of the command; who waits in vain is told so."""
     limit = _limit(timeout)
     run = await client.start(pipeline, params=params, run_id=run_id)
-    return await _told_or_waited(run, wait, limit, as_json)
+    looking = asyncio.create_task(patience.say_if_unserved(client, pipeline))
+    try:
+        return await _told_or_waited(run, wait, limit, as_json)
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
 
 
 async def rerun(

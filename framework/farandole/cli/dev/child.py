@@ -4,6 +4,7 @@ Its standard input is the parent's hand: when it closes, or the parent dies, the
 the process ends. It talks by log lines in JSON; `stage` is `applied`, then `ready`.
 """
 
+import json
 import logging
 import sys
 import threading
@@ -16,6 +17,7 @@ from farandole.cli.logs import setup_logging
 from farandole.cli.processes import agent_loop, agent_settings
 from farandole.cli.units import load
 from farandole.client.applying import apply
+from farandole.definition.model import Definition
 from farandole.errors import FarandoleError
 from farandole.runtime.driver import Stop, drive, stopping_on_signals
 
@@ -49,8 +51,14 @@ def main(path: str, bootstrap: str, namespace: str, log_level: str) -> int:
         while quiet < READY_QUIET_STEPS and not stop.is_set:
             loop.step(READY_LOOK_S)
             quiet = quiet + 1 if loop.ownership.partitions and loop.ownership.is_settled else 0
-        log.info("ready", extra={"stage": "ready", "pipelines": sorted(named.unit.pipelines)})
+        log.info("ready", extra={"stage": "ready", "pipelines": {d.name: params_of(d) for d in named.definitions}})
         return drive(loop, chosen, stop)
+
+
+def params_of(definition: Definition) -> str:
+    """Params as one would begin to type them: every name, no values."""
+    names = [field["name"] for field in json.loads(definition.params_schema)["fields"]]
+    return "{" + ", ".join(f"{json.dumps(name)}: …" for name in names) + "}"
 
 
 def _until_end_of_input(stop: Stop) -> None:

@@ -12,8 +12,11 @@ from farandole.cli.dev.narrator import Told
 _TONES = {"good": "green", "bad": "red", "wait": "yellow", "": "default"}
 _LEVELS = {"debug": "dim", "info": "default", "warning": "yellow", "error": "red", "critical": "red"}
 
-HIDDEN = frozenset({"time", "level", "logger", "message", "error", "run_id", "step", "item", "attempt", "stage"})
-"""Fields of a log line that have a place of their own in a line."""
+HIDDEN = frozenset(
+    {"time", "level", "logger", "message", "error", "run_id", "step", "item", "attempt", "stage"}
+    | {"topic", "partition", "offset", "trace_id"}
+)
+"""Fields of a log line that have a place of their own in a line, and where its record stands: `agent run` logs that."""
 
 NAME_WIDTH = 12
 

@@ -133,9 +133,10 @@ class Session:
     def _ready(self, crew: UnitCrew, line: object) -> None:
         took = time.monotonic() - self._loading[crew.name]
         self._screen.say(f"{crew.name}: ready after {took:.1f} s; starts anew when {_shown(crew.path)} changes", "good")
-        pipelines = line.get("pipelines", []) if isinstance(line, Mapping) else []
-        for pipeline in pipelines if crew.name not in self._told else []:
-            self._screen.say(f"in another terminal: farandole run start {pipeline} --params '{{…}}' --wait")
+        pipelines = line.get("pipelines") if isinstance(line, Mapping) else None
+        if isinstance(pipelines, Mapping) and crew.name not in self._told:
+            for name, params in pipelines.items():
+                self._screen.say(f"in another terminal: farandole run start {name} --params '{params}' --wait")
         self._told.add(crew.name)
 
     def _ended(self, crew: UnitCrew, child: Child) -> None:
