@@ -190,13 +190,14 @@ def _with_payloads(chunk: tuple[Unit, ...], n: int, records: Mapping[str, bytes]
     for each in chunk:
         if each.output == b"" or each.input == b"":
             return tuple(_full_unit(unit, n * CHUNK + i, records, run_id) for i, unit in enumerate(chunk))
-    return chunk  # all payloads ride, as for most runs
+    # All payloads ride, as for most runs; and most units of a live run are empty: one object for all.
+    return tuple([EMPTY_UNIT if each == EMPTY_UNIT else each for each in chunk])
 
 
 def _full_unit(unit: Unit, number: int, records: Mapping[str, bytes], run_id: str) -> Unit:
     """An empty payload in a chunk stands for one with a record of its own: a framed payload is never empty."""
     if unit == EMPTY_UNIT:
-        return EMPTY_UNIT  # most units of a live run: one object for all
+        return EMPTY_UNIT
     heavy = {
         name: _need(records, f"{name[0]}/{number}", run_id)
         for name in ("output", "input")
