@@ -50,10 +50,11 @@ SMOKE_SCALE = 0.005
 def main() -> None:
     """Measure what was asked for, on each log."""
     options = _options()
-    call = this_call()
+    scale = SMOKE_SCALE if options.smoke else options.scale
+    call = this_call(scale)
     with logs(options.logs) as chosen:
         for log in chosen:
-            site = Site(log, SMOKE_SCALE if options.smoke else options.scale, options.long)
+            site = Site(log, scale, options.long)
             for name in options.only:
                 for row in _timed(name, CASES[name], site):
                     _tell(row)

@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="of our own measurement")
     parser.add_argument("--record", type=Path, default=RECORD)
     options = parser.parse_args()
-    call = this_call()
+    call = this_call(options.scale)
     ours = list(_ours(options.scale))
     best = next(row for row in ours if row.log == "kafka")
     for row in ours:

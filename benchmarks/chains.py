@@ -78,7 +78,7 @@ def mapped(site: Site) -> Iterator[Row]:
     with Deployment(site.log, UNITS / "mapped.py") as it:
         _start(it, WAYS[2])
         asyncio.run(latencies(it, "mapped", 1, {"count": 10}, warm_up=5))
-        items, runs = site.many(MAP_ITEMS), site.many(10) if site.scale >= 1 else 1
+        items, runs = (MAP_ITEMS, max(1, int(10 * site.scale))) if site.scale >= 0.1 else (site.many(MAP_ITEMS), 1)
         (took,) = asyncio.run(latencies(it, "mapped", 1, {"count": items}, warm_up=0))
         done = bulk(it, "mapped", runs, {"count": items})
     values = {

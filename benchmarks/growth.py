@@ -23,6 +23,12 @@ PROCESSES = (1, 2, 5, 10)
 WINDOW = 1_000
 """Runs measured at each size."""
 
+SPREAD = 20
+"""Pipelines among which they are spread, evenly over all that there are."""
+
+AT_ONCE, EVENTS = 50, 10_000
+"""Long runs at once, as many for each length, for few share fewer transactions; and events measured at least."""
+
 AGENT = '''
 """Made by the benchmarks."""
 
@@ -67,9 +73,9 @@ def pipelines(site: Site) -> Iterator[Row]:
         with Deployment(site.log, unit) as it:
             _start(it)
             asyncio.run(latencies(it, "p0", 1, {"number": 1}))
-            each = max(1, site.many(WINDOW) // min(count, 20))
-            spent = [bulk(it, f"p{n * count // 20}", each, {"number": 1}) for n in range(min(count, 20))]
-            yield rows.add(count, sum(it.cpu_ms_per_run for it in spent) / len(spent))
+            spread = min(count, SPREAD)
+            chosen = [f"p{n * count // spread}" for n in range(spread)]
+            yield rows.add(count, bulk(it, chosen, site.many(WINDOW), {"number": 1}).cpu_ms_per_run)
 
 
 def steps(site: Site) -> Iterator[Row]:
@@ -79,8 +85,9 @@ def steps(site: Site) -> Iterator[Row]:
         with Deployment(site.log, _unit(f"s{count}", [("long", count)])) as it:
             _start(it)
             asyncio.run(latencies(it, "long", 1, {"number": 1}, warm_up=max(3, 30 // count)))
-            runs = max(3, site.many(WINDOW) * 3 // count)
-            yield rows.add(count, bulk(it, "long", runs, {"number": 1}).cpu_ms_per_run / count)
+            rounds = max(1, EVENTS // (AT_ONCE * count)) if site.scale >= 0.1 else 1
+            spent = [bulk(it, "long", AT_ONCE, {"number": 1}).cpu_ms_per_run for _ in range(rounds)]
+            yield rows.add(count, sum(spent) / rounds / count)
 
 
 def processes(site: Site) -> Iterator[Row]:

@@ -16,13 +16,14 @@ RECORD = Path(__file__).parent / "record.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of the command: when, of which commit, on what, beside which load."""
+    """One call of the command: when, of which commit, on what, beside which load; `scale` 1 is a full measurement."""
 
     at: str
     commit: str
     load_before: float
     cores: int
     versions: dict[str, str]
+    scale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,14 @@ class Entry:
     row: Row
 
 
-def this_call() -> Call:
+def this_call(scale: float) -> Call:
     """The call that begins now."""
     from farandole.testing.broker import KAFKA_VERSION
 
     packages = {name: metadata.version(name) for name in ("confluent-kafka", "aiokafka", "fastavro", "msgspec")}
     versions = {"python": platform.python_version(), "kafka": KAFKA_VERSION, **packages}
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Call(at, _commit(), round(os.getloadavg()[0], 2), os.cpu_count() or 0, versions)
+    return Call(at, _commit(), round(os.getloadavg()[0], 2), os.cpu_count() or 0, versions, scale)
 
 
 def append(path: Path, call: Call, row: Row) -> None:

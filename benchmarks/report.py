@@ -35,11 +35,12 @@ def write_results(record: Path = RECORD) -> None:
 
 def _calls(entries: list[Entry]) -> Iterator[str]:
     calls = {entry.call.at: entry.call for entry in entries}
-    yield "| Call | Commit | Cores | Load before | Versions |\n|---|---|---|---|---|"
+    yield "| Call | Commit | Cores | Scale | Load before | Versions |\n|---|---|---|---|---|---|"
     for number, at in enumerate(sorted(calls), 1):
         call = calls[at]
         versions = ", ".join(f"{name} {version}" for name, version in call.versions.items())
-        yield f"| {number}: {at} | `{call.commit}` | {call.cores} | {call.load_before:.1f} | {versions} |"
+        measured = f"{call.cores} | {call.scale:g} | {call.load_before:.1f}"
+        yield f"| {number}: {at} | `{call.commit}` | {measured} | {versions} |"
     yield ""
 
 

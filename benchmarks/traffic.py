@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -76,16 +76,21 @@ class Bulk:
 
 def bulk(
     deployment: Deployment,
-    pipeline: str,
+    pipeline: str | Sequence[str],
     runs: int,
     params: Mapping[str, object] | Iterable[Mapping[str, object]] = PARCEL,
     *,
     direct: bool = False,
 ) -> Bulk:
-    """Start runs as fast as the log takes them; the clock stops when the last one is known to have ended."""
-    definition = deployment.definition(pipeline)
+    """Start runs as fast as the log takes them; the clock stops when the last one is known to have ended.
+
+    Of several pipelines each gets as many, in turn.
+    """
+    names = [pipeline] if isinstance(pipeline, str) else pipeline
+    runs -= runs % len(names)
     watch = Watch(deployment, deployment.topics.settled)
-    records = starts(deployment, definition, runs, params, direct=direct)
+    each = [starts(deployment, deployment.definition(n), runs // len(names), params, direct=direct) for n in names]
+    records = [record for turn in zip(*each, strict=True) for record in turn]
     before, began = deployment.cpu_s(), time.perf_counter()
     send(deployment, records)
     watch.count(runs, lambda record: record.value is not None)
