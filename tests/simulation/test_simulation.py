@@ -94,6 +94,16 @@ def test_the_faults_of_a_seed_as_a_schedule_are_the_seed(outcomes: list[Outcome]
     assert again.trace == most.trace
 
 
+def test_a_run_that_stood_still_when_it_was_cancelled_may_be_reported_to_after_its_end() -> None:
+    """Seed 1001671: the checker wanted every attempt waited for, which nobody can whose reports are not folded."""
+    faults = ("fetch@9", "fetch@18", "fetch@22", "pause@36", "fetch@34", "fetch@40", "fetch@45", "pause@810")
+
+    outcome = simulate(1_001_671, Part(faults, ("run-1", "run-2", "run-3")))
+
+    assert outcome.findings == ()
+    assert outcome.ended["cancelled"] > 0
+
+
 def test_a_part_of_a_seed_has_only_its_faults_and_runs(outcomes: list[Outcome]) -> None:
     most = max(outcomes[:50], key=lambda each: (len(each.runs), len(each.faults)))
     first = most.faults[0]

@@ -135,20 +135,37 @@ def attempts_are_gapless(world: World) -> Iterator[str]:
 
 
 def nothing_reports_after_the_end(world: World) -> Iterator[str]:
-    """I2: no attempt reports after its run has settled, unless patience (`stop_max`) ended it."""
+    """I2: no attempt reports after its run has settled, unless it was ended without waiting for all of them."""
     events = world.clients.events
     ended: set[str] = set()
-    impatient = _impatient(events)
+    unwaiting = _impatient(events) | _ended_standing(events)
     for _, event in events:
         if isinstance(event, facts.RunSettled):
             ended.add(event.run)
-        elif isinstance(event, facts.AgentFact) and event.run in ended and event.run not in impatient:
+        elif isinstance(event, facts.AgentFact) and event.run in ended and event.run not in unwaiting:
             yield f"reported after the end: {event}"
 
 
 def _impatient(events: list[tuple[Record, facts.Event]]) -> set[str]:
     """Runs that did not wait for every attempt: `stop_max` passed."""
     return {e.run for _, e in events if isinstance(e, facts.DeadlinePassed) and e.scope == "stop"}
+
+
+def _ended_standing(events: list[tuple[Record, facts.Event]]) -> set[str]:
+    """Runs that a kernel error held when they were ended: reports to one are not folded, so none is waited for."""
+    found: set[str] = set()
+    standing: set[str] = set()
+    for _, event in events:
+        match event:
+            case facts.RunHeld(reason="kernel_error"):
+                standing.add(event.run)
+            case facts.RunReleased(reason="kernel_error"):
+                standing.discard(event.run)
+            case facts.RunSettled() if event.run in standing:
+                found.add(event.run)
+            case _:
+                pass
+    return found
 
 
 def the_kernel_makes_no_error(world: World) -> Iterator[str]:
