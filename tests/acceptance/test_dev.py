@@ -123,7 +123,7 @@ def test_kill_9_of_dev_leaves_no_orphan_and_the_next_one_goes_on(project: Path, 
     dev.kill9()
     wait_until(lambda: not [pid for pid in ours if is_alive(pid)], PATIENCE, "no process of it left", dev.said)
     asleep = farandole(
-        project, "run", "start", "greetings", "--params", '{"name": "Eve"}', "--id", "r-2", "--wait", "--timeout", "8s"
+        project, "run", "start", "greetings", "--params", '{"name": "Eve"}', "--id", "r-2", "--wait", "--timeout", "20s"
     )
     assert asleep.returncode == 14, asleep.stderr
     assert "still waiting: no coordinator runs" in asleep.stderr
