@@ -125,7 +125,7 @@ def test_kill_9_of_dev_leaves_no_orphan_and_the_next_one_goes_on(project: Path, 
     asleep = farandole(
         project, "run", "start", "greetings", "--params", '{"name": "Eve"}', "--id", "r-2", "--wait", "--timeout", "20s"
     )
-    assert asleep.returncode == 14, asleep.stderr
+    assert asleep.returncode == 1, "the wait has ended, the run goes on"
     assert "still waiting: no coordinator runs" in asleep.stderr
     assert "no process serves compose, polish, send" in asleep.stderr
     dev.restart().hears("ready after", 2)
