@@ -8,6 +8,7 @@ from pathlib import Path
 import cli
 import errors
 import events
+import life
 import states
 import topics
 
@@ -19,6 +20,7 @@ PAGES = {
     "reference/topics.md": topics.page,
     "reference/errors.md": errors.page,
     "explanation/states.md": states.page,
+    "explanation/life-of-a-run.svg": life.page,
 }
 
 

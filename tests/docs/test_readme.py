@@ -20,7 +20,7 @@ COMMANDS = [
     for language, text in BLOCKS
     if language == "sh"
     for line in text.splitlines()
-    if line.startswith("farandole ") and (words := line.split("#")[0].split()[1:])
+    if line.startswith("farandole ") and (words := line.partition(" &&")[0].split(" #")[0].split()[1:])
 ]
 
 

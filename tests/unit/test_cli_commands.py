@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer import Typer
 from typer.testing import CliRunner
 
 from farandole.cli import connect
 from farandole.cli.exit_codes import EXIT_CODES, OUTCOMES, as_markdown
+from farandole.cli.group import ReportingGroup
 from farandole.cli.main import app
+from farandole.cli.overview import SECTIONS
 from farandole.cli.settings import Settings
 from farandole.client.applying import apply, plan
 from farandole.client.planning import Deployment
@@ -342,3 +345,17 @@ def test_settings_reach_the_transport(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
     assert isinstance(settings, Settings)
     assert (settings.bootstrap, connect.topics_of(settings).events) == ("elsewhere:9092", "shop.events")
+
+
+def test_help_lists_every_command_once_by_what_people_do(cli: CliRunner) -> None:
+    told = cli.invoke(app, ["--help"], env={"COLUMNS": "80"}).output
+
+    listed = [name for names in SECTIONS.values() for name in names]
+    group = typer.main.get_command(app)
+    assert isinstance(group, ReportingGroup)
+    assert sorted(listed) == sorted(group.commands)
+    places = [told.index(f"\n  {name} ") for name in listed]
+    assert places == sorted(places)
+    assert [told.index(f"\n{heading}:") for heading in SECTIONS] == sorted(
+        told.index(f"\n{head}:") for head in SECTIONS
+    )

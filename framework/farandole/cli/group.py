@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from farandole.cli.exit_codes import FAILED, INTERRUPTED, UNREACHABLE, USAGE
+from farandole.cli.overview import SECTIONS
 from farandole.errors import ConfigError, DefinitionError, FarandoleError, TransportError
 
 WAY_OUT = (
@@ -19,9 +20,21 @@ WAY_OUT = (
 )
 """What an operator may look at when the log does not answer."""
 
+GUTTER = 6
+"""Columns that indentation and the gap between name and text take."""
+
 
 class ReportingGroup(TyperGroup):
-    """The outermost group: turns our errors into messages."""
+    """The outermost group: turns our errors into messages, and lists commands by what people do."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """A section for each purpose, with as much of each command's first line as the terminal has room for."""
+        width = max(map(len, self.commands))
+        room = formatter.width - width - GUTTER
+        for heading, names in SECTIONS.items():
+            with formatter.section(heading):
+                rows = [(name.ljust(width), self.commands[name].get_short_help_str(room)) for name in names]
+                formatter.write_dl(rows)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; what it raises of ours becomes a message and an exit code."""

@@ -22,6 +22,9 @@ LOOK_AFTER = timedelta(seconds=4)
 """When it is looked who serves a run that has not ended. A take-over after a kill lasts 5 s on Kafka, and is not worth
 a word if it ends well; `dev` is ready in 2 s."""
 
+LOOK_EVERY_MAX = timedelta(minutes=1)
+"""Longest between two looks: who waits for an hour costs the log next to nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -31,13 +34,19 @@ class Patience:
     after: timedelta = LOOK_AFTER
 
     async def say_if_unserved(self, client: Client, pipeline: str) -> None:
-        """After a while, say once on standard error whom the run waits for in vain; nothing if everybody is there."""
-        await asyncio.sleep(self.after.total_seconds())
+        """Look again and again, ever more rarely; say once on standard error whom the run waits for in vain.
+
+        More than once, because who was killed counts as there until its session has run out.
+        """
+        pause, missing = self.after, list[str]()
         with suppress(FarandoleError):  # the wait itself meets what is wrong with the log, and reports it
-            steps = (await client.session.book.by_name(pipeline)).steps.values()
-            agents = sorted({step.agent for step in steps})
-            if missing := await asyncio.to_thread(absent, self.settings, agents):
-                typer.echo(_told(missing), err=True)
+            while not missing:
+                await asyncio.sleep(pause.total_seconds())
+                pause = min(2 * pause, LOOK_EVERY_MAX)
+                steps = (await client.session.book.by_name(pipeline)).steps.values()
+                agents = sorted({step.agent for step in steps})
+                missing = await asyncio.to_thread(absent, self.settings, agents)
+            typer.echo(_told(missing), err=True)
 
 
 def absent(settings: Settings, agents: Collection[str]) -> list[str]:

@@ -67,7 +67,9 @@ async def existing_places(edge: Edge, topic: str) -> list[TopicPartition]:
     """
     places = await places_of(edge, topic)
     if not places:
-        raise ConfigError(f"{topic}: expected the topic to exist, but it does not. Run `farandole apply` (or `farandole dev`) first.")
+        raise ConfigError(
+            f"{topic}: expected the topic to exist, but it does not. Run `farandole apply` (or `farandole dev`) first."
+        )
     return places
 
 

@@ -43,7 +43,8 @@ def owners_of(transport: Transport, admin: Admin, topics: Topics) -> dict[str, s
     """
     if topics.definitions not in admin.topics([topics.definitions]):
         raise ConfigError(
-            f"{topics.definitions}: expected the topic to exist, but it does not. Run `farandole apply` (or `farandole dev`) first."
+            f"{topics.definitions}: expected the topic to exist, but it does not. "
+            "Run `farandole apply` (or `farandole dev`) first."
         )
     rows = read_rows(transport, admin, topics.definitions)
     return {key.removeprefix(INBOX): value for key, value in rows.items() if key.startswith(INBOX)}

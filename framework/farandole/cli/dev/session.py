@@ -32,14 +32,25 @@ def run(settings: Settings, path: Path | None) -> int:
 
     Raises:
         ConfigError: there is nothing to run, or another `dev` runs here.
+        TransportError: the log cannot be used; no change of a file would mend that, so it is no reason to stay.
     """
     marker = nearest_file(Path.cwd())
     root = marker.parent if marker is not None else Path.cwd()
     units = find_units(path, root)
     stop = Stop()
     with alone(root / ".farandole"), stopping_on_signals(stop):
+        _require_log(settings)
         Session(settings, units).run(stop)
     return 0
+
+
+def _require_log(settings: Settings) -> None:
+    """Meet the log once before anything is started: each unit would else tell of it, and wait for a save."""
+    admin = transport_of(settings).admin()
+    try:
+        admin.topics([topics_of(settings).definitions])
+    finally:
+        admin.close()
 
 
 class Session:

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Self
 
 _GUARD = 'read -r _; kill -s KILL -- "-$1" 2>/dev/null'
 SAID_CHARACTERS = 4000
@@ -51,7 +52,7 @@ class ManagedProcess:
         """Whether it runs, or is frozen."""
         return self._child is not None and not _has_ended(self._child.pid)
 
-    def start(self) -> "ManagedProcess":
+    def start(self) -> Self:
         """Start it; the one before is ended first."""
         self.end()
         with self.log.open("ab") as log:
@@ -73,7 +74,7 @@ class ManagedProcess:
         self.generation += 1
         return self
 
-    def restart(self) -> "ManagedProcess":
+    def restart(self) -> Self:
         """Start it again with the same command, whatever became of it."""
         return self.start()
 
