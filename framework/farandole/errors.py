@@ -11,6 +11,8 @@
     │   ├── AccessDenied       it refuses who we are, or does not allow us this: a setting or an ACL must change
     │   ├── NotJoined          a group snapshot was asked for before the member joined (R3)
     │   ├── MetadataUnreadable commit metadata of another version, or damaged: the partition stops (R9)
+    │   ├── RegistryError      the schema registry is unreachable or refused a question
+    │   ├── StoreError         the artifact store or the archive cannot be used
     │   └── FatalTransportError   this client object can not go on; a new process may
     ├── RunError               the caller: the run refused, failed, was cancelled or timed out
     │   ├── RunRefused
@@ -92,6 +94,14 @@ class NotJoined(TransportError):
 
 class MetadataUnreadable(TransportError):
     """Commit metadata is not ours, of an unknown version or damaged; the partition stops, nothing is assumed (R9)."""
+
+
+class RegistryError(TransportError):
+    """The schema registry is unreachable, or gave no usable answer."""
+
+
+class StoreError(TransportError):
+    """The artifact store or the archive cannot be read or written."""
 
 
 class FatalTransportError(TransportError):

@@ -15,6 +15,7 @@ import pytest
 import trustme
 from confluent_kafka import Consumer, TopicPartition
 
+from farandole.cli.exit_codes import UNREACHABLE, USAGE
 from farandole.testing.registry import RegistryServer, registry_server
 
 pytestmark = pytest.mark.kafka
@@ -189,6 +190,6 @@ def test_a_registry_that_cannot_be_used_is_one_clear_error(folder: Path, before:
 
     done = run(folder, "apply", "parcels", "--yes")
 
-    assert done.returncode in (1, 2)
+    assert done.returncode in (USAGE, UNREACHABLE)
     assert message in done.stderr
     assert "Traceback" not in done.stderr

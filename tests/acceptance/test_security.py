@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError, Producer
 
+from farandole.cli.exit_codes import UNREACHABLE
 from farandole.testing.broker.secured import PASSWORD, SecuredBroker
 
 pytestmark = pytest.mark.xdist_group("secured")
@@ -174,7 +175,7 @@ def test_who_is_refused_gets_one_line_with_a_way_out(place: Place, password: str
     said = [place.run("stranger", *words, password=password) for words in commands]
 
     for each in said:
-        assert each.returncode == 1, each.stderr
+        assert each.returncode == UNREACHABLE, each.stderr
         assert each.stderr.startswith("error: ")
         assert message in each.stderr
         assert "Traceback" not in each.stderr

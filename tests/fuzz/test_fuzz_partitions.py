@@ -60,7 +60,7 @@ DIGESTS = st.sampled_from([HASH, "h1", "nope", ""]) | st.sampled_from([digest fo
 
 TRIGGERS = st.builds(
     lambda run, step, item, attempt, digest: Envelope(
-        "id", "farandole.Trigger", "me", NOW, run, step, 0, item, attempt, digest, agent=step
+        "id", "farandole.Trigger", "me", NOW, run, step, 0, item, attempt, definition=digest, agent=step
     ),
     RUNS, STEPS, NUMBERS, NUMBERS, DIGESTS,
 )  # fmt: skip

@@ -208,3 +208,10 @@ def test_scheduling_and_foreign_records_are_not_told() -> None:
 
     assert told_of(foreign) is None
     assert told_of(record(facts.StepScheduled("o-1", "charge", 1))) is None
+
+
+def test_folder_that_cannot_hold_the_lock_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / ".farandole").write_text("a file where the folder should be")
+
+    with pytest.raises(ConfigError, match="make the folder writable"), alone(tmp_path / ".farandole"):
+        pass

@@ -21,7 +21,7 @@ from typing import Any, cast
 import fastavro
 
 from farandole.artifacts.local import write_whole
-from farandole.errors import ConfigError, TransportError
+from farandole.errors import ConfigError, StoreError
 from farandole.ids import sha256
 
 SCHEMA = {
@@ -126,7 +126,7 @@ class Archive:
             if not path.exists():
                 write_whole(path, _encoded(records))
         except OSError as bad:
-            raise TransportError(
+            raise StoreError(
                 f"archive {path}: expected to write {len(records)} records, but {bad}. They stay on the topic; the "
                 "next run begins there again"
             ) from bad
@@ -173,7 +173,7 @@ def read_file(path: Path) -> Iterator[Archived]:
             for row in fastavro.reader(file):
                 yield _record(cast(Mapping[str, Any], row))
     except (OSError, ValueError, KeyError, EOFError, StopIteration) as bad:
-        raise TransportError(f"archive {path}: expected a whole file of ours, but it cannot be read: {bad}") from None
+        raise StoreError(f"archive {path}: expected a whole file of ours, but it cannot be read: {bad}") from None
 
 
 def content_of(path: Path) -> Content:
@@ -187,7 +187,7 @@ def content_of(path: Path) -> Content:
             told = json.loads(fastavro.reader(file).metadata["farandole.content"])
         return Content(told["records"], told["oldest_ms"], told["newest_ms"], path.stat().st_size)
     except (OSError, ValueError, KeyError, EOFError, StopIteration) as bad:
-        raise TransportError(f"archive {path}: expected a file of ours, but its head cannot be read: {bad}") from None
+        raise StoreError(f"archive {path}: expected a file of ours, but its head cannot be read: {bad}") from None
 
 
 def _record(row: Mapping[str, Any]) -> Archived:

@@ -11,7 +11,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from farandole.errors import ClaimBroken, TransportError
+from farandole.errors import ClaimBroken, StoreError
 from farandole.events.tables import Claim
 from farandole.ids import sha256
 
@@ -35,7 +35,7 @@ class LocalArtifacts:
             if not _holds(path, data):
                 write_whole(path, data)
         except OSError as bad:
-            raise TransportError(f"artifacts {path}: expected to store {len(data)} bytes, but {bad}") from bad
+            raise StoreError(f"artifacts {path}: expected to store {len(data)} bytes, but {bad}") from bad
         return claim
 
     def get(self, claim: Claim) -> bytes:
@@ -46,7 +46,7 @@ class LocalArtifacts:
         except FileNotFoundError:
             raise ClaimBroken(f"artifacts {path}: expected {claim.size} bytes, but it is missing") from None
         except OSError as bad:
-            raise TransportError(f"artifacts {path}: expected to read {claim.size} bytes, but {bad}") from bad
+            raise StoreError(f"artifacts {path}: expected to read {claim.size} bytes, but {bad}") from bad
         if data is None or len(data) != claim.size:
             raise ClaimBroken(f"artifacts {path}: expected a file of {claim.size} bytes, but found another")
         if (found := sha256(data)) != claim.sha256:

@@ -12,7 +12,15 @@ from typer.core import TyperGroup
 
 from farandole.cli.exit_codes import FAILED, INTERRUPTED, UNREACHABLE, USAGE
 from farandole.cli.overview import SECTIONS
-from farandole.errors import ConfigError, DefinitionError, FarandoleError, TransportError
+from farandole.errors import (
+    AccessDenied,
+    ConfigError,
+    DefinitionError,
+    FarandoleError,
+    RegistryError,
+    StoreError,
+    TransportError,
+)
 
 WAY_OUT = (
     "Is the log running, and is this its address? --bootstrap, FARANDOLE_BOOTSTRAP or `bootstrap` in farandole.toml "
@@ -76,5 +84,6 @@ def report(error: FarandoleError) -> None:
     text = str(error) or type(error).__name__
     typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
     typer.echo(text, err=True)
-    if isinstance(error, TransportError):
+    # A refusal, a registry and a store have ways out of their own, and say them.
+    if isinstance(error, TransportError) and not isinstance(error, AccessDenied | RegistryError | StoreError):
         typer.echo(WAY_OUT, err=True)

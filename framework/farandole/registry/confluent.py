@@ -12,7 +12,7 @@ from datetime import timedelta
 from urllib.parse import quote
 
 from farandole.clock import Clock, SystemClock
-from farandole.errors import SchemaRefused, TransportError, UnknownSchema
+from farandole.errors import RegistryError, SchemaRefused, UnknownSchema
 from farandole.events.avro import Schema, SchemaBook
 from farandole.events.framing import Kind, confluent, single_object, unframe
 from farandole.registry.compatibility import Compatibility, problems
@@ -127,14 +127,14 @@ def subject(schema: Schema) -> str:
 def _id(answer: object) -> int:
     found = answer.get("id") if isinstance(answer, dict) else None
     if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 1 << 31:
-        raise TransportError(f"registry: expected a schema id, but found {answer!r:.200}")
+        raise RegistryError(f"registry: expected a schema id, but found {answer!r:.200}")
     return found
 
 
 def _schema(answer: object) -> Schema:
     text = answer.get("schema") if isinstance(answer, dict) else None
     if not isinstance(answer, dict) or not isinstance(text, str):
-        raise TransportError(f"registry: expected a schema, but found {answer!r:.200}")
+        raise RegistryError(f"registry: expected a schema, but found {answer!r:.200}")
     if (kind := answer.get("schemaType", "AVRO")) != "AVRO":
         raise SchemaRefused(f"registry: expected an Avro schema, but found {kind!r:.40}")
     if answer.get("references"):
@@ -142,5 +142,5 @@ def _schema(answer: object) -> Schema:
     return Schema.parse(text)
 
 
-def _unusable(no: Refused) -> TransportError:
-    return TransportError(f"registry: expected an answer, but it refused the question ({no})")
+def _unusable(no: Refused) -> RegistryError:
+    return RegistryError(f"registry: expected an answer, but it refused the question ({no})")

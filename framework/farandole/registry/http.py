@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from farandole.errors import ConfigError, TransportError
+from farandole.errors import ConfigError, RegistryError
 
 ANSWER_BYTES_MAX = 2_097_152
 """Largest answer read, bytes: the largest schema text (256 KiB), escaped at its worst, with room."""
@@ -140,7 +140,7 @@ class JsonHttp:
                 problem = str(no)
             except (OSError, http.client.HTTPException) as bad:
                 problem = f"{type(bad).__name__}: {bad}"
-        raise TransportError(
+        raise RegistryError(
             f"registry {self._settings.url}: expected an answer to {method} {path}, but after "
             f"{self._settings.attempts_max} attempts: {problem}"
         )
@@ -172,9 +172,9 @@ class JsonHttp:
 
     def _parsed(self, answer: bytes) -> object:
         if len(answer) > ANSWER_BYTES_MAX:
-            raise TransportError(f"registry {self._settings.url}: expected at most {ANSWER_BYTES_MAX} bytes of answer")
+            raise RegistryError(f"registry {self._settings.url}: expected at most {ANSWER_BYTES_MAX} bytes of answer")
         try:
             parsed: object = json.loads(answer)
         except (ValueError, RecursionError):
-            raise TransportError(f"registry {self._settings.url}: expected JSON, but found {answer[:80]!r}") from None
+            raise RegistryError(f"registry {self._settings.url}: expected JSON, but found {answer[:80]!r}") from None
         return parsed

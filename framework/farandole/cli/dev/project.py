@@ -85,7 +85,10 @@ def alone(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as bad:
-        raise ConfigError(f"{lock}: expected a folder to write in, but {bad.strerror or bad}") from None
+        raise ConfigError(
+            f"{lock}: expected a folder to write in, but {bad.strerror or bad}. `dev` keeps its log there: "
+            "make the folder writable, or work in a copy of the project. Nothing was started."
+        ) from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -50,6 +50,7 @@ MOVED = frozenset(
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.OFFSET_NOT_AVAILABLE,
         KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError._NOENT,  # "no leaders found": the broker is back, and knows of none yet [measured]
     }
 )
 """A partition's leader is not what the client remembers, as after every restart of a broker. The client keeps asking
