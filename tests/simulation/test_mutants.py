@@ -11,6 +11,9 @@ import pytest
 HERE = Path(__file__).parent
 
 
+pytestmark = pytest.mark.xdist_group("seeds")  # as `test_simulation`: it hunts in processes of its own
+
+
 @pytest.fixture(scope="module")
 def mutation() -> ModuleType:
     """The program beside this file."""

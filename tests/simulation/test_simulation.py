@@ -23,6 +23,10 @@ SEEDS = range(800)
 """About 75 ms of one core each; they are spread over the cores."""
 
 
+# One worker lives through the seeds, once, and no other burns the processor beside it.
+pytestmark = pytest.mark.xdist_group("seeds")
+
+
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     """Faults are logged; here they are meant."""
