@@ -97,10 +97,14 @@ class Terminal:
         return self.output.partition(f"{END}\n")[0]
 
     def shows(self, text: str) -> None:
-        """Wait until every line stands there."""
+        """Wait until every line stands there, each after the one before it: agents are ready more than once."""
+        at = 0
         for line in filter(None, text.splitlines()):
             pattern = re.compile(f"^{pattern_of(line)}$", re.M)
-            self.wait(lambda pattern=pattern: pattern.search(self.output), line)
+            self.wait(lambda pattern=pattern, at=at: pattern.search(self.output, at), line)
+            found = pattern.search(self.output, at)
+            assert found is not None
+            at = found.end()
 
     def wait(self, condition: object, what: str) -> None:
         """Until a condition holds."""

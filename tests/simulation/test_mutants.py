@@ -11,7 +11,10 @@ import pytest
 HERE = Path(__file__).parent
 
 
-pytestmark = pytest.mark.xdist_group("seeds")  # as `test_simulation`: it hunts in processes of its own
+pytestmark = [
+    pytest.mark.xdist_group("seeds"),
+    pytest.mark.timeout(900),
+]  # as `test_simulation`: it hunts in processes of its own
 
 
 @pytest.fixture(scope="module")
