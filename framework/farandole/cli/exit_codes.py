@@ -37,7 +37,9 @@ EXIT_CODES: tuple[ExitCode, ...] = (
     ExitCode(
         USAGE, "usage", "What you gave must change: an option, a setting, a file, an expression, a definition, a topic."
     ),
-    ExitCode(UNREACHABLE, "unreachable", "The log cannot be reached, or refused us. Trying again may help."),
+    ExitCode(
+        UNREACHABLE, "unreachable", "The log, the registry or a store cannot be reached, or refused us. Try again."
+    ),
     ExitCode(OUTCOMES["failed"], "run_failed", "The run that was waited for ended `failed`."),
     ExitCode(HELD, "run_held", "The run that was waited for is held: `farandole run show RUN` says what releases it."),
     ExitCode(OUTCOMES["partial"], "run_partial", "The run ended `partial`: a dead letter was skipped or discarded."),
