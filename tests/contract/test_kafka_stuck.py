@@ -84,6 +84,8 @@ def test_transaction_in_whose_midst_the_broker_goes_away_is_in_doubt_in_time_and
     kit.until(lambda: member.ask(RenewProducer()).error is None, "a new producer on the same id")
     position = member.positions([inbox])[inbox]  # once nothing is pending
     assert position is not None
-    assert position.offset == 1, "its positions were never sent"
-    kit.until(lambda: member.commit([record], {inbox: Position(2)}).verdict is Verdict.COMMITTED, "a commit")
+    # Judged by what is committed (R4): the client that was given up may get through before it is fenced.
+    assert position.offset in (1, 2)
+    if position.offset == 1:
+        kit.until(lambda: member.commit([record], {inbox: Position(2)}).verdict is Verdict.COMMITTED, "a commit")
     kit.sees(out, [b"effect", b"effect"])
