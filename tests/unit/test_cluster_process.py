@@ -13,7 +13,8 @@ from farandole.testing.cluster import Cluster, ManagedProcess, NotYet, wait_unti
 
 SOON = timedelta(seconds=20)
 WAITS = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(3)); print('up'); signal.pause()"
-FORKS = "import os, signal; print(os.fork(), flush=True); signal.pause()"
+# Only the parent says the child's id: the child would say 0, now and then first.
+FORKS = "import os, signal; child = os.fork(); child and print(child, flush=True); signal.pause()"
 
 
 @pytest.fixture
