@@ -1,8 +1,9 @@
 """Runs that an error of ours holds: others go on, nothing is lost, and the release folds what was missed."""
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from farandole.coordinator.refold import Refold
 from farandole.definition.graph import graph_of
