@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 from farandole.errors import TransportError
 from farandole.transport.kafka.calls import CallWatch
-from farandole.transport.kafka.inspection import ongoing
 from farandole.transport.kafka.settings import KafkaSettings
 from farandole.transport.kafka.transactions import fence
 
@@ -59,6 +58,8 @@ class Departed:
             log.info("%s: what keeps positions pending was not found: %s", self._client_id, error)
 
     def _end(self) -> None:
+        from farandole.transport.kafka.inspection import ongoing  # aiokafka: nothing to import before there is trouble
+
         found = {each.transactional_id for each in ongoing(self._settings, f"{self._group}.")}
         # Members after transactions: who has begun one since then is in.
         gone = found - self._members() - {self._client_id}

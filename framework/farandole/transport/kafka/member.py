@@ -24,7 +24,6 @@ from farandole.transport.kafka.helper import Helper, Replies
 from farandole.transport.kafka.polling import Outage, polled, read
 from farandole.transport.kafka.queries import Queries
 from farandole.transport.kafka.settings import KafkaSettings
-from farandole.transport.kafka.succession import leave
 from farandole.transport.kafka.transactions import Snapshot, Transactor, fence
 from farandole.transport.port import (
     Commit,
@@ -99,6 +98,8 @@ class KafkaMember:
         if self._rebalance is None:
             self._arrival = arrival = _Arrival()
             self._reading.submit(lambda: self._succeed(arrival))
+            # Takes 60 to 500 ms, while the group makes room for us: not to be waited for by the first transaction.
+            self._writing.submit(self._prepare)
         self._rebalance, self._topics = rebalance, topics
         if self._arrival is None:
             self._subscribe(topics)
@@ -160,9 +161,6 @@ class KafkaMember:
         if isinstance(request, Commit):
             _check(request, self.client_id)
         ticket = next(self._tickets)
-        if ticket == 1:
-            # Takes 60 to 500 ms: not to be waited for by the first transaction.
-            self._writing.submit(self._prepare)
         helper = self._reading
         if isinstance(request, Commit | RenewProducer | FenceWriter):
             helper, self._written = self._writing, (ticket, request)
@@ -219,6 +217,8 @@ class KafkaMember:
         try:
             old = [member for client, member in self._queries.member_ids(group) if client == self.client_id]
             if old and arrival.is_awaited:
+                from farandole.transport.kafka.succession import leave  # aiokafka, which nothing else needs here
+
                 leave(self._settings, group, old)
                 log.info("%s: took its predecessor out of %s", self.client_id, group)
         except (TransportError, *CLIENT_ERRORS) as error:
