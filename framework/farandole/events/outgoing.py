@@ -6,8 +6,9 @@ transport's records.
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from farandole.events.catalogue import encode, type_name
 from farandole.events.envelope import Envelope
@@ -16,8 +17,7 @@ from farandole.events.topics import Topics
 from farandole.ids import NO_ITEM, attempt_id, inbox_key
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """`home` is the run whose home partition takes the record; None: the key places it."""
 
     topic: str
@@ -27,8 +27,7 @@ class Outgoing:
     home: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Where a batch of records comes from: set once per consumed record.
 
     `source` names the writer (`<ns>/<unit>/<slot>`), `input` the consumed record (`topic/partition/offset`),
@@ -65,8 +64,7 @@ def event_record(topics: Topics, event: Event, *, event_id: str, cause: str, ori
     return Outgoing(topics.events, event.run, encode(event), envelope.headers(), home=event.run)
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(msgspec.Struct, frozen=True):
     """What makes an agent work: one attempt of one step (or item) with its input, framed.
 
     `epoch` is above that of every earlier try of the same attempt, wherever it ran (docs/decisions/0071). `start`

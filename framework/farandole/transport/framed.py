@@ -100,7 +100,7 @@ def outbound(record: NewRecord, framing: Framing) -> NewRecord:
     if not record.value:
         return record
     try:
-        return replace(record, value=framing.outbound(record.value))
+        return structs.replace(record, value=framing.outbound(record.value))
     except RecordError:
         return record
 

@@ -44,8 +44,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
-@dataclass(frozen=True, slots=True)
-class NewRecord:
+class NewRecord(msgspec.Struct, frozen=True):
     """A record to write. Without a partition the key places it by murmur2; without a key, partition 0..n at random."""
 
     topic: str
