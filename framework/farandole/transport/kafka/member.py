@@ -24,7 +24,7 @@ from farandole.transport.kafka.helper import Helper, Replies
 from farandole.transport.kafka.polling import Outage, polled, read
 from farandole.transport.kafka.queries import Queries
 from farandole.transport.kafka.settings import KafkaSettings
-from farandole.transport.kafka.transactions import Snapshot, Transactor, fence
+from farandole.transport.kafka.transactions import Snapshot, Transactor
 from farandole.transport.port import (
     Commit,
     FenceWriter,
@@ -217,7 +217,7 @@ class KafkaMember:
         try:
             old = [member for client, member in self._queries.member_ids(group) if client == self.client_id]
             if old and arrival.is_awaited:
-                from farandole.transport.kafka.succession import leave  # aiokafka, which nothing else needs here
+                from farandole.transport.kafka.succession import leave
 
                 leave(self._settings, group, old)
                 log.info("%s: took its predecessor out of %s", self.client_id, group)
@@ -254,7 +254,9 @@ class KafkaMember:
                 transactor.renew()
                 return Reply(ticket, request)
             case FenceWriter(transactional_id=other):
-                fence(self._settings, other, self.client_id, transactor.calls)
+                from farandole.transport.kafka.succession import fence  # aiokafka, which nothing else needs here
+
+                fence(self._settings, other)
                 return Reply(ticket, request)
             case ReadPositions(partitions=asked, stable=stable, group=group):
                 found = self._queries.positions(group or self._member.group, asked, stable=stable)
