@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from farandole.artifacts import ArtifactStore, LocalArtifacts
 from farandole.cli.settings import Settings, load_settings
-from farandole.client import Client
 from farandole.errors import ConfigError
 from farandole.events.topics import Topics
 from farandole.transport.port import Transport
 
 if TYPE_CHECKING:
+    from farandole.client import Client
     from farandole.registry.exchange import Exchange
     from farandole.transport.kafka import KafkaSettings
 
@@ -79,10 +79,12 @@ def exchange_of(transport: Transport) -> "Exchange | None":
 def kafka_of(settings: Settings) -> "KafkaSettings":
     """How to reach Kafka, checked before anything is connected."""
     from farandole.transport.kafka import KafkaSettings
-    from farandole.transport.kafka.security import require_told
 
     made = KafkaSettings(address_of(settings), settings.kafka)
-    require_told(made)
+    if made.extra:
+        from farandole.transport.kafka.security import require_told
+
+        require_told(made)
     return made
 
 
@@ -105,12 +107,14 @@ def artifacts_of(settings: Settings) -> ArtifactStore:
     return LocalArtifacts(settings.artifacts)
 
 
-def with_client(settings: Settings, work: Callable[[Client], Awaitable[T]]) -> T:
+def with_client(settings: Settings, work: "Callable[[Client], Awaitable[T]]") -> T:
     """Run `work` with a client, in an event loop of its own.
 
     Raises:
         ConfigError: the log is the embedded one, and nobody has made it yet.
     """
+
+    from farandole.client import Client
 
     async def run() -> T:
         transport = transport_of(settings)

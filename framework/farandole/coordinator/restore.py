@@ -5,14 +5,14 @@ asked for after the committed positions: everything committed before is then in.
 compaction leave gaps, so nothing is inferred from offsets but that.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from farandole.coordinator.takeover import Claimed
 from farandole.definition.graph import Graph
 from farandole.kernel.snapshot import group_by_run, read_run
 from farandole.kernel.state import Run
-from farandole.transport.port import End, Reader, Record, TopicPartition
+from farandole.transport.port import Reader, Record, TopicPartition
 
 BEGINNING = -2
 """Kafka's logical offset for the first record."""
@@ -26,10 +26,13 @@ class Restore:
     topic: str
     graph: Callable[[str], Graph]
     reading: dict[int, Claimed] = field(default_factory=dict)
-    records: dict[int, dict[str, bytes]] = field(default_factory=dict)
+    records: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
     at: dict[int, int] = field(default_factory=dict)
     read: int = 0
     """Records read since the process began, for the metrics."""
+
+    has_more: bool = False
+    """Whether the last step ended at its bound, so that the next one finds records without waiting."""
 
     def begin(self, claimed: list[Claimed]) -> None:
         """Read these homes too, from the beginning."""
@@ -47,37 +50,31 @@ class Restore:
 
     def step(self, most: int) -> list[Claimed]:
         """Read at most about `most` records; the homes that are complete now, their runs in place."""
+        left = most
+        self.has_more = False
         if not self.reading:
             return []
-        left = most
         while left > 0 and (polled := self.reader.poll(0.0)):
             for item in polled:
                 if isinstance(item, Record):
                     self._take(item)
-                elif isinstance(item, End):
-                    self._reached(item.at.partition, item.position)
             left -= len(polled)
             self.read += len(polled)
+        self.has_more = left <= 0
         for number in self.reading:
             position = self.reader.position(TopicPartition(self.topic, number))
             if position is not None:
-                self._reached(number, position)
+                self.at[number] = position
         return self._complete()
 
     def _take(self, record: Record) -> None:
         records = self.records.get(record.partition)
         if records is None or record.key is None:
             return
-        key = record.key.decode()
         if record.value is None:
-            records.pop(key, None)
+            records.pop(record.key, None)
         else:
-            records[key] = record.value
-        self._reached(record.partition, record.offset + 1)
-
-    def _reached(self, number: int, position: int) -> None:
-        if number in self.at:
-            self.at[number] = max(self.at[number], position)
+            records[record.key] = record.value
 
     def _complete(self) -> list[Claimed]:
         done = [c for number, c in self.reading.items() if self.at[number] >= c.end or not c.end]
@@ -89,9 +86,13 @@ class Restore:
             self._assign()
         return done
 
-    def _runs(self, records: dict[str, bytes]) -> list[Run]:
-        parts = group_by_run(records.items())
-        return [read_run(self.graph, mine, run_id) for run_id, mine in parts.items() if "" in mine]
+    def _runs(self, records: dict[bytes, bytes]) -> Iterator[Run]:
+        """Most runs are a head alone: only the parts of the others are gathered."""
+        parts = group_by_run((key.decode(), value) for key, value in records.items() if b"#" in key)
+        for key, value in records.items():
+            if b"#" not in key:
+                run_id = key.decode()
+                yield read_run(self.graph, {**parts.get(run_id, {}), "": value}, run_id)
 
     def _assign(self) -> None:
         self.reader.assign({TopicPartition(self.topic, number): at for number, at in self.at.items()})

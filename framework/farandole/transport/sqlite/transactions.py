@@ -14,7 +14,7 @@ from typing import NamedTuple
 from farandole.transport.memory.groups import require_generation
 from farandole.transport.memory.membership import Snapshot
 from farandole.transport.memory.positions import METADATA_CHARACTERS_MAX
-from farandole.transport.memory.refusals import MetadataTooLong, ProducerFenced
+from farandole.transport.memory.refusals import MetadataTooLong, ProducerFenced, Refusal
 from farandole.transport.port import NewRecord, Position, TopicPartition
 from farandole.transport.sqlite.batches import body_of, key_of
 from farandole.transport.sqlite.catalog import Catalog
@@ -82,22 +82,23 @@ def commit(
     """One transaction, whole or not at all.
 
     Raises:
-        Refusal: which says why not.
+        Refusal: which says why not; that of a fenced producer before any other, as a broker does.
         CommitInDoubt: nobody knows.
         TransportError: certainly not.
     """
-    check_metadata(snapshot.group, positions)
-    rows = prepare(catalog, records)
     group = snapshot.group
+    try:
+        check_metadata(group, positions)
+        rows = prepare(catalog, records)
+    except Refusal:
+        with file.reading as db:
+            require_epoch(writer, db.execute("SELECT epoch FROM writers WHERE name = ?", (writer.name,)).fetchone()[0])
+        raise
     with file.writing as db:
         version, epoch, generation, is_member = db.execute(
             _STATE, (writer.name, group, group, snapshot.member_id)
         ).fetchone()
-        if epoch != writer.epoch:
-            raise ProducerFenced(
-                f"{writer.name}: expected the latest epoch, but {writer.epoch} was followed by {epoch}. "
-                "Somebody else has initialised this id"
-            )
+        require_epoch(writer, epoch)
         require_generation(snapshot.member_id, snapshot.generation, generation or 0, is_member=bool(is_member))
         if version != catalog.version:
             catalog.load(db, version)
@@ -132,14 +133,27 @@ def initialise(db: sqlite3.Connection, name: str) -> Writer:
     return Writer(name, epoch)
 
 
+def require_epoch(writer: Writer, epoch: int) -> None:
+    """Refuse a producer that somebody has initialised anew.
+
+    Raises:
+        ProducerFenced: `epoch`, the latest of its id, is another one.
+    """
+    if epoch != writer.epoch:
+        raise ProducerFenced(
+            f"{writer.name}: expected the latest epoch, but {writer.epoch} was followed by {epoch}. "
+            "Somebody else has initialised this id"
+        )
+
+
 def leave_open(
     file: File, name: str, records: Sequence[NewRecord], group: str, positions: Mapping[TopicPartition, Position]
-) -> None:
-    """Begin a transaction under a transactional id, write in it, and let it stand."""
+) -> Writer:
+    """Begin a transaction under a transactional id, write in it, and let it stand; who may end it."""
     catalog = Catalog()
     with file.writing as db:
         catalog.refresh(db)
-        initialise(db, name)
+        writer = initialise(db, name)
         rows = prepare(catalog, records)
         bases = append(db, rows, markers=0)
         db.executemany(
@@ -150,6 +164,7 @@ def leave_open(
             "INSERT INTO pending VALUES (?, ?, ?, ?, ?)",
             [(name, group, catalog.number(at), each.offset, each.metadata) for at, each in positions.items()],
         )
+    return writer
 
 
 def end(db: sqlite3.Connection, name: str, *, commit: bool) -> None:
