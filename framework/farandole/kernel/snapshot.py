@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from farandole.definition.graph import Graph
-from farandole.errors import InvariantViolation
+from farandole.errors import InvariantViolation, RecordError
 from farandole.events.catalogue import decode, encode
 from farandole.events.tables import RunHead
 from farandole.ids import NO_ITEM
@@ -26,6 +26,10 @@ RIDES_MAX = 512
 
 ERROR_MAX = 200
 """Characters of an error in what the head says to a reader of the table; the unit has all of it."""
+
+
+class StateDamaged(InvariantViolation):
+    """State records of one run that nobody can read, whatever wrote them; its events may still say what it is."""
 
 
 class _HeadState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -166,11 +170,15 @@ def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run
     """A run from its state records by key (without the run id: ``''``, `p`, `c/1`, `o/3`, …).
 
     Raises:
-        InvariantViolation: a record is missing or of a version that this code does not know.
+        StateDamaged: a record is missing, or cannot be read.
+        InvariantViolation: one is of a version that this code does not know.
     """
-    public = decode(_need(records, "", run_id))
+    try:
+        public = decode(_need(records, "", run_id))
+    except RecordError as bad:
+        raise StateDamaged(f"runs/{run_id}: expected a RunHead, but {bad}") from bad
     if not isinstance(public, RunHead):
-        raise InvariantViolation(f"runs/{run_id}: expected a RunHead, but found {type(public).__name__}")
+        raise StateDamaged(f"runs/{run_id}: expected a RunHead, but found {type(public).__name__}")
     private = _read_state(_head_decoder, public.state, run_id, _HeadState, HEADS)
     chunks = [private.chunk] if private.chunks else []
     for n in range(1, private.chunks):
@@ -208,7 +216,7 @@ def _full_unit(unit: Unit, number: int, records: Mapping[str, bytes], run_id: st
 
 def _need(records: Mapping[str, bytes], part: str, run_id: str) -> bytes:
     if part not in records:
-        raise InvariantViolation(f"runs/{run_id}#{part}: the state record is missing")
+        raise StateDamaged(f"runs/{run_id}#{part}: the state record is missing")
     return records[part]
 
 
@@ -222,7 +230,7 @@ def _read_state(
         raw = upgraded(msgspec.msgpack.decode(state, type=list[object]), steps, f"runs/{run_id}")
         return msgspec.convert(raw, kind)
     except msgspec.MsgspecError as bad:
-        raise InvariantViolation(f"runs/{run_id}: expected a state record, but it is damaged: {bad}") from bad
+        raise StateDamaged(f"runs/{run_id}: expected a state record, but it is damaged: {bad}") from bad
 
 
 def _current(decoder: msgspec.msgpack.Decoder[_T], state: bytes) -> _T | None:
