@@ -143,6 +143,9 @@ class KafkaSettings:
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "check.crcs": True,
+            # By default a client is connected to the brokers that it reads from and to no other: one that reads from a
+            # single one asks that one who leads, and never hears that it is cut off [measured].
+            "enable.sparse.connections": False,
             "queued.max.messages.kbytes": 16_384,
             "queued.min.messages": PREFETCH_RECORDS,
             "fetch.wait.max.ms": FETCH_WAIT_MS,
