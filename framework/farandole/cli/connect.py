@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from farandole.artifacts import ArtifactStore, LocalArtifacts
+from farandole.cli.group import LOG_IN_USE
 from farandole.cli.settings import Settings, load_settings
 from farandole.client import Client
 from farandole.errors import ConfigError
@@ -24,7 +25,9 @@ def settings_of(
     config: Path | None, bootstrap: str | None, namespace: str | None, **more: str | bool | None
 ) -> Settings:
     """The settings of a command from the flags that all commands share, and those that it has besides."""
-    return load_settings(config, bootstrap=bootstrap, namespace=namespace, **more)
+    settings = load_settings(config, bootstrap=bootstrap, namespace=namespace, **more)
+    LOG_IN_USE.set(settings.bootstrap)
+    return settings
 
 
 def topics_of(settings: Settings) -> Topics:
