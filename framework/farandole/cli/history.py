@@ -4,14 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace
+from farandole.cli.target import Target, on_log
 
 if TYPE_CHECKING:
     from farandole.client import Client
     from farandole.lineage.tree import Tree
 
 
+@on_log
 def lineage(
+    target: Target,
     run: Annotated[
         str, typer.Argument(metavar="RUN|RECORD", help="Run id, or a record's place (topic/partition/offset).")
     ],
@@ -23,29 +25,25 @@ def lineage(
             metavar="TOPIC", help="A topic of yours that agents publish to; may be repeated.", show_default=False
         ),
     ] = None,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Show what led to what: a run as a tree, or of one record the way up and down. Walked from the topics alone."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.output import print_json
     from farandole.lineage.render import render, to_data
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     if "/" in run:  # no run id has one, every place has two
         from farandole.cli.tracing import print_traced, trace, traced_fields
 
         found = with_client(settings, lambda client: trace(client, run, topic or []))
         both = up == down
-        if json:
+        if target.json:
             print_json(traced_fields(found, up=up or both, down=down or both))
         else:
             print_traced(found, up=up or both, down=down or both)
         return
     tree = with_client(settings, lambda client: lineage_tree(client, run, topic or []))
-    if json:
+    if target.json:
         print_json(to_data(tree))
     else:
         typer.echo(render(tree))
@@ -65,21 +63,19 @@ async def lineage_tree(client: "Client", run: str, topics: list[str]) -> "Tree":
     return tree_of(Lineage(run, entries, definition))
 
 
+@on_log
 def verify(
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
+    target: Target,
 ) -> None:
     """Check that what stands on the topics can have happened: each run's events, effects and positions."""
-    from farandole.cli.connect import settings_of, transport_of
+    from farandole.cli.connect import transport_of
     from farandole.cli.output import print_json
     from farandole.testing.history import check_history, collect
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     history = collect(transport_of(settings), settings.namespace)
     violations = list(check_history(history))
-    if json:
+    if target.json:
         print_json({"runs": len({entry.run for entry in history.events}), "violations": violations})
     else:
         for violation in violations:

@@ -24,9 +24,9 @@ from confluent_kafka.admin import (
     TopicDescription,
 )
 
-from farandole.errors import AccessDenied, TransportError
+from farandole.errors import AccessDenied, NotReady, TransportError
 from farandole.transport.kafka.access import UNAUTHORIZED, Refusals, unauthorized
-from farandole.transport.kafka.errors import UNREACHABLE, error_of, told
+from farandole.transport.kafka.errors import UNREACHABLE, error_of, failure, told
 from farandole.transport.kafka.settings import KafkaSettings, Value
 from farandole.transport.port import Isolation, Position, TopicPartition
 
@@ -192,9 +192,9 @@ class Queries:
                 raise unauthorized(error_of(error), about) from error
             if error_of(error).code() in UNREACHABLE:
                 raise self._refusals.reason(f"{about}: {told(error)}") from error
-            raise TransportError(f"{about}: {told(error)}") from error
+            raise failure(f"{about}: {told(error)}", error) from error
         except TimeoutError as error:
-            raise self._refusals.reason(f"{about}: no answer in {self._patience} s") from error
+            raise self._refusals.reason(f"{about}: no answer in {self._patience:.0f} s") from error
         self._refusals.answered()
         return found
 
@@ -221,14 +221,14 @@ class Queries:
             self._throw_away(client)
             if isinstance(error, AccessDenied):
                 raise
-            raise TransportError(f"{about}: no answer in {self._patience} s") from error
+            raise NotReady(f"{about}: no answer in {self._patience:.0f} s") from error
         except KafkaException as error:
             if error_of(error).code() in UNAUTHORIZED:
                 raise unauthorized(error_of(error), about) from error
             if error_of(error).code() < 0:
                 # Not the broker's answer, but the client's own: it may have given up by itself.
                 self._throw_away(client)
-            raise TransportError(f"{about}: {told(error)}") from error
+            raise failure(f"{about}: {told(error)}", error) from error
 
     def _throw_away(self, client: AdminClient) -> None:
         if self.client is client:

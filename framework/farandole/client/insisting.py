@@ -1,0 +1,44 @@
+"""Doing again what a log that is not ready yet refused, with a bound, and telling whoever waits.
+
+For what may be done twice: questions, and an `apply`, of which each part is idempotent.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from farandole.errors import NotReady
+
+T = TypeVar("T")
+
+PAUSE_S = 1.0
+"""Between two tries. A call of the client has waited for seconds itself before it gave up."""
+
+Tell = Callable[[NotReady, timedelta], None]
+"""Told of each failure, and how long it is tried for still."""
+
+
+def insist(
+    call: Callable[[], T],
+    bound: timedelta,
+    tell: Tell,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """What `call` gives, once the log is ready for it; no try begins later than `bound` after the first.
+
+    Raises:
+        NotReady: it was not within that time; what it said last.
+    """
+    until = clock() + bound.total_seconds()
+    while True:
+        try:
+            return call()
+        except NotReady as refused:
+            left = until - clock()
+            if left <= PAUSE_S:
+                raise
+            tell(refused, timedelta(seconds=left))
+        sleep(PAUSE_S)
