@@ -179,7 +179,7 @@ def test_what_the_log_is_not_ready_for_is_done_again_and_told() -> None:
     log = NotYet(times=3)
 
     assert log.insist(120) == "done"
-    assert log.told == [110, 99, 88]
+    assert log.told == [110, 99, 87], "ten seconds of each call, and a pause that doubles"
 
 
 def test_log_that_is_never_ready_ends_the_wait_at_its_bound() -> None:

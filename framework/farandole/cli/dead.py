@@ -85,7 +85,12 @@ def replay(
     where: Where = "",
     input_: Annotated[
         str | None,
-        typer.Option("--input", metavar="JSON", help="A repaired input: JSON, `@file` or `-`.", show_default=False),
+        typer.Option(
+            "--input",
+            metavar="JSON",
+            help="A repaired input, for exactly one letter: JSON, `@file` or `-`.",
+            show_default=False,
+        ),
     ] = None,
     rate: Rate = 0,
     yes: Yes = False,
@@ -96,13 +101,11 @@ def replay(
     from farandole.cli.dead_bulk import Manner, ask_all
     from farandole.cli.dead_filter import Choice
     from farandole.cli.texts import read_text
-    from farandole.errors import ConfigError
 
     settings = target.settings()
-    if input_ is not None and len(places or ()) != 1:
-        raise ConfigError("--input: expected exactly one place that it is for. Nothing was asked.")
     text = read_text(input_, "--input") if input_ is not None else None
-    choice, manner = Choice(places or (), agent, run, where), Manner("replay", False, yes, dry_run, rate, target.json)
+    choice = Choice(places or (), agent, run, where)
+    manner = Manner("replay", False, yes, dry_run, rate, target.json, "" if text is None else "--input")
     with_client(
         settings,
         lambda client: ask_all(

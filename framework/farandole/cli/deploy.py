@@ -101,7 +101,7 @@ def _patience(wait: str | None) -> tuple[timedelta, timedelta]:
 def _waiting(refused: "NotReady", left: timedelta) -> None:
     from farandole.cli.output import shorten
 
-    typer.echo(f"not yet: {shorten(str(refused), 140)}; trying for {left.total_seconds():.0f} s more", err=True)
+    typer.echo(f"not yet: {shorten(str(refused), 180)}; trying for {left.total_seconds():.0f} s more", err=True)
 
 
 def register(transport: "Transport", made: "Plan") -> None:

@@ -12,8 +12,8 @@ from farandole.errors import NotReady
 
 T = TypeVar("T")
 
-PAUSE_S = 1.0
-"""Between two tries. A call of the client has waited for seconds itself before it gave up."""
+PAUSE_S, PAUSE_MAX_S = 1.0, 5.0
+"""Between two tries; it doubles up to the second. Some calls have waited for seconds themselves, others say no at once."""
 
 Tell = Callable[[NotReady, timedelta], None]
 """Told of each failure, and how long it is tried for still."""
@@ -32,13 +32,14 @@ def insist(
     Raises:
         NotReady: it was not within that time; what it said last.
     """
-    until = clock() + bound.total_seconds()
+    until, pause = clock() + bound.total_seconds(), PAUSE_S
     while True:
         try:
             return call()
         except NotReady as refused:
             left = until - clock()
-            if left <= PAUSE_S:
+            if left <= pause:
                 raise
             tell(refused, timedelta(seconds=left))
-        sleep(PAUSE_S)
+        sleep(pause)
+        pause = min(2 * pause, PAUSE_MAX_S)
