@@ -13,7 +13,7 @@ from farandole.errors import NotReady
 T = TypeVar("T")
 
 PAUSE_S, PAUSE_MAX_S = 1.0, 5.0
-"""Between two tries; it doubles up to the second. Some calls have waited for seconds themselves, others say no at once."""
+"""Between two tries; it doubles up to the second. Some calls waited for seconds themselves, others say no at once."""
 
 Tell = Callable[[NotReady, timedelta], None]
 """Told of each failure, and how long it is tried for still."""

@@ -21,6 +21,7 @@ from farandole.events.framing import SINGLE_OBJECT
 from farandole.runtime.attempts import Call, Failed, Outcome, Succeeded
 from farandole.runtime.context import AttemptContext
 from farandole.runtime.reactions import Payload
+from farandole.telemetry.tracing import within
 
 ERROR_MAX = 4_000
 """Characters of an error that travel with a failure."""
@@ -51,7 +52,8 @@ def run_plain(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Pa
     """Call a plain function."""
     try:
         given = _given(spec, call, context, payloads)
-        result = _handle(spec, given)
+        with within(call.traceparent):
+            result = _handle(spec, given)
         return _succeeded(spec, call, context, result, payloads)
     except _Bad as bad:
         return bad.failure
@@ -62,7 +64,8 @@ async def run_async(spec: AgentSpec, call: Call, context: AttemptContext, payloa
     try:
         given = _given(spec, call, context, payloads)
         try:
-            result = await spec.handler(**given)
+            with within(call.traceparent):
+                result = await spec.handler(**given)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
