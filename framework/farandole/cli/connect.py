@@ -108,8 +108,17 @@ def artifacts_of(settings: Settings) -> ArtifactStore:
     return LocalArtifacts(settings.artifacts)
 
 
-def with_client(settings: Settings, work: Callable[[Client], Awaitable[T]]) -> T:
-    """Run `work` with a client, in an event loop of its own.
+def as_it_is(transport: Transport) -> Transport:
+    """The log itself."""
+    return transport
+
+
+def with_client(
+    settings: Settings,
+    work: Callable[[Client], Awaitable[T]],
+    seen: Callable[[Transport], Transport] = as_it_is,
+) -> T:
+    """Run `work` with a client, in an event loop of its own; `seen` is what the client sees of the log.
 
     Raises:
         ConfigError: the log is the embedded one, and nobody has made it yet.
@@ -118,7 +127,7 @@ def with_client(settings: Settings, work: Callable[[Client], Awaitable[T]]) -> T
     async def run() -> T:
         transport = transport_of(settings)
         _require_made(transport, settings)
-        async with Client(transport, settings.namespace, artifacts=artifacts_of(settings), name="cli") as client:
+        async with Client(seen(transport), settings.namespace, artifacts=artifacts_of(settings), name="cli") as client:
             return await work(client)
 
     return asyncio.run(run())

@@ -59,6 +59,9 @@ with what it remembers, for minutes [measured]: another one is made."""
 MOVED_PAUSE = 0.1
 """Seconds before the other one asks: a leader may be being elected. Kafka's `retry.backoff.ms`."""
 
+FIRST_TRY = 1 / 3
+"""Share of our patience after which a leader that does not answer is looked up anew: it may have been elected away."""
+
 NEVER = 3_600.0
 """Longest time-out that the client takes, seconds."""
 
@@ -244,29 +247,39 @@ class Queries:
     ) -> Mapping[TopicPartition, int]:
         if not partitions:
             return {}
-        until = time.monotonic() + self._patience
+        until, seconds = time.monotonic() + self._patience, self._patience * FIRST_TRY
         while True:
             client = self.client
             try:
-                return self._offsets_by(client, partitions, spec, isolation)
+                return self._offsets_by(client, partitions, spec, isolation, seconds)
             except TransportError as error:
                 cause = error.__cause__
                 moved = isinstance(cause, KafkaException) and error_of(cause).code() in MOVED
-                if not moved or time.monotonic() > until:
+                seconds = until - time.monotonic()
+                if not (moved or isinstance(error, NotReady)) or seconds < MOVED_PAUSE:
                     raise
             self._throw_away(client)
             time.sleep(MOVED_PAUSE)
 
     def _offsets_by(
-        self, client: AdminClient, partitions: Sequence[TopicPartition], spec: OffsetSpec, isolation: Isolation
+        self,
+        client: AdminClient,
+        partitions: Sequence[TopicPartition],
+        spec: OffsetSpec,
+        isolation: Isolation,
+        seconds: float,
     ) -> Mapping[TopicPartition, int]:
         futures = client.list_offsets(
             {KafkaPartition(*at): spec for at in partitions},
             isolation_level=_ISOLATION[isolation],
-            request_timeout=self._patience,
+            request_timeout=seconds,
         )
         found: dict[TopicPartition, int] = {}
         for at, future in futures.items():
             answer = cast(ListOffsetsResultInfo, self.result(future, f"offsets of {at.topic}/{at.partition}"))
+            if answer.offset < 0:
+                # The client's own time-out is no error to it: it leaves the offset as it was made, at -1001. Taken
+                # for an end, it makes a table look empty whose leader is away.
+                raise NotReady(f"offsets of {at.topic}/{at.partition}: its leader did not answer in {seconds:.0f} s")
             found[TopicPartition(at.topic, at.partition)] = answer.offset
         return found
