@@ -255,9 +255,10 @@ class Queries:
             except TransportError as error:
                 cause = error.__cause__
                 moved = isinstance(cause, KafkaException) and error_of(cause).code() in MOVED
-                seconds = until - time.monotonic()
-                if not (moved or isinstance(error, NotReady)) or seconds < MOVED_PAUSE:
+                left = until - time.monotonic()
+                if not (moved or isinstance(error, NotReady)) or left < MOVED_PAUSE:
                     raise
+                seconds = min(seconds, left) if moved else left
             self._throw_away(client)
             time.sleep(MOVED_PAUSE)
 
