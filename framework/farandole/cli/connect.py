@@ -126,15 +126,19 @@ def with_client(
 
     async def run() -> T:
         transport = transport_of(settings)
-        _require_made(transport, settings)
+        require_made(transport, settings)
         async with Client(seen(transport), settings.namespace, artifacts=artifacts_of(settings), name="cli") as client:
             return await work(client)
 
     return asyncio.run(run())
 
 
-def _require_made(transport: Transport, settings: Settings) -> None:
-    """Whoever only looks or asks must not leave an empty log behind where there is no project."""
+def require_made(transport: Transport, settings: Settings) -> None:
+    """Whoever only looks or asks must not leave an empty log behind where there is no project.
+
+    Raises:
+        ConfigError: the log is the embedded one, and nobody has made it yet.
+    """
     if settings.bootstrap is not None or settings.embedded.path.exists():
         return
     from farandole.transport.sqlite import SqliteTransport

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from farandole.cli import completing
 from farandole.cli.options import DryRun, Place, Yes
 from farandole.cli.target import Target, on_log
 
@@ -14,8 +15,18 @@ Places = Annotated[
     list[str] | None,
     typer.Argument(metavar="[PLACE]...", help="Places (topic/partition/offset), from `dead list`.", show_default=False),
 ]
-Agent = Annotated[str, typer.Option("--agent", metavar="NAME", help="Only of this agent.", show_default=False)]
-Run = Annotated[str, typer.Option("--run", metavar="ID", help="Only of this run.", show_default=False)]
+Agent = Annotated[
+    str,
+    typer.Option(
+        "--agent", metavar="NAME", help="Only of this agent.", show_default=False, autocompletion=completing.agents
+    ),
+]
+Run = Annotated[
+    str,
+    typer.Option(
+        "--run", metavar="ID", help="Only of this run.", show_default=False, autocompletion=completing.run_ids
+    ),
+]
 Where = Annotated[
     str,
     typer.Option(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from farandole.cli import completing
 from farandole.cli.target import Target, on_log
 
 if TYPE_CHECKING:
@@ -27,7 +28,12 @@ ArchiveIn = Annotated[
 def lineage(
     target: Target,
     run: Annotated[
-        str, typer.Argument(metavar="RUN|RECORD", help="Run id, or a record's place (topic/partition/offset).")
+        str,
+        typer.Argument(
+            metavar="RUN|RECORD",
+            help="Run id, or a record's place (topic/partition/offset).",
+            autocompletion=completing.run_ids,
+        ),
     ],
     up: Annotated[bool, typer.Option("--up", help="Of a record: only what it follows from.")] = False,
     down: Annotated[bool, typer.Option("--down", help="Of a record: only what follows from it.")] = False,

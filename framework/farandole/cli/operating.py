@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from farandole.cli import completing
 from farandole.cli.options import DryRun, Yes
 from farandole.cli.target import Target, on_log
 
@@ -16,7 +17,13 @@ def lag(
     target: Target,
     agent: Annotated[
         list[str] | None,
-        typer.Option("--agent", metavar="NAME", help="Only its inbox; may be repeated.", show_default=False),
+        typer.Option(
+            "--agent",
+            metavar="NAME",
+            help="Only its inbox; may be repeated.",
+            show_default=False,
+            autocompletion=completing.agents,
+        ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Between two looks.")] = EVERY_S,
@@ -48,7 +55,9 @@ def list_agents(
 @on_log
 def move_agent(
     target: Target,
-    agent: Annotated[str, typer.Argument(metavar="AGENT", help="Name of an applied agent.")],
+    agent: Annotated[
+        str, typer.Argument(metavar="AGENT", help="Name of an applied agent.", autocompletion=completing.agents)
+    ],
     to: Annotated[str, typer.Option("--to", metavar="UNIT", help="Unit that takes its inbox over.")],
     yes: Yes = False,
     dry_run: DryRun = False,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from farandole.cli import completing
 from farandole.cli.exit_codes import OUTCOMES
 from farandole.cli.options import RunIdArgument
 from farandole.cli.target import Target, on_log
@@ -24,7 +25,10 @@ Timeout = Annotated[str | None, typer.Option(help="Wait no longer than this (suc
 @on_log
 def start(
     target: Target,
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of an applied pipeline.")],
+    pipeline: Annotated[
+        str,
+        typer.Argument(metavar="PIPELINE", help="Name of an applied pipeline.", autocompletion=completing.pipelines),
+    ],
     params: Annotated[str, typer.Option(help="Params as JSON, `@file`, or `-` for standard input.")] = "{}",
     run_id: NewId = None,
     wait: Wait = False,
@@ -75,7 +79,9 @@ def rerun(
 @on_log
 def list_(
     target: Target,
-    pipeline: Annotated[str, typer.Option(help="Only runs of this pipeline.", show_default=False)] = "",
+    pipeline: Annotated[
+        str, typer.Option(help="Only runs of this pipeline.", show_default=False, autocompletion=completing.pipelines)
+    ] = "",
     status: Annotated[str, typer.Option(help="Only runs of this status (held, failed, …).", show_default=False)] = "",
     limit: Annotated[int, typer.Option(min=0, help="At most so many, the latest first; 0 for all.")] = 50,
 ) -> None:

@@ -4,12 +4,18 @@ from typing import Annotated
 
 import typer
 
+from farandole.cli import completing
 from farandole.cli.target import Target, on_log
 
 app = typer.Typer(help="Topics: what is on them, readable; and records written to your own.", no_args_is_help=True)
 
 TopicArgument = Annotated[
-    str, typer.Argument(metavar="TOPIC", help="A topic's name; the namespace may be left out (`events`).")
+    str,
+    typer.Argument(
+        metavar="TOPIC",
+        help="A topic's name; the namespace may be left out (`events`).",
+        autocompletion=completing.topics,
+    ),
 ]
 
 
