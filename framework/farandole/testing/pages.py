@@ -140,7 +140,11 @@ class Reader:
             match block.language:
                 case "sh":
                     self._type(block)
-                    if following is None or (following.language, following.title) != ("text", block.title):
+                    is_compared = following is not None and (following.language, following.title) == (
+                        "text",
+                        block.title,
+                    )
+                    if not is_compared and block.title not in self._foreground:
                         self.terminals[block.title].finish()
                 case "diff":
                     edit(self.project / block.title, block.text)
