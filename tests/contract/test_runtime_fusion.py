@@ -1,12 +1,13 @@
 """Hop fusion on a log in memory: when a successor runs at once, what is written then, and what forbids it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from farandole import Context, agent, pipeline
 from farandole.artifacts import LocalArtifacts
@@ -102,7 +103,7 @@ class World:
         """The trigger of `one`, as the coordinator writes it."""
         given = Schema.parse(self.agents["one"].input_schema).encode({"n": n})
         origin = Origin("test", self.clock.now(), definition=self.chain.definition.hash)
-        it = replace(Trigger(run, "one", "one", 1, given), **more)
+        it = structs.replace(Trigger(run, "one", "one", 1, given), **more)
         self.send(new_record(trigger_record(TOPICS, it, cause="c", origin=origin), P))
 
     def control(self, run: str, state: str) -> None:

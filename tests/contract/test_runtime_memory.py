@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from farandole.artifacts import LocalArtifacts
 from farandole.clock import ManualClock
@@ -217,7 +218,7 @@ class World:
         framed = Schema.parse(self.agents["first"].input_schema).encode({"total": total})
         origin = Origin("test", self.clock.now(), definition=self.definition.hash)
         it = Trigger(run, "first", "first", attempt, framed)
-        record = new_record(trigger_record(TOPICS, replace(it, **more), cause="c", origin=origin), P)
+        record = new_record(trigger_record(TOPICS, structs.replace(it, **more), cause="c", origin=origin), P)
         self.send(record)
         return record
 

@@ -1,8 +1,9 @@
 """Runs that an error of ours holds: others go on, nothing is lost, and the release folds what was missed."""
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+
+from msgspec import structs
 
 from farandole.coordinator.refold import Refold
 from farandole.definition.graph import graph_of
@@ -47,7 +48,7 @@ def unreadable(desk: Desk, step: str = "x") -> int:
 def mend(desk: Desk, offset: int, step: str = "x") -> None:
     """As if a newer version could read what stands there: the success of a step."""
     good = desk.record_of(facts.StepSucceeded("r-1", step, 1, framed()))
-    desk.logs[EVENTS][offset] = replace(desk.logs[EVENTS][offset], value=good.value)
+    desk.logs[EVENTS][offset] = structs.replace(desk.logs[EVENTS][offset], value=good.value)
 
 
 def ids(desk: Desk) -> list[str]:

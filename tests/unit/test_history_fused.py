@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from msgspec import structs
+
 from farandole.events import facts
 from farandole.lineage.entries import Entry
 from farandole.testing.history import check_history
@@ -74,7 +76,7 @@ def test_hop_of_another_transaction_than_its_parent_is_told() -> None:
     made.started_directly("a")
     parent = first(made)
     assert parent.envelope is not None
-    other = dataclasses.replace(parent, envelope=dataclasses.replace(parent.envelope, source="farandole/unit/1"))
+    other = dataclasses.replace(parent, envelope=structs.replace(parent.envelope, source="farandole/unit/1"))
     second(made, other)
 
     assert "was run at once with a, but they are not one transaction" in told(made, quiescent=False)

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from msgspec import structs
+
 from farandole.events import facts
 from farandole.lineage.entries import Entry
 from farandole.testing.history import History, check_history
@@ -24,7 +26,7 @@ def with_header(made: HandMade, at: int, **changes: str) -> History:
     events = made.entries[made.topics.events]
     envelope = events[at].envelope
     assert envelope is not None
-    events[at] = dataclasses.replace(events[at], envelope=dataclasses.replace(envelope, **changes))  # type: ignore[arg-type]
+    events[at] = dataclasses.replace(events[at], envelope=structs.replace(envelope, **changes))
     return made.history(quiescent=False)
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 from datetime import timedelta
 
+from msgspec import structs
+
 from farandole.events import facts
 from farandole.ids import NO_ITEM
 from farandole.testing.history import Committed, History, Span, check_history
@@ -91,8 +93,8 @@ def test_an_outcome_of_another_attempts_record_is_told() -> None:
     events = made.entries[made.topics.events]
     envelope = events[-1].envelope
     assert envelope is not None
-    other = dataclasses.replace(envelope, input=made.trigger_of("b").place)
-    renamed = dataclasses.replace(envelope, cause="r-1/z")
+    other = structs.replace(envelope, input=made.trigger_of("b").place)
+    renamed = structs.replace(envelope, cause="r-1/z")
     events[-1] = dataclasses.replace(events[-1], envelope=other)
     astray = told(made, "I10")
     events[-1] = dataclasses.replace(events[-1], envelope=renamed)

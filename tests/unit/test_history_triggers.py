@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from msgspec import structs
+
 from farandole.events import facts
 from farandole.lineage.entries import Entry
 from farandole.testing.history import History, check_history
@@ -28,7 +30,7 @@ def told(history: History, invariant: str) -> str:
 def edited(entry: Entry, **changes: str) -> Entry:
     """The entry with another envelope."""
     assert entry.envelope is not None
-    return dataclasses.replace(entry, envelope=dataclasses.replace(entry.envelope, **changes))  # type: ignore[arg-type]
+    return dataclasses.replace(entry, envelope=structs.replace(entry.envelope, **changes))
 
 
 def with_trigger(made: HandMade, old: Entry, new: Entry | None) -> History:

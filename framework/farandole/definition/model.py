@@ -84,6 +84,9 @@ class Definition:
         """SHA-256 of the canonical JSON, hex."""
         return DefinitionHash(sha256(self.canonical.encode()))
 
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Definition) and self.hash == other.hash)
+
     def __hash__(self) -> int:
         return hash(self.hash)
 

@@ -6,9 +6,10 @@ the value's encoding.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
+
+import msgspec
 
 from farandole.errors import RecordError
 from farandole.ids import NO_ITEM
@@ -16,13 +17,13 @@ from farandole.ids import NO_ITEM
 SPEC_VERSION = "1.0"
 AVRO = "application/avro"
 JSON = "application/json"
+_AVRO = AVRO.encode()
 
 Headers = Sequence[tuple[str, bytes]]
 """Kafka record headers: ordered, values as bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """Who wrote a record, of what type, about which run, because of what.
 
     `input` names the consumed record (`topic/partition/offset`), `cause` the id of the fact it
@@ -56,7 +57,7 @@ class Envelope:
     def headers(self) -> list[tuple[str, bytes]]:
         """As Kafka headers: required attributes first, extensions only where set."""
         out = [
-            ("ce_specversion", SPEC_VERSION.encode()),
+            _SPECIFICATION,
             ("ce_id", self.id.encode()),
             ("ce_source", self.source.encode()),
             ("ce_type", self.type.encode()),
@@ -65,9 +66,9 @@ class Envelope:
         ]
         if self.run:
             out.append(("ce_subject", self.run.encode()))
-        for name in _TEXT:
-            if text := getattr(self, name):
-                out.append(("ce_" + name, text.encode()))
+        for name, field in _TEXT:
+            if text := getattr(self, field):
+                out.append((name, text.encode()))
         if self.step:
             out.append(("ce_iteration", b"%d" % self.iteration))
         if self.item != NO_ITEM:
@@ -81,17 +82,12 @@ class Envelope:
         return out
 
 
-_TEXT = ("run", "step", "definition", "cause", "input", "agent", "params", "start", "home", "folded")
+_SPECIFICATION = ("ce_specversion", SPEC_VERSION.encode())
+_EXTENSIONS = ("run", "step", "definition", "cause", "input", "agent", "params", "start", "home", "folded")
+_TEXT = tuple(("ce_" + field, field) for field in _EXTENSIONS)
 
 
-_EXTENSIONS = (
-    *(("ce_" + name, name) for name in _TEXT),
-    ("traceparent", "traceparent"),
-    ("content-type", "content_type"),
-)
-_NUMBERS = (("ce_iteration", "iteration"), ("ce_item", "item"), ("ce_attempt", "attempt"), ("ce_epoch", "epoch"))
-
-
+@lru_cache(maxsize=64)
 def rfc3339(instant: datetime) -> str:
     """An aware instant as RFC 3339 text in UTC with milliseconds, as CloudEvents asks of `time`."""
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -110,15 +106,29 @@ def parse_envelope(headers: Headers) -> Envelope:
         RecordError: a required attribute is missing or a number, an instant or the text is malformed.
     """
     found = dict(reversed(headers))
+    get = found.get
     try:
-        told: dict[str, Any] = {field: found[name].decode() for name, field in _EXTENSIONS if name in found}
-        told |= {field: int(found[name]) for name, field in _NUMBERS if name in found}
         return Envelope(
             id=found["ce_id"].decode(),
             type=found["ce_type"].decode(),
             source=found["ce_source"].decode(),
             time=datetime.fromisoformat(found["ce_time"].decode()),
-            **told,
+            run=get("ce_run", b"").decode(),
+            step=get("ce_step", b"").decode(),
+            iteration=int(get("ce_iteration", 0)),
+            item=int(get("ce_item", NO_ITEM)),
+            attempt=int(get("ce_attempt", 0)),
+            epoch=int(get("ce_epoch", 0)),
+            definition=get("ce_definition", b"").decode(),
+            cause=get("ce_cause", b"").decode(),
+            input=get("ce_input", b"").decode(),
+            agent=get("ce_agent", b"").decode(),
+            params=get("ce_params", b"").decode(),
+            start=get("ce_start", b"").decode(),
+            home=get("ce_home", b"").decode(),
+            folded=get("ce_folded", b"").decode(),
+            traceparent=get("traceparent", b"").decode(),
+            content_type=get("content-type", _AVRO).decode(),
         )
     except KeyError as missing:
         raise RecordError(

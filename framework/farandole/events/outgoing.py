@@ -6,8 +6,9 @@ transport's records.
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from farandole.events.catalogue import encode, type_name
 from farandole.events.envelope import Envelope
@@ -16,8 +17,7 @@ from farandole.events.topics import Topics
 from farandole.ids import NO_ITEM, attempt_id, inbox_key
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """`home` is the run whose home partition takes the record; None: the key places it."""
 
     topic: str
@@ -27,8 +27,7 @@ class Outgoing:
     home: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Where a batch of records comes from: set once per consumed record.
 
     `source` names the writer (`<ns>/<unit>/<slot>`), `input` the consumed record (`topic/partition/offset`),
@@ -65,8 +64,7 @@ def event_record(topics: Topics, event: Event, *, event_id: str, cause: str, ori
     return Outgoing(topics.events, event.run, encode(event), envelope.headers(), home=event.run)
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(msgspec.Struct, frozen=True):
     """What makes an agent work: one attempt of one step (or item) with its input, framed.
 
     `epoch` is above that of every earlier try of the same attempt, wherever it ran (docs/decisions/0071). `start`
@@ -90,24 +88,7 @@ TRIGGER = "farandole.Trigger"
 
 def trigger_record(topics: Topics, trigger: Trigger, *, cause: str, origin: Origin) -> Outgoing:
     """The inbox record of a trigger; its id is that of the attempt."""
-    envelope = Envelope(
-        id=attempt_id(trigger.run, trigger.step, trigger.item, trigger.attempt) + "/trigger",
-        type=TRIGGER,
-        source=origin.source,
-        time=origin.now,
-        run=trigger.run,
-        step=trigger.step,
-        item=trigger.item,
-        attempt=trigger.attempt,
-        definition=origin.definition,
-        cause=cause,
-        input=origin.input,
-        agent=trigger.agent,
-        epoch=trigger.epoch,
-        start=base64.b64encode(trigger.start).decode(),
-        params=base64.b64encode(trigger.params).decode(),
-        traceparent=origin.traceparent,
-    )
+    envelope = _envelope_of(trigger, "trigger", TRIGGER, cause, origin, epoch=trigger.epoch, start=trigger.start)
     key = inbox_key(trigger.run, trigger.step, trigger.item)
     return Outgoing(topics.inbox(trigger.agent), key, trigger.input, envelope.headers())
 
@@ -127,22 +108,7 @@ def dead_letter_record(
     origin: Origin,
 ) -> Outgoing:
     """A dead letter with error, attempts and origin in headers; its value is the input."""
-    envelope = Envelope(
-        id=attempt_id(trigger.run, trigger.step, trigger.item, trigger.attempt) + "/dead",
-        type=DEAD_LETTER,
-        source=origin.source,
-        time=origin.now,
-        run=trigger.run,
-        step=trigger.step,
-        item=trigger.item,
-        attempt=trigger.attempt,
-        definition=origin.definition,
-        cause=cause,
-        input=origin.input,
-        agent=trigger.agent,
-        params=base64.b64encode(trigger.params).decode(),
-        traceparent=origin.traceparent,
-    )
+    envelope = _envelope_of(trigger, "dead", DEAD_LETTER, cause, origin)
     told = [
         ("farandole_reason", reason.encode()),
         ("farandole_error", error[:4096].encode()),
@@ -150,3 +116,27 @@ def dead_letter_record(
     ]
     key = inbox_key(trigger.run, trigger.step, trigger.item)
     return Outgoing(topics.dead(trigger.agent), key, trigger.input, [*envelope.headers(), *told])
+
+
+def _envelope_of(
+    trigger: Trigger, word: str, type_: str, cause: str, origin: Origin, *, epoch: int = 0, start: bytes = b""
+) -> Envelope:
+    """The envelope of a record about an attempt; `word` ends its id."""
+    return Envelope(
+        id=f"{attempt_id(trigger.run, trigger.step, trigger.item, trigger.attempt)}/{word}",
+        type=type_,
+        source=origin.source,
+        time=origin.now,
+        run=trigger.run,
+        step=trigger.step,
+        item=trigger.item,
+        attempt=trigger.attempt,
+        epoch=epoch,
+        definition=origin.definition,
+        cause=cause,
+        input=origin.input,
+        agent=trigger.agent,
+        params=base64.b64encode(trigger.params).decode() if trigger.params else "",
+        start=base64.b64encode(start).decode() if start else "",
+        traceparent=origin.traceparent,
+    )

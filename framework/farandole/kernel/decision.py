@@ -1,8 +1,9 @@
 """One decision in the making: what was emitted so far, and the run with all of it folded in."""
 
 from collections import deque
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import msgspec
 
 from farandole.events.facts import Event
 from farandole.kernel.evolve import evolve
@@ -19,8 +20,7 @@ Source: Kafka's default `retention.ms`.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True):
     """What the shell adds to a fact: the instant, its draw for the jitter in [0, 1), and how long stubs are kept."""
 
     now: datetime

@@ -6,8 +6,10 @@ letter or the final state need. Says nothing of partitions or clients.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
+
+import msgspec
+from msgspec.structs import replace
 
 from farandole.definition.inputs import inbox_value
 from farandole.events import facts
@@ -35,8 +37,7 @@ PARAMS_MAX = 8192
 """Most bytes of params that travel with a trigger. Source: DESIGN section 5."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(msgspec.Struct, frozen=True):
     """What the consequences follow from: the id of a fact, and the origin of the batch's records."""
 
     id: str

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+import msgspec
+
 from farandole.definition.model import Definition, Step
 from farandole.definition.spec import AgentSpec
 from farandole.events.envelope import Envelope, trace_id
@@ -22,8 +24,7 @@ LaneKey = tuple[int, bytes]
 """The assignment and the record's key: entries of an earlier assignment hold up nobody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """A record that a handler wants written with its result, encoded."""
 
     topic: str
@@ -32,16 +33,14 @@ class Published:
     content_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Succeeded:
+class Succeeded(msgspec.Struct, frozen=True):
     """The handler returned; `output` is framed, a claim if it is large."""
 
     output: bytes
     published: Sequence[Published] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The attempt failed; `kind` as in `StepFailed`."""
 
     kind: str
@@ -54,8 +53,7 @@ class Failed:
 Outcome = Succeeded | Failed
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """All that a handler's process must know of an attempt."""
 
     run: str
@@ -122,8 +120,7 @@ class Attempt:
         return lane_of(self.partition, self.record)
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True):
     """The attempts of one inbox record that ran one after the other so far, `first` being the record's own.
 
     `told` is what they put on the log, in causal order; `apart` is what `first` would have said alone, its
@@ -142,8 +139,7 @@ def lane_of(partition: Partition, record: Record) -> LaneKey:
     return partition.number, key
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True, eq=False):
     """An admitted record that waits for its turn."""
 
     partition: Partition
@@ -160,8 +156,7 @@ class Arrival:
         return len(self.record.value or b"")
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """An executor's answer."""
 
     attempt: Attempt

@@ -8,7 +8,9 @@ trigger being written as ever. Belongs to the loop's thread.
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
@@ -53,7 +55,9 @@ class Fusion:
         if self.settings is None or attempt.started is None:
             return
         lasted = (now if attempt.ended is None else attempt.ended) - attempt.started
-        pace = self._paces.setdefault(attempt.spec.name, _Pace())
+        pace = self._paces.get(attempt.spec.name)
+        if pace is None:
+            pace = self._paces[attempt.spec.name] = _Pace()
         pace.add(is_slow=lasted >= self.settings.p99_max.total_seconds())
 
     def may_follow(self, attempt: Attempt) -> bool:

@@ -7,7 +7,9 @@ goes on. An unknown definition is no reason yet: the table is read again first (
 import base64
 import binascii
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition, Step

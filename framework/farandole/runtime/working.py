@@ -319,8 +319,8 @@ class Workplace:
         now, after = self.clock.monotonic(), (self.settings.started_after or timedelta()).total_seconds()
         while self._untold and (self._untold[0][0] <= now or self._untold[0][1].is_over):
             _, attempt = self._untold.popleft()
-            if attempt.is_over:
-                continue
+            if attempt.is_over or attempt.ended is not None:
+                continue  # its result has been taken, or is about to be
             due = (now if attempt.started is None else attempt.started) + after
             if attempt.started is None or due > now:
                 self._untold.append((max(due, now + TELL_AGAIN_S), attempt))

@@ -13,6 +13,8 @@ from dataclasses import replace
 from itertools import count
 from typing import Protocol, cast
 
+from msgspec import structs
+
 from farandole.errors import RecordError, TransportError
 from farandole.transport.port import (
     Admin,
@@ -98,7 +100,7 @@ def outbound(record: NewRecord, framing: Framing) -> NewRecord:
     if not record.value:
         return record
     try:
-        return replace(record, value=framing.outbound(record.value))
+        return structs.replace(record, value=framing.outbound(record.value))
     except RecordError:
         return record
 
@@ -111,7 +113,7 @@ def inbound(record: Record, framing: Framing) -> Record:
         value = framing.inbound(record.value)
     except RecordError:
         return record
-    return record if value is record.value else replace(record, value=value)
+    return record if value is record.value else structs.replace(record, value=value)
 
 
 class _Waiting:

@@ -9,6 +9,8 @@ from datetime import timedelta
 from enum import Enum
 from typing import NamedTuple
 
+import msgspec
+
 
 class TopicPartition(NamedTuple):
     """A partition of a topic."""
@@ -17,8 +19,7 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """A record that exists; `offset` is its place, `timestamp_ms` the log's."""
 
     topic: str
@@ -40,8 +41,7 @@ class Record:
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
-@dataclass(frozen=True, slots=True)
-class NewRecord:
+class NewRecord(msgspec.Struct, frozen=True):
     """A record to write. Without a partition the key places it by murmur2; without a key, partition 0..n at random."""
 
     topic: str

@@ -14,9 +14,10 @@ import socket
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from farandole.runtime.attempts import Attempt, Failed, Outcome, Succeeded
 from farandole.runtime.handlers.calls import failure_of, fingerprint_of
