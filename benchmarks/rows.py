@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from loops import spent
+
 from farandole.client.direct import start_trigger
 from farandole.definition.graph import graph_of
 from farandole.definition.loading import load_unit
@@ -45,6 +47,9 @@ def main() -> None:
     gc.freeze()
     for what, work in (*_records(), *_kernel()):
         print(f"{what:56}{_cpu_us(work):8.1f}")
+    for way, fusion in (("three fused hops, started directly", True), ("three hops, started by command", False)):
+        agent, coordinator = spent(fusion=fusion)
+        print(f"{'loop: agent, ' + way:56}{agent:8.1f}\n{'loop: coordinator, ' + way:56}{coordinator:8.1f}")
 
 
 def _cpu_us(work: Callable[[], object]) -> float:

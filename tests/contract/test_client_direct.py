@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from farandole import Client, Retry, TransportError, pipeline
+from farandole import Client, Retry, SyncClient, TransportError, pipeline
 from farandole import agent as declare
 from farandole.events import facts
 from farandole.events.outgoing import TRIGGER
@@ -103,6 +103,18 @@ def test_run_begins_with_its_first_trigger_and_its_agent_says_so(cluster: InProc
     assert isinstance(last, facts.RunSettled)
     assert not any(isinstance(event, facts.StepScheduled) for event in events), "nobody triggers the root again"
     assert commands(cluster, run) == []
+
+
+def test_blocking_client_starts_directly_too(cluster: InProcess) -> None:
+    with SyncClient(cluster.transport, cluster.namespace, artifacts=cluster.artifacts, direct=True) as client:
+        run = client.start(sums, Number(20))
+        result = run.result("60s")
+        events = list(run.watch())
+
+    assert result == Number(41)
+    assert isinstance(events[0], facts.RunStarted)
+    assert events[0].fired == ("twice",)
+    assert commands(cluster, run.id) == []
 
 
 def test_run_whose_first_step_fails_has_begun_all_the_same(cluster: InProcess) -> None:

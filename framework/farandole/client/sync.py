@@ -141,8 +141,9 @@ class SyncClient:
         artifacts: ArtifactStore | None = None,
         clock: Clock | None = None,
         name: str = "client",
+        direct: bool = False,
     ) -> None:
-        self._client = Client(log, namespace, artifacts=artifacts, clock=clock, name=name)
+        self._client = Client(log, namespace, artifacts=artifacts, clock=clock, name=name, direct=direct)
         self._loop = LoopThread()
 
     def __enter__(self) -> Self:

@@ -88,24 +88,7 @@ TRIGGER = "farandole.Trigger"
 
 def trigger_record(topics: Topics, trigger: Trigger, *, cause: str, origin: Origin) -> Outgoing:
     """The inbox record of a trigger; its id is that of the attempt."""
-    envelope = Envelope(
-        id=attempt_id(trigger.run, trigger.step, trigger.item, trigger.attempt) + "/trigger",
-        type=TRIGGER,
-        source=origin.source,
-        time=origin.now,
-        run=trigger.run,
-        step=trigger.step,
-        item=trigger.item,
-        attempt=trigger.attempt,
-        definition=origin.definition,
-        cause=cause,
-        input=origin.input,
-        agent=trigger.agent,
-        epoch=trigger.epoch,
-        start=base64.b64encode(trigger.start).decode(),
-        params=base64.b64encode(trigger.params).decode(),
-        traceparent=origin.traceparent,
-    )
+    envelope = _envelope_of(trigger, "trigger", TRIGGER, cause, origin, epoch=trigger.epoch, start=trigger.start)
     key = inbox_key(trigger.run, trigger.step, trigger.item)
     return Outgoing(topics.inbox(trigger.agent), key, trigger.input, envelope.headers())
 
@@ -125,22 +108,7 @@ def dead_letter_record(
     origin: Origin,
 ) -> Outgoing:
     """A dead letter with error, attempts and origin in headers; its value is the input."""
-    envelope = Envelope(
-        id=attempt_id(trigger.run, trigger.step, trigger.item, trigger.attempt) + "/dead",
-        type=DEAD_LETTER,
-        source=origin.source,
-        time=origin.now,
-        run=trigger.run,
-        step=trigger.step,
-        item=trigger.item,
-        attempt=trigger.attempt,
-        definition=origin.definition,
-        cause=cause,
-        input=origin.input,
-        agent=trigger.agent,
-        params=base64.b64encode(trigger.params).decode(),
-        traceparent=origin.traceparent,
-    )
+    envelope = _envelope_of(trigger, "dead", DEAD_LETTER, cause, origin)
     told = [
         ("farandole_reason", reason.encode()),
         ("farandole_error", error[:4096].encode()),
@@ -148,3 +116,27 @@ def dead_letter_record(
     ]
     key = inbox_key(trigger.run, trigger.step, trigger.item)
     return Outgoing(topics.dead(trigger.agent), key, trigger.input, [*envelope.headers(), *told])
+
+
+def _envelope_of(
+    trigger: Trigger, word: str, type_: str, cause: str, origin: Origin, *, epoch: int = 0, start: bytes = b""
+) -> Envelope:
+    """The envelope of a record about an attempt; `word` ends its id."""
+    return Envelope(
+        id=f"{attempt_id(trigger.run, trigger.step, trigger.item, trigger.attempt)}/{word}",
+        type=type_,
+        source=origin.source,
+        time=origin.now,
+        run=trigger.run,
+        step=trigger.step,
+        item=trigger.item,
+        attempt=trigger.attempt,
+        epoch=epoch,
+        definition=origin.definition,
+        cause=cause,
+        input=origin.input,
+        agent=trigger.agent,
+        params=base64.b64encode(trigger.params).decode() if trigger.params else "",
+        start=base64.b64encode(start).decode() if start else "",
+        traceparent=origin.traceparent,
+    )
