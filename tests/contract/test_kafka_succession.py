@@ -11,7 +11,16 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.kafka.transactions import Snapshot
-from farandole.transport.port import FenceWriter, Member, MemberSettings, ReadPositions, TopicPartition, TopicSpec
+from farandole.transport.port import (
+    FenceWriter,
+    Member,
+    MemberSettings,
+    ReadPositions,
+    Reply,
+    Request,
+    TopicPartition,
+    TopicSpec,
+)
 
 pytestmark = pytest.mark.kafka
 
@@ -127,8 +136,7 @@ def test_open_transaction_of_the_dead_is_ended_without_waiting_half_a_second_for
         for n in range(TRIES):
             dead = dying(kafka, f"{unique}.dead{n}", at, heir.snapshot())
             began = time.monotonic()
-            ticket = heir.call(FenceWriter(f"{unique}.dead{n}"))
-            seconds_until(lambda ticket=ticket: any(each.ticket == ticket for each in heir.replies(0.05)))
+            assert reply_of(heir, FenceWriter(f"{unique}.dead{n}")).error is None
             taken.append(time.monotonic() - began)
             with pytest.raises(KafkaException, match=r"fenced|epoch"):
                 dead.commit_transaction(20)
@@ -149,8 +157,13 @@ def dying(kafka: str, transactional_id: str, at: TopicPartition, snapshot: objec
 
 def position_of(member: Member, at: TopicPartition) -> bool:
     """Whether a stable read tells of the partition, that it never had a position included."""
-    ticket = member.call(ReadPositions([at]))
+    return at in reply_of(member, ReadPositions([at])).positions
+
+
+def reply_of(member: Member, request: Request) -> Reply:
+    """The answer to one request."""
+    ticket = member.call(request)
     while True:
         for reply in member.replies(0.1):
             if reply.ticket == ticket:
-                return at in reply.positions
+                return reply

@@ -6,7 +6,7 @@ import pytest
 
 from farandole.testing.twin.compare import STAGES, difference
 from farandole.testing.twin.embedded import SqliteStage
-from farandole.testing.twin.operations import Fence, Renew, Transact, script_of
+from farandole.testing.twin.operations import Fence, Renew, Shake, Transact, script_of
 from farandole.testing.twin.play import play
 from farandole.testing.twin.stages import KafkaStage, MemoryStage
 from farandole.transport.memory.log import PartitionLog
@@ -17,8 +17,8 @@ from farandole.transport.port import Isolation
 SEEDS = range(6)
 """In `make test`; `make twin SEEDS=n` plays more."""
 
-EMBEDDED = range(20)
-"""The same on the embedded log: half a second each."""
+EMBEDDED = range(8)
+"""The same on the embedded log: a second each; `make twin STAGE=sqlite` plays more."""
 
 CHEAP = range(60)
 """Seeds of the log in memory alone: a hundredth of a second each."""
@@ -48,6 +48,15 @@ def test_fenced_producer_hears_that_first_whatever_else_is_wrong(flaw: str) -> N
 
     for answers in played:
         assert [answer for what, answer in answers if what.startswith("Transact")] == ["fenced"]
+
+
+def test_stale_member_hears_that_before_its_positions_are_looked_at() -> None:
+    script = (Shake("b"), Transact("b", (), ((0, 1, ""),), "metadata", is_old=True))
+
+    played = [play(script, stage).answers for stage in (MemoryStage(), SqliteStage())]
+
+    for answers in played:
+        assert [answer for what, answer in answers if what.startswith("Transact")] == ["stale"]
 
 
 def test_script_of_a_seed_is_always_the_same_and_of_another_seed_another() -> None:

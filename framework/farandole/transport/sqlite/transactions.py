@@ -82,30 +82,38 @@ def commit(
     """One transaction, whole or not at all.
 
     Raises:
-        Refusal: which says why not; that of a fenced producer before any other, as a broker does.
+        Refusal: which says why not. As on a broker, a fenced producer hears that before anything else, and a stale
+            generation before the positions are looked at.
         CommitInDoubt: nobody knows.
         TransportError: certainly not.
     """
-    group = snapshot.group
     try:
-        check_metadata(group, positions)
         rows = prepare(catalog, records)
-    except Refusal:
+        check_metadata(snapshot.group, positions)
+    except Refusal as refusal:
         with file.reading as db:
-            require_epoch(writer, db.execute("SELECT epoch FROM writers WHERE name = ?", (writer.name,)).fetchone()[0])
+            _standing(db, writer, snapshot, of_group=isinstance(refusal, MetadataTooLong))
         raise
     with file.writing as db:
-        version, epoch, generation, is_member = db.execute(
-            _STATE, (writer.name, group, group, snapshot.member_id)
-        ).fetchone()
-        require_epoch(writer, epoch)
-        require_generation(snapshot.member_id, snapshot.generation, generation or 0, is_member=bool(is_member))
+        version = _standing(db, writer, snapshot)
         if version != catalog.version:
             catalog.load(db, version)
             rows = prepare(catalog, records)
         if rows:
             append(db, rows, markers=1)
-        put_positions(db, catalog, group, positions)
+        put_positions(db, catalog, snapshot.group, positions)
+
+
+def _standing(db: sqlite3.Connection, writer: Writer, snapshot: Snapshot, *, of_group: bool = True) -> object:
+    """Refuse a producer that was fenced, and one whose generation is over; else the version of the topics."""
+    group = snapshot.group
+    version, epoch, generation, is_member = db.execute(
+        _STATE, (writer.name, group, group, snapshot.member_id)
+    ).fetchone()
+    require_epoch(writer, epoch)
+    if of_group:
+        require_generation(snapshot.member_id, snapshot.generation, generation or 0, is_member=bool(is_member))
+    return version
 
 
 def put_positions(
