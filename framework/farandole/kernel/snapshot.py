@@ -190,7 +190,7 @@ def _private(head: bytes, run_id: str) -> bytes:
     try:
         state = _state_of(head)
     except RecordError as bad:
-        raise StateDamaged(f"runs/{run_id}: expected a RunHead, but {bad}") from bad
+        raise StateDamaged(f"runs/{run_id}: {bad}") from bad
     assert isinstance(state, bytes)
     return state
 
