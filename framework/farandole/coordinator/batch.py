@@ -159,7 +159,7 @@ class Batch:
         run = self.run(marker.run)
         origin = self.origin(now, input_, self.home.trace(marker.run, ""), folded=False)
         if run is not None:
-            origin = replace(origin, definition=run.head.definition)
+            origin = Origin(origin.source, now, run.head.definition, input_, traceparent=origin.traceparent)
         self.records.append(event_record(self.topics, marker, event_id=event_id, cause=cause, origin=origin))
 
     def refuse(self, event: facts.RunRefused, cause: Cause) -> None:

@@ -4,8 +4,7 @@ Made by the loop, wherever the handler runs: a handler in a child process, or on
 An attempt that is repeated after a crash has a span each time: what happened twice is seen twice.
 """
 
-from dataclasses import replace
-
+from msgspec.structs import replace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
 from farandole.ids import NO_ITEM
