@@ -1,17 +1,20 @@
 """`apply` on the log in memory: what it leaves, and that doing it again leaves it alone."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from farandole import agent, pipeline
 from farandole.client.applying import apply, plan, read_rows
-from farandole.client.planning import Deployment
-from farandole.errors import ConfigError
+from farandole.client.insisting import insist
+from farandole.client.planning import Deployment, Observed, make_plan, wanted_topics
+from farandole.errors import ConfigError, NotReady, TransportError
 from farandole.events.topics import Topics
 from farandole.transport.drift import require_topics
 from farandole.transport.memory import MemoryTransport
-from farandole.transport.port import Position, TopicPartition, TopicSpec
+from farandole.transport.port import NewRecord, Position, TopicPartition, TopicSpec
 
 TOPICS = Topics("ns")
 
@@ -85,6 +88,41 @@ def test_apply_that_broke_off_after_the_topics_is_finished_by_the_next() -> None
     assert plan(transport, TOPICS, SHOP).is_empty
 
 
+def test_topic_that_was_deleted_is_made_anew_with_start_positions_and_the_rest_keeps_its_own() -> None:
+    # The story: an inbox was deleted by hand. Its agents said "run `farandole apply`", which made the topic and, since
+    # the inbox had an owner, no positions: nothing was ever consumed from it again.
+    transport = MemoryTransport()
+    whole = plan(transport, TOPICS, SHOP, partitions=3)
+    transport.admin().create([spec for spec in whole.create if spec.name != TOPICS.inbox("charge")])
+    unplaced = replace(SHOP, agents=(), definitions=())
+    apply(transport, plan(transport, TOPICS, unplaced))
+    admin = transport.admin()
+    producer = transport.producer("test")
+    producer.send(NewRecord(TOPICS.definitions, b"inbox:charge", b"shop", partition=0))
+    producer.flush(1.0)
+
+    again = plan(transport, TOPICS, SHOP)
+    apply(transport, again)
+
+    inbox = [TopicPartition(TOPICS.inbox("charge"), n) for n in range(3)]
+    assert (TOPICS.group("shop"), TOPICS.inbox("charge")) in again.starts
+    assert (TOPICS.group("coordinator"), TOPICS.events) not in again.starts
+    assert admin.positions(TOPICS.group("shop"), inbox) == dict.fromkeys(inbox, Position(0))
+    assert plan(transport, TOPICS, SHOP).is_empty
+
+
+def test_partitions_that_were_added_to_an_inbox_get_start_positions() -> None:
+    # The story: as above, with two partitions more: those never had a position, and `apply` found nothing to do.
+    transport = applied(partitions=3)
+    group, topic = TOPICS.group("shop"), TOPICS.inbox("charge")
+    observed = Observed(3, rows(transport), frozenset({"f1"}), grown=frozenset({topic}))
+
+    made = make_plan(TOPICS, SHOP, observed, wanted_topics(TOPICS, SHOP, 3), ())
+
+    assert made.starts == ((group, topic),)
+    assert plan(transport, TOPICS, SHOP).starts == ()
+
+
 def test_apply_of_another_unit_with_the_same_agent_changes_nothing() -> None:
     transport = applied()
 
@@ -142,3 +180,66 @@ def test_start_of_a_process_on_uneven_home_topics_is_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"ns\.runs: expected 3 partitions, but found 4"):
         require_topics(transport.admin(), TOPICS, ["charge"])
+
+
+class NotYet:
+    """A log that is not ready for so many calls, on a clock of its own."""
+
+    def __init__(self, times: int, takes: float = 10.0) -> None:
+        self.now = 0.0
+        self.told: list[float] = []
+        self._left = times
+        self._takes = takes
+
+    def __call__(self) -> str:
+        if self._left:
+            self._left -= 1
+            self.now += self._takes
+            raise NotReady("2 of 3 brokers")
+        return "done"
+
+    def insist(self, bound: float) -> str:
+        return insist(
+            self,
+            timedelta(seconds=bound),
+            lambda refused, left: self.told.append(left.total_seconds()),
+            clock=lambda: self.now,
+            sleep=self._sleep,
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_what_the_log_is_not_ready_for_is_done_again_and_told() -> None:
+    log = NotYet(times=3)
+
+    assert log.insist(120) == "done"
+    assert log.told == [110, 99, 87], "ten seconds of each call, and a pause that doubles"
+
+
+def test_log_that_is_never_ready_ends_the_wait_at_its_bound() -> None:
+    log = NotYet(times=1_000)
+
+    with pytest.raises(NotReady, match="2 of 3 brokers"):
+        log.insist(60)
+    assert log.now <= 60 + 10, "no try begins after the bound"
+
+
+def test_no_patience_means_one_try() -> None:
+    log = NotYet(times=1)
+
+    with pytest.raises(NotReady):
+        log.insist(0)
+    assert log.told == []
+
+
+def test_refusal_is_not_repeated() -> None:
+    def refused() -> None:
+        calls.append(1)
+        raise TransportError("an entry is refused")
+
+    calls: list[int] = []
+    with pytest.raises(TransportError):
+        insist(refused, timedelta(minutes=1), lambda *_: None, sleep=lambda _: None)
+    assert len(calls) == 1

@@ -7,6 +7,7 @@ import pytest
 
 from farandole.clock import ManualClock
 from farandole.coordinator.home import Home
+from farandole.coordinator.repair import Repair
 from farandole.coordinator.restore import Restore
 from farandole.coordinator.takeover import Claimed, Stage
 from farandole.kernel.snapshot import RIDES_MAX
@@ -28,7 +29,8 @@ class Table:
         self.transport = MemoryTransport(ManualClock())
         self.transport.admin().create([TopicSpec(TOPIC, 2, config={"cleanup.policy": "compact"})])
         self.graph = Kernel(MAPPED).graph
-        self.restore = Restore(self.transport.reader("restoring"), TOPIC, lambda _: self.graph)
+        repair = Repair(lambda: self.transport.reader("mending"), "farandole.events", lambda _: self.graph)
+        self.restore = Restore(self.transport.reader("restoring"), TOPIC, lambda _: self.graph, repair)
 
     def write(self, home: int, key: str, value: bytes | None) -> None:
         """A state record, or a tombstone."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from farandole.artifacts import ArtifactStore, LocalArtifacts
+from farandole.cli.group import LOG_IN_USE
 from farandole.cli.settings import Settings, load_settings
 from farandole.errors import ConfigError
 from farandole.events.topics import Topics
@@ -24,7 +25,9 @@ def settings_of(
     config: Path | None, bootstrap: str | None, namespace: str | None, **more: str | bool | None
 ) -> Settings:
     """The settings of a command from the flags that all commands share, and those that it has besides."""
-    return load_settings(config, bootstrap=bootstrap, namespace=namespace, **more)
+    settings = load_settings(config, bootstrap=bootstrap, namespace=namespace, **more)
+    LOG_IN_USE.set(settings.bootstrap)
+    return settings
 
 
 def topics_of(settings: Settings) -> Topics:
@@ -107,8 +110,17 @@ def artifacts_of(settings: Settings) -> ArtifactStore:
     return LocalArtifacts(settings.artifacts)
 
 
-def with_client(settings: Settings, work: "Callable[[Client], Awaitable[T]]") -> T:
-    """Run `work` with a client, in an event loop of its own.
+def as_it_is(transport: Transport) -> Transport:
+    """The log itself."""
+    return transport
+
+
+def with_client(
+    settings: Settings,
+    work: "Callable[[Client], Awaitable[T]]",
+    seen: Callable[[Transport], Transport] = as_it_is,
+) -> T:
+    """Run `work` with a client, in an event loop of its own; `seen` is what the client sees of the log.
 
     Raises:
         ConfigError: the log is the embedded one, and nobody has made it yet.
@@ -118,15 +130,19 @@ def with_client(settings: Settings, work: "Callable[[Client], Awaitable[T]]") ->
 
     async def run() -> T:
         transport = transport_of(settings)
-        _require_made(transport, settings)
-        async with Client(transport, settings.namespace, artifacts=artifacts_of(settings), name="cli") as client:
+        require_made(transport, settings)
+        async with Client(seen(transport), settings.namespace, artifacts=artifacts_of(settings), name="cli") as client:
             return await work(client)
 
     return asyncio.run(run())
 
 
-def _require_made(transport: Transport, settings: Settings) -> None:
-    """Whoever only looks or asks must not leave an empty log behind where there is no project."""
+def require_made(transport: Transport, settings: Settings) -> None:
+    """Whoever only looks or asks must not leave an empty log behind where there is no project.
+
+    Raises:
+        ConfigError: the log is the embedded one, and nobody has made it yet.
+    """
     if settings.bootstrap is not None or settings.embedded.path.exists():
         return
     from farandole.transport.sqlite import SqliteTransport

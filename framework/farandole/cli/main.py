@@ -22,6 +22,7 @@ from farandole.cli.dev import command as dev
 from farandole.cli.doctor import command as doctor
 from farandole.cli.group import ReportingGroup
 from farandole.cli.init import command as init
+from farandole.cli.logs import setup_logging
 from farandole.cli.options import Json
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ app.command()(deploy.plan)
 app.command()(deploy.apply)
 running.agent_app.command("list")(operating.list_agents)
 running.agent_app.command("move")(operating.move_agent)
+running.agent_app.command("reposition")(operating.reposition_agent)
 app.add_typer(running.agent_app, name="agent")
 app.add_typer(running.coordinator_app, name="coordinator")
 app.add_typer(runs.app, name="run")
@@ -86,5 +88,6 @@ def version(json: Json = False) -> None:
 
 
 def main() -> None:
-    """Entry point of the installed command."""
+    """Entry point of the installed command. What libraries log is told by our errors, once and with a way out."""
+    setup_logging()
     app()

@@ -20,13 +20,13 @@ from farandole.cli.options import (
 if TYPE_CHECKING:
     from farandole.cli.settings import Settings
 
-agent_app = typer.Typer(help="Agents: run them, list them, move them.", no_args_is_help=True)
+agent_app = typer.Typer(help="Agents: run, list, move them, mend their positions.", no_args_is_help=True)
 coordinator_app = typer.Typer(help="Processes that follow the events.", no_args_is_help=True)
 
 
 @agent_app.callback()
 def _agent() -> None:
-    """Agents: run them, list them, move them."""
+    """Agents: run, list, move them, mend their positions."""
 
 
 @coordinator_app.callback()

@@ -157,9 +157,9 @@ class Batch:
             return
         self.markers.append(marker)
         run = self.run(marker.run)
-        origin = self.origin(now, input_, folded=False)
+        origin = self.origin(now, input_, self.home.trace(marker.run, ""), folded=False)
         if run is not None:
-            origin = Origin(origin.source, now, run.head.definition, input_)
+            origin = replace(origin, definition=run.head.definition)
         self.records.append(event_record(self.topics, marker, event_id=event_id, cause=cause, origin=origin))
 
     def refuse(self, event: facts.RunRefused, cause: Cause) -> None:

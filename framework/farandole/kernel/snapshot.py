@@ -28,6 +28,10 @@ ERROR_MAX = 200
 """Characters of an error in what the head says to a reader of the table; the unit has all of it."""
 
 
+class StateDamaged(InvariantViolation):
+    """State records of one run that nobody can read, whatever wrote them; its events may still say what it is."""
+
+
 class _HeadState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: int
     head: Head
@@ -169,7 +173,8 @@ def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run
     """A run from its state records by key (without the run id: ``''``, `p`, `c/1`, `o/3`, …).
 
     Raises:
-        InvariantViolation: a record is missing or of a version that this code does not know.
+        StateDamaged: a record is missing, or cannot be read.
+        InvariantViolation: one is of a version that this code does not know.
     """
     private = _read_state(_head_decoder, _private(_need(records, "", run_id), run_id), run_id, _HeadState, HEADS)
     chunks = [private.chunk] if private.chunks else []
@@ -185,7 +190,7 @@ def _private(head: bytes, run_id: str) -> bytes:
     try:
         state = _state_of(head)
     except RecordError as bad:
-        raise InvariantViolation(f"runs/{run_id}: {bad}") from bad
+        raise StateDamaged(f"runs/{run_id}: expected a RunHead, but {bad}") from bad
     assert isinstance(state, bytes)
     return state
 
@@ -222,7 +227,7 @@ def _full_unit(unit: Unit, number: int, records: Mapping[str, bytes], run_id: st
 
 def _need(records: Mapping[str, bytes], part: str, run_id: str) -> bytes:
     if part not in records:
-        raise InvariantViolation(f"runs/{run_id}#{part}: the state record is missing")
+        raise StateDamaged(f"runs/{run_id}#{part}: the state record is missing")
     return records[part]
 
 
@@ -236,7 +241,7 @@ def _read_state(
         raw = upgraded(msgspec.msgpack.decode(state, type=list[object]), steps, f"runs/{run_id}")
         return msgspec.convert(raw, kind)
     except msgspec.MsgspecError as bad:
-        raise InvariantViolation(f"runs/{run_id}: expected a state record, but it is damaged: {bad}") from bad
+        raise StateDamaged(f"runs/{run_id}: expected a state record, but it is damaged: {bad}") from bad
 
 
 def _current(decoder: msgspec.msgpack.Decoder[_T], state: bytes) -> _T | None:

@@ -16,7 +16,7 @@ from farandole.runtime.partition import Stage
 from farandole.runtime.planner import Flight
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.view import View
-from farandole.transport.port import Reply, Request, TopicPartition
+from farandole.transport.port import Reply, Request, TopicPartition, Verdict
 
 __all__ = ["AgentLoop", "Surrounding"]
 
@@ -199,11 +199,10 @@ class AgentLoop:
     def _hear(self, wait: float) -> bool:
         replies = self._member.replies(wait)
         for reply in replies:
-            if reply.error is not None and reply.verdict is None:
+            if reply.error is not None and reply.verdict in (None, Verdict.ABORTED):
                 what = type(reply.request).__name__
-                self._troubles.tell(
-                    what, self._clock.monotonic(), f"{what} was not answered: {reply.error}; trying again"
-                )
+                how = "was not answered" if reply.verdict is None else "had no effect"
+                self._troubles.tell(what, self._clock.monotonic(), f"{what} {how}: {reply.error}; trying again")
             then = self._asked.pop(reply.ticket, None)
             if then is not None:
                 then(reply)

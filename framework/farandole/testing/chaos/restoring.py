@@ -11,6 +11,7 @@ from contextlib import closing
 import msgspec
 
 from farandole.coordinator.home import Home
+from farandole.coordinator.repair import Repair
 from farandole.coordinator.restore import Restore
 from farandole.coordinator.takeover import Claimed, Stage
 from farandole.kernel.snapshot import state_records
@@ -47,7 +48,8 @@ def runs_per_second(bootstrap: str, runs: int = 100_000) -> tuple[float, float]:
         producer.flush(60)
         ends = admin.ends(places, Isolation.UNCOMMITTED)
     with closing(transport.reader("restoring")) as reader:
-        restore = Restore(reader, topic, lambda digest: kernel.graph)
+        repair = Repair(lambda: transport.reader("repairing"), topic, lambda digest: kernel.graph)
+        restore = Restore(reader, topic, lambda digest: kernel.graph, repair)
         claimed = [Claimed(Home(at.partition), Stage.RESTORE, end=ends[at]) for at in places]
         tune_interpreter()  # as every process of a deployment is
         began, processor = time.monotonic(), time.process_time()
