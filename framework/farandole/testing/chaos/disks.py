@@ -9,8 +9,8 @@ from farandole.testing.chaos.disk import Disk
 from farandole.testing.chaos.injection import Hit
 from farandole.testing.chaos.stage import Plan, Stage, pause
 
-BROKER_MIB, ARTIFACTS_MIB = 512, 64
-"""A trial's log takes some dozen MiB; index files are sparse."""
+BROKER_MIB, ARTIFACTS_MIB = 512, 256
+"""A trial's log takes some dozen MiB, and its index files are sparse; each heavy run stores 800 kB."""
 
 DISKS = Plan(disks_mib=(("broker", BROKER_MIB), ("artifacts", ARTIFACTS_MIB)))
 

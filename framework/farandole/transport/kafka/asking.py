@@ -20,6 +20,9 @@ from farandole.transport.kafka.settings import KafkaSettings
 
 T = TypeVar("T")
 
+BROKERS_TRIED = 3
+"""So many brokers our patience is for: one that stands still takes connections, and answers nothing."""
+
 TEXT, TAGS = CompactString("utf-8"), ("tags", TaggedFields)
 
 
@@ -47,7 +50,7 @@ async def _with_client(
     client = AIOKafkaClient(
         bootstrap_servers=settings.bootstrap,
         client_id=client_id,
-        request_timeout_ms=round(settings.patience * 1000),
+        request_timeout_ms=round(settings.patience * 1000 / BROKERS_TRIED),
         **for_aiokafka(settings.extra),
     )
     try:
