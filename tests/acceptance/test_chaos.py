@@ -7,7 +7,8 @@ import pytest
 from farandole.testing.broker import BrokerSettings
 from farandole.testing.chaos import Report, table, trial
 from farandole.testing.chaos.dying import ENDED, OFFSETS
-from farandole.testing.chaos.faults import Fault, kill, lose_reply
+from farandole.testing.chaos.faults import kill, lose_reply
+from farandole.testing.chaos.injection import Fault
 from farandole.testing.chaos.late_end import late_end
 from farandole.testing.chaos.stage import Plan
 from farandole.testing.proxy import END_TXN

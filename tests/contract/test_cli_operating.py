@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 from farandole import Context, agent, pipeline
 from farandole.cli.main import app
 from farandole.client.moving import carry_out, plan_move
+from farandole.client.repositioning import carry_out as reposition
+from farandole.client.repositioning import plan_reposition
 from farandole.events.catalogue import decode
 from farandole.events.catalogue import encode as encode_record
 from farandole.events.tables import RunHead
@@ -20,7 +22,7 @@ from farandole.ids import partition_of
 from farandole.testing.inprocess import InProcess
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import Metadata, encode
-from farandole.transport.port import NewRecord, Position, Record, TopicPartition
+from farandole.transport.port import Isolation, NewRecord, Position, Record, TopicPartition
 
 Typed = Callable[..., Result]
 
@@ -185,6 +187,60 @@ def test_move_is_rehearsed_asked_for_and_done(
     assert (declined.exit_code, "Nothing was done" in declined.output) == (1, True)
     assert json.loads(done.stdout)["moved"] is True
     assert "double  bank" in type_("list").output
+
+
+def damage(it: InProcess) -> tuple[TopicPartition, int]:
+    """Retention takes two records that nobody had read: of the partition, what is left begins there."""
+    at = TopicPartition(it.topics.inbox("double"), 0)
+    producer = it.transport.producer("test")
+    for _ in range(2):
+        producer.send(NewRecord(at.topic, b"k", b"unread", partition=0))
+    producer.flush(1.0)
+    admin = it.transport.admin()
+    end = admin.ends([at], Isolation.UNCOMMITTED)[at]
+    assert isinstance(it.transport, MemoryTransport)
+    with it.transport.hub as broker:
+        broker.truncate_before(at, end)
+    return at, end
+
+
+def test_reposition_goes_on_where_the_log_begins_and_touches_no_other_position(stopped: InProcess) -> None:
+    # The story: a partition whose records retention had taken stopped its agent, and no command led on from there.
+    transport, topics = stopped.transport, stopped.topics
+    places = [TopicPartition(topics.inbox("double"), n) for n in range(3)]
+    before = dict(transport.admin().positions(topics.group("tests"), places))
+    at, begin = damage(stopped)
+
+    it = plan_reposition(transport, topics, "double")
+    reposition(transport, it)
+
+    assert (it.unit, it.fresh, it.stale) == ("tests", {at: Position(begin)}, {at: before[at].offset})
+    assert dict(transport.admin().positions(topics.group("tests"), places)) == {**before, at: Position(begin)}
+    assert not plan_reposition(transport, topics, "double").fresh
+
+
+def test_reposition_is_rehearsed_asked_for_and_done(
+    stopped: InProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    damage(stopped)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("farandole.cli.connect.transport_of", lambda settings: stopped.transport)
+
+    def type_(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["agent", "reposition", *arguments])
+
+    rehearsed, declined = type_("double", "--dry-run"), type_("double")
+    done, again, unknown = type_("double", "--yes", "--json"), type_("double"), type_("nobody")
+
+    assert (rehearsed.exit_code, "which the log does not have" in rehearsed.output) == (0, True)
+    assert (declined.exit_code, "Nothing was done" in declined.output) == (1, True)
+    assert (json.loads(done.stdout)["done"], len(json.loads(done.stdout)["positions"])) == (True, 1)
+    assert (again.exit_code, "nothing to do" in again.output) == (0, True)
+    assert (unknown.exit_code, "expected one that was applied" in unknown.output) == (2, True)
+
+
+def test_reposition_while_the_unit_runs_is_refused_with_2(farandole: Typed) -> None:
+    assert "expected no process of it to run" in farandole("agent", "reposition", "double", "--yes", code=2).output
 
 
 # --- topics -------------------------------------------------------------------------------------

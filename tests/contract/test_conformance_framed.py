@@ -12,6 +12,7 @@ from farandole.transport.memory import MemoryTransport
 from farandole.transport.port import (
     Commit,
     Isolation,
+    Member,
     MemberSettings,
     NewRecord,
     Position,
@@ -93,6 +94,25 @@ def inner() -> MemoryTransport:
     return made
 
 
+class Taking:
+    """A loop that reads all partitions from their beginning."""
+
+    member: "Member"
+
+    def assigned(self, partitions: "Sequence[TopicPartition]") -> None:
+        """Read them."""
+        for at in partitions:
+            self.member.seek(at, 0)
+        self.member.resume(partitions)
+
+    def releasing(self, partitions: "Sequence[TopicPartition]") -> bool:
+        """Nothing is under way."""
+        return True
+
+    def gone(self, partitions: "Sequence[TopicPartition]", *, lost: bool) -> None:
+        """Nothing is kept."""
+
+
 def values(polled: "Sequence[object]") -> list[bytes | None]:
     """Values of the records among what was polled."""
     return [each.value for each in polled if isinstance(each, Record)]
@@ -138,6 +158,36 @@ def test_records_wait_for_a_registry_that_is_away_and_none_is_lost_or_told_as_re
     assert position in (None, 0)
     assert values(back) == [b"1", b"2", b"3"]
     assert reader.position(AT) == 3
+
+
+def test_member_with_much_waiting_for_a_registry_goes_on_being_polled_and_takes_no_more(
+    inner: MemoryTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The story: while the registry was away for longer than `max.poll.interval.ms`, a member with 10,000 records in
+    # hand was not polled any more, lost its partitions to nobody who could do better, and threw the records away.
+    monkeypatch.setattr("farandole.transport.framed.HELD_MAX", 4)
+    framing, taking = Swap(), Taking()
+    framed = FramedTransport(inner, framing)
+    producer, member = framed.producer("p"), framed.member(MemberSettings("g", "c", poll_max_records=1))
+    for n in range(12):
+        producer.send(NewRecord("t", b"k", b"%d" % n))
+    producer.flush(1)
+    taking.member = member
+    framing.is_away = True
+    member.subscribe(["t"], taking)
+    polled_until(member.poll, lambda out: bool(member.assignment()))
+
+    told = [each for _ in range(30) for each in member.poll(0.01)]
+    with inner.hub as broker:
+        held = len(member._waiting)  # type: ignore[attr-defined]
+        assert broker.members("g") == {"c"}
+    framing.is_away = False
+    back = polled_until(member.poll, lambda out: len(values(out)) == 12)
+
+    assert values(told) == []
+    assert held <= 5
+    assert values(back) == [b"%d" % n for n in range(12)]
+    member.close()
 
 
 def test_a_value_of_an_unknown_schema_is_left_as_it_is(inner: MemoryTransport) -> None:

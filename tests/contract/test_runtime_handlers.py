@@ -16,16 +16,16 @@ from farandole.clock import SystemClock
 from farandole.definition.loading import load_unit
 from farandole.definition.model import Definition, Input, Step
 from farandole.definition.spec import AgentSpec
-from farandole.errors import TransportError
+from farandole.errors import StoreError, TransportError
 from farandole.events.avro import Schema
 from farandole.events.envelope import Envelope
 from farandole.events.outgoing import Trigger
 from farandole.events.topics import Topics
 from farandole.runtime.attempts import Attempt, Call, Failed, Outcome, Succeeded
-from farandole.runtime.handlers.calls import Payloads
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.executors import Executors
 from farandole.runtime.handlers.results import Results
+from farandole.runtime.handlers.storing import Payloads
 from farandole.runtime.partition import Partition
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.telemetry import Signals
@@ -102,6 +102,21 @@ class Listening:
         pass
 
 
+class Store:
+    """An artifact store that takes everything for what it is, unless it is away for the next few calls."""
+
+    def __init__(self) -> None:
+        self.away = 0
+        self.asked = 0
+
+    def pass_on(self, payload: bytes) -> bytes:
+        self.asked += 1
+        if self.away:
+            self.away -= 1
+            raise StoreError("no space left on device")
+        return payload
+
+
 class Bench:
     """An executor and what it needs, without a loop."""
 
@@ -113,7 +128,8 @@ class Bench:
         self.producer = Listening()
         self.clock = SystemClock()
         self.signals = Signals(self.producer, Topics(), "test", 3)
-        payloads = Payloads(lambda payload: payload, lambda payload: payload)
+        self.store = Store()
+        payloads = Payloads(self.store.pass_on, self.store.pass_on)
         environment = Environment(
             payloads, self.clock, self.signals, Results(self.woken.set), timedelta(milliseconds=1)
         )
@@ -185,6 +201,35 @@ def test_plain_and_async_handlers_give_their_results_and_wake_the_loop(bench: Be
     found = bench.results(40)
 
     assert {it: number(outcome) for it, outcome in found.items()} == sent
+
+
+@pytest.mark.parametrize("name", ["plain", "quick", "apart"])
+def test_attempt_waits_for_a_store_that_is_away_before_and_after_its_handler(bench: Bench, name: str) -> None:
+    # The story: while the store's disk was full for ten seconds, every result that went there was a failed attempt;
+    # three of them later its run was held with a dead letter, though the handler had done its work each time.
+    bench.outcome(name, 1)
+    bench.store.away = 2
+    before = bench.store.asked
+
+    again = bench.submit(name, 1)
+    found = bench.results()
+
+    assert isinstance(found[again], Succeeded), found[again]
+    assert bench.store.asked == before + 4, "two calls that failed, one each for input and output"
+
+
+def test_attempt_that_nobody_waits_for_any_more_gives_its_thread_back_while_the_store_is_away(bench: Bench) -> None:
+    bench.store.away = 1_000_000
+    attempts = [bench.submit("plain", n) for n in range(2)]
+    bench.wait(lambda: bench.store.asked >= 2)
+
+    for attempt in attempts:
+        bench.executor.call_off(attempt)
+    bench.store.away = 0
+    third = bench.submit("plain", 5)
+
+    assert number(bench.results()[third]) == 6
+    bench.wait(lambda: not bench.executor.is_worn)
 
 
 def test_thread_that_is_left_behind_frees_its_place_and_too_many_wear_the_process_out(bench: Bench) -> None:

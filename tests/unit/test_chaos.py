@@ -6,14 +6,36 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from farandole.definition.loading import load_unit
+from farandole.errors import ConfigError
 from farandole.testing.chaos import Report, as_json, table
+from farandole.testing.chaos.crowds import quantile
+from farandole.testing.chaos.definitions import WIRINGS, written
+from farandole.testing.chaos.disk import Disk
 from farandole.testing.chaos.dying import OFFSETS, PRODUCED, order
 from farandole.testing.chaos.late_end import Aftermath
 from farandole.testing.chaos.recovery import moves
 from farandole.testing.chaos.report import from_json
 from farandole.testing.chaos.soak import Sample, growths
+from farandole.testing.chaos.stage import CANARY
 
 GOOD = Report("F1", "kill", injected=2, hit=1, recoveries=[1.0, 3.0], runs=10, executions=1_000, reruns=2)
+
+LOOK = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from farandole.clock import SystemClock
+from farandole.testing.chaos.stepping import prepare_clock, set_wrong
+orders = Path(sys.argv[1])
+prepare_clock(orders)
+for seconds in (None, 3600.0, -5.0, 0.0):
+    if seconds is not None:
+        set_wrong(orders, seconds)
+    print((SystemClock().now() - datetime.now(UTC)).total_seconds())
+"""
 
 WALK = """
 import sys
@@ -64,6 +86,7 @@ def test_report_tells_quantiles_and_what_ran_again() -> None:
     assert replace(GOOD, recoveries=[]).recovery(0.5) is None
     assert GOOD.reruns_per_million == 2_000
     assert "| F1 kill | 2 | 1 | 10 | 0 | 0 | 0 | 2000 | 3.0 / 3.0 / 3.0 |" in table([GOOD])
+    assert "- F1: three were held" in table([replace(GOOD, notes=["three were held"])])
     assert "- **F1: stuck in the mud**" in table([replace(GOOD, trouble="stuck in the mud")])
     assert from_json(as_json([GOOD])) == [GOOD]
 
@@ -72,6 +95,34 @@ def test_aftermath_is_torn_if_effects_and_position_do_not_go_together() -> None:
     assert not Aftermath("committed", 1, ("1", "2"), 2).is_torn
     assert Aftermath("committed", 1, ("1", "2", "3"), 2).is_torn
     assert Aftermath("committed", 1, ("1", "2"), 3).is_torn
+
+
+def test_clock_of_a_process_is_as_wrong_as_it_is_told_and_right_again(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", LOOK, str(tmp_path / "c1.orders")], capture_output=True, text=True, check=True
+    )
+    found = [float(line) for line in ran.stdout.split()]
+
+    assert [round(each, -1) for each in found[:2]] == [0, 3600]
+    assert [round(each) for each in found[2:]] == [-5, 0]
+
+
+def test_each_wiring_of_the_canary_is_a_definition_of_its_own(tmp_path: Path) -> None:
+    found = [load_unit(written(tmp_path, n, wiring)).pipelines["canary"].definition for n, wiring in enumerate(WIRINGS)]
+
+    assert len({str(each.hash) for each in found}) == len(WIRINGS)
+    assert found[-1].hash == load_unit(CANARY).pipelines["canary"].definition.hash
+    assert [sorted(each.steps) for each in found][1] == ["begin", "left", "meet", "right"]
+
+
+def test_quantile_of_latencies() -> None:
+    assert [quantile([3.0, 1.0, 2.0], share) for share in (0.0, 0.5, 0.99)] == [1.0, 2.0, 3.0]
+    assert quantile([], 0.5) == 0.0
+
+
+def test_disk_that_may_not_be_mounted_says_what_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Run this fault as root"), Disk(tmp_path / "disk", -1):
+        pass
 
 
 def test_home_that_its_owner_restored_although_it_had_it_in_memory_is_found() -> None:

@@ -38,7 +38,8 @@ def twice(number: int) -> int:
 """
 
 COMMANDS = [
-    ["check"], ["plan"], ["apply"], ["agent", "run"], ["agent", "list"], ["agent", "move"], ["coordinator", "run"],
+    ["check"], ["plan"], ["apply"], ["agent", "run"], ["agent", "list"], ["agent", "move"],
+    ["agent", "reposition"], ["coordinator", "run"],
     ["run", "start"], ["run", "rerun"], ["run", "list"], ["run", "show"], ["run", "watch"], ["run", "events"],
     ["run", "result"], ["run", "cancel"], ["run", "release"], ["dead", "list"], ["dead", "show"], ["dead", "replay"],
     ["dead", "edit"], ["dead", "discard"], ["dead", "export"], ["lag"], ["lineage"], ["verify"], ["state", "rebuild"],
@@ -315,6 +316,7 @@ def test_topic_file_with_an_unknown_key_is_refused_with_2(cli: CliRunner, log: M
         ["schema", "list"],
         ["state", "rebuild", "--check"],
         ["agent", "move", "a", "--to", "b"],
+        ["agent", "reposition", "a"],
         ["dead", "export"],
     ],
     ids=" ".join,

@@ -1,6 +1,7 @@
 """`apply` on the log in memory: what it leaves, and that doing it again leaves it alone."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,12 +9,12 @@ import pytest
 from farandole import agent, pipeline
 from farandole.client.applying import apply, plan, read_rows
 from farandole.client.insisting import insist
-from farandole.client.planning import Deployment
+from farandole.client.planning import Deployment, Observed, make_plan, wanted_topics
 from farandole.errors import ConfigError, NotReady, TransportError
 from farandole.events.topics import Topics
 from farandole.transport.drift import require_topics
 from farandole.transport.memory import MemoryTransport
-from farandole.transport.port import Position, TopicPartition, TopicSpec
+from farandole.transport.port import NewRecord, Position, TopicPartition, TopicSpec
 
 TOPICS = Topics("ns")
 
@@ -85,6 +86,41 @@ def test_apply_that_broke_off_after_the_topics_is_finished_by_the_next() -> None
     inbox = TopicPartition(TOPICS.inbox("charge"), 2)
     assert transport.admin().positions(TOPICS.group("shop"), [inbox]) == {inbox: Position(0)}
     assert plan(transport, TOPICS, SHOP).is_empty
+
+
+def test_topic_that_was_deleted_is_made_anew_with_start_positions_and_the_rest_keeps_its_own() -> None:
+    # The story: an inbox was deleted by hand. Its agents said "run `farandole apply`", which made the topic and, since
+    # the inbox had an owner, no positions: nothing was ever consumed from it again.
+    transport = MemoryTransport()
+    whole = plan(transport, TOPICS, SHOP, partitions=3)
+    transport.admin().create([spec for spec in whole.create if spec.name != TOPICS.inbox("charge")])
+    unplaced = replace(SHOP, agents=(), definitions=())
+    apply(transport, plan(transport, TOPICS, unplaced))
+    admin = transport.admin()
+    producer = transport.producer("test")
+    producer.send(NewRecord(TOPICS.definitions, b"inbox:charge", b"shop", partition=0))
+    producer.flush(1.0)
+
+    again = plan(transport, TOPICS, SHOP)
+    apply(transport, again)
+
+    inbox = [TopicPartition(TOPICS.inbox("charge"), n) for n in range(3)]
+    assert (TOPICS.group("shop"), TOPICS.inbox("charge")) in again.starts
+    assert (TOPICS.group("coordinator"), TOPICS.events) not in again.starts
+    assert admin.positions(TOPICS.group("shop"), inbox) == dict.fromkeys(inbox, Position(0))
+    assert plan(transport, TOPICS, SHOP).is_empty
+
+
+def test_partitions_that_were_added_to_an_inbox_get_start_positions() -> None:
+    # The story: as above, with two partitions more: those never had a position, and `apply` found nothing to do.
+    transport = applied(partitions=3)
+    group, topic = TOPICS.group("shop"), TOPICS.inbox("charge")
+    observed = Observed(3, rows(transport), frozenset({"f1"}), grown=frozenset({topic}))
+
+    made = make_plan(TOPICS, SHOP, observed, wanted_topics(TOPICS, SHOP, 3), ())
+
+    assert made.starts == ((group, topic),)
+    assert plan(transport, TOPICS, SHOP).starts == ()
 
 
 def test_apply_of_another_unit_with_the_same_agent_changes_nothing() -> None:

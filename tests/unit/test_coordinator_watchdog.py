@@ -87,3 +87,16 @@ def test_inbox_that_does_not_exist_yet_is_looked_for_again() -> None:
     log.position = 1
 
     assert looked(log, 3) == [TriggerSuspected("r-1", "a", 1)]
+
+
+def test_inbox_that_was_given_more_partitions_is_counted_again_at_the_next_look() -> None:
+    # The story: the number was kept for ever, and once an inbox had more partitions the watchdog looked for a trigger
+    # in the wrong one: its position had passed the end, and a run that only waited was held.
+    log = Log(4, 6)
+
+    inboxes = Inboxes(log.partitions, lambda agent: "unit")
+    before = [inboxes.size(INBOX.topic), inboxes.size(INBOX.topic)]
+    inboxes.look_again()
+
+    assert before == [4, 4]
+    assert inboxes.size(INBOX.topic) == 6

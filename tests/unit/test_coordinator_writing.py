@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
 from farandole.coordinator.loop import Environment
 from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
+from farandole.errors import TransportError
 from farandole.events import facts
 from farandole.events.catalogue import decode, encode
 from farandole.events.commands import StartRun
@@ -25,7 +27,16 @@ from farandole.testing.answers import Task, failure, success, task_of
 from farandole.testing.sketch import define, framed, framed_params, node
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.outgoing import new_record
-from farandole.transport.port import NewRecord, Record, TopicPartition
+from farandole.transport.port import (
+    Commit,
+    MemberSettings,
+    NewRecord,
+    Record,
+    Reply,
+    Request,
+    TopicPartition,
+    Verdict,
+)
 from farandole.transport.topology import Override
 
 PARTITIONS = 2
@@ -183,6 +194,62 @@ def test_refused_records_of_two_runs_hold_both_and_others_go_on(narrow: Town) ->
     assert len(narrow.tasks("j")) == 10
 
 
+class Refusing:
+    """A member whose transactions have no effect while `is_refusing`: the broker takes nothing from this machine."""
+
+    def __init__(self, member: Any) -> None:
+        self.member = member
+        self.is_refusing = False
+        self.refused = 0
+        self._replies: list[Reply] = []
+
+    def call(self, request: Request) -> int:
+        if not (self.is_refusing and isinstance(request, Commit)):
+            return int(self.member.call(request))
+        self.refused += 1
+        self._replies.append(Reply(-self.refused, request, Verdict.ABORTED, error=TransportError("INVALID_TIMESTAMP")))
+        return -self.refused
+
+    def replies(self, timeout: float) -> Sequence[Reply]:
+        made, self._replies = self._replies, []
+        return [*made, *self.member.replies(0.0)]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.member, name)
+
+
+def test_log_that_takes_nothing_from_us_holds_no_run_and_is_not_asked_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The story: the clock of a machine was two hours ahead. The broker refused whatever was written there, each run was
+    # found guilty of its record in turn, and the loop tried again as fast as it could.
+    made: list[Refusing] = []
+    member = MemoryTransport.member
+
+    def refusing(transport: MemoryTransport, settings: MemberSettings) -> Any:
+        made.append(Refusing(member(transport, settings)))
+        return made[-1]
+
+    monkeypatch.setattr(MemoryTransport, "member", refusing)
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    made[0].is_refusing = True
+
+    town.start("r-1", "r-2")
+    for _ in range(200):
+        town.loop.step(0.0)
+    assert made[0].refused == 1, "no time has passed"
+    town.pass_time(timedelta(seconds=60))
+    tried = made[0].refused
+    made[0].is_refusing = False
+    town.pass_time(timedelta(seconds=10))
+
+    assert 5 <= tried <= 20
+    assert town.held() == []
+    assert [task.run for task in town.tasks("a")] == ["r-1", "r-2"]
+    town.loop.close()
+
+
 def test_timer_that_leads_to_nothing_does_not_keep_the_loop_busy(tmp_path: Path) -> None:
     """It was given back with its empty batch, was due again at once, and kept a core busy for ever."""
     town = Town(define(node("a", deadline=timedelta(seconds=5)), node("b"), name="p"), tmp_path)
@@ -256,4 +323,31 @@ def test_fact_that_waits_is_written_when_its_patience_is_over(tmp_path: Path) ->
     town.pass_time(CoordinatorSettings().patience)
 
     assert town.rows() == [*before, "running"]
+    town.loop.close()
+
+
+def test_run_whose_state_is_damaged_is_folded_anew_from_its_events_when_its_home_is_restored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The story: one record on `runs` that was not ours ended every coordinator that took the home over, one after the
+    # other, and all runs of the home stood still.
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    town.start("r-1", "r-2")
+    town.rest()
+    town.send(*(town.success(task) for task in town.tasks("a")))
+    town.rest()
+    town.loop.close()
+    for run in ("r-1", "ghost"):
+        town.send(NewRecord(town.topics.runs, run.encode(), b"\0not ours", partition=home(run)))
+
+    town.loop = town.begin()
+    town.pass_time(timedelta(seconds=30))
+    town.send(*(town.success(task) for task in town.tasks("b")))
+    town.rest()
+
+    assert [task.run for task in town.tasks("j")] == ["r-1", "r-2"]
+    assert town.held() == []
+    assert "run r-1: its state could not be read and was folded anew" in caplog.text
+    assert "run ghost: its state cannot be read, and its beginning is not on" in caplog.text
     town.loop.close()

@@ -105,7 +105,7 @@ def step(made: Pipeline[..., object], name: str) -> Step:
 
 
 def test_body_becomes_steps_with_canonical_expressions() -> None:
-    @pipeline(owner="o@example.org", deadline="10m", hold_max="1h", tags=["a"])
+    @pipeline(owner="o@example.org", deadline="10m", hold_max="1h", stop_max="5s", tags=["a"])
     def sample(n: int, limit: int = 3) -> int | None:
         """Says what it does."""
         thing = make(n)
@@ -116,6 +116,7 @@ def test_body_becomes_steps_with_canonical_expressions() -> None:
 
     assert (it.name, it.owner, it.tags, it.description) == ("sample", "o@example.org", ("a",), "Says what it does.")
     assert (it.deadline, it.hold_max) == (timedelta(minutes=10), timedelta(hours=1))
+    assert it.stop_max == timedelta(seconds=5)
     assert list(it.steps) == ["make", "again", "to_pay"]
     assert it.steps["make"].inputs["n"].expression == "params.n"
     assert it.steps["again"].agent == "take"

@@ -20,6 +20,7 @@ from farandole.transport.port import TopicPartition, Verdict
         (KafkaError.OFFSET_METADATA_TOO_LARGE, Verdict.REFUSED),
         (KafkaError._MSG_TIMED_OUT, Verdict.ABORTED),
         (KafkaError.NOT_ENOUGH_REPLICAS, Verdict.ABORTED),
+        (KafkaError.INVALID_TIMESTAMP, Verdict.ABORTED),  # the clock of the machine, not the record
     ],
 )
 def test_abort_is_judged_by_what_led_to_it(code: int, verdict: Verdict) -> None:

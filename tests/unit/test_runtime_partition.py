@@ -149,6 +149,28 @@ def test_partition_with_unreadable_metadata_is_stopped_for_good() -> None:
     assert ownership.stopped == 1
 
 
+def test_partition_whose_position_is_gone_stands_still_until_the_group_has_another_one() -> None:
+    # The story: an inbox was deleted and made anew. Its partitions were stopped for good, and after `apply` had given
+    # the new topic positions, nobody read it before the process was restarted.
+    ownership, broker = owning({A: written("me"), B: Position(0)})
+    go_on(ownership, broker)
+    for p in ownership.opening():
+        p.opened()
+        p.committed = p.offsets.base
+    before = ownership.partitions[A]
+
+    ownership.give_up(before, "its records were deleted", 10.0)
+    go_on(ownership, broker, now=20.0)
+    assert not ownership.is_current(before), "what is under way began before, and says nothing of what is there now"
+    assert ownership.partitions[A].stage is Stage.STOPPED
+    assert ownership.stopped == 1, "told once, however often it is looked at"
+    broker.positions[A] = Position(7)
+    go_on(ownership, broker, now=40.0)
+
+    assert [(p.at, p.offsets.base) for p in ownership.opening()] == [(A, 7)]
+    assert ownership.partitions[B].stage is Stage.RUNNING
+
+
 def test_answer_to_an_earlier_assignment_says_nothing_of_the_next() -> None:
     ownership, broker = owning({A: written("me", epoch=3)})
     ownership.step(0.0, may_fence=True)

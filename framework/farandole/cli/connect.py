@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, TypeVar
 from farandole.artifacts import ArtifactStore, LocalArtifacts
 from farandole.cli.group import LOG_IN_USE
 from farandole.cli.settings import Settings, load_settings
-from farandole.client import Client
 from farandole.errors import ConfigError
 from farandole.events.topics import Topics
 from farandole.transport.port import Transport
 
 if TYPE_CHECKING:
+    from farandole.client import Client
     from farandole.registry.exchange import Exchange
     from farandole.transport.kafka import KafkaSettings
 
@@ -82,10 +82,12 @@ def exchange_of(transport: Transport) -> "Exchange | None":
 def kafka_of(settings: Settings) -> "KafkaSettings":
     """How to reach Kafka, checked before anything is connected."""
     from farandole.transport.kafka import KafkaSettings
-    from farandole.transport.kafka.security import require_told
 
     made = KafkaSettings(address_of(settings), settings.kafka)
-    require_told(made)
+    if made.extra:
+        from farandole.transport.kafka.security import require_told
+
+        require_told(made)
     return made
 
 
@@ -115,7 +117,7 @@ def as_it_is(transport: Transport) -> Transport:
 
 def with_client(
     settings: Settings,
-    work: Callable[[Client], Awaitable[T]],
+    work: "Callable[[Client], Awaitable[T]]",
     seen: Callable[[Transport], Transport] = as_it_is,
 ) -> T:
     """Run `work` with a client, in an event loop of its own; `seen` is what the client sees of the log.
@@ -123,6 +125,8 @@ def with_client(
     Raises:
         ConfigError: the log is the embedded one, and nobody has made it yet.
     """
+
+    from farandole.client import Client
 
     async def run() -> T:
         transport = transport_of(settings)

@@ -1,4 +1,4 @@
-"""`farandole lag`, and of `farandole agent` what is not a process: list, move."""
+"""`farandole lag`, and of `farandole agent` what is not a process: list, move, reposition."""
 
 from typing import Annotated
 
@@ -85,3 +85,42 @@ def move_agent(
         typer.echo("--dry-run: nothing was changed")
     else:
         typer.echo(f"moved; take {agent} out of unit {move.source}, then `farandole apply` and run unit {to}")
+
+
+@on_log
+def reposition_agent(
+    target: Target,
+    agent: Annotated[
+        str, typer.Argument(metavar="AGENT", help="Name of an applied agent.", autocompletion=completing.agents)
+    ],
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Let an agent go on whose positions expired or whose records were deleted. No process of its unit may run."""
+    from farandole.cli.confirming import confirmed
+    from farandole.cli.connect import topics_of, transport_of
+    from farandole.cli.output import print_json
+    from farandole.client.repositioning import carry_out, plan_reposition
+
+    settings = target.settings()
+    transport = transport_of(settings)
+    it = plan_reposition(transport, topics_of(settings), agent)
+    rows = [
+        {"partition": at.partition, "from": it.stale[at], "to": position.offset} for at, position in it.fresh.items()
+    ]
+    if not target.json:
+        for row in rows:
+            before = "none" if row["from"] is None else f"{row['from']:,}, which the log does not have"
+            typer.echo(f"partition {row['partition']}: {before} -> {row['to']:,}")
+        typer.echo(
+            f"agent {agent} of unit {it.unit}: {len(rows)} positions; {it.waiting:,} records are read from there"
+        )
+    if rows and not dry_run:
+        confirmed("do this?", yes)
+        carry_out(transport, it)
+    if target.json:
+        print_json({"agent": agent, "unit": it.unit, "positions": rows, "done": bool(rows) and not dry_run})
+    elif dry_run or not rows:
+        typer.echo("--dry-run: nothing was changed" if rows else "nothing to do: the log has every position")
+    else:
+        typer.echo(f"done; start unit {it.unit} again")

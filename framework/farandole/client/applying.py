@@ -6,10 +6,12 @@ when its definition is there, and an inbox has an owner only when its positions 
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
-from farandole.client.planning import PIPELINE, Deployment, Observed, Plan, make_plan, wanted_topics
+from farandole.client.planning import INBOX, PIPELINE, Deployment, Observed, Plan, make_plan, wanted_topics
 from farandole.errors import NotReady
 from farandole.events.topics import Topics
 from farandole.transport.drift import faults, partitions_of_homes
@@ -52,6 +54,7 @@ def plan(
     """
     with _admin(transport) as admin:
         observed = observe(transport, admin, topics)
+        observed = replace(observed, grown=_grown(admin, topics, deployment, observed.rows or {}))
         wanted = wanted_topics(
             topics, deployment, partitions or observed.partitions or HOME_PARTITIONS, overrides, replication, config
         )
@@ -91,6 +94,18 @@ def observe(transport: Transport, admin: Admin, topics: Topics) -> Observed:
     rows = read_rows(transport, admin, topics.definitions)
     schemas = read_rows(transport, admin, topics.schemas)
     return Observed(partitions_of_homes(admin, topics), rows, frozenset(schemas))
+
+
+def _grown(admin: Admin, topics: Topics, deployment: Deployment, rows: Mapping[str, str]) -> frozenset[str]:
+    """Inboxes that the unit has positions on, though not on every partition.
+
+    Kafka forgets the positions of a group all together, so these partitions never had any.
+    """
+    inboxes = [topics.inbox(agent) for agent in deployment.agents if rows.get(INBOX + agent) == deployment.unit]
+    if not inboxes:
+        return frozenset()  # nor is a group asked about that nobody has met: a fresh cluster has no answer to that
+    placed = Counter(at.topic for at in admin.positions(topics.group(deployment.unit)))
+    return frozenset(spec.name for spec in admin.topics(inboxes).values() if 0 < placed[spec.name] < spec.partitions)
 
 
 def read_rows(transport: Transport, admin: Admin, topic: str) -> dict[str, str]:

@@ -5,32 +5,17 @@ start before the inbox is its own, one of the old unit afterwards, so that a mov
 done again from the beginning.
 """
 
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from farandole.client.applying import FLUSH_TIMEOUT
+from farandole.client.placing import check_stopped, place
 from farandole.client.planning import COORDINATOR, INBOX
 from farandole.client.serving import owners_of
-from farandole.clock import SystemClock
-from farandole.errors import ConfigError, NotJoined, TransportError
+from farandole.errors import ConfigError, TransportError
 from farandole.events.topics import Topics
 from farandole.ids import is_name
-from farandole.transport.port import (
-    Admin,
-    Commit,
-    Isolation,
-    Member,
-    MemberSettings,
-    NewRecord,
-    Position,
-    TopicPartition,
-    Transport,
-    Verdict,
-)
-
-JOIN_WAIT_S = 60.0
-"""Longest that joining the new unit's group and one commit may take: a broker's rebalance delay many times over."""
+from farandole.transport.port import Isolation, NewRecord, Position, TopicPartition, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +51,7 @@ def plan_move(transport: Transport, topics: Topics, agent: str, target: str) -> 
         source = owners[agent]
         if source == target:
             raise ConfigError(f"agent {agent}: expected another unit than {target}, whose it is already")
-        _check_stopped(admin, topics, source, target)
+        check_stopped(admin, topics, source, target)
         topic = topics.inbox(agent)
         spec = admin.topics([topic]).get(topic)
         if spec is None:
@@ -94,9 +79,9 @@ def carry_out(transport: Transport, move: Move) -> None:
     """
     topics, admin = move.topics, transport.admin()
     try:
-        _check_stopped(admin, topics, move.source, move.target)
-        _copy(transport, move)
-        _check_stopped(admin, topics, move.source, move.target)
+        check_stopped(admin, topics, move.source, move.target)
+        place(transport, topics.group(move.target), move.topic, move.positions)
+        check_stopped(admin, topics, move.source, move.target)
         group, places = topics.group(move.target), list(move.positions)
         if dict(admin.positions(topics.group(move.source), places)) != dict(move.positions):
             raise ConfigError(f"unit {move.source}: it ran while its inbox was moved. Its owner was not changed.")
@@ -112,62 +97,3 @@ def carry_out(transport: Transport, move: Move) -> None:
             raise TransportError(f"{topics.definitions}: the new owner is not acknowledged; do it again")
     finally:
         producer.close()
-
-
-def _check_stopped(admin: Admin, topics: Topics, *units: str) -> None:
-    for unit in units:
-        if running := sorted(admin.members(topics.group(unit))):
-            raise ConfigError(
-                f"unit {unit}: expected no process of it to run, but found {', '.join(running)}. "
-                "Nothing was moved; stop them first."
-            )
-
-
-def _copy(transport: Transport, move: Move) -> None:
-    """Commit the positions as the one member of the new unit's group, in a transaction as always (R3).
-
-    Positions that a unit had from an earlier time are overwritten, which `start_positions` must never do.
-    """
-    group = move.topics.group(move.target)
-    member = transport.member(MemberSettings(group, f"{group}.move-{secrets.token_hex(3)}"))
-    try:
-        _commit(member, move, SystemClock().monotonic() + JOIN_WAIT_S)
-    finally:
-        member.close()
-
-
-def _commit(member: Member, move: Move, until: float) -> None:
-    clock = SystemClock()
-    member.subscribe([move.topic], _Idle())
-    ticket: int | None = None
-    while clock.monotonic() < until:
-        member.poll(0.1)
-        if ticket is None and member.assignment() == frozenset(move.positions):
-            try:
-                ticket = member.call(Commit((), move.positions, member.snapshot()))
-            except NotJoined:
-                continue
-        for reply in member.replies(0.0):
-            if reply.ticket != ticket:
-                continue
-            if reply.verdict is Verdict.COMMITTED:
-                return
-            raise TransportError(
-                f"{move.topic}: expected the positions to be committed, but {reply.verdict}: {reply.error}. "
-                "Do it again."
-            )
-    raise TransportError(f"{move.topic}: the positions were not committed within {JOIN_WAIT_S:.0f} s. Do it again.")
-
-
-class _Idle:
-    """Takes what it is given, and reads nothing: partitions come paused."""
-
-    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """They stay paused."""
-
-    def releasing(self, partitions: Sequence[TopicPartition]) -> bool:
-        """Nothing is under way."""
-        return True
-
-    def gone(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
-        """Nothing was held."""

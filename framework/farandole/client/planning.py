@@ -5,7 +5,7 @@ should be. Refusals come here, so that `plan` shows them too: an inbox belongs t
 P is fixed at the first `apply`, a pipeline has an owner.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from farandole.definition.model import Definition
@@ -40,6 +40,8 @@ class Observed:
     partitions: int = 0
     rows: Mapping[str, str] | None = None
     schemas: frozenset[str] = frozenset()
+    grown: frozenset[str] = frozenset()
+    """Inboxes of the unit of which some partitions have a position and others have none: they were added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ def make_plan(
         commands.partitions,
         create=tuple(spec for spec in wanted if spec.name in missing),
         mend=tuple(fault for fault in found if fault.what != "missing" and fault.is_mendable),
-        starts=tuple(_starts(topics, deployment, rows)),
+        starts=tuple(_starts(topics, deployment, rows, missing | observed.grown)),
         schemas=tuple(each for each in deployment.schemas or {} if each not in observed.schemas),
         changes=tuple(_changes(deployment, rows)),
         rows=tuple(_new_rows(topics, deployment, rows, commands.partitions)),
@@ -158,13 +160,18 @@ def make_plan(
     )
 
 
-def _starts(topics: Topics, deployment: Deployment, rows: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Until an owner is recorded nobody has consumed the topic, so a position may still be given (R8)."""
-    if GROUP + COORDINATOR not in rows:
-        yield topics.group(COORDINATOR), topics.commands
-        yield topics.group(COORDINATOR), topics.events
+def _starts(
+    topics: Topics, deployment: Deployment, rows: Mapping[str, str], fresh: Set[str]
+) -> Iterator[tuple[str, str]]:
+    """Until an owner is recorded nobody has consumed the topic, so a position may still be given (R8).
+
+    Nor has anybody consumed what is `fresh`: a topic that was deleted and is made anew, partitions that were added.
+    """
+    for topic in (topics.commands, topics.events):
+        if GROUP + COORDINATOR not in rows or topic in fresh:
+            yield topics.group(COORDINATOR), topic
     for agent in deployment.agents:
-        if INBOX + agent not in rows:
+        if INBOX + agent not in rows or topics.inbox(agent) in fresh:
             yield topics.group(deployment.unit), topics.inbox(agent)
 
 

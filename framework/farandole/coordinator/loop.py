@@ -18,6 +18,7 @@ from farandole.coordinator.flight import Flight
 from farandole.coordinator.home import Home
 from farandole.coordinator.logclock import LogClock
 from farandole.coordinator.refold import Refold
+from farandole.coordinator.repair import Repair
 from farandole.coordinator.restore import Restore
 from farandole.coordinator.settings import CoordinatorSettings
 from farandole.coordinator.takeover import Claimed, Stage, Takeover, persisted_now
@@ -65,12 +66,12 @@ class CoordinatorLoop:
         self.partitions = partitions
         self._member = environment.transport.member(settings.member())
         self._definitions = DefinitionTable(environment.transport, settings.topics, settings.client_id, self._ask)
-        self._restore = Restore(
-            environment.transport.reader(settings.client_id + ".restore"), self._topics.runs, self._graph
-        )
+        reader = environment.transport.reader
+        repair = Repair(lambda: reader(settings.client_id + ".repair"), self._topics.events, self._graph)
+        self._restore = Restore(reader(settings.client_id + ".restore"), self._topics.runs, self._graph, repair)
         self._takeover = Takeover(self._topics, settings.client_id, self._ask)
         self._watchdog = Watchdog(settings, self._ask, self._inboxes(), partitions)
-        self._refold = Refold(lambda: environment.transport.reader(settings.client_id + ".refold"))
+        self._refold = Refold(lambda: reader(settings.client_id + ".refold"))
         monotonic = environment.clock.monotonic
         self._builder = Builder(
             settings, self._moment, environment.artifacts, self._watchdog.take, self._refold, monotonic
@@ -127,6 +128,8 @@ class CoordinatorLoop:
         """When the next timer comes, for whoever drives virtual time."""
         timers = [home.next_due for home in self.homes.values() if home.next_due is not None]
         drafts = [due for home in self.homes.values() if (due := self._writer.draft_due(home)) is not None]
+        if any(home.has_unread for home in self.homes.values()) and self._writer.waits_until > ms(self._now()):
+            timers.append(self._writer.waits_until)
         if not timers and not drafts:
             return None
         aheads = [(min(timers) - ms(self._now())) / 1000] if timers else []
@@ -147,7 +150,7 @@ class CoordinatorLoop:
     def close(self) -> None:
         """Leave the group, homes released cleanly, and free everything."""
         self._member.close()
-        self._restore.reader.close()
+        self._restore.close()
         self._refold.close()
         self._definitions.close()
 
@@ -155,6 +158,8 @@ class CoordinatorLoop:
 
     def _patience(self, wait: float) -> float:
         """How long a poll may wait: not past the next timer, and not while a restore is under way."""
+        if self._restore.has_more:
+            return 0.0
         if self._restore.reading or self._takeover.claimed:
             return min(wait, 0.005)
         due = self.next_due()
@@ -243,7 +248,7 @@ class CoordinatorLoop:
     def _restored(self) -> bool:
         fresh = self._takeover.at(Stage.RESTORE)
         kept = [c for c in fresh if c.keeps_state]
-        to_read = [c for c in fresh if not c.keeps_state and c.home.number not in self._restore.reading]
+        to_read = [c for c in fresh if not c.keeps_state and not self._restore.has(c.home.number)]
         if to_read and self._definitions.is_ready:
             self._restore.begin(to_read)
         done = kept + self._restore.step(self._settings.restore_slice)

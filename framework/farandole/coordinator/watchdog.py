@@ -35,14 +35,19 @@ class Suspicion:
 class Inboxes:
     """How the watchdog finds an inbox: partitions of a topic, and the unit that consumes an agent's inbox.
 
-    `partitions` asks the log, blocking, and is 0 if there is no such topic. What it told is kept: the number never
-    changes within a generation of topics. Once it got no answer it is left alone until the next look.
+    `partitions` asks the log, blocking, and is 0 if there is no such topic. What it told is kept for one look: an inbox
+    may be given more partitions. Once it got no answer it is left alone until the next look.
     """
 
     partitions: Callable[[str], int]
     unit_of: Callable[[str], str | None]
     known: dict[str, int] = field(default_factory=dict)
     is_away: bool = False
+
+    def look_again(self) -> None:
+        """Forget what was told."""
+        self.known.clear()
+        self.is_away = False
 
     def size(self, topic: str) -> int:
         """How many partitions an inbox has; 0 if nobody knows now."""
@@ -78,7 +83,7 @@ class Watchdog:
         self.next_look = monotonic + self.settings.watch_every.total_seconds()
         if first:
             return False
-        self.inboxes.is_away = False
+        self.inboxes.look_again()
         standing = {fact: run for home in homes for run in home.runs.values() for fact in _scheduled(run)}
         self.seen = {fact: self._second_look(fact, run) for fact, run in standing.items()}
         self._ask_ends([s for s in self.seen.values() if s is not None and s.end is None])

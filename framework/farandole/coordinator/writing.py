@@ -14,6 +14,7 @@ from farandole.coordinator.building import Builder
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.flight import Flight, Numbers, positions_of
 from farandole.coordinator.home import Home
+from farandole.coordinator.patience import Patience
 from farandole.coordinator.reading import Definitions
 from farandole.coordinator.settings import CoordinatorSettings
 from farandole.coordinator.takeover import Claimed, Takeover
@@ -40,6 +41,10 @@ FENCED_MAX = 2
 """Fencings in a row after which we give way: another process has the same slot."""
 
 
+TOLD_AFTER = 3
+"""Transactions in a row that were aborted before it is told: a second after the first."""
+
+
 @dataclass(slots=True)
 class Writer:
     """The transactional side of a coordinator. `doubted` is told which homes must be restored."""
@@ -58,6 +63,9 @@ class Writer:
     renewing: bool = False
     stale_definitions: bool = False
     _numbers: Numbers = field(default_factory=Numbers)
+    _aborts: Patience = field(default_factory=Patience)
+    """While the log takes nothing from us (as when this machine's clock is wrong), we do not ask it all the time."""
+
     _fenced: int = 0
     _suspects_turn: bool = False
     _last_suspect: int = -1
@@ -89,6 +97,8 @@ class Writer:
 
     def batches(self, homes: Iterable[Home]) -> bool:
         """Fold what the homes have buffered, and submit it."""
+        if ms(self.now()) < self._aborts.until:
+            return False
         if not self.definitions.is_ready or (self.stale_definitions and not self.definitions.is_fresh):
             return False
         certain, self.stale_definitions = self.stale_definitions, False
@@ -126,6 +136,11 @@ class Writer:
         self.builder.words["store_away"] += 1
         if home.store.failures == 1:
             log.warning("home %d waits for the artifact store: %s; trying again", home.number, away)
+
+    @property
+    def waits_until(self) -> int:
+        """When batches may be tried again, ms of the log clock; 0 while all is well."""
+        return self._aborts.until
 
     def is_overdue(self, home: Home) -> bool:
         """Whether the home's draft has waited long enough for something urgent to go with."""
@@ -186,6 +201,8 @@ class Writer:
             batch.abandon()
         if verdict is Verdict.REFUSED:
             self._bisect(flight, reply.error)
+        elif verdict is Verdict.ABORTED:
+            self._wait_for_log(reply.error)
 
     def _committed(self, flight: Flight) -> None:
         for home in flight.homes:
@@ -203,9 +220,16 @@ class Writer:
             for run in batch.released:
                 self.builder.refold.done(run)
         if flight.batches:
+            self._aborts.ended()
             self.builder.grow()
         if flight.kind == "epoch":
             self.committed_epoch(flight)
+
+    def _wait_for_log(self, error: TransportError | None) -> None:
+        """Once is nothing: a leader has moved. Again and again is worth a line, and a pause that grows."""
+        self._aborts.failed(ms(self.now()))
+        if self._aborts.failures == TOLD_AFTER:
+            log.warning("the log takes no transaction of ours: %s; trying again", error)
 
     def _bisect(self, flight: Flight, error: TransportError | None) -> None:
         """A record of the batch cannot be produced: find its cause by halves, then hold the run it belongs to."""
@@ -227,7 +251,9 @@ class Writer:
         self._fenced += verdict is Verdict.FENCED
         if self._fenced >= FENCED_MAX:
             raise FatalTransportError(
-                f"{self.settings.client_id}: another process uses this slot; give each process its own --slot"
+                f"{self.settings.client_id}: its producer was fenced {FENCED_MAX} times in a row: another process has "
+                "this slot (give each a slot of its own), or an answer that was long overdue came in between: "
+                "started anew, it goes on"
             )
         if flight.batches and verdict is Verdict.DOUBT:
             self.builder.shrink()

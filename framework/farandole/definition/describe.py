@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from farandole.definition.graph import Graph, graph_of
-from farandole.definition.model import HOLD_MAX, Definition, Step
+from farandole.definition.model import HOLD_MAX, STOP_MAX, Definition, Step
 from farandole.definition.policy import JoinKind, OnDeadLetter, Retry, duration_text
 from farandole.definition.value_types import Record, described, value_type
 
@@ -19,6 +19,7 @@ def _head(it: Definition) -> Iterator[str]:
     facts = [it.name, it.hash[:12], f"owner {it.owner or '(none)'}"]
     facts += [f"deadline {duration_text(it.deadline)}"] if it.deadline else []
     facts += [f"hold_max {duration_text(it.hold_max)}"] if it.hold_max != HOLD_MAX else []
+    facts += [f"stop_max {duration_text(it.stop_max)}"] if it.stop_max != STOP_MAX else []
     facts += [f"tags {', '.join(it.tags)}"] if it.tags else []
     yield "  ".join(facts)
     if it.description:

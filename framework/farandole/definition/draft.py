@@ -44,6 +44,7 @@ class Draft:
     declared: object = MISSING
     deadline: timedelta | None = None
     hold_max: timedelta | None = None
+    stop_max: timedelta | None = None
     owner: str = ""
     tags: tuple[str, ...] = ()
     description: str = ""

@@ -112,6 +112,7 @@ class PipelineOptions:
     owner: object = ""
     deadline: object = None
     hold_max: object = None
+    stop_max: object = None
     tags: object = ()
 
 
@@ -134,6 +135,7 @@ def pipeline(
     owner: str = "",
     deadline: str | timedelta | None = None,
     hold_max: str | timedelta | None = None,
+    stop_max: str | timedelta | None = None,
     tags: Sequence[str] = (),
     name: str | None = None,
 ) -> PipelineDecorator: ...
@@ -141,7 +143,8 @@ def pipeline(body: Callable[..., object] | None = None, /, **given: object) -> o
     """Define a pipeline by a body that calls agents; it runs once, now.
 
     `owner` answers for it and is needed to apply it; `deadline` bounds a run; `hold_max` is how long a
-    run waits on a dead letter (24 h unless told).
+    run waits on a dead letter (24 h unless told), `stop_max` how long one that stops waits for the steps that are
+    under way (10 min).
 
     Raises:
         DefinitionError: the body, an option or the graph is wrong.
@@ -179,6 +182,7 @@ def _draft(body: Callable[..., object], name: str, given: PipelineOptions, place
         declared=hints["return"],
         deadline=duration_of("deadline", given.deadline),
         hold_max=duration_of("hold_max", given.hold_max),
+        stop_max=duration_of("stop_max", given.stop_max),
         owner=_text("owner", given.owner),
         tags=tags_of(given.tags),
         description=inspect.getdoc(body) or "",

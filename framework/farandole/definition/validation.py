@@ -13,7 +13,7 @@ from farandole.definition.cel_types import TypeProblem, expression_type
 from farandole.definition.draft import Draft, Given, StepDraft
 from farandole.definition.expressions import Expression, ExpressionError, compile_expression
 from farandole.definition.inputs import ITEMS_MAX
-from farandole.definition.model import HOLD_MAX, Definition, Input, Step
+from farandole.definition.model import HOLD_MAX, STOP_MAX, Definition, Input, Step
 from farandole.definition.naming import check_draft_names, check_item_name
 from farandole.definition.ordering import cycle, topological
 from farandole.definition.output import check_output
@@ -70,6 +70,7 @@ def compile_draft(draft: Draft) -> Definition:
         output_schema=output.schema if output else None,
         deadline=draft.deadline,
         hold_max=draft.hold_max or HOLD_MAX,
+        stop_max=draft.stop_max or STOP_MAX,
         owner=draft.owner,
         tags=draft.tags,
         description=draft.description,

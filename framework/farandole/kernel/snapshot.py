@@ -14,8 +14,8 @@ from typing import TypeVar
 import msgspec
 
 from farandole.definition.graph import Graph
-from farandole.errors import InvariantViolation
-from farandole.events.catalogue import decode, encode
+from farandole.errors import InvariantViolation, RecordError
+from farandole.events.catalogue import encode, part_decoder
 from farandole.events.tables import RunHead
 from farandole.ids import NO_ITEM
 from farandole.kernel.state import CHUNK, EMPTY_UNIT, HOLDING, Head, Phase, Run, Status, Unit, instant
@@ -26,6 +26,10 @@ RIDES_MAX = 512
 
 ERROR_MAX = 200
 """Characters of an error in what the head says to a reader of the table; the unit has all of it."""
+
+
+class StateDamaged(InvariantViolation):
+    """State records of one run that nobody can read, whatever wrote them; its events may still say what it is."""
 
 
 class _HeadState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -51,6 +55,9 @@ _encode = msgspec.msgpack.Encoder().encode
 _head_decoder = msgspec.msgpack.Decoder(_HeadState)
 _chunk_decoder = msgspec.msgpack.Decoder(_ChunkState)
 _version_decoder = msgspec.msgpack.Decoder(_Version)
+
+_state_of = part_decoder(RunHead, "state")
+"""The private part of a head. The public one is written for others: all that it says is in here too."""
 
 
 def state_records(before: Run | None, after: Run, now: datetime) -> Iterator[tuple[str, bytes | None]]:
@@ -166,12 +173,10 @@ def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run
     """A run from its state records by key (without the run id: ``''``, `p`, `c/1`, `o/3`, …).
 
     Raises:
-        InvariantViolation: a record is missing or of a version that this code does not know.
+        StateDamaged: a record is missing, or cannot be read.
+        InvariantViolation: one is of a version that this code does not know.
     """
-    public = decode(_need(records, "", run_id))
-    if not isinstance(public, RunHead):
-        raise InvariantViolation(f"runs/{run_id}: expected a RunHead, but found {type(public).__name__}")
-    private = _read_state(_head_decoder, public.state, run_id, _HeadState, HEADS)
+    private = _read_state(_head_decoder, _private(_need(records, "", run_id), run_id), run_id, _HeadState, HEADS)
     chunks = [private.chunk] if private.chunks else []
     for n in range(1, private.chunks):
         chunk = _read_state(_chunk_decoder, _need(records, f"c/{n}", run_id), run_id, _ChunkState, CHUNKS)
@@ -181,9 +186,23 @@ def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run
     return Run(graph_of(private.head.definition), _shared(private.head), whole, params)
 
 
+def _private(head: bytes, run_id: str) -> bytes:
+    try:
+        state = _state_of(head)
+    except RecordError as bad:
+        raise StateDamaged(f"runs/{run_id}: {bad}") from bad
+    assert isinstance(state, bytes)
+    return state
+
+
 def _shared(head: Head) -> Head:
-    """The head with the texts that all runs of a definition have: once in memory, not once per run."""
-    return msgspec.structs.replace(head, pipeline=intern(head.pipeline), definition=intern(head.definition))
+    """The head with the texts that all runs of a definition have: once in memory, not once per run.
+
+    It was made just now and nobody else has it; a copy of its eighteen fields would cost three times as much.
+    """
+    msgspec.structs.force_setattr(head, "pipeline", intern(head.pipeline))
+    msgspec.structs.force_setattr(head, "definition", intern(head.definition))
+    return head
 
 
 def _with_payloads(chunk: tuple[Unit, ...], n: int, records: Mapping[str, bytes], run_id: str) -> tuple[Unit, ...]:
@@ -208,7 +227,7 @@ def _full_unit(unit: Unit, number: int, records: Mapping[str, bytes], run_id: st
 
 def _need(records: Mapping[str, bytes], part: str, run_id: str) -> bytes:
     if part not in records:
-        raise InvariantViolation(f"runs/{run_id}#{part}: the state record is missing")
+        raise StateDamaged(f"runs/{run_id}#{part}: the state record is missing")
     return records[part]
 
 
@@ -222,7 +241,7 @@ def _read_state(
         raw = upgraded(msgspec.msgpack.decode(state, type=list[object]), steps, f"runs/{run_id}")
         return msgspec.convert(raw, kind)
     except msgspec.MsgspecError as bad:
-        raise InvariantViolation(f"runs/{run_id}: expected a state record, but it is damaged: {bad}") from bad
+        raise StateDamaged(f"runs/{run_id}: expected a state record, but it is damaged: {bad}") from bad
 
 
 def _current(decoder: msgspec.msgpack.Decoder[_T], state: bytes) -> _T | None:

@@ -16,10 +16,10 @@ from farandole.definition.spec import AgentSpec
 from farandole.runtime.attempts import Executor
 from farandole.runtime.committing import Committer
 from farandole.runtime.fusion import Fusion
-from farandole.runtime.handlers.calls import Payloads
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.executors import Executors
 from farandole.runtime.handlers.results import Results
+from farandole.runtime.handlers.storing import Payloads
 from farandole.runtime.intake import Intake
 from farandole.runtime.lanes import Load
 from farandole.runtime.partition import Ask, Ownership

@@ -196,8 +196,9 @@ class Committer:
             self._fenced += 1
             if self._fenced >= FENCED_MAX:
                 raise FatalTransportError(
-                    f"{self.member.client_id}: expected to be the only process of this slot, but another one takes "
-                    "its place again and again. This one gives way: give each process a slot of its own"
+                    f"{self.member.client_id}: its producer was fenced {FENCED_MAX} times in a row: another process "
+                    "has this slot (give each a slot of its own), or an answer that was long overdue came in between: "
+                    "started anew, it goes on"
                 )
         log.warning("a transaction of %d results is in doubt: %s", len(flight.answers), reply.error or verdict.value)
         self._renew(flight)

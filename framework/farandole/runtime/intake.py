@@ -15,8 +15,13 @@ from farandole.runtime.settings import AgentSettings
 from farandole.runtime.working import Workplace
 from farandole.transport.port import End, Member, Polled, Record, Trouble
 
-STOPPING_TROUBLES = frozenset({"position_out_of_range", "position_missing"})
-"""A partition with one of these is stopped: going on elsewhere would lose or repeat records (R8)."""
+STOPPING_TROUBLES = {
+    "position_out_of_range": "its records were deleted, or the topic was; "
+    "stop the unit and run `farandole agent reposition {agent}`",
+    "position_missing": "run `farandole apply`",
+    "unknown_topic": "its topic is not there; run `farandole apply`",
+}
+"""A partition with one of these is stopped, for going on elsewhere would lose or repeat records (R8); the way out."""
 
 
 @dataclass(slots=True)
@@ -110,10 +115,15 @@ class Intake:
         self.committer.look_at_end(p)
 
     def _trouble(self, trouble: Trouble) -> None:
-        if trouble.at is not None and trouble.kind in STOPPING_TROUBLES:
-            self.ownership.stop(trouble.at, f"{trouble.kind}: {trouble.error}; its records may be lost to retention")
+        p = None if trouble.at is None else self.ownership.partitions.get(trouble.at)
+        if p is None or p.stage is not Stage.RUNNING or trouble.kind not in STOPPING_TROUBLES:
+            self.troubles.tell_trouble(trouble, self.clock.monotonic())
             return
-        self.troubles.tell_trouble(trouble, self.clock.monotonic())
+        way_out = STOPPING_TROUBLES[trouble.kind].format(agent=p.at.topic.rpartition(".")[2])
+        self._pause([p])
+        self.ownership.give_up(p, f"{trouble.kind}: {trouble.error}; {way_out}", self.clock.monotonic())
+        self.workplace.forget_queued(lambda each: not self.ownership.is_current(each))
+        self.committer.forget(self.ownership.is_current)
 
     def _pause(self, partitions: Iterable[Partition]) -> None:
         chosen = [p for p in partitions if not p.is_paused]

@@ -16,7 +16,7 @@ from farandole.runtime.partition import Stage
 from farandole.runtime.planner import Flight
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.view import View
-from farandole.transport.port import Reply, Request, TopicPartition
+from farandole.transport.port import Reply, Request, TopicPartition, Verdict
 
 __all__ = ["AgentLoop", "Surrounding"]
 
@@ -27,6 +27,9 @@ TABLES_EVERY_S = 0.02
 """How stale `control` may be while records keep coming."""
 
 log = logging.getLogger("farandole.runtime")
+
+group_log = logging.getLogger("farandole.group")
+"""What this process has to do with its group: apart, for whom a terminal has other things to say."""
 
 
 class AgentLoop:
@@ -186,6 +189,7 @@ class AgentLoop:
             self._tables.check_unit(self._settings.unit, [spec.name for spec in self._agents.values()])
             self._member.subscribe(sorted(self._agents), self)
             self._is_subscribed = True
+            group_log.info("joining %s as %s", self._settings.group, self._member.client_id)
             return True
         return took
 
@@ -195,17 +199,18 @@ class AgentLoop:
     def _hear(self, wait: float) -> bool:
         replies = self._member.replies(wait)
         for reply in replies:
-            if reply.error is not None and reply.verdict is None:
+            if reply.error is not None and reply.verdict in (None, Verdict.ABORTED):
                 what = type(reply.request).__name__
-                self._troubles.tell(
-                    what, self._clock.monotonic(), f"{what} was not answered: {reply.error}; trying again"
-                )
+                how = "was not answered" if reply.verdict is None else "had no effect"
+                self._troubles.tell(what, self._clock.monotonic(), f"{what} {how}: {reply.error}; trying again")
             then = self._asked.pop(reply.ticket, None)
             if then is not None:
                 then(reply)
         return bool(replies)
 
     def _committed(self, flight: Flight) -> None:
+        if flight.opening:
+            group_log.info("took over %d partitions, has %d", len(flight.opening), len(self.ownership.partitions))
         for p in flight.opening:
             if self.ownership.is_current(p) and p.stage is Stage.RUNNING:
                 self._intake.begin(p)

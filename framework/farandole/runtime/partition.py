@@ -84,6 +84,12 @@ class Partition:
     clean_from: int = 0
     """The last owner cannot have begun anything from here on."""
 
+    refused: int = -1
+    """A committed position that the log does not have any more: not gone on with until it is another one."""
+
+    why: str = ""
+    """Why it is stopped, as it was told."""
+
     _asked: bool = False
     _not_before: float = 0.0
 
@@ -108,7 +114,7 @@ class Partition:
     def opened(self) -> None:
         """Our epoch is committed: records may be taken."""
         self.epoch += 1
-        self.stage = Stage.RUNNING
+        self.stage, self.refused, self.why = Stage.RUNNING, -1, ""
 
 
 class Ownership:
@@ -180,13 +186,23 @@ class Ownership:
         asked |= self._fence(now)
         return self._ask_positions(Stage.POSITIONS, now, stable=True) or asked
 
-    def stop(self, at: TopicPartition, why: str) -> None:
-        """An operator is needed; the others go on."""
-        p = self.partitions.get(at)
-        if p is not None and p.stage is not Stage.STOPPED:
-            p.stage, p._not_before = Stage.STOPPED, 0.0
+    def stop(self, p: Partition, why: str, again: float = 0.0) -> None:
+        """An operator is needed; the others go on. `again`: when its position is looked at once more."""
+        p.stage, p._not_before = Stage.STOPPED, again
+        if p.why != why:
+            p.why = why
             self.stopped += 1
-            log.error("%s[%d] is stopped: %s", at.topic, at.partition, why)
+            log.error("%s[%d] is stopped: %s", p.at.topic, p.at.partition, why)
+
+    def give_up(self, p: Partition, why: str, now: float) -> None:
+        """What it was read from is not there any more: nothing that we know of it counts.
+
+        Another assignment takes its place, stopped until the group has a position that is not the refused one.
+        """
+        self.assigned([p.at])
+        fresh = self.partitions[p.at]
+        fresh.refused, fresh.why = p.committed, p.why
+        self.stop(fresh, why, now + MISSING_RETRY_S)
 
     def next_due(self) -> float | None:
         """The earliest time at which `step` has something to ask again."""
@@ -231,13 +247,15 @@ class Ownership:
 
     def _take(self, p: Partition, position: Position | None, now: float) -> None:
         if position is None:
-            self.stop(p.at, "it has no start position (R8): run `farandole apply`")
-            p._not_before = now + MISSING_RETRY_S
+            self.stop(p, "it has no start position (R8): run `farandole apply`", now + MISSING_RETRY_S)
+            return
+        if position.offset == p.refused:
+            self.stop(p, p.why, now + MISSING_RETRY_S)
             return
         try:
             metadata = decode(position.metadata)
         except MetadataUnreadable as bad:
-            self.stop(p.at, str(bad))
+            self.stop(p, str(bad))
             return
         if p.stage is Stage.POSITIONS:
             p.restore(position, metadata)

@@ -15,7 +15,7 @@ from farandole.definition.expressions import compile_expression
 from farandole.definition.graph import graph_of
 from farandole.definition.inputs import holds, inbox_value
 from farandole.definition.model import Definition, Step
-from farandole.errors import RecordError
+from farandole.errors import RecordError, StoreError
 from farandole.events.avro import Schema
 from farandole.events.envelope import Envelope
 from farandole.events.facts import AgentFact, StepCancelled, StepFailed, StepSucceeded
@@ -237,7 +237,7 @@ def _children(around: Surroundings, it: Attempt, output: bytes) -> Iterator[Trig
                 given = output if edge.is_whole else _encode(around, edge.step, env)
                 run, params = it.trigger.run, it.trigger.params
                 yield Trigger(run, edge.step.name, edge.step.agent, 1, given, params=params, epoch=it.call.epoch)
-        except RecordError:
+        except (RecordError, StoreError):  # the store is away: the coordinator can wait for it
             continue
 
 

@@ -40,7 +40,8 @@ from farandole.transport.port import (
 )
 
 HELD_MAX = 10_000
-"""Records that wait for the registry before nothing more is taken from the log: some polls of a member."""
+"""Records that wait for the registry before nothing more is taken from the log: some polls of a member. It is polled
+all the same, with everything paused: a member that is not loses its partitions after `max.poll.interval.ms`."""
 
 HEAD_BYTES = 5
 """Of a registry's frame: what says which schema it is."""
@@ -300,6 +301,7 @@ class FramedMember:
         self._framing = framing
         self._waiting = _Waiting(framing)
         self._commits: dict[int, Commit] = {}
+        self._is_full = False
         self._unsent: list[Reply] = []
         self._tickets = count(-1, -1)  # the inner one's are positive
 
@@ -314,9 +316,20 @@ class FramedMember:
 
     def poll(self, timeout: float) -> Sequence[Polled]:
         """As the inner one's; a trouble tells that the registry is away."""
-        if len(self._waiting) < HELD_MAX:
-            self._waiting.take(self._inner.poll(0.0 if self._waiting.is_ready else timeout))
-        return self._waiting.tell()
+        self._waiting.take(self._inner.poll(0.0 if self._waiting.is_ready and not self._is_full else timeout))
+        self._throttle()
+        told = self._waiting.tell()
+        self._throttle()
+        return told
+
+    def _throttle(self) -> None:
+        """Take nothing more while too much waits; go on at half."""
+        if not self._is_full and len(self._waiting) >= HELD_MAX:
+            self._is_full = True
+            self._inner.pause(sorted(self._inner.assignment()))
+        elif self._is_full and len(self._waiting) < HELD_MAX // 2:
+            self._is_full = False
+            self._inner.resume(sorted(self._inner.assignment() - self._waiting.paused))
 
     def snapshot(self) -> GroupSnapshot:
         """As the inner one's."""
@@ -355,7 +368,8 @@ class FramedMember:
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
         """As the inner one's."""
         self._waiting.paused -= set(partitions)
-        self._inner.resume(partitions)
+        if not self._is_full:
+            self._inner.resume(partitions)
 
     def seek(self, at: TopicPartition, position: int) -> None:
         """As the inner one's; nothing stale is told after it."""

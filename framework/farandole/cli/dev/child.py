@@ -38,6 +38,8 @@ log = logging.getLogger("farandole.dev")
 def main(path: str, bootstrap: str, namespace: str, log_level: str) -> int:
     """Run one unit; the exit code of the process. Empty words were not given."""
     setup_logging(log_level, "json")
+    if log_level == "info":
+        logging.getLogger("farandole.group").setLevel(logging.WARNING)  # `ready` says it in one line
     stop = Stop()
     with stopping_on_signals(stop):
         settings = settings_of(None, bootstrap or None, namespace or None)

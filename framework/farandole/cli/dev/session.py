@@ -6,12 +6,12 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from farandole.cli.connect import artifacts_of, topics_of, transport_of
+from farandole.cli.coordinators import coordinator_loop, coordinator_settings
 from farandole.cli.dev.hearing import NAME, Logged, hear
 from farandole.cli.dev.narrator import Narrator, Told
 from farandole.cli.dev.project import alone, find_units
 from farandole.cli.dev.screen import Screen
 from farandole.cli.dev.unit import Child, Said, UnitCrew, python
-from farandole.cli.processes import coordinator_loop, coordinator_settings
 from farandole.cli.settings import Settings, nearest_file
 from farandole.runtime.driver import Stop, stopping_on_signals
 from farandole.testing.threads import Threads

@@ -8,8 +8,8 @@ import asyncio
 import hashlib
 import re
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import PurePath
 
 from farandole.definition.calling import arguments, result_plain
@@ -20,7 +20,7 @@ from farandole.events.avro import Schema, SchemaBook
 from farandole.events.framing import SINGLE_OBJECT
 from farandole.runtime.attempts import Call, Failed, Outcome, Succeeded
 from farandole.runtime.context import AttemptContext
-from farandole.runtime.reactions import Payload
+from farandole.runtime.handlers.storing import Payloads
 from farandole.telemetry.tracing import within
 
 ERROR_MAX = 4_000
@@ -30,14 +30,6 @@ _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+")
 """What differs from one failure to the next of the same cause: addresses, UUIDs, numbers."""
 
 _OURS = str(PurePath(__file__).parents[2])
-
-
-@dataclass(frozen=True, slots=True)
-class Payloads:
-    """How large payloads leave the artifact store and get there."""
-
-    check_in: Payload
-    check_out: Payload
 
 
 class _Bad(Exception):
@@ -51,10 +43,14 @@ class _Bad(Exception):
 def run_plain(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
     """Call a plain function."""
     try:
-        given = _given(spec, call, context, payloads)
+        with _failing(call):
+            fetched = payloads.get(call.input)
+        given = _given(spec, call, context, fetched)
         with within(call.traceparent):
             result = _handle(spec, given)
-        return _succeeded(spec, call, context, result, payloads)
+        output = _encoded(spec, call, result)
+        with _failing(call):
+            return Succeeded(payloads.put(output), tuple(context.published))
     except _Bad as bad:
         return bad.failure
 
@@ -62,7 +58,9 @@ def run_plain(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Pa
 async def run_async(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
     """Await an async function. Cancellation of the task is passed on: it means that nobody waits any more."""
     try:
-        given = _given(spec, call, context, payloads)
+        with _failing(call):
+            fetched = await payloads.get_async(call.input)
+        given = _given(spec, call, context, fetched)
         try:
             with within(call.traceparent):
                 result = await spec.handler(**given)
@@ -73,7 +71,9 @@ async def run_async(spec: AgentSpec, call: Call, context: AttemptContext, payloa
             return Failed("exception", "CancelledError: the handler cancelled itself", fingerprint_of("CancelledError"))
         except BaseException as error:
             return failure_of(error)
-        return _succeeded(spec, call, context, result, payloads)
+        output = _encoded(spec, call, result)
+        with _failing(call):
+            return Succeeded(await payloads.put_async(output), tuple(context.published))
     except _Bad as bad:
         return bad.failure
 
@@ -110,20 +110,22 @@ def fingerprint_of(*parts: str) -> str:
     return hashlib.sha256(normalised.encode(errors="replace")).hexdigest()[:16]
 
 
-def _given(spec: AgentSpec, call: Call, context: Context, payloads: Payloads) -> Mapping[str, object]:
+@contextmanager
+def _failing(call: Call) -> Iterator[None]:
+    """What goes wrong on the way to the handler or from it to the store is a failure of the attempt."""
     try:
-        given = arguments(spec, _decoded(call.input_schema, payloads.check_out(call.input)))
+        yield
     except RecordError as bad:
-        raise _Bad(
-            Failed(
-                "undecodable", f"input: {bad}"[:ERROR_MAX], fingerprint_of("undecodable", bad.reason, call.step), False
-            )
-        ) from bad
-    except MemoryError as error:
-        raise _Bad(failure_of(error)) from error
+        fingerprint = fingerprint_of("undecodable", bad.reason, call.step)
+        raise _Bad(Failed("undecodable", f"input: {bad}"[:ERROR_MAX], fingerprint, False)) from bad
     except Exception as error:
         # The artifact store is away, or a constructor of the user's failed in a way of its own.
         raise _Bad(failure_of(error)) from error
+
+
+def _given(spec: AgentSpec, call: Call, context: Context, fetched: bytes) -> Mapping[str, object]:
+    with _failing(call):
+        given = arguments(spec, _decoded(call.input_schema, fetched))
     if spec.context_parameter is not None:
         given[spec.context_parameter] = context
     return given
@@ -142,17 +144,14 @@ def _handle(spec: AgentSpec, given: Mapping[str, object]) -> object:
         raise _Bad(failure_of(error)) from error
 
 
-def _succeeded(spec: AgentSpec, call: Call, context: AttemptContext, result: object, payloads: Payloads) -> Outcome:
+def _encoded(spec: AgentSpec, call: Call, result: object) -> bytes:
     try:
-        output = Schema.parse(call.output_schema).encode(result_plain(spec, result))
+        return Schema.parse(call.output_schema).encode(result_plain(spec, result))
     except RecordError as bad:
-        return Failed("contract", str(bad)[:ERROR_MAX], fingerprint_of("contract", str(bad), call.step), False)
+        told = str(bad)
+        raise _Bad(Failed("contract", told[:ERROR_MAX], fingerprint_of("contract", told, call.step), False)) from bad
     except Exception as error:
-        return failure_of(error)
-    try:
-        return Succeeded(payloads.check_in(output), tuple(context.published))
-    except Exception as error:
-        return failure_of(error)
+        raise _Bad(failure_of(error)) from error
 
 
 def _place(error: BaseException) -> tuple[str, str]:

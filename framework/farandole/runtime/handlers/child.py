@@ -23,7 +23,8 @@ from farandole.definition.loading import load_unit
 from farandole.definition.spec import AgentSpec
 from farandole.runtime.attempts import Succeeded
 from farandole.runtime.context import AttemptContext
-from farandole.runtime.handlers.calls import Payloads, failure_of, run_plain
+from farandole.runtime.handlers.calls import failure_of, run_plain
+from farandole.runtime.handlers.storing import Payloads
 from farandole.runtime.handlers.wire import (
     Began,
     Failure,

@@ -107,7 +107,7 @@ class Coroutines:
             if attempt.is_over:
                 return
             attempt.started = env.clock.monotonic()
-            outcome = await run_async(attempt.spec, attempt.call, env.context(attempt), env.payloads)
+            outcome = await run_async(attempt.spec, attempt.call, env.context(attempt), env.awaited(attempt))
             attempt.ended = env.clock.monotonic()
             if not attempt.is_over:
                 env.results.put(attempt, outcome)

@@ -1,13 +1,13 @@
 """What every executor needs to call a handler: payloads, clock, telemetry, and where results go."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from farandole.clock import Clock
 from farandole.runtime.attempts import Attempt
 from farandole.runtime.context import AttemptContext
-from farandole.runtime.handlers.calls import Payloads
 from farandole.runtime.handlers.results import Results
+from farandole.runtime.handlers.storing import Payloads
 from farandole.runtime.telemetry import Signals
 
 
@@ -20,6 +20,10 @@ class Environment:
     signals: Signals
     results: Results
     progress_every: timedelta
+
+    def awaited(self, attempt: Attempt) -> Payloads:
+        """Its payloads, for an executor whose threads may wait for the store while the attempt is wanted."""
+        return replace(self.payloads, is_awaited=lambda: not attempt.is_over)
 
     def context(self, attempt: Attempt) -> AttemptContext:
         """The context of an attempt that begins now."""

@@ -234,7 +234,7 @@ class Processes:
         """The outcome, and whether the child is fit for another attempt."""
         try:
             call = attempt.call
-            given = self._env.payloads.check_out(call.input)
+            given = self._env.awaited(attempt).get(call.input)
             if given is not call.input:
                 call = replace(call, input=given)
             child.say(Run(attempt.spec.name, call, attempt.spec.memory_limit))
@@ -246,7 +246,7 @@ class Processes:
                         if not attempt.is_over:
                             self._env.signals.progress(attempt.call, at, done, total, note)
                     case Result(outcome=outcome):
-                        return self._stored(outcome), True
+                        return self._stored(attempt, outcome), True
                     case Failure(outcome=failure):
                         return failure, failure.kind != "memory"
                     case Line():
@@ -259,9 +259,9 @@ class Processes:
             # What the child says is not understood, or the input cannot be fetched: begin with a fresh one.
             return failure_of(error), False
 
-    def _stored(self, outcome: Succeeded) -> Outcome:
+    def _stored(self, attempt: Attempt, outcome: Succeeded) -> Outcome:
         try:
-            return Succeeded(self._env.payloads.check_in(outcome.output), outcome.published)
+            return Succeeded(self._env.awaited(attempt).put(outcome.output), outcome.published)
         except Exception as error:
             return failure_of(error)
 

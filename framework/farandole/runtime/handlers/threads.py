@@ -89,7 +89,7 @@ class Threads:
                 return False
             self._running.add(attempt)
             attempt.started = env.clock.monotonic()
-        outcome = run_plain(attempt.spec, attempt.call, env.context(attempt), env.payloads)
+        outcome = run_plain(attempt.spec, attempt.call, env.context(attempt), env.awaited(attempt))
         attempt.ended = env.clock.monotonic()
         with self._lock:
             if attempt in self._left:

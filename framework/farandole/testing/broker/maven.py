@@ -80,7 +80,7 @@ class _DiedEarly(TierUnavailable):
 
 @dataclass(slots=True)
 class _MavenControl:
-    """One node; three would be a list here, and nothing else."""
+    """One node; `quorum.py` has three."""
 
     node: Node
     timeout: timedelta
@@ -108,20 +108,19 @@ class _MavenControl:
 
 
 def _start(java: Path, jars: Path, settings: BrokerSettings) -> Broker:
-    folder = Path(tempfile.mkdtemp(prefix="farandole-kafka-"))
+    folder = settings.folder or Path(tempfile.mkdtemp(prefix="farandole-kafka-"))
+    folder.mkdir(parents=True, exist_ok=True)
     client_port, controller_port, *ports = free_ports(2 + len(settings.listeners))
     listeners = {name: (kind, port) for (name, kind), port in zip(settings.listeners.items(), ports, strict=True)}
     plan = NodePlan(1, client_port, controller_port, folder, listeners)
     configuration = folder / "server.properties"
     configuration.write_text(server_properties(plan, [plan], settings.properties))
-    heap = [f"-Xms{settings.heap_mb}m", f"-Xmx{settings.heap_mb}m"]
-    run = [str(java), *_JVM_FLAGS, "-cp", f"{jars}/*"]
+    run = java_command(java, jars)
     control = _MavenControl(
-        node=Node(plan, [run[0], *heap, *run[1:], "kafka.Kafka", str(configuration)]),
-        timeout=settings.start_timeout,
+        node=Node(plan, broker_command(run, configuration, settings)), timeout=settings.start_timeout
     )
     try:
-        _format(run, configuration, settings.start_timeout)
+        format_storage(run, configuration, settings.start_timeout, "--standalone", "-t", new_id())
         control.launch()
     except BaseException:
         control.stop()
@@ -135,15 +134,32 @@ def _start(java: Path, jars: Path, settings: BrokerSettings) -> Broker:
     )
 
 
-def _format(run: Sequence[str], configuration: Path, timeout: timedelta) -> None:
+def java_command(java: Path, jars: Path) -> list[str]:
+    """What runs a class of Kafka's."""
+    return [str(java), *_JVM_FLAGS, "-cp", f"{jars}/*"]
+
+
+def broker_command(run: Sequence[str], configuration: Path, settings: BrokerSettings) -> list[str]:
+    """What runs a node."""
+    heap = [f"-Xms{settings.heap_mb}m", f"-Xmx{settings.heap_mb}m"]
+    return [run[0], *heap, *run[1:], "kafka.Kafka", str(configuration)]
+
+
+def format_storage(run: Sequence[str], configuration: Path, timeout: timedelta, *options: str) -> None:
+    """Make the folder of a node that was never started.
+
+    Raises:
+        TierUnavailable: it was refused, or took longer than `timeout`.
+    """
     output = configuration.with_name("format.txt")
-    tool = [*run, "kafka.tools.StorageTool", "format", "--standalone", "-t", _cluster_id(), "-c", str(configuration)]
+    tool = [*run, "kafka.tools.StorageTool", "format", *options, "-c", str(configuration)]
     code = run_bounded(tool, output, timeout)
     if code != 0:
         raise TierUnavailable(f"the storage could not be formatted: exit code {code}, it said: {what_was_said(output)}")
 
 
-def _cluster_id() -> str:
+def new_id() -> str:
+    """Names a cluster, or a folder of one."""
     text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     # The tool would read a leading dash as an option.
     return text if not text.startswith("-") else "A" + text[1:]

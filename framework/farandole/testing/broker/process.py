@@ -2,8 +2,7 @@
 
 A node is ended by its own process id. Should the tests be killed before they can do so,
 a guard (a shell that waits for our end of a pipe to close) does it and removes the data:
-no run of the tests leaves a broker behind. The module is written for one node per
-cluster; `server_properties` already takes the list that three would need.
+no run of the tests leaves a broker behind. How three of them find each other is told in `quorum.py`.
 """
 
 import contextlib
@@ -127,6 +126,16 @@ class Node:
             if self._guard.stdin is not None:
                 self._guard.stdin.close()
             self._guard = None
+
+    def freeze(self) -> None:
+        """Let it stand still: its connections stay open, and nothing is answered."""
+        if self._java is not None:
+            self._java.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        if self._java is not None:
+            self._java.send_signal(signal.SIGCONT)
 
     def said(self) -> str:
         """What the process wrote to its terminal, on one line; Kafka's own log is off."""

@@ -57,6 +57,8 @@ class BrokerSettings:
     addresses are `Broker.listeners`; what they need besides (certificates, JAAS) stands in `properties`."""
     cache: Path = field(default_factory=lambda: Path.home() / ".cache" / "farandole")
     java_home: Path | None = None
+    folder: Path | None = None
+    """Where a broker of our own keeps its log, made for it and removed with it; a temporary folder by default."""
     heap_mb: int = 512
     """Fixed heap of the Java process. A broker of a few hundred partitions lives in 230 MB."""
     image: str = f"apache/kafka:{KAFKA_VERSION}"

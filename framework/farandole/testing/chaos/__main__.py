@@ -56,9 +56,9 @@ def _write(given: argparse.Namespace, reports: Sequence[Report]) -> None:
 BACKGROUND = """# Faults on a real broker
 
 Written by `make chaos` (`python -m farandole.testing.chaos --write FILE`); which fault is which, and what the columns
-say, is in [Reliability](reliability.md). Each row: one broker, two processes of agents and two coordinators with
-sessions of 6 s, 15 runs a second with a fork, a join and a retry, all on the same machine; *load* is the machine's load
-average over five minutes.
+say, is in [Reliability](reliability.md). Each row: one broker (F4R and F4C: three), two processes of agents and two
+coordinators with sessions of 6 s, 15 runs a second (F16 8, F4R, F4C and F16P 4, F14 2) with a fork, a join and a retry,
+all on the same machine; *load* is the machine's load average over five minutes.
 """
 
 

@@ -14,9 +14,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Producer
-
 from farandole.definition.context import Context
+from farandole.testing.chaos.stepping import ClockedProducer
 from farandole.testing.ledger import executing
 from farandole.transport.port import Polled, Reader
 
@@ -76,7 +75,7 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class MortalProducer(Producer):
+class MortalProducer(ClockedProducer):
     """The real producer, with the places on the way of a commit."""
 
     def flush(self, *given: Any) -> int:

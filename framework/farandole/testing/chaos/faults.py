@@ -1,17 +1,20 @@
-"""The faults by name, after the matrix of docs/reliability.md. Each is injected into a stage under load.
-
-An injection yields once when it has done its worst: whether it hit an open transaction, and the
-instant from which recovery counts. What it does after that puts the stage in order again.
-"""
+"""The faults by name, after the matrix of docs/reliability.md. Each is injected into a stage under load."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
+from farandole.testing.chaos.clocks import wrong_clocks
+from farandole.testing.chaos.crowds import CROWDED, crowd
+from farandole.testing.chaos.damage import DAMAGED, FORGOTTEN, damage, lose_positions
+from farandole.testing.chaos.definitions import change_definitions
+from farandole.testing.chaos.disks import DISKS, full_disks
 from farandole.testing.chaos.dying import COMMIT_PATH, HANDLER, PRODUCED, RESTORING, order
+from farandole.testing.chaos.injection import PROXIED, Fault, Hit
 from farandole.testing.chaos.late_end import late_end
+from farandole.testing.chaos.replicated import REPLICATED, cut_off, lose_leaders
 from farandole.testing.chaos.report import Report
-from farandole.testing.chaos.stage import Actor, Plan, Stage, pause
+from farandole.testing.chaos.stage import Actor, Stage, pause
+from farandole.testing.chaos.states import damage_states
 from farandole.testing.proxy import (
     END_TXN,
     FETCH,
@@ -25,33 +28,6 @@ from farandole.testing.proxy import (
 
 MANY = 1_000_000
 """Requests: all of them while a fault lasts."""
-
-
-PLAIN = Plan()
-PROXIED = Plan(proxied=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """An injection has done its worst."""
-
-    since: float
-    is_open: bool = False
-
-
-Injection = Callable[[Stage], Iterator[Hit]]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """`inject` is called once per round of a trial; `plan` is what it needs on the stage."""
-
-    title: str
-    inject: Injection | None
-    plan: Plan = PLAIN
-    note: str = ""
-    alone: Callable[[str, Report], None] | None = None
-    """Plays without a stage, given the address of the broker."""
 
 
 def kill_agents(stage: Stage) -> Iterator[Hit]:
@@ -230,6 +206,14 @@ def _proxy(actor: Actor) -> KafkaProxy:
     return actor.proxy
 
 
+LEADERS = "recovery counts from the kill, and the killed one stays away until all is well"
+MINORITY = "clients reach the one that is cut off as before; recovery counts from the fault, and again from its end"
+SPACE = "recovery counts from when there is space again, and the broker is back"
+DAMAGE = "recovery counts from when a person has done what the processes ask for"
+CLOCKS = "recovery counts from the step; from its end where the broker takes nothing from the future"
+CHANGE = "recovery counts from the start of the thousand: it is their time, and there is no outage in it"
+CROWD = "recovery counts from the crowd's start; nothing is broken"
+STATE = "recovery counts from when the coordinators start again"
 LATE = "three times with the guard, nothing torn; once without it, torn: its records committed, its position not"
 
 FAULTS: Mapping[str, Fault] = {
@@ -238,12 +222,21 @@ FAULTS: Mapping[str, Fault] = {
     "F3": Fault("SIGSTOP for 0.5 and 1.5 sessions", freeze, note="recovery counts from SIGCONT"),
     "F3L": Fault("SIGSTOP of an agent for 10 sessions", freeze_long),
     "F4": Fault("kill -9 and restart of the broker", break_broker, note="recovery counts from the broker's answer"),
+    "F4R": Fault("three brokers: leaders killed, all restarted in turn", lose_leaders, REPLICATED, LEADERS),
+    "F4C": Fault("three brokers: one cut off from the others, one frozen", cut_off, REPLICATED, MINORITY),
     "F5": Fault("a late EndTxn released inside the next transaction", None, alone=late_ends, note=LATE),
     "F6": Fault("lost replies of EndTxn, TxnOffsetCommit, Produce, InitProducerId", lose_replies, PROXIED),
     "F7": Fault("heartbeats lost, fetches lost, all late, cut", bad_network, PROXIED, "recovery counts from its end"),
     "F8": Fault("some cut off one by one", swizzle, PROXIED, "recovery counts from the last return"),
+    "F9": Fault("full disks of broker and artifact store, then no store", full_disks, DISKS, SPACE),
+    "F10": Fault("state of live runs overwritten, and restored", damage_states, note=STATE),
+    "F11": Fault("clocks of processes step, swing, and are wrong at a start", wrong_clocks, note=CLOCKS),
     "F12": Fault("a storm of rebalances", storm, note="recovery counts from its end"),
     "F13": Fault("poison", poison),
+    "F14": Fault("crowds: a hot run, wide maps, timers all at once", crowd, CROWDED, CROWD),
     "F15": Fault("a transaction left open on `events`", open_transaction),
+    "F16": Fault("inboxes deleted, replaced, grown, emptied", damage, DAMAGED, DAMAGE),
+    "F16P": Fault("all positions of a unit lost", lose_positions, FORGOTTEN, DAMAGE),
+    "F17": Fault("definitions change over a thousand runs", change_definitions, note=CHANGE),
     "F19": Fault("every start sent twice", start_twice),
 }

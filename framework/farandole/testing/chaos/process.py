@@ -1,7 +1,7 @@
-"""A process that can be told to die: `python -m farandole.testing.chaos.process ORDERS LEDGER agent run …`.
+"""A process that can be told to die, and when: `python -m farandole.testing.chaos.process ORDERS LEDGER agent run …`.
 
-The command line as it is, on the real client; only the producer and the reader of the restore are
-exchanged for ones with places to die.
+The command line as it is, on the real client; only the producers, the reader of the restore and the wall
+clock are exchanged for ones that can be meddled with.
 """
 
 import runpy
@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from farandole.testing.chaos.dying import MortalProducer, MortalReader, prepare
-from farandole.transport.kafka import transactions
+from farandole.testing.chaos.stepping import ClockedProducer, prepare_clock
+from farandole.transport.kafka import producer, transactions
 from farandole.transport.kafka.transport import KafkaTransport
 from farandole.transport.port import Reader
 
@@ -27,8 +28,13 @@ def _mortal_reader(transport: KafkaTransport, client_id: str) -> Reader:
 if __name__ == "__main__":
     orders, ledger, *arguments = sys.argv[1:]
     prepare(Path(orders), Path(ledger))
+    prepare_clock(Path(orders))
     # By name: the one is imported there and not exported, the other promises its own kind of reader.
-    for owner, name, mortal in ((transactions, "Producer", MortalProducer), (KafkaTransport, "reader", _mortal_reader)):
+    for owner, name, mortal in (
+        (transactions, "Producer", MortalProducer),
+        (producer, "Client", ClockedProducer),
+        (KafkaTransport, "reader", _mortal_reader),
+    ):
         setattr(owner, name, mortal)
     sys.argv = ["farandole", *arguments]
     runpy.run_module("farandole.cli", run_name="__main__")

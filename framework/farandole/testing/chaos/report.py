@@ -10,7 +10,8 @@ class Report:
     """One fault. `recoveries`: seconds from each injection until every run that was under way then had ended.
 
     `lost`: acknowledged runs of which the log knows nothing; `stuck`: that did not end; `doubled`: accepted twice.
-    `violations`: of any invariant of the history checker. `trouble`: why the trial itself did not come to its end.
+    `violations`: of any invariant of the history checker. `note`, `notes`: what is to be known of its figures.
+    `trouble`: why the trial itself did not come to its end.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Report:
     seconds: float = 0.0
     violations: list[str] = field(default_factory=list)
     note: str = ""
+    notes: list[str] = field(default_factory=list)
     trouble: str = ""
     told: str = ""
     """When, at which commit, and under which load of the machine."""
@@ -58,7 +60,7 @@ HEAD = (
 def table(reports: Sequence[Report]) -> str:
     """A table in Markdown, and what else is to be said."""
     lines = [HEAD, "|---" * (HEAD.count("|") - 1) + "|", *map(_row, reports)]
-    notes = [f"- {each.name}: {each.note}" for each in reports if each.note]
+    notes = [f"- {each.name}: {what}" for each in reports for what in (each.note, *each.notes) if what]
     wrong = [f"- **{each.name}: {what}**" for each in reports for what in (*each.violations[:20], each.trouble) if what]
     return "\n".join([*lines, "", *notes, *wrong])
 

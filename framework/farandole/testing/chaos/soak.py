@@ -21,7 +21,8 @@ from pathlib import Path
 from statistics import median
 
 from farandole.testing.chaos.dying import COMMIT_PATH, HANDLER
-from farandole.testing.chaos.faults import Hit, kill, lose_reply, open_transaction, poison, start_twice
+from farandole.testing.chaos.faults import kill, lose_reply, open_transaction, poison, start_twice
+from farandole.testing.chaos.injection import Hit
 from farandole.testing.chaos.report import Report, table
 from farandole.testing.chaos.stage import Plan, Stage, pause
 from farandole.testing.chaos.trial import own_broker
@@ -121,19 +122,11 @@ def _sample(stage: Stage, began: float) -> Sample:
     assert stage.load is not None
     return Sample(
         round(time.monotonic() - began, 1),
-        {slot: _memory_mib(actor.process.pid) for slot, actor in sorted(stage.actors.items())},
+        {slot: actor.process.memory_mib for slot, actor in sorted(stage.actors.items())},
         lag(stage.transport, stage.topics.namespace),
         len(stage.load.waiting()),
         {slot: actor.process.generation for slot, actor in sorted(stage.actors.items())},
     )
-
-
-def _memory_mib(pid: int) -> float:
-    """Resident memory; `env` has replaced itself by the process."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return round(int(line.split()[1]) / 1024, 1)
-    return 0.0
 
 
 def growths(samples: Sequence[Sample]) -> dict[str, float]:

@@ -8,7 +8,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,13 +20,15 @@ from confluent_kafka import Producer
 
 from farandole.events.topics import Topics
 from farandole.testing.broker import Broker
+from farandole.testing.broker.quorum import Quorum, quorum_of
 from farandole.testing.broker.transactions import ONGOING, transaction_state
 from farandole.testing.chaos import dying
+from farandole.testing.chaos.disk import Disk
 from farandole.testing.chaos.load import Load
 from farandole.testing.chaos.report import Report
 from farandole.testing.chaos.stalls import Stalls
 from farandole.testing.cluster import Cluster, ManagedProcess, wait_until
-from farandole.testing.history import History, check_history, collect, lag
+from farandole.testing.history import History, Span, Violation, check_history, collect, lag
 from farandole.testing.ledger import read
 from farandole.testing.proxy import KafkaProxy
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
@@ -35,9 +37,6 @@ from farandole.transport.port import Admin, TopicPartition
 CANARY = Path(__file__).parent / "canary"
 COORDINATOR = "coordinator"
 MODULE = "farandole.testing.chaos.process"
-
-SETTLE_MAX = timedelta(seconds=150)
-"""Longest time for what is under way to end: three sessions, a transaction's time-out, retries, and a busy machine."""
 
 START_MAX = timedelta(seconds=60)
 
@@ -52,6 +51,18 @@ class Plan:
     partitions: int = 4
     session_s: float = 6
     proxied: bool = False
+    is_replicated: bool = False
+    """Whether there are three brokers."""
+
+    disks_mib: tuple[tuple[str, int], ...] = ()
+    """Small disks of its own by name: `broker` is where its log stands, `artifacts` where the store is."""
+
+    excused: tuple[str, ...] = ()
+    """Predicates of the checker that the fault itself breaks, as its module says; of damaged topics, if any are."""
+
+    settle_max: timedelta = timedelta(seconds=150)
+    """For what is under way to end: three sessions, a transaction's time-out, retries, and a busy machine."""
+
     seed: int = 0
     variables: tuple[tuple[str, str], ...] = ()
     """Further settings of every process, as it finds them in its environment."""
@@ -72,29 +83,43 @@ class Actor:
 class Stage:
     """A context; `actors` by slot (a1, a2, … and c1, c2, …)."""
 
-    def __init__(self, broker: Broker, namespace: str, folder: Path, plan: Plan) -> None:
+    def __init__(
+        self, broker: Broker, namespace: str, folder: Path, plan: Plan, disks: Mapping[str, Disk] | None = None
+    ) -> None:
         self.broker = broker
         self.plan = plan
+        self.disks = disks or {}
+        self.artifacts = folder / "artifacts"
+        """On a disk of its own it is a link, which can be led elsewhere."""
+
         self.dice = random.Random(plan.seed)
         self.topics = Topics(namespace)
         self.transport = KafkaTransport(KafkaSettings(broker.bootstrap))
         self.ledger = folder / "ledger"
         self.actors: dict[str, Actor] = {}
         folder.mkdir(parents=True, exist_ok=True)
+        if "artifacts" in self.disks:
+            real = self.disks["artifacts"].path / "artifacts"
+            real.mkdir()
+            self.artifacts.symlink_to(real)
         session = f"{plan.session_s:g}s"
         self._cluster = Cluster(
             broker.bootstrap,
             namespace,
             folder,
             variables={
-                "FARANDOLE_ARTIFACTS": str(folder / "artifacts"),
+                "FARANDOLE_ARTIFACTS": str(self.artifacts),
                 "FARANDOLE_PARTITIONS": str(plan.partitions),
                 "FARANDOLE_AGENT__SESSION_TIMEOUT": session,
                 "FARANDOLE_COORDINATOR__SESSION_TIMEOUT": session,
                 **dict(plan.variables),
             },
         )
-        self._folder = folder
+        self.folder = folder
+        self.notes: list[str] = []
+        """What an injection has to say beside its figures."""
+
+        self._damaged: set[str] = set()
         self._strangers: list[Producer] = []
         self._stalls: Stalls | None = None
         self.load: Load | None = None
@@ -122,8 +147,7 @@ class Stage:
         Raises:
             AssertionError: it does not come up.
         """
-        applied = self._cluster.run("apply", str(CANARY), "--yes", within=START_MAX)
-        assert applied.code == 0, f"apply ended with {applied.code}:\n{applied.stdout}\n{applied.stderr}"
+        self.command("apply", str(CANARY), "--yes")
         for n in range(self.plan.agents):
             self.add(f"a{n + 1}")
         for n in range(self.plan.coordinators):
@@ -136,7 +160,7 @@ class Stage:
     def add(self, slot: str) -> Actor:
         """Start a process: of agents for slots `a…`, a coordinator for others."""
         unit = CANARY.name if slot.startswith("a") else COORDINATOR
-        orders = self._folder / f"{slot}.orders"
+        orders = self.folder / f"{slot}.orders"
         proxy = KafkaProxy(self.broker.bootstrap) if self.plan.proxied else None
         given = ["agent", "run", str(CANARY)] if unit == CANARY.name else [COORDINATOR, "run"]
         process = self._cluster.spawn(
@@ -170,6 +194,14 @@ class Stage:
                 "everybody to have joined",
             )
 
+    def await_departure(self, actor: Actor) -> None:
+        """Wait until the group has missed one that is dead."""
+        with closing(self.transport.admin()) as admin:
+            group = self.topics.group(actor.unit)
+            self._until(
+                lambda: actor.transactional_id not in admin.members(group), START_MAX, f"the group to miss {actor.slot}"
+            )
+
     def recovery(self, since: float, probes: int = 8) -> float:
         """Seconds from `since` until every run has ended that was under way then, and some that are started now.
 
@@ -180,8 +212,23 @@ class Stage:
         begun = {run for run, at in list(load.acknowledged.items()) if at <= since}
         under_way = begun - {run for run, at in list(load.settled.items()) if at <= since}
         under_way |= set(load.start(probes))
-        self._until(lambda: not under_way - load.settled.keys(), SETTLE_MAX, f"{len(under_way)} runs to end")
+        self._until(lambda: not under_way - load.settled.keys(), self.plan.settle_max, f"{len(under_way)} runs to end")
         return max(load.settled[run] for run in under_way) - since
+
+    def command(self, *arguments: str) -> None:
+        """Run a command of the command line as a person would.
+
+        Raises:
+            AssertionError: it did not end with 0.
+        """
+        ended = self._cluster.run(*arguments, within=START_MAX)
+        assert ended.code == 0, f"{' '.join(arguments)} ended with {ended.code}:\n{ended.stdout}\n{ended.stderr}"
+
+    def damaged(self, agent: str) -> str:
+        """The inbox of an agent, from which records are going to be deleted: what is missing there is no finding."""
+        topic = self.topics.inbox(agent)
+        self._damaged.add(topic)
+        return topic
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for the stage to come to a state.
@@ -212,6 +259,11 @@ class Stage:
         """When runs settled."""
         return self._load().settled
 
+    @property
+    def quorum(self) -> Quorum:
+        """The nodes, where the plan has three."""
+        return quorum_of(self.broker)
+
     # --- the end ----------------------------------------------------------------------------
 
     def finish(self, report: Report) -> None:
@@ -219,10 +271,10 @@ class Stage:
         load, began = self._load(), time.monotonic()
         load.stop()
         with suppress(AssertionError):
-            self._until(lambda: not load.waiting(), SETTLE_MAX, "all runs to end")
+            self._until(lambda: not load.waiting(), self.plan.settle_max, "all runs to end")
         stuck = load.waiting()
         if not stuck:
-            self._until(lambda: lag(self.transport, self.topics.namespace) == 0, SETTLE_MAX, "a lag of 0")
+            self._until(lambda: lag(self.transport, self.topics.namespace) == 0, self.plan.settle_max, "a lag of 0")
         ended = [actor.slot for actor in self.actors.values() if not actor.process.is_alive]
         self._cluster.terminate()
         load.close()
@@ -238,7 +290,14 @@ class Stage:
     def _count(self, report: Report, history: History, stuck: set[str]) -> None:
         executions = read(self.ledger)
         load = self._load()
-        violations = check_history(replace(history, executions=executions, acknowledged=frozenset(load.acknowledged)))
+        judged = replace(
+            history,
+            executions=executions,
+            acknowledged=frozenset(load.acknowledged),
+            # As if retention had taken all of them: what belongs to a record may be missing.
+            spans={at: _cut(span) if at[0] in self._damaged else span for at, span in history.spans.items()},
+        )
+        violations = [each for each in check_history(judged) if not self._is_excused(each)]
         report.runs = len(load.acknowledged)
         report.lost = sum(1 for each in violations if each.predicate == "acknowledged_runs_are_known")
         report.stuck = len(stuck)
@@ -247,6 +306,12 @@ class Stage:
         report.reruns = len(executions) - len({(e.run, e.step, e.item, e.attempt) for e in executions})
         report.metadata_characters = self._longest_metadata()
         report.violations = [str(each) for each in violations]
+        report.notes += self.notes
+
+    def _is_excused(self, it: Violation) -> bool:
+        """Whether the fault itself broke it: where topics were damaged, only of what stood on those."""
+        places = [place for place in it.evidence if place.partition("/")[0] in self._damaged]
+        return it.predicate in self.plan.excused and bool(places or not self._damaged)
 
     def _longest_metadata(self) -> int:
         with closing(self.transport.admin()) as admin:
@@ -269,6 +334,10 @@ class Stage:
 
     def _until(self, condition: Callable[[], object], within: timedelta, what: str) -> None:
         wait_until(condition, within, what, self.said)
+
+
+def _cut(span: Span) -> Span:
+    return replace(span, begin=max(span.begin, span.end, 1))
 
 
 def pause(seconds: float) -> None:

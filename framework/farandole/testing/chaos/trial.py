@@ -7,22 +7,42 @@ import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from farandole.testing.broker import QUICK_RESTART, Broker, BrokerSettings
 from farandole.testing.broker.maven import maven_tier
-from farandole.testing.chaos.faults import FAULTS, Fault
+from farandole.testing.broker.quorum import three_nodes
+from farandole.testing.chaos.disk import Disk
+from farandole.testing.chaos.faults import FAULTS
+from farandole.testing.chaos.injection import Fault
 from farandole.testing.chaos.report import Report
-from farandole.testing.chaos.stage import Stage
+from farandole.testing.chaos.stage import Plan, Stage
 
 
-def own_broker(properties: Mapping[str, str] = {}) -> Broker:
-    """A broker that may be killed.
+def own_broker(properties: Mapping[str, str] = {}, folder: Path | None = None) -> Broker:
+    """A broker that may be killed; its log stands in `folder`, a new one by default.
 
     Raises:
         TierUnavailable: there is none of our own.
     """
-    return maven_tier(replace(BrokerSettings.from_environment(), properties={**QUICK_RESTART, **properties}))
+    given = {**QUICK_RESTART, **properties}
+    return maven_tier(replace(BrokerSettings.from_environment(), properties=given, folder=folder))
+
+
+def cluster_for(plan: Plan, folder: Path | None = None) -> Broker:
+    """The broker, or the three, that a plan asks for; errors as `own_broker`."""
+    if not plan.is_replicated:
+        return own_broker(folder=folder)
+    settings = replace(BrokerSettings.from_environment(), heap_mb=NODE_HEAP_MB, start_timeout=NODE_START_MAX)
+    return three_nodes(replace(settings, properties=QUICK_RESTART))
+
+
+NODE_HEAP_MB = 320
+"""Of each of three: a broker of a few hundred partitions lives in 230."""
+
+NODE_START_MAX = timedelta(seconds=90)
+"""Three start at once where one has the machine to itself."""
 
 
 def trial(
@@ -35,14 +55,15 @@ def trial(
     fault, began = fault or FAULTS[name], time.monotonic()
     report = Report(name, fault.title, note=fault.note)
     with ExitStack() as stack:
-        broker = stack.enter_context(own_broker())
+        folder = folder or Path(tempfile.mkdtemp(prefix=f"farandole-chaos-{name}-"))
+        plan = replace(fault.plan, seed=seed)
+        disks = {name: stack.enter_context(Disk(folder / f"{name}-disk", mib)) for name, mib in plan.disks_mib}
+        broker = stack.enter_context(cluster_for(plan, disks["broker"].path / "log" if "broker" in disks else None))
         if fault.alone is not None:
             fault.alone(broker.bootstrap, report)
             report.seconds = time.monotonic() - began
             return report
-        folder = folder or Path(tempfile.mkdtemp(prefix=f"farandole-chaos-{name}-"))
-        plan = replace(fault.plan, seed=seed)
-        stage = stack.enter_context(Stage(broker, f"x{uuid.uuid4().hex[:8]}", folder, plan))
+        stage = stack.enter_context(Stage(broker, f"x{uuid.uuid4().hex[:8]}", folder, plan, disks))
         try:
             stage.up()
             for _ in range(rounds):

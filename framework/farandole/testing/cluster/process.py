@@ -52,6 +52,15 @@ class ManagedProcess:
         """Whether it runs, or is frozen."""
         return self._child is not None and not _has_ended(self._child.pid)
 
+    @property
+    def memory_mib(self) -> float:
+        """Resident memory; `env` has replaced itself by the command. 0 if it has ended."""
+        with contextlib.suppress(FileNotFoundError):
+            for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+                if line.startswith("VmRSS:"):
+                    return round(int(line.split()[1]) / 1024, 1)
+        return 0.0
+
     def start(self) -> Self:
         """Start it; the one before is ended first."""
         self.end()

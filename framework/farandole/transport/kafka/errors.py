@@ -25,7 +25,6 @@ REFUSED = frozenset(
         KafkaError.INVALID_MSG,
         KafkaError.INVALID_MSG_SIZE,
         KafkaError.INVALID_RECORD,
-        KafkaError.INVALID_TIMESTAMP,
         KafkaError.MSG_SIZE_TOO_LARGE,
         KafkaError.OFFSET_METADATA_TOO_LARGE,
         KafkaError.RECORD_LIST_TOO_LARGE,
@@ -36,7 +35,11 @@ REFUSED = frozenset(
         KafkaError._UNKNOWN_TOPIC,
     }
 )
-"""A record (or a position's metadata) can never be written as it is."""
+"""A record (or a position's metadata) can never be written as it is.
+
+`INVALID_TIMESTAMP` is none of them: the clock of this machine is ahead of the broker's by more than that takes (1 h).
+Whoever writes now is refused, whatever it is; no run is to blame, and all of it is good once the clock is right.
+"""
 
 UNREACHABLE = frozenset(
     {

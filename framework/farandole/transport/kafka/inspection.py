@@ -1,14 +1,12 @@
 """What no Python client can ask a cluster: versions, the controller's clock, transactions under way.
 
-Three requests of Kafka's protocol in aiokafka's own terms, sent through its client, so that TLS
-and SASL are as everywhere. Read only.
+Three requests of Kafka's protocol. Read only.
 """
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from aiokafka import errors as aio
 from aiokafka.client import AIOKafkaClient
@@ -16,21 +14,18 @@ from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     CompactArray,
-    CompactString,
     Int16,
     Int32,
     Int64,
     Schema,
-    TaggedFields,
 )
 
 from farandole.errors import TransportError
-from farandole.transport.kafka.security import for_aiokafka
+from farandole.transport.kafka.asking import TAGS, TEXT, ask
 from farandole.transport.kafka.settings import KafkaSettings
 
-T = TypeVar("T")
+CLIENT_ID = "farandole.doctor"
 
-_TEXT, _TAGS = CompactString("utf-8"), ("tags", TaggedFields)
 _QUORUM_TOPIC = "__cluster_metadata"
 _ONGOING = ("Ongoing", "PrepareCommit", "PrepareAbort")
 
@@ -65,7 +60,7 @@ def inspect(settings: KafkaSettings, prefix: str) -> Inspected:
     Raises:
         TransportError: the cluster cannot be reached.
     """
-    return asyncio.run(_inspect(settings, prefix))
+    return ask(settings, CLIENT_ID, lambda client: _ask(client, prefix))
 
 
 def ongoing(settings: KafkaSettings, prefix: str) -> list[OpenTransaction]:
@@ -74,27 +69,7 @@ def ongoing(settings: KafkaSettings, prefix: str) -> list[OpenTransaction]:
     Raises:
         TransportError: the cluster cannot be reached, or does not tell.
     """
-    return asyncio.run(_with_client(settings, lambda client: _ongoing(client, prefix)))
-
-
-async def _inspect(settings: KafkaSettings, prefix: str) -> Inspected:
-    return await _with_client(settings, lambda client: _ask(client, prefix))
-
-
-async def _with_client(settings: KafkaSettings, ask: Callable[[AIOKafkaClient], Awaitable[T]]) -> T:
-    client = AIOKafkaClient(
-        bootstrap_servers=settings.bootstrap,
-        client_id="farandole.doctor",
-        request_timeout_ms=round(settings.patience * 1000),
-        **for_aiokafka(settings.extra),
-    )
-    try:
-        await asyncio.wait_for(client.bootstrap(), settings.patience)
-        return await ask(client)
-    except (aio.KafkaError, OSError, TimeoutError) as error:
-        raise TransportError(f"{settings.bootstrap}: cannot be reached: {error!r}") from error
-    finally:
-        await client.close()
+    return ask(settings, CLIENT_ID, lambda client: _ongoing(client, prefix))
 
 
 async def _ongoing(client: AIOKafkaClient, prefix: str) -> list[OpenTransaction]:
@@ -162,12 +137,12 @@ class _ListTransactionsResponse(Response):  # type: ignore[misc]  # aiokafka has
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
         ("error_code", Int16),
-        ("unknown_state_filters", CompactArray(_TEXT)),
+        ("unknown_state_filters", CompactArray(TEXT)),
         (
             "transaction_states",
-            CompactArray(("transactional_id", _TEXT), ("producer_id", Int64), ("state", _TEXT), _TAGS),
+            CompactArray(("transactional_id", TEXT), ("producer_id", Int64), ("state", TEXT), TAGS),
         ),
-        _TAGS,
+        TAGS,
     )
 
 
@@ -176,7 +151,7 @@ class _ListTransactionsV0(RequestStruct):  # type: ignore[misc]
     API_VERSION = 0
     FLEXIBLE_VERSION = True
     RESPONSE_TYPE = _ListTransactionsResponse
-    SCHEMA = Schema(("state_filters", CompactArray(_TEXT)), ("producer_id_filters", CompactArray(Int64)), _TAGS)
+    SCHEMA = Schema(("state_filters", CompactArray(TEXT)), ("producer_id_filters", CompactArray(Int64)), TAGS)
 
 
 class _ListTransactions(Request[_ListTransactionsV0]):  # type: ignore[misc]
@@ -195,17 +170,17 @@ class _DescribeTransactionsResponse(Response):  # type: ignore[misc]
             "transaction_states",
             CompactArray(
                 ("error_code", Int16),
-                ("transactional_id", _TEXT),
-                ("state", _TEXT),
+                ("transactional_id", TEXT),
+                ("state", TEXT),
                 ("timeout_ms", Int32),
                 ("start_time_ms", Int64),
                 ("producer_id", Int64),
                 ("producer_epoch", Int16),
-                ("topics", CompactArray(("topic", _TEXT), ("partitions", CompactArray(Int32)), _TAGS)),
-                _TAGS,
+                ("topics", CompactArray(("topic", TEXT), ("partitions", CompactArray(Int32)), TAGS)),
+                TAGS,
             ),
         ),
-        _TAGS,
+        TAGS,
     )
 
 
@@ -214,7 +189,7 @@ class _DescribeTransactionsV0(RequestStruct):  # type: ignore[misc]
     API_VERSION = 0
     FLEXIBLE_VERSION = True
     RESPONSE_TYPE = _DescribeTransactionsResponse
-    SCHEMA = Schema(("transactional_ids", CompactArray(_TEXT)), _TAGS)
+    SCHEMA = Schema(("transactional_ids", CompactArray(TEXT)), TAGS)
 
 
 class _DescribeTransactions(Request[_DescribeTransactionsV0]):  # type: ignore[misc]
@@ -232,7 +207,7 @@ _REPLICAS = CompactArray(
     ("log_end_offset", Int64),
     ("last_fetch_timestamp", Int64),
     ("last_caught_up_timestamp", Int64),
-    _TAGS,
+    TAGS,
 )
 
 
@@ -244,7 +219,7 @@ class _DescribeQuorumResponse(Response):  # type: ignore[misc]
         (
             "topics",
             CompactArray(
-                ("topic_name", _TEXT),
+                ("topic_name", TEXT),
                 (
                     "partitions",
                     CompactArray(
@@ -255,13 +230,13 @@ class _DescribeQuorumResponse(Response):  # type: ignore[misc]
                         ("high_watermark", Int64),
                         ("current_voters", _REPLICAS),
                         ("observers", _REPLICAS),
-                        _TAGS,
+                        TAGS,
                     ),
                 ),
-                _TAGS,
+                TAGS,
             ),
         ),
-        _TAGS,
+        TAGS,
     )
 
 
@@ -273,9 +248,9 @@ class _DescribeQuorumV1(RequestStruct):  # type: ignore[misc]
     SCHEMA = Schema(
         (
             "topics",
-            CompactArray(("topic_name", _TEXT), ("partitions", CompactArray(("partition_index", Int32), _TAGS)), _TAGS),
+            CompactArray(("topic_name", TEXT), ("partitions", CompactArray(("partition_index", Int32), TAGS)), TAGS),
         ),
-        _TAGS,
+        TAGS,
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from typing import TypeVar, cast
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import (
     AdminClient,
@@ -27,6 +27,7 @@ from confluent_kafka.admin import (
 from farandole.errors import AccessDenied, NotReady, TransportError
 from farandole.transport.kafka.access import UNAUTHORIZED, Refusals, unauthorized
 from farandole.transport.kafka.errors import UNREACHABLE, error_of, failure, told
+from farandole.transport.kafka.positions import read_positions
 from farandole.transport.kafka.settings import KafkaSettings, Value
 from farandole.transport.port import Isolation, Position, TopicPartition
 
@@ -97,29 +98,15 @@ class Queries:
     ) -> Mapping[TopicPartition, Position | None]:
         """Committed positions of a group, all if `partitions` is None.
 
-        None where there never was one; if `stable`, what is pending is absent. One request of 2 ms for all of them,
-        where a consumer's `committed()` waits for all if one is pending (R12).
+        None where there never was one; if `stable`, what is pending is absent. One request for all of them, where a
+        consumer's `committed()` waits for all if one is pending (R12).
 
         Raises:
             TransportError: there was no answer.
         """
         if partitions is not None and not partitions:
             return {}
-        named = None if partitions is None else [KafkaPartition(*at) for at in partitions]
-        about, asked = f"positions of {group}", [ConsumerGroupTopicPartitions(group, named)]
-        answer = self._of_coordinator(
-            lambda client: client.list_consumer_group_offsets(asked, require_stable=stable, request_timeout=NEVER),
-            about,
-        )
-        assert isinstance(answer, ConsumerGroupTopicPartitions)
-        found: dict[TopicPartition, Position | None] = {}
-        for each in answer.topic_partitions or ():
-            if each.error is None:
-                position = None if each.offset < 0 else Position(each.offset, each.metadata or "")
-                found[TopicPartition(each.topic, each.partition)] = position
-            elif each.error.code() != KafkaError.UNSTABLE_OFFSET_COMMIT:
-                raise TransportError(f"{about}: {each.topic}/{each.partition}: {each.error.str()}")
-        return found
+        return read_positions(self._settings, self._client_id, group, partitions, stable=stable)
 
     def members(self, group: str) -> frozenset[str]:
         """Client ids of a group's members; errors as `clients`."""

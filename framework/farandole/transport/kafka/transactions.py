@@ -49,6 +49,14 @@ RETRY_PAUSE = 0.5
 """Least seconds that an initialisation takes when it fails, so that whoever asks again at once does not spin."""
 
 
+MISDATED_S = 60.0
+"""How long after a record was refused for its timestamp a refusal of any kind is no record's fault.
+
+The broker refuses what follows such an abort as INVALID_RECORD [measured]: with the verification of transactions that
+is also its word, to a client of ours, for a partition that it does not find in the transaction.
+"""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """Implements `GroupSnapshot`; `raw` is what librdkafka sends with the positions."""
@@ -106,6 +114,7 @@ class Transactor:
         self._is_worn = False
         self._is_spent = is_spent
         self._ended = 0.0
+        self._misdated = -MISDATED_S
 
     def prepare(self) -> None:
         """Have a producer, unless the last one is in doubt: then only `renew` may make one.
@@ -158,6 +167,14 @@ class Transactor:
         self._is_worn = under_way.is_suspect() and not self._is_spent
         if self._is_spent:
             self._producer = None
+        return self._judged(outcome, under_way.aborted_by)
+
+    def _judged(self, outcome: Outcome, aborted_by: int | None) -> Outcome:
+        """The outcome, where a refusal is not the clock's."""
+        if aborted_by == KafkaError.INVALID_TIMESTAMP:
+            self._misdated = self._ended
+        if outcome.verdict is Verdict.REFUSED and self._ended - self._misdated < MISDATED_S:
+            return Outcome(Verdict.ABORTED, outcome.error)
         return outcome
 
     def _initialise(self) -> None:
@@ -188,6 +205,8 @@ class _Transaction:
         self._signs_before = signs.count
         self._began: float | None = None
         self._is_slow = False
+        self.aborted_by: int | None = None
+        """The error for which it was aborted."""
 
     def run(self, records: Sequence[NewRecord], offsets: list[KafkaPartition], group: object) -> Outcome:
         """All of it."""
@@ -267,7 +286,7 @@ class _Transaction:
         return self._abort(error, why)
 
     def _abort(self, error: KafkaError, why: str) -> Outcome:
-        self._began = time.monotonic()
+        self._began, self.aborted_by = time.monotonic(), error.code()
         try:
             with self._calls:
                 self._producer.abort_transaction(self._patience)
@@ -276,21 +295,6 @@ class _Transaction:
             verdict = Verdict.FENCED if error_of(second).code() in FENCED else Verdict.DOUBT
             return Outcome(verdict, TransportError(f"{why}; and then: {told(second)}"))
         return Outcome(verdict_of_abort(error), TransportError(why))
-
-
-def fence(settings: KafkaSettings, transactional_id: str, client_id: str, calls: CallWatch) -> None:
-    """Initialise another's id: what it left open is aborted, and it can write nothing more (R7).
-
-    Raises:
-        TransportError: it could not be initialised.
-    """
-    config = {**settings.transactional(transactional_id), "client.id": f"{client_id}.fence", "error_cb": Signs()}
-    producer = Producer(config)
-    try:
-        with calls:
-            producer.init_transactions(settings.patience)
-    except CLIENT_ERRORS as error:
-        raise TransportError(f"{transactional_id}: it was not fenced: {told(error)}. Ask again") from error
 
 
 def _hear(producer: Producer) -> None:

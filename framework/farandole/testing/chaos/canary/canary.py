@@ -16,6 +16,12 @@ from farandole.testing.chaos.dying import HANDLER, reach, recording
 PAUSE_S = 0.02
 """How long a first step takes, so that a kill finds some at work."""
 
+ITEMS = 1_000
+"""The most that a map takes."""
+
+HEAVY_CHARACTERS = 400_000
+"""More than the inline limit of 256 KiB."""
+
 
 @contextmanager
 def working(ctx: Context) -> Iterator[None]:
@@ -63,11 +69,79 @@ async def last(ctx: Context, number: int) -> int:
         return number
 
 
-@pipeline(owner="tests@example.org", deadline="30m")
+@pipeline(owner="tests@example.org", deadline="30m", stop_max="5s")
 def canary(number: int) -> int:
     """A fork, a join, a retry, and a step after it."""
     start = begin(number)
     return last(meet(left(start), right(start)))
+
+
+@agent
+async def swell(ctx: Context, number: int) -> str:
+    """Gives more than fits into a record."""
+    with working(ctx):
+        return f"{number} " * (HEAVY_CHARACTERS // (len(str(number)) + 1))
+
+
+@agent
+async def weigh(ctx: Context, text: str) -> int:
+    """Takes it."""
+    with working(ctx):
+        return len(text)
+
+
+@pipeline(owner="tests@example.org", deadline="30m")
+def heavy(number: int) -> int:
+    """Two steps, between which the artifact store stands."""
+    return weigh(swell(number))
+
+
+@agent
+async def spread(ctx: Context, number: int) -> list[int]:
+    """As many items as a map may have."""
+    with working(ctx):
+        return list(range(number, number + ITEMS))
+
+
+@agent
+async def touch(ctx: Context, number: int) -> int:
+    """One item."""
+    with working(ctx):
+        return number
+
+
+@agent
+async def gather(ctx: Context, numbers: list[int]) -> int:
+    """All of them."""
+    with working(ctx):
+        return len(numbers)
+
+
+@pipeline(owner="tests@example.org", deadline="30m")
+def wide(number: int) -> int:
+    """A map, and what waits for all of it."""
+    return gather(touch.map(spread(number)))
+
+
+@pipeline(owner="tests@example.org", deadline="30m")
+def small(number: int) -> int:
+    """One step."""
+    return last(number)
+
+
+@agent(retry=Retry(attempts=2, base="15s", cap="15s"))
+async def tardy(ctx: Context, number: int) -> int:
+    """Fails once, and is tried again at an instant that many share."""
+    with working(ctx):
+        if ctx.attempt == 1:
+            raise ValueError("not yet")
+        return number
+
+
+@pipeline(owner="tests@example.org", deadline="30m")
+def late(number: int) -> int:
+    """One step, and a timer."""
+    return tardy(number)
 
 
 @agent(isolation="process", memory="256MiB", retry=Retry(attempts=2, base="100ms"), timeout="4s", on_dead_letter="fail")

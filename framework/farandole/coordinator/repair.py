@@ -1,0 +1,111 @@
+"""Runs whose state on `runs` cannot be read, folded anew from `events` (the replay law).
+
+`runs` remembers what `events` says. One record of it that is damaged, by whatever hand, must not keep a home from its
+owner: the runs in question are rebuilt from the facts before the home's position, and the others wait for as long. A
+run whose beginning is not on the log any more cannot be: it is told, and left out.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from farandole.coordinator.takeover import Claimed
+from farandole.definition.graph import Graph
+from farandole.errors import RecordError
+from farandole.events.catalogue import decode
+from farandole.events.facts import Event
+from farandole.kernel.rebuild import Logged, rebuild
+from farandole.kernel.state import Run
+from farandole.transport.port import End, Reader, Record, TopicPartition
+
+log = logging.getLogger("farandole.coordinator")
+
+BEGINNING = -2
+"""Kafka's logical offset for the first record."""
+
+_RUN, _FOLDED = "ce_run", "ce_folded"
+
+
+@dataclass(slots=True)
+class Damaged:
+    """A home that waits for some of its runs; `intact` are the others."""
+
+    claimed: Claimed
+    intact: list[Run]
+    runs: frozenset[str]
+    logged: list[Logged] = field(default_factory=list)
+    at: int = BEGINNING
+
+
+@dataclass(slots=True)
+class Repair:
+    """One home after the other; `topic` is `events`."""
+
+    make_reader: Callable[[], Reader]
+    topic: str
+    graph: Callable[[str], Graph]
+    waiting: dict[int, Damaged] = field(default_factory=dict)
+    _reader: Reader | None = None
+    _reading: int | None = None
+
+    def begin(self, claimed: Claimed, intact: list[Run], damaged: frozenset[str]) -> None:
+        """Rebuild these runs of a home whose other runs were read."""
+        self.waiting[claimed.home.number] = Damaged(claimed, intact, damaged)
+
+    def drop(self, number: int) -> None:
+        """A home is gone."""
+        self.waiting.pop(number, None)
+        if self._reading == number:
+            self._reading = None
+
+    def step(self) -> list[Claimed]:
+        """Take in what has come; the home that is complete now, its runs in place."""
+        if not self.waiting:
+            return []
+        self._reader = self._reader or self.make_reader()
+        if self._reading is None:
+            self._reading = min(self.waiting)
+            self._reader.assign({TopicPartition(self.topic, self._reading): BEGINNING})
+        it = self.waiting[self._reading]
+        for polled in self._reader.poll(0.0):
+            if isinstance(polled, Record) and polled.partition == self._reading:
+                it.at = max(it.at, polled.offset + 1)
+                _take(it, polled)
+            elif isinstance(polled, End) and polled.at.partition == self._reading:
+                it.at = max(it.at, polled.position)
+        it.at = max(it.at, self._reader.position(TopicPartition(self.topic, self._reading)) or BEGINNING)
+        if it.at < it.claimed.home.read_first:  # consequences stand behind their facts, beyond the home's position
+            return []
+        self._reader.assign({})
+        self.drop(self._reading)
+        return [self._complete(it)]
+
+    def close(self) -> None:
+        """Stop reading."""
+        if self._reader is not None:
+            self._reader.close()
+
+    def _complete(self, it: Damaged) -> Claimed:
+        made = rebuild(it.logged, self.graph)
+        for run in sorted(it.runs):
+            if run in made:
+                log.warning("run %s: its state could not be read and was folded anew from its events", run)
+            else:
+                log.error("run %s: its state cannot be read, and its beginning is not on %s any more", run, self.topic)
+        it.claimed.home.restore([*it.intact, *made.values()])
+        return it.claimed
+
+
+def _take(it: Damaged, record: Record) -> None:
+    headers = dict(record.headers)
+    if headers.get(_RUN, b"").decode(errors="replace") not in it.runs:
+        return
+    folded = headers.get(_FOLDED, b"").decode(errors="replace")
+    if not folded and record.offset >= it.claimed.home.events_at:
+        return  # not folded yet: it is read again when the home runs
+    try:
+        event = decode(record.value or b"")
+    except RecordError:
+        return  # it was skipped when it was read first
+    if isinstance(event, Event):
+        it.logged.append(Logged(record.offset, event, int(folded.partition("/")[2]) if folded else None))

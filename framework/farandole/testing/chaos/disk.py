@@ -1,0 +1,60 @@
+"""A small disk that can be filled: a file system in memory, mounted where a process keeps its files.
+
+Mounting one needs the right to (root, or a container that may). What fills it is a file of zeros;
+when that goes, there is space again.
+"""
+
+import contextlib
+import os
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from farandole.errors import ConfigError
+
+_CHUNK_BYTES = 1 << 20
+
+
+class Disk:
+    """A context; `path` is where it is mounted."""
+
+    def __init__(self, path: Path, mib: int) -> None:
+        self.path = path
+        self._mib = mib
+        self._ballast = path / "ballast"
+
+    def __enter__(self) -> Self:
+        self.path.mkdir(parents=True)
+        size = f"size={self._mib}m,mode=0700"
+        ran = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", size, "farandole-disk", str(self.path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ran.returncode:
+            raise ConfigError(
+                f"{self.path}: expected the right to mount a small disk that can be filled, but {ran.stderr.strip()}. "
+                "Run this fault as root"
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Lazily: what still has a file open there keeps it until it ends.
+        subprocess.run(["umount", "-l", str(self.path)], capture_output=True, check=False)
+
+    def fill(self) -> None:
+        """Take all the space that is left."""
+        with contextlib.suppress(OSError), self._ballast.open("ab", buffering=0) as file:
+            while file.write(bytes(_CHUNK_BYTES)) == _CHUNK_BYTES:
+                pass
+        with contextlib.suppress(OSError), self._ballast.open("ab", buffering=0) as file:
+            while file.write(bytes(os.sysconf("SC_PAGE_SIZE"))):
+                pass
+
+    def free(self) -> None:
+        """Give it back."""
+        self._ballast.unlink(missing_ok=True)

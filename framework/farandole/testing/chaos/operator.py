@@ -1,0 +1,82 @@
+"""A person who looks after the deployment while topics are damaged: ends the runs that are held, and mends positions.
+
+Does only what a person can: reads the list of runs, sends commands, uses the command line.
+"""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from farandole.client.client import Client
+from farandole.client.query import list_runs
+from farandole.errors import FarandoleError
+from farandole.events.commands import CancelRun
+from farandole.testing.chaos.stage import CANARY, Actor, Stage
+
+LOOK_S = 3.0
+"""Between two looks at the runs that are held."""
+
+REASON = "its trigger was deleted"
+
+
+class Operator:
+    """A context. `ended` are the runs that were held, and that were cancelled for it."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.ended: set[str] = set()
+        self._stage = stage
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._watch()), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    async def _watch(self) -> None:
+        async with Client(self._stage.transport, self._stage.topics.namespace) as client:
+            while not self._is_over.is_set():
+                try:
+                    for row in await list_runs(client.session, status="held"):
+                        await client.session.send(CancelRun(row.run, REASON))
+                        self.ended.add(row.run)
+                except FarandoleError:
+                    pass  # the log is away: the next look is soon
+                await asyncio.sleep(LOOK_S)
+
+
+def apply(stage: Stage) -> None:
+    """Apply the unit again."""
+    stage.command("apply", str(CANARY), "--yes")
+
+
+def stop_agents(stage: Stage) -> list[Actor]:
+    """Let all processes of the unit end in order; those to be started again."""
+    agents = [actor for actor in stage.actors.values() if actor.unit == CANARY.name]
+    for actor in agents:
+        actor.process.sigterm()
+    for actor in agents:
+        actor.process.wait()
+    return agents
+
+
+def reposition(stage: Stage, agents: Sequence[str]) -> None:
+    """Give these agents of the unit, which stands still, positions that exist."""
+    for agent in agents:
+        stage.command("agent", "reposition", agent, "--yes")
+
+
+def write_topic_file(stage: Stage, topic: str, partitions: int) -> None:
+    """Say that a topic is to have so many partitions."""
+    folder: Path = stage.folder / "topics"
+    folder.mkdir(exist_ok=True)
+    kind = topic.removeprefix(f"{stage.topics.namespace}.")
+    (folder / f"{kind}.yaml").write_text(f"topic: <ns>.{kind}\npartitions: {partitions}\n")

@@ -1,0 +1,62 @@
+"""Requests that confluent-kafka cannot make, or not safely, in aiokafka's own terms and through its client.
+
+So TLS and SASL are as everywhere. Each question has a client of its own, which costs some
+connections and 10 to 30 ms: nothing here is asked often.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from aiokafka import errors as aio
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.types import CompactString, TaggedFields
+
+from farandole.errors import TransportError
+from farandole.transport.kafka.security import for_aiokafka
+from farandole.transport.kafka.settings import KafkaSettings
+
+T = TypeVar("T")
+
+BROKERS_TRIED = 3
+"""So many brokers our patience is for: one that stands still takes connections, and answers nothing."""
+
+TEXT, TAGS = CompactString("utf-8"), ("tags", TaggedFields)
+
+
+def ask(settings: KafkaSettings, client_id: str, question: Callable[[AIOKafkaClient], Awaitable[T]]) -> T:
+    """What a question brings. Blocking, in a thread of its own: the caller may have an event loop.
+
+    Raises:
+        TransportError: the cluster cannot be reached.
+    """
+    answer: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(asyncio.run(_with_client(settings, client_id, question)))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=work, name=f"{client_id}.asking", daemon=True).start()
+    return answer.result()
+
+
+async def _with_client(
+    settings: KafkaSettings, client_id: str, question: Callable[[AIOKafkaClient], Awaitable[T]]
+) -> T:
+    client = AIOKafkaClient(
+        bootstrap_servers=settings.bootstrap,
+        client_id=client_id,
+        request_timeout_ms=round(settings.patience * 1000 / BROKERS_TRIED),
+        **for_aiokafka(settings.extra),
+    )
+    try:
+        await asyncio.wait_for(client.bootstrap(), settings.patience)
+        return await question(client)
+    except (aio.KafkaError, OSError, TimeoutError) as error:
+        raise TransportError(f"{settings.bootstrap}: cannot be reached: {error!r}") from error
+    finally:
+        await client.close()

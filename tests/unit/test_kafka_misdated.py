@@ -1,0 +1,35 @@
+"""What a refusal says of a record while the clock of its machine is wrong."""
+
+import pytest
+from confluent_kafka import KafkaError
+
+from farandole.transport.kafka import KafkaSettings
+from farandole.transport.kafka.transactions import MISDATED_S, Outcome, Transactor
+from farandole.transport.port import Verdict
+
+REFUSED = Outcome(Verdict.REFUSED)
+
+
+@pytest.fixture
+def transactor() -> Transactor:
+    """One that has sent nothing."""
+    return Transactor(KafkaSettings("localhost:1"), "ns.unit.0")
+
+
+def test_refusal_after_one_for_a_timestamp_is_no_records_fault_for_a_minute(transactor: Transactor) -> None:
+    # The story: after the broker had refused records for their timestamps, it refused what came next as INVALID_RECORD:
+    # four runs were held as guilty of it.
+    transactor._ended = 100.0
+    misdated = transactor._judged(Outcome(Verdict.ABORTED), KafkaError.INVALID_TIMESTAMP)
+    transactor._ended = 101.0
+    soon = transactor._judged(REFUSED, KafkaError.INVALID_RECORD)
+    transactor._ended = 101.0 + MISDATED_S
+    late = transactor._judged(REFUSED, KafkaError.INVALID_RECORD)
+
+    assert (misdated.verdict, soon.verdict, late.verdict) == (Verdict.ABORTED, Verdict.ABORTED, Verdict.REFUSED)
+
+
+def test_refusal_with_a_clock_that_is_right_is_the_records(transactor: Transactor) -> None:
+    transactor._ended = 100.0
+
+    assert transactor._judged(REFUSED, KafkaError.INVALID_RECORD).verdict is Verdict.REFUSED
