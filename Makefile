@@ -93,8 +93,8 @@ soak: $(STAMP) ## Canaries and random faults for MINUTES; memory, state and lag 
 mutants: $(STAMP) ## Plant bugs in the product, one at a time; the simulation must find each: make mutants ONLY="a b"
 	PYTHONHASHSEED=0 $(BIN)/python tests/simulation/mutation.py $(if $(ONLY),--only $(ONLY),--write tests/simulation/MUTANTS.md)
 
-twin: $(STAMP) ## Random operations on the log in memory and on a real broker, seeds as for sim: make twin SEEDS=20
-	$(BIN)/python -m farandole.testing.twin $(or $(FROM),0) $$(( $(or $(FROM),0) + $(or $(SEEDS),20) ))
+twin: $(STAMP) ## Random operations on the log in memory and on another, seeds as for sim: make twin SEEDS=20 STAGE=sqlite
+	$(BIN)/python -m farandole.testing.twin $(or $(FROM),0) $$(( $(or $(FROM),0) + $(or $(SEEDS),20) )) $(or $(STAGE),kafka)
 
 fuzz: $(STAMP) ## Bad input, TIMES times as many cases as `make test` has: make fuzz TIMES=50
 	FARANDOLE_FUZZ=$(or $(TIMES),20) $(PYTEST) tests/fuzz --timeout=0

@@ -20,6 +20,8 @@ PAGES = {
     "reference/topics.md": topics.page,
     "reference/errors.md": errors.page,
     "explanation/states.md": states.page,
+    "explanation/states-of-a-step.svg": states.step_picture,
+    "explanation/states-of-a-run.svg": states.run_picture,
     "explanation/life-of-a-run.svg": life.page,
 }
 

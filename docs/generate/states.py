@@ -6,7 +6,9 @@ A unit is put into every status, every fact about it is folded, and what came of
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import picture
 from markdown import NOTE, code, table
+from picture import Bend, Place
 
 from farandole.definition.agents import agent
 from farandole.definition.graph import Graph
@@ -31,21 +33,74 @@ MEANINGS = {
 }
 
 
+HELD, ENDED, UNDER_WAY = "#f7dcd3", "#d9ecd9", "#dfe4f5"
+"""Colours: waits for a person; over; under way."""
+
+STEP_PLACES = {
+    "EXPANDED": Place(420, 50, UNDER_WAY),
+    "SUCCEEDED": Place(1100, 50, ENDED),
+    "PENDING": Place(90, 340, UNDER_WAY),
+    "SCHEDULED": Place(420, 340, UNDER_WAY),
+    "RETRY": Place(740, 220, UNDER_WAY),
+    "FAILED": Place(740, 480, UNDER_WAY),
+    "DEAD": Place(960, 340, HELD),
+    "SUSPECTED": Place(480, 620, HELD),
+    "CANCELLED": Place(90, 620, ENDED),
+    "SKIPPED": Place(1100, 640, ENDED),
+}
+
+STEP_BENDS = {
+    ("PENDING", "SUCCEEDED"): Bend(-110, 0.35),
+    ("PENDING", "FAILED"): Bend(60, 0.3),
+    ("PENDING", "SKIPPED"): Bend(520, 0.6),
+    ("SCHEDULED", "SUCCEEDED"): Bend(-90, 0.4),
+    ("SCHEDULED", "DEAD"): Bend(-22, 0.72),
+    ("DEAD", "SCHEDULED"): Bend(-22, 0.28),
+    ("SCHEDULED", "SUSPECTED"): Bend(-34, 0.5),
+    ("SUSPECTED", "SCHEDULED"): Bend(-60, 0.3),
+    ("DEAD", "SKIPPED"): Bend(0, 0.3),
+    ("SCHEDULED", "CANCELLED"): Bend(0, 0.6),
+    ("SCHEDULED", "FAILED"): Bend(0, 0.6),
+    ("RETRY", "SCHEDULED"): Bend(0, 0.6),
+    ("SUSPECTED", "DEAD"): Bend(120, 0.5),
+    ("SUSPECTED", "SUCCEEDED"): Bend(560, 0.5),
+    ("FAILED", "RETRY"): Bend(0, 0.25),
+}
+
+RUN_PLACES = {
+    "RUNNING": Place(90, 90, UNDER_WAY),
+    "STOPPING": Place(360, 90, UNDER_WAY),
+    "SETTLED": Place(630, 90, ENDED),
+}
+
+RUN_BENDS = {("RUNNING", "SETTLED"): Bend(-110)}
+
+
+def step_picture() -> str:
+    """The states of a step."""
+    return picture.draw("States of a step, and the facts between them", STEP_PLACES, sorted(set(_steps())), STEP_BENDS)
+
+
+def run_picture() -> str:
+    """The phases of a run."""
+    return picture.draw("States of a run, and the facts between them", RUN_PLACES, sorted(set(_runs())), RUN_BENDS)
+
+
 def page() -> str:
-    """Diagram and table of a step; then of a run."""
+    """Picture and table of a step; then of a run."""
     steps = sorted(set(_steps()))
-    runs = sorted(set(_runs()))
     parts = [
         NOTE,
         "# States of a step and of a run",
         "Found by folding every fact into every state (`kernel/evolve.py`), so this page cannot say what the code does "
         "not do. A fact that is not listed for a state leaves it as it is: it was answered before, or comes too late.",
         "## A step, or an item of a mapped step",
-        _diagram(steps),
+        "![The facts that lead from one state of a step to another; the table below has each](states-of-a-step.svg)",
+        "Blue is under way, red waits for a person, green is over.",
         table(("State", "Kind", "Meaning"), [(code(s.name), _kind(s), MEANINGS[s]) for s in Status]),
         table(("From", "Fact", "To"), [(code(a), code(fact), code(b)) for a, fact, b in steps]),
         "## A run",
-        _diagram(runs),
+        "![A running run settles, or stops first and then settles](states-of-a-run.svg)",
         "A run is *held* while it is running and a step of it is `DEAD` or `SUSPECTED`, or its definition raised an "
         "error. It waits for a person then; `farandole run show` says for what.",
     ]
@@ -56,14 +111,6 @@ def _kind(status: Status) -> str:
     if status in TERMINAL:
         return "ended"
     return "holds the run" if status in HOLDING else "open" if status in OPEN else "under way"
-
-
-def _diagram(edges: list[tuple[str, str, str]]) -> str:
-    joined: dict[tuple[str, str], list[str]] = {}
-    for before, fact, after in edges:
-        joined.setdefault((before, after), []).append(fact)
-    lines = [f"    {a} --> {b}: {', '.join(names)}" for (a, b), names in sorted(joined.items())]
-    return "```mermaid\nstateDiagram-v2\n" + "\n".join(lines) + "\n```"
 
 
 def _run() -> Run:

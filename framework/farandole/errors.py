@@ -8,6 +8,7 @@
     │   └── ClaimBroken        the artifact it points to is missing or altered
     ├── ConfigError            the operator: a setting, a missing or drifted topic, a wrong unit
     ├── TransportError         the operator: the log is unreachable or refuses us
+    │   ├── NotReady           it does not answer yet, or not with all it needs: ask again
     │   ├── AccessDenied       it refuses who we are, or does not allow us this: a setting or an ACL must change
     │   ├── NotJoined          a group snapshot was asked for before the member joined (R3)
     │   ├── MetadataUnreadable commit metadata of another version, or damaged: the partition stops (R9)
@@ -82,6 +83,10 @@ class ConfigError(FarandoleError):
 
 class TransportError(FarandoleError):
     """The log is unreachable or refused a call."""
+
+
+class NotReady(TransportError):
+    """The log does not answer, or its brokers have not found each other yet; the same call may succeed in a while."""
 
 
 class AccessDenied(TransportError):

@@ -119,7 +119,7 @@ class Process:
         """Start it, or start it again."""
         with self.log.open("ab") as log:
             self._running = subprocess.Popen(
-                [sys.executable, *self._command],
+                [self._cluster.python, *self._command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -312,13 +312,15 @@ class Cluster:
         self.processes: list[Process] = []
         self._tallies: list[Tally] = []
         self.entry = ENTRY
-        """What starts processes; another one for processes of another version."""
+        """What starts processes; another one for processes of another version, and its interpreter."""
+
+        self.python = sys.executable
 
     def apply(self, unit: Path, partitions: int | None = None) -> None:
         """`farandole apply`."""
         extra = {} if partitions is None else {"FARANDOLE_PARTITIONS": str(partitions)}
         done = subprocess.run(
-            [sys.executable, "-m", "farandole.cli", "apply", str(unit), "--yes"],
+            [self.python, "-m", "farandole.cli", "apply", str(unit), "--yes"],
             env={**self.environment, **extra},
             cwd=self.folder,
             capture_output=True,
@@ -457,36 +459,52 @@ def units() -> Path:
     return UNITS
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as it would be published, built without network."""
-    folder = tmp_path_factory.mktemp("wheel")
+def wheel_of(source: Path, folder: Path) -> Path:
+    """A source tree's package as it would be published, built without network."""
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
-         "--no-build-isolation", "--wheel-dir", str(folder), str(REPOSITORY)],
+         "--no-build-isolation", "--wheel-dir", str(folder), str(source)],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     (made,) = folder.glob("farandole-*.whl")
     return made
 
 
-@pytest.fixture(scope="session")
-def newcomer(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    """Variables of somebody whose environment has the wheel in it.
+def environment_with(wheel: Path, home: Path) -> Path:
+    """A virtual environment with the wheel in it; its interpreter.
 
     What farandole depends on comes from the environment that runs the tests, by a `.pth` behind the wheel: that
     environment's own `.pth` files, which lead to the source tree, are not followed from there.
     """
-    home = tmp_path_factory.mktemp("newcomer")
-    venv.create(home / "env", with_pip=False, symlinks=True)
-    python = home / "env" / "bin" / "python"
+    venv.create(home, with_pip=False, symlinks=True)
+    python = home / "bin" / "python"
     subprocess.run(
         [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check",
          "--no-deps", "--no-index", str(wheel)],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    (packages,) = (home / "env" / "lib").glob("python*/site-packages")
+    (packages,) = (home / "lib").glob("python*/site-packages")
     (packages / "what-farandole-needs.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    return python
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This tree's package as it would be published."""
+    return wheel_of(REPOSITORY, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def installed() -> Callable[[Path, Path], Path]:
+    """Builds a source tree's wheel and installs it into an environment of its own in a folder; its interpreter."""
+    return lambda source, folder: environment_with(wheel_of(source, folder / "wheel"), folder / "env")
+
+
+@pytest.fixture(scope="session")
+def newcomer(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """Variables of somebody whose environment has the wheel in it."""
+    home = tmp_path_factory.mktemp("newcomer")
+    python = environment_with(wheel, home / "env")
     pip = home / "env" / "bin" / "pip"
     pip.write_text(f'#!/bin/sh\nexec "{python}" -m pip --no-input --disable-pip-version-check "$@" --no-index\n')
     pip.chmod(0o755)

@@ -1,13 +1,15 @@
 """Two versions at once, under load: processes of another revision are replaced one by one, in both directions.
 
-`make mixed REV=...` runs it (the revision before this one unless told): it needs the repository's history and
-a worktree of its own, which `make test` does without.
+`make mixed REV=...` runs it (the revision before this one unless told): it needs the repository's history, which
+`make test` does without. The other revision is built as a wheel and installed into an environment of its own, as users
+have it.
 """
 
+import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,21 +40,30 @@ def order(number: int) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def older_tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The tree of the other revision."""
+def older_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tree of the other revision, as it was committed."""
     folder = tmp_path_factory.mktemp("older") / "tree"
-    git = ["git", "-C", str(REPOSITORY), "worktree"]
-    subprocess.run([*git, "add", "--detach", str(folder), REVISION], check=True, capture_output=True, timeout=60)
-    yield folder
-    subprocess.run([*git, "remove", "--force", str(folder)], check=True, capture_output=True, timeout=60)
+    folder.mkdir()
+    packed = subprocess.run(
+        ["git", "-C", str(REPOSITORY), "archive", REVISION], check=True, capture_output=True, timeout=60
+    )
+    subprocess.run(["tar", "x", "-C", str(folder)], input=packed.stdout, check=True, timeout=60)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def older_python(older_tree: Path, installed: Callable[[Path, Path], Path]) -> Path:
+    """An interpreter that has the other revision's wheel, and not this tree."""
+    return installed(older_tree, older_tree.parent)
 
 
 @pytest.fixture
-def older(cluster: "Cluster", older_tree: Path) -> Iterator["Cluster"]:
+def older(cluster: "Cluster", older_tree: Path, older_python: Path) -> Iterator["Cluster"]:
     """The same namespace, with processes of the other revision."""
     made = type(cluster)(cluster.log, cluster.namespace, cluster.folder)
     made.entry = older_tree / "tests" / "acceptance" / "entry" / "process.py"
-    made.environment = {**cluster.environment, "PYTHONPATH": str(older_tree / "framework")}
+    made.python = str(older_python)
+    made.environment = {name: value for name, value in cluster.environment.items() if not name.startswith("PYTHONPATH")}
     yield made
     made.end()
 
@@ -91,12 +102,28 @@ class Roll:
         self._slots[slot] = made
 
 
+def test_processes_of_the_other_revision_run_its_wheel(older: "Cluster", older_tree: Path, tmp_path: Path) -> None:
+    told = subprocess.run(
+        [older.python, "-c", "import json, farandole.runtime.loop as it; print(json.dumps(it.__file__))"],
+        env=older.environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    loaded = Path(json.loads(told.stdout))
+
+    assert loaded.is_relative_to(older_tree.parent / "env")
+    assert loaded.read_bytes() == (older_tree / "framework/farandole/runtime/loop.py").read_bytes()
+
+
 @pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
 def test_two_versions_at_once_end_every_run_once(
     cluster: "Cluster", older: "Cluster", orders_unit: Path, direction: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, then = (older, cluster) if direction == "upgrade" else (cluster, older)
-    cluster.apply(orders_unit, PARTITIONS)
+    first.apply(orders_unit, PARTITIONS)
     roll = Roll(first, then, orders_unit)
 
     for slot in ("a1", "c1", "a2"):

@@ -5,7 +5,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,13 @@ import pytest
 from typer.testing import Result
 
 from farandole import Retry, agent, pipeline
+from farandole.client.direct import start_trigger
+from farandole.events.avro import Schema
+from farandole.events.outgoing import Origin, trigger_record
+from farandole.events.topics import Topics
 from farandole.testing.inprocess import InProcess
 from farandole.transport.memory import MemoryTransport
+from farandole.transport.port import NewRecord
 
 Typed = Callable[..., Result]
 
@@ -229,10 +235,50 @@ def test_agent_that_nobody_knows_is_told_with_those_that_are(farandole: Typed) -
     assert "double" in refused.output
 
 
-def test_one_input_for_several_letters_is_refused(farandole: Typed) -> None:
-    refused = farandole("dead", "replay", "a/0/0", "a/0/1", "--input", "{}", code=2)
+def test_one_input_is_for_the_one_letter_of_a_run_and_for_no_more(farandole: Typed, unique: str) -> None:
+    """It was refused with `--run` even where that meant one letter: one had to copy its place from `dead list`."""
+    one, other = f"{unique}-one", f"{unique}-other"
+    places = [hold(farandole, run) for run in (one, other)]
 
-    assert "exactly one place" in refused.output
+    none = farandole("dead", "replay", "--run", f"{unique}-nobody", "--input", '{"n": 7}', code=2)
+    both = farandole("dead", "replay", *places, "--input", '{"n": 7}', code=2)
+    bulk = farandole("dead", "replay", "--where", f"run.startsWith('{unique}')", "--input", '{"n": 7}', code=2)
+    farandole("dead", "replay", "--run", one, "--input", '{"n": 7}', code=0)
+
+    assert "none are meant" in none.output
+    for refused in (both, bulk):
+        assert "exactly one open dead letter" in refused.output
+        assert all(place in refused.output for place in places)
+    assert result(farandole, one, 0) == "it is 14"
+    assert [each["state"] for each in letters(farandole, "--run", other)] == ["open"]
+
+
+def test_direct_start_that_no_agent_could_take_is_told_with_what_to_do(
+    farandole: Typed, cluster: InProcess, unique: str
+) -> None:
+    """Its letter counted as closed, for no run waits for it: nobody was told that it never ran."""
+    never = replace(told.definition, name="never")
+    params = Schema.parse(never.params_schema).encode({"number": {"n": 7}})
+    trigger = start_trigger(never, params, unique, datetime.now(UTC))
+    assert trigger is not None
+    origin = Origin("tests", datetime.now(UTC), definition=never.hash)
+    it = trigger_record(Topics("farandole"), trigger, cause="", origin=origin)
+    producer = cluster.transport.producer(f"{unique}.direct")
+    producer.send(NewRecord(it.topic, it.key.encode(), it.value, it.headers))
+    assert producer.flush(10) == 0
+    producer.close()
+
+    deadline = time.monotonic() + 20
+    while not (found := letters(farandole, "--run", unique)):
+        assert time.monotonic() < deadline
+    shown = farandole("run", "show", unique, code=1)
+    letter = farandole("dead", "show", found[0]["place"], code=0)
+
+    assert [(each["state"], each["run"], each["reason"]) for each in found] == [("quarantined", unique, "unknown")]
+    for said in (shown.output, letter.output):
+        assert "has not begun" in said
+        assert "farandole apply" in said
+    assert never.hash[:12] in letter.output
 
 
 def test_export_writes_letters_with_their_payload_and_the_record_as_it_stands(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from farandole import SyncClient, agent, pipeline
-from farandole.cli.processes import coordinator_process
+from farandole.cli.coordinators import coordinator_process
 from farandole.cli.settings import load_settings
 from farandole.errors import ConfigError
 from farandole.testing.inprocess import InProcess

@@ -1,13 +1,14 @@
-"""The log in memory answers as a real broker does, and the comparison would notice if it did not."""
+"""The log in memory answers as a real broker and the embedded log do, and the comparison would notice if it did not."""
 
 from collections.abc import Callable
 
 import pytest
 
-from farandole.testing.twin.compare import difference
-from farandole.testing.twin.operations import script_of
+from farandole.testing.twin.compare import STAGES, difference
+from farandole.testing.twin.embedded import SqliteStage
+from farandole.testing.twin.operations import Fence, Renew, Shake, Transact, script_of
 from farandole.testing.twin.play import play
-from farandole.testing.twin.stages import STAGES, KafkaStage, MemoryStage
+from farandole.testing.twin.stages import KafkaStage, MemoryStage
 from farandole.transport.memory.log import PartitionLog
 from farandole.transport.memory.positions import Positions
 from farandole.transport.memory.transactions import Transactions, Writer, _Id
@@ -15,6 +16,9 @@ from farandole.transport.port import Isolation
 
 SEEDS = range(6)
 """In `make test`; `make twin SEEDS=n` plays more."""
+
+EMBEDDED = range(8)
+"""The same on the embedded log: a second each; `make twin STAGE=sqlite` plays more."""
 
 CHEAP = range(60)
 """Seeds of the log in memory alone: a hundredth of a second each."""
@@ -28,6 +32,33 @@ def test_real_broker_answers_like_the_log_in_memory(seed: int, kafka: str) -> No
     assert found == ""
 
 
+@pytest.mark.parametrize("seed", EMBEDDED)
+def test_embedded_log_answers_like_the_log_in_memory(seed: int) -> None:
+    found = difference(seed, SqliteStage)
+
+    assert found == ""
+
+
+@pytest.mark.parametrize("flaw", ["large", "topic", "partition", "metadata"])
+def test_fenced_producer_hears_that_first_whatever_else_is_wrong(flaw: str) -> None:
+    """The embedded log told a zombie that a record of its was refused: it looked for a culprit, of all things."""
+    script = (Renew("b"), Fence("a", "b"), Transact("b", (), ((0, 1, ""),), flaw))
+
+    played = [play(script, stage).answers for stage in (MemoryStage(), SqliteStage())]
+
+    for answers in played:
+        assert [answer for what, answer in answers if what.startswith("Transact")] == ["fenced"]
+
+
+def test_stale_member_hears_that_before_its_positions_are_looked_at() -> None:
+    script = (Shake("b"), Transact("b", (), ((0, 1, ""),), "metadata", is_old=True))
+
+    played = [play(script, stage).answers for stage in (MemoryStage(), SqliteStage())]
+
+    for answers in played:
+        assert [answer for what, answer in answers if what.startswith("Transact")] == ["stale"]
+
+
 def test_script_of_a_seed_is_always_the_same_and_of_another_seed_another() -> None:
     first, again, other = script_of(3), script_of(3), script_of(4)
 
@@ -39,7 +70,7 @@ def test_every_stage_can_be_compared_by_its_name() -> None:
     made = STAGES["memory"]("")
 
     assert difference(1, lambda: made) == ""
-    assert set(STAGES) >= {"memory", "kafka"}
+    assert set(STAGES) >= {"memory", "kafka", "sqlite"}
 
 
 def test_answers_of_many_seeds_contain_all_that_matters() -> None:

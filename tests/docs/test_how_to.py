@@ -13,7 +13,7 @@ from farandole.cli.main import app
 from farandole.cli.settings import load_settings
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted([*(DOCS / "how-to").glob("*.md"), *(DOCS / "tutorial").glob("*.md")])
+PAGES = sorted([*(DOCS / "how-to").rglob("*.md"), *(DOCS / "tutorial").glob("*.md")])
 BLOCKS = [
     (page.name, *found)
     for page in PAGES

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 
@@ -70,11 +71,30 @@ def test_a_child_that_dies_is_told_of_and_replaced() -> None:
 
 
 def test_a_child_that_gives_no_answer_hangs() -> None:
-    with Sandbox(timeout_s=2.0) as sandbox:
-        sandbox.run("name", b"a")
+    with Sandbox(timeout_s=0.5) as sandbox:
+        while not sandbox.run("name", b"a").is_fine:
+            pass  # its first case, on a machine that gives it no time
         assert sandbox._child is not None
         os.kill(sandbox._child.pid, 19)  # SIGSTOP
 
         answer = sandbox.run("name", b"a")
 
     assert answer.verdict is Verdict.HUNG
+
+
+def test_a_child_that_computes_for_too_long_hangs_and_one_that_waits_for_the_processor_does_not(tmp_path: Path) -> None:
+    """With `nice -n 19` beside others, cases of the embedded log's file were taken for hangs."""
+    more = tmp_path / "more.py"
+    more.write_text(
+        "import time\n"
+        "def compute(case):\n    while True: pass\n"
+        "def wait(case):\n    time.sleep(1.5)\n"
+        "TARGETS = {'compute': compute, 'wait': wait}\n"
+    )
+
+    with Sandbox(more, timeout_s=0.5) as sandbox:
+        waited = sandbox.run("wait", b"")
+        computed = sandbox.run("compute", b"")
+
+    assert waited.verdict is Verdict.ACCEPTED
+    assert computed.verdict is Verdict.HUNG

@@ -187,7 +187,7 @@ def test_unreachable_log_exits_with_3_and_says_where_to_look(
         raise TransportError("nowhere:1: cannot be reached")
 
     monkeypatch.setattr("farandole.cli.connect.transport_of", unreachable)
-    result = cli.invoke(app, ["lag"])
+    result = cli.invoke(app, ["lag", "--bootstrap", "nowhere:1"])
 
     assert result.exit_code == 3
     assert "farandole.toml" in result.output

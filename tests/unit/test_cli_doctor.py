@@ -79,6 +79,17 @@ CASES: Mapping[str, tuple[Facts, Severity, str]] = {
         "kafka-reassign-partitions.sh",
     ),
     "min_insync": (replace(SOUND, topics={"ns.runs": TopicFact(3, 1)}), Severity.ERROR, "--entity-name ns.runs"),
+    "under_replicated": (
+        replace(SOUND, topics={"ns.runs": TopicFact(3, 2, in_sync=1)}),
+        Severity.ERROR,
+        "--under-replicated-partitions",
+    ),
+    "no_leader": (
+        replace(SOUND, topics={"ns.runs": TopicFact(3, 2, in_sync=3, leaderless=2)}),
+        Severity.ERROR,
+        "--unavailable-partitions",
+    ),
+    "not_answered": (replace(SOUND, unanswered=("group x: no answer",)), Severity.WARNING, "once more"),
     "not_applied": (replace(SOUND, is_applied=False), Severity.ERROR, "farandole apply PATH --bootstrap kafka:9093"),
     "clock_skew": (inspected(asked_ms=1_002_000), Severity.WARNING, "chronyc"),
     "hanging_transaction": (open_for(16), Severity.ERROR, "start a process of orders"),
@@ -121,6 +132,13 @@ def test_drift_is_as_grave_as_what_it_stops(fault: Fault, severity: Severity, fi
 
     assert (found.code, found.severity) == ("drift", severity)
     assert fix in found.fix
+
+
+def test_a_broker_that_may_be_away_is_only_a_warning_while_enough_are_in_sync() -> None:
+    (found,) = findings(replace(SOUND, topics={"ns.runs": TopicFact(3, 2, in_sync=2)}))
+
+    assert (found.code, found.severity) == ("under_replicated", Severity.WARNING)
+    assert "ns.runs (2)" in found.fact
 
 
 def test_what_a_single_broker_cannot_have_is_only_a_note_in_development() -> None:

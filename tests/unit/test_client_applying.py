@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from farandole import agent, pipeline
 from farandole.client.applying import apply, plan, read_rows
+from farandole.client.insisting import insist
 from farandole.client.planning import Deployment, Observed, make_plan, wanted_topics
-from farandole.errors import ConfigError
+from farandole.errors import ConfigError, NotReady, TransportError
 from farandole.events.topics import Topics
 from farandole.transport.drift import require_topics
 from farandole.transport.memory import MemoryTransport
@@ -178,3 +180,66 @@ def test_start_of_a_process_on_uneven_home_topics_is_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"ns\.runs: expected 3 partitions, but found 4"):
         require_topics(transport.admin(), TOPICS, ["charge"])
+
+
+class NotYet:
+    """A log that is not ready for so many calls, on a clock of its own."""
+
+    def __init__(self, times: int, takes: float = 10.0) -> None:
+        self.now = 0.0
+        self.told: list[float] = []
+        self._left = times
+        self._takes = takes
+
+    def __call__(self) -> str:
+        if self._left:
+            self._left -= 1
+            self.now += self._takes
+            raise NotReady("2 of 3 brokers")
+        return "done"
+
+    def insist(self, bound: float) -> str:
+        return insist(
+            self,
+            timedelta(seconds=bound),
+            lambda refused, left: self.told.append(left.total_seconds()),
+            clock=lambda: self.now,
+            sleep=self._sleep,
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_what_the_log_is_not_ready_for_is_done_again_and_told() -> None:
+    log = NotYet(times=3)
+
+    assert log.insist(120) == "done"
+    assert log.told == [110, 99, 87], "ten seconds of each call, and a pause that doubles"
+
+
+def test_log_that_is_never_ready_ends_the_wait_at_its_bound() -> None:
+    log = NotYet(times=1_000)
+
+    with pytest.raises(NotReady, match="2 of 3 brokers"):
+        log.insist(60)
+    assert log.now <= 60 + 10, "no try begins after the bound"
+
+
+def test_no_patience_means_one_try() -> None:
+    log = NotYet(times=1)
+
+    with pytest.raises(NotReady):
+        log.insist(0)
+    assert log.told == []
+
+
+def test_refusal_is_not_repeated() -> None:
+    def refused() -> None:
+        calls.append(1)
+        raise TransportError("an entry is refused")
+
+    calls: list[int] = []
+    with pytest.raises(TransportError):
+        insist(refused, timedelta(minutes=1), lambda *_: None, sleep=lambda _: None)
+    assert len(calls) == 1

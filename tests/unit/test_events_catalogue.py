@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from farandole.errors import RecordError, UnknownSchema
 from farandole.events.avro import Schema, SchemaBook
-from farandole.events.catalogue import ALL, decode, encode, schema_of, type_name
+from farandole.events.catalogue import ALL, decode, encode, part_decoder, schema_of, type_name
 from farandole.events.facts import RunStarted, StepScheduled, StepSucceeded
 from farandole.events.tables import Claim, SettledRun, SettledStep
 
@@ -89,6 +89,41 @@ def test_bytes_that_nobody_wrote_are_refused_or_make_a_record(record: type, data
         found = refusal.reason
 
     assert found == "undecodable" or isinstance(found, record)
+
+
+@pytest.mark.parametrize("record", ALL, ids=type_name)
+@settings(deadline=None, max_examples=10)
+@given(data=st.data())
+def test_each_field_alone_is_read_as_it_is_in_the_whole(record: type, data: st.DataObject) -> None:
+    thing = data.draw(records(record))
+    names = [each.name for each in dataclasses.fields(record)]
+
+    found = {name: part_decoder(record, name)(encode(thing)) for name in names}
+
+    assert found == {name: getattr(thing, name) for name in names}
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 60), st.binary(max_size=12))
+def test_field_of_bytes_that_nobody_wrote_is_refused_or_is_some_text(at: int, strange: bytes) -> None:
+    good = encode(Claim("ab" * 32, 5))
+
+    try:
+        found: object = part_decoder(Claim, "sha256")(good[: 10 + at] + strange)
+    except RecordError as refusal:
+        found = refusal.reason
+
+    assert isinstance(found, str)
+
+
+def test_field_of_another_record_or_of_one_cut_short_is_refused() -> None:
+    decode_hash = part_decoder(Claim, "sha256")
+    other = encode(SettledStep("a", "succeeded", 1, 0, 0))
+
+    with pytest.raises(RecordError, match=r"expected a farandole\.Claim, but found farandole\.SettledStep"):
+        decode_hash(other)
+    with pytest.raises(RecordError, match=r"farandole\.Claim\.sha256, but 4 bytes are missing"):
+        decode_hash(encode(Claim("ab" * 32, 5))[:-5])
 
 
 def test_type_name_is_the_schemas_name() -> None:

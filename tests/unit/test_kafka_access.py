@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from farandole.clock import ManualClock
-from farandole.errors import AccessDenied, TransportError
+from farandole.errors import AccessDenied, NotReady
 from farandole.transport.kafka.access import DENIED_AFTER, Refusals, unauthorized, words
 
 ALERT = "ssl://h:1: Receive failed: error:0A000416:SSL routines::ssl/tls alert certificate unknown: SSL alert number 46"
@@ -64,7 +64,7 @@ def test_a_broker_that_is_away_is_no_refusal_and_the_last_error_is_told() -> Non
     told = met.reason("timed out")
 
     met.check()
-    assert type(told) is TransportError
+    assert type(told) is NotReady
     assert "Connection refused" in str(told)
 
 

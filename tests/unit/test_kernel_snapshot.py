@@ -8,7 +8,7 @@ import pytest
 from farandole.errors import InvariantViolation
 from farandole.events import facts
 from farandole.events.catalogue import decode, encode
-from farandole.events.tables import RunHead
+from farandole.events.tables import Claim, RunHead
 from farandole.kernel.decide import follow
 from farandole.kernel.snapshot import RIDES_MAX, group_by_run, read_run, state_records, tombstones
 from farandole.kernel.state import Run
@@ -49,6 +49,16 @@ def test_payload_at_the_limit_rides_and_one_byte_more_has_a_record_of_its_own() 
 
         assert set(stage.table) == keys
         assert read_back(stage) == stage.run
+
+
+def test_runs_of_one_definition_share_its_texts() -> None:
+    runs = []
+    for name in ("r-1", "r-2"):
+        stage = Stage(JOINED, run_id=name)
+        runs.append(read_run(lambda _, of=stage: of.graph, {"": stage.table[name]}, name))  # type: ignore[misc]
+
+    assert runs[0].head.definition is runs[1].head.definition
+    assert runs[0].head.pipeline is runs[1].head.pipeline
 
 
 def test_large_payload_is_written_once() -> None:
@@ -194,6 +204,12 @@ def test_state_that_is_damaged_or_missing_is_refused() -> None:
         read_run(lambda _: stage.graph, {**parts, "c/1": b"\xff\x00"}, "r-1")
     with pytest.raises(InvariantViolation, match="expected state version"):
         read_run(lambda _: stage.graph, {**parts, "c/1": msgspec.msgpack.encode([7, []])}, "r-1")
+    with pytest.raises(InvariantViolation, match=r"runs/r-1: .*bytes are missing"):
+        read_run(lambda _: stage.graph, {**parts, "": parts[""][:-1]}, "r-1")
+    with pytest.raises(
+        InvariantViolation, match=r"runs/r-1: expected a farandole\.RunHead, but found farandole\.Claim"
+    ):
+        read_run(lambda _: stage.graph, {**parts, "": encode(Claim("ab" * 32, 5))}, "r-1")
 
 
 def test_head_of_a_held_run_says_to_every_reader_why_it_waits() -> None:

@@ -350,3 +350,115 @@ def test_full_synchrony_is_set_where_it_is_asked_for(path: Path) -> None:
     assert levels == [1, 2]
     normal.close()
     full.close()
+
+
+# --- rows that are not as we write them: SQLite looks after its pages and not after what is in them ---
+
+
+def flaw(path: Path, statement: str) -> SqliteTransport:
+    """A log with a topic and a record, of which somebody has changed a row; and a new process's view of it."""
+    transport = SqliteTransport(SqliteSettings(path, patience=timedelta(seconds=1)))
+    with closing(transport.admin()) as admin, closing(transport.producer("p")) as producer:
+        admin.create([TopicSpec("t", 1)])
+        producer.send(NewRecord("t", b"k", b"v"))
+        assert producer.flush(5) == 0
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(statement)
+    return SqliteTransport(SqliteSettings(path, patience=timedelta(seconds=1)))
+
+
+def read_all(transport: SqliteTransport) -> None:
+    """What there is of the topic."""
+    with closing(transport.reader("r")) as reader:
+        reader.assign({AT: 0})
+        reader.poll(0.0)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE batches SET body = x'91c0'",
+        "UPDATE batches SET body = x'90'",
+        "UPDATE batches SET base = 7",
+        "UPDATE batches SET ms = 'noon'",
+        "UPDATE parts SET next = 'x'",
+        "UPDATE parts SET beginning = -1",
+        "DELETE FROM parts",
+        "UPDATE topics SET config = 'x'",
+        'UPDATE topics SET config = \'{"retention.ms": "soon"}\'',
+        "DELETE FROM meta",
+    ],
+)
+def test_damaged_row_is_an_error_with_a_way_out_and_no_traceback(statement: str, tmp_path: Path) -> None:
+    """Found by `make fuzz`: a flipped bit in a body ended a loop with msgspec's ValidationError, an edited table with a
+    TypeError; nothing said which file it was, nor what to do."""
+    transport = flaw(tmp_path / "log.db", statement)
+
+    with pytest.raises(FatalTransportError, match=r"log\.db: expected rows as farandole writes them.*start anew"):
+        read_all(transport)
+
+
+def test_topic_that_claims_more_partitions_than_there_can_be_is_damage_and_not_endless_work(tmp_path: Path) -> None:
+    """Found by `make fuzz`: every partition is counted through now and then, which took for ever."""
+    transport = flaw(tmp_path / "log.db", "UPDATE topics SET partitions = 9223372036854775807")
+
+    with pytest.raises(FatalTransportError, match="Expected `int` <= 10000"), closing(transport.admin()) as admin:
+        admin.positions("g")
+
+
+def test_position_of_a_partition_that_does_not_exist_is_damage(tmp_path: Path) -> None:
+    """Found by `make fuzz`: it was a KeyError."""
+    transport = flaw(tmp_path / "log.db", "INSERT INTO positions VALUES ('g', 99, 1, '')")
+
+    with pytest.raises(FatalTransportError, match="KeyError: 99"), closing(transport.admin()) as admin:
+        admin.positions("g")
+
+
+def test_plain_record_for_a_damaged_log_is_told_to_be_unwritten(tmp_path: Path) -> None:
+    """Found by `make fuzz`: the thread that writes plain records died, and what was sent after that waited for ever."""
+    transport = flaw(tmp_path / "log.db", "DELETE FROM meta")
+
+    with closing(transport.producer("p")) as producer:
+        for _ in range(2):
+            producer.send(NewRecord("t", b"k", b"v"))
+            with pytest.raises(TransportError, match="expected rows as farandole writes them"):
+                producer.flush(5)
+
+
+def test_schema_that_is_no_text_is_a_damaged_file(tmp_path: Path) -> None:
+    """Found by `make fuzz`: SQLite's own message quoted it, which made a UnicodeDecodeError of a damaged file."""
+    path = tmp_path / "log.db"
+    SqliteTransport(SqliteSettings(path)).admin().close()
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"CREATE TABLE meta", b"CREATE TABLE \xc1\xc1\xc1\xc1"))
+
+    with pytest.raises(FatalTransportError, match="damaged"):
+        SqliteTransport(SqliteSettings(path)).admin()
+
+
+def test_topic_with_a_retention_that_is_no_number_is_refused_when_it_is_made(tmp_path: Path) -> None:
+    """It was taken, and the thread that keeps the log in order died of it: nothing was compacted any more."""
+    transport = SqliteTransport(SqliteSettings(tmp_path / "log.db"))
+
+    with closing(transport.admin()) as admin:
+        for name in ("retention.ms", "delete.retention.ms", "max.message.bytes"):
+            with pytest.raises(TransportError, match=rf"t: expected a number for {name}, but it is 'soon'"):
+                admin.create([TopicSpec("t", 1, config={name: "soon"})])
+        admin.create([TopicSpec("t", 1, config={"retention.ms": "-1", "cleanup.policy": "compact"})])
+        with pytest.raises(TransportError, match=r"expected a number for retention\.ms"):
+            admin.configure("t", {"retention.ms": "soon"})
+        found = admin.topics(["t"])["t"].config
+
+    assert found == {"retention.ms": "-1", "cleanup.policy": "compact"}
+
+
+@pytest.mark.parametrize("content", [b"x", b"a text of somebody's\n", b"SQLite format 2\0" + bytes(4_080)])
+def test_file_of_something_else_is_refused_and_left_as_it_was(content: bytes, tmp_path: Path) -> None:
+    """Found by `make fuzz`: SQLite takes a file shorter than a page for an empty one; the log was written over it."""
+    path = tmp_path / "log.db"
+    path.write_bytes(content)
+
+    with pytest.raises(FatalTransportError, match="it does not begin as a database"):
+        SqliteTransport(SqliteSettings(path)).admin()
+
+    assert path.read_bytes() == content

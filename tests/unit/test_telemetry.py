@@ -7,9 +7,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from farandole.errors import ConfigError
 from farandole.telemetry.catalogue import METRICS, Kind, Metric
-from farandole.telemetry.exposition import Exposition, plain
+from farandole.telemetry.exposition import Exposition
 from farandole.telemetry.health import Pulse
 from farandole.telemetry.measures import LABELS_MAX, Distribution, Totals
+from farandole.telemetry.samples import plain
 from farandole.telemetry.server import parse_address
 
 COUNTER = Metric("things_total", Kind.COUNTER, "Things.", ("kind",))

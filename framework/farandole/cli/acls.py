@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace, UnitName
+from farandole.cli.options import UnitName
+from farandole.cli.target import Target, on_log
 
 if TYPE_CHECKING:
     from farandole.client.access import Right
@@ -19,7 +20,9 @@ Role = Annotated[
 ]
 
 
+@on_log
 def acls(
+    target: Target,
     role: Role,
     principal: Annotated[
         str, typer.Option("--principal", metavar="User:NAME", help="Who gets the rights.", show_default=False)
@@ -30,19 +33,15 @@ def acls(
         typer.Option("--for", metavar="PATH", help="With `apply`: the unit that it applies.", show_default=False),
     ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Grant them, instead of printing commands.")] = False,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Print what a kind of process must be allowed on a cluster with ACLs, or allow it (`--apply`)."""
-    from farandole.cli.connect import address_of, kafka_of, settings_of, topics_of
+    from farandole.cli.connect import address_of, kafka_of, topics_of
     from farandole.cli.output import print_json
     from farandole.errors import ConfigError
 
     if not principal.startswith("User:") or principal == "User:":
         raise ConfigError(f"--principal: expected User:NAME, but found {principal!r}")
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     wanted = rights_of(role, unit, own, topics_of(settings))
     if apply:
         from farandole.transport.kafka.acls import Grant, grant
@@ -53,7 +52,7 @@ def acls(
             for operation in each.operations
         ]
         grant(kafka_of(settings), principal, grants)
-    if json:
+    if target.json:
         print_json({"principal": principal, "applied": apply, "rights": wanted})
     elif apply:
         typer.echo(f"{principal}: {len(wanted)} rights granted for {role}")

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace
+from farandole.cli.options import ConfigFile, Json
+from farandole.cli.target import Target, on_log
 
 if TYPE_CHECKING:
     from farandole.artifacts.archive import Span
@@ -28,7 +29,9 @@ Folder = Annotated[
 
 
 @app.command("run")
+@on_log
 def run_archive(
+    target: Target,
     older_than: Annotated[str, typer.Option(metavar="AGE", help="Copy what is older than this.")] = "1d",
     topic: Annotated[
         list[str] | None,
@@ -37,29 +40,26 @@ def run_archive(
         ),
     ] = None,
     into: Folder = None,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Copy old records to Avro files, each record once. Run it again at any time: it goes on where it ended."""
     from datetime import UTC, datetime
 
     from farandole.artifacts.archive import Archive
-    from farandole.cli.connect import settings_of, topics_of, transport_of
+    from farandole.cli.connect import topics_of, transport_of
     from farandole.client.archiving import Archiver
     from farandole.definition.policy import duration
 
     age = duration(older_than)
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     names = topics_of(settings)
     archive = Archive(into or settings.artifacts / "archive")
-    archiver = Archiver(transport_of(settings), archive, f"{settings.namespace}.archive", _quiet if json else _told)
+    tell = _quiet if target.json else _told
+    archiver = Archiver(transport_of(settings), archive, f"{settings.namespace}.archive", tell)
     try:
         report = archiver.run(topic or [names.events, names.settled], age, datetime.now(UTC))
     finally:
         archiver.close()
-    _print(report, json)
+    _print(report, target.json)
     raise typer.Exit(INCOMPLETE if report.lost else 0)
 
 

@@ -60,7 +60,7 @@ class Setting:
 
 def settings_known() -> Iterator[Setting]:
     """All of them, in the order of the page."""
-    hints = get_type_hints(Settings)
+    hints, reasons = get_type_hints(Settings), docstrings(Settings)
     for name, info in Settings.model_fields.items():
         if name in SECTIONS:
             yield from _of_section(name, SECTIONS[name])
@@ -68,7 +68,7 @@ def settings_known() -> Iterator[Setting]:
             yield from (Setting(f"{DOTTED}.{each.name}", "text", each.default, each.unit, each.why) for each in NAMES)
         else:
             default = "" if info.default is PydanticUndefined else shown(info.default)
-            yield Setting(name, _type(hints[name]), default, _unit(name, hints[name]), _joined(info.description or ""))
+            yield Setting(name, _type(hints[name]), default, _unit(name, hints[name]), reasons[name])
 
 
 def shown(value: object, key: str = "") -> str:

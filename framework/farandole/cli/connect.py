@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from farandole.artifacts import ArtifactStore, LocalArtifacts
+from farandole.cli.group import LOG_IN_USE
 from farandole.cli.settings import Settings, load_settings
-from farandole.client import Client
 from farandole.errors import ConfigError
 from farandole.events.topics import Topics
 from farandole.transport.port import Transport
 
 if TYPE_CHECKING:
+    from farandole.client import Client
     from farandole.registry.exchange import Exchange
     from farandole.transport.kafka import KafkaSettings
 
@@ -24,7 +25,9 @@ def settings_of(
     config: Path | None, bootstrap: str | None, namespace: str | None, **more: str | bool | None
 ) -> Settings:
     """The settings of a command from the flags that all commands share, and those that it has besides."""
-    return load_settings(config, bootstrap=bootstrap, namespace=namespace, **more)
+    settings = load_settings(config, bootstrap=bootstrap, namespace=namespace, **more)
+    LOG_IN_USE.set(settings.bootstrap)
+    return settings
 
 
 def topics_of(settings: Settings) -> Topics:
@@ -79,10 +82,12 @@ def exchange_of(transport: Transport) -> "Exchange | None":
 def kafka_of(settings: Settings) -> "KafkaSettings":
     """How to reach Kafka, checked before anything is connected."""
     from farandole.transport.kafka import KafkaSettings
-    from farandole.transport.kafka.security import require_told
 
     made = KafkaSettings(address_of(settings), settings.kafka)
-    require_told(made)
+    if made.extra:
+        from farandole.transport.kafka.security import require_told
+
+        require_told(made)
     return made
 
 
@@ -105,24 +110,39 @@ def artifacts_of(settings: Settings) -> ArtifactStore:
     return LocalArtifacts(settings.artifacts)
 
 
-def with_client(settings: Settings, work: Callable[[Client], Awaitable[T]]) -> T:
-    """Run `work` with a client, in an event loop of its own.
+def as_it_is(transport: Transport) -> Transport:
+    """The log itself."""
+    return transport
+
+
+def with_client(
+    settings: Settings,
+    work: "Callable[[Client], Awaitable[T]]",
+    seen: Callable[[Transport], Transport] = as_it_is,
+) -> T:
+    """Run `work` with a client, in an event loop of its own; `seen` is what the client sees of the log.
 
     Raises:
         ConfigError: the log is the embedded one, and nobody has made it yet.
     """
 
+    from farandole.client import Client
+
     async def run() -> T:
         transport = transport_of(settings)
-        _require_made(transport, settings)
-        async with Client(transport, settings.namespace, artifacts=artifacts_of(settings), name="cli") as client:
+        require_made(transport, settings)
+        async with Client(seen(transport), settings.namespace, artifacts=artifacts_of(settings), name="cli") as client:
             return await work(client)
 
     return asyncio.run(run())
 
 
-def _require_made(transport: Transport, settings: Settings) -> None:
-    """Whoever only looks or asks must not leave an empty log behind where there is no project."""
+def require_made(transport: Transport, settings: Settings) -> None:
+    """Whoever only looks or asks must not leave an empty log behind where there is no project.
+
+    Raises:
+        ConfigError: the log is the embedded one, and nobody has made it yet.
+    """
     if settings.bootstrap is not None or settings.embedded.path.exists():
         return
     from farandole.transport.sqlite import SqliteTransport

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from farandole.cli.options import Bootstrap, ConfigFile, DryRun, Json, Namespace, Place, Yes
+from farandole.cli import completing
+from farandole.cli.options import DryRun, Place, Yes
+from farandole.cli.target import Target, on_log
 
 app = typer.Typer(help="Dead letters: what was given up on, and what may be done about it.", no_args_is_help=True)
 
@@ -13,8 +15,18 @@ Places = Annotated[
     list[str] | None,
     typer.Argument(metavar="[PLACE]...", help="Places (topic/partition/offset), from `dead list`.", show_default=False),
 ]
-Agent = Annotated[str, typer.Option("--agent", metavar="NAME", help="Only of this agent.", show_default=False)]
-Run = Annotated[str, typer.Option("--run", metavar="ID", help="Only of this run.", show_default=False)]
+Agent = Annotated[
+    str,
+    typer.Option(
+        "--agent", metavar="NAME", help="Only of this agent.", show_default=False, autocompletion=completing.agents
+    ),
+]
+Run = Annotated[
+    str,
+    typer.Option(
+        "--run", metavar="ID", help="Only of this run.", show_default=False, autocompletion=completing.run_ids
+    ),
+]
 Where = Annotated[
     str,
     typer.Option(
@@ -29,28 +41,26 @@ Rate = Annotated[float, typer.Option("--rate", min=0, metavar="N", help="At most
 
 
 @app.command("list")
+@on_log
 def list_(
+    target: Target,
     agent: Agent = "",
     run: Run = "",
     where: Where = "",
     all_: All = False,
     full: Annotated[bool, typer.Option("--full", help="Every letter of a cause, however many.")] = False,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """List dead letters that wait for somebody, grouped by what caused them."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.dead_filter import Choice, filtered
     from farandole.cli.dead_letters import print_groups, print_next_steps
     from farandole.cli.output import print_json
     from farandole.client.dead import grouped
 
-    settings, choice = settings_of(config, bootstrap, namespace), Choice((), agent, run, where, all_)
+    settings, choice = target.settings(), Choice((), agent, run, where, all_)
     found = with_client(settings, lambda client: filtered(client.session, choice))
     groups = grouped(letter for letter, _ in found)
-    if json:
+    if target.json:
         print_json(groups)
     else:
         print_groups(groups, full=full)
@@ -58,56 +68,55 @@ def list_(
 
 
 @app.command()
+@on_log
 def show(
+    target: Target,
     place: Place,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Show a dead letter with its input."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.dead_letters import look, print_letter
     from farandole.cli.output import print_json
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     letter, given, problem = with_client(settings, lambda client: look(client, place))
-    if json:
+    if target.json:
         print_json({"letter": letter, "input": given, "problem": problem})
     else:
         print_letter(letter, given, problem)
 
 
 @app.command()
+@on_log
 def replay(
+    target: Target,
     places: Places = None,
     agent: Agent = "",
     run: Run = "",
     where: Where = "",
     input_: Annotated[
         str | None,
-        typer.Option("--input", metavar="JSON", help="A repaired input: JSON, `@file` or `-`.", show_default=False),
+        typer.Option(
+            "--input",
+            metavar="JSON",
+            help="A repaired input, for exactly one letter: JSON, `@file` or `-`.",
+            show_default=False,
+        ),
     ] = None,
     rate: Rate = 0,
     yes: Yes = False,
     dry_run: DryRun = False,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Give dead-lettered steps one more attempt, with a fresh budget of retries."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.dead_bulk import Manner, ask_all
     from farandole.cli.dead_filter import Choice
     from farandole.cli.texts import read_text
-    from farandole.errors import ConfigError
 
-    settings = settings_of(config, bootstrap, namespace)
-    if input_ is not None and len(places or ()) != 1:
-        raise ConfigError("--input: expected exactly one place that it is for. Nothing was asked.")
+    settings = target.settings()
     text = read_text(input_, "--input") if input_ is not None else None
-    choice, manner = Choice(places or (), agent, run, where), Manner("replay", False, yes, dry_run, rate, json)
+    choice = Choice(places or (), agent, run, where)
+    manner = Manner("replay", False, yes, dry_run, rate, target.json, "" if text is None else "--input")
     with_client(
         settings,
         lambda client: ask_all(
@@ -120,28 +129,28 @@ def replay(
 
 
 @app.command()
+@on_log
 def edit(
+    target: Target,
     place: Place,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Repair the input of a dead letter in $EDITOR, then replay it with that. What does not fit is not sent."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.editing import edit_and_replay, in_editor
     from farandole.cli.output import print_json
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     letter = with_client(settings, lambda client: edit_and_replay(client, place, in_editor))
-    if json:
+    if target.json:
         print_json({"asked": "replay", "letters": [letter]})
     else:
         typer.echo(f"asked: replay {place} with the edited input; `farandole run watch {letter.run}` shows it")
 
 
 @app.command()
+@on_log
 def discard(
+    target: Target,
     places: Places = None,
     agent: Agent = "",
     run: Run = "",
@@ -150,18 +159,14 @@ def discard(
     rate: Rate = 0,
     yes: Yes = False,
     dry_run: DryRun = False,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Go on without the dead-lettered steps: their runs end `partial`. This cannot be undone."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.dead_bulk import Manner, ask_all
     from farandole.cli.dead_filter import Choice
 
-    settings = settings_of(config, bootstrap, namespace)
-    choice, manner = Choice(places or (), agent, run, where), Manner("discard", True, yes, dry_run, rate, json)
+    settings = target.settings()
+    choice, manner = Choice(places or (), agent, run, where), Manner("discard", True, yes, dry_run, rate, target.json)
     with_client(
         settings,
         lambda client: ask_all(
@@ -174,7 +179,9 @@ def discard(
 
 
 @app.command()
+@on_log
 def export(
+    target: Target,
     agent: Agent = "",
     run: Run = "",
     where: Where = "",
@@ -182,18 +189,18 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else standard output.", show_default=False)
     ] = None,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Write dead letters as lines of JSON, with their inputs decoded and their records as they stand."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.dead_filter import Choice
     from farandole.cli.exporting import export_letters
     from farandole.cli.output import print_json
 
-    settings, choice = settings_of(config, bootstrap, namespace), Choice((), agent, run, where, all_)
+    settings, choice = target.settings(), Choice((), agent, run, where, all_)
     count = with_client(settings, lambda client: export_letters(client, choice, output))
-    if output is not None:
-        print_json({"written": count, "file": output}) if json else typer.echo(f"wrote {count} dead letters: {output}")
+    if output is None:
+        return
+    if target.json:
+        print_json({"written": count, "file": output})
+    else:
+        typer.echo(f"wrote {count} dead letters: {output}")

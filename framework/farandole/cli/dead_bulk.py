@@ -12,7 +12,7 @@ import typer
 
 from farandole.cli.confirming import confirmed
 from farandole.cli.dead_filter import Choice, filtered
-from farandole.cli.dead_letters import print_groups
+from farandole.cli.dead_letters import LETTERS_SHOWN, print_groups, where
 from farandole.cli.output import print_json
 from farandole.client import Client
 from farandole.client.dead import OPEN, DeadLetter, dead_record, grouped
@@ -29,6 +29,8 @@ class Manner:
     dry_run: bool
     rate: float
     json: bool
+    single: str = ""
+    """The option that is for exactly one letter, if it was given."""
 
 
 async def chosen(client: Client, choice: Choice) -> list[DeadLetter]:
@@ -69,6 +71,8 @@ async def ask_all(
 ) -> Sequence[DeadLetter]:
     """Carry it out for every letter that is meant; those asked for."""
     letters = await chosen(client, choice)
+    if manner.single:
+        _require_one(letters, manner.single)
     if not manner.json and (manner.dry_run or manner.asks or len(letters) > 1):
         print_groups(grouped(letters), empty="no open dead letter is meant")
     if not letters or manner.dry_run:
@@ -79,6 +83,16 @@ async def ask_all(
     await _paced(letters, manner.rate, ask)
     _told(letters, manner, asked=True)
     return letters
+
+
+def _require_one(letters: Sequence[DeadLetter], option: str) -> None:
+    if len(letters) == 1:
+        return
+    places = "".join(f"\n  {each.place}  {each.run}  {where(each)}" for each in letters[:LETTERS_SHOWN])
+    raise ConfigError(
+        f"{option}: expected exactly one open dead letter that it is for, but {len(letters) or 'none'} are meant. "
+        f"Nothing was asked{'; name one of them:' if letters else '.'}{places}"
+    )
 
 
 async def _paced(letters: Sequence[DeadLetter], rate: float, ask: Callable[[DeadLetter], Awaitable[None]]) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from farandole.cli.output import ago, as_fields, as_json, instant, print_table, shorten
 from farandole.client import Client
-from farandole.client.dead import OPEN, QUARANTINED, DeadLetter, Group, dead_record, input_of
+from farandole.client.dead import OPEN, QUARANTINED, DeadLetter, Group, dead_record, input_of, is_start
 from farandole.errors import RecordError
 from farandole.ids import NO_ITEM
 from farandole.transport.port import Record
@@ -84,8 +84,19 @@ def print_letter(letter: DeadLetter, given: object, problem: str) -> None:
         typer.echo(f"\ntry it again:              farandole dead replay {letter.place}")
         typer.echo(f"repair its input first:    farandole dead edit {letter.place}")
         typer.echo(f"go on without this step:   farandole dead discard {letter.place}")
+    elif is_start(letter):
+        typer.echo(f"\n{never_began(letter)}")
     elif letter.state == QUARANTINED:
         typer.echo("\nit belongs to no run: nothing waits for it; it goes when its topic's retention ends")
+
+
+def never_began(letter: DeadLetter) -> str:
+    """What became of a run whose direct start was quarantined, and what to do."""
+    return (
+        f"run {letter.run} has not begun: no agent could take its start ({letter.place}): {letter.error} "
+        "`farandole apply` the folder that defines its pipeline, then start it again; `farandole dead show "
+        f"{letter.place}` has what it was to begin with"
+    )
 
 
 async def look(client: Client, place: str) -> tuple[DeadLetter, object, str]:

@@ -1,16 +1,22 @@
 """`farandole check`, `plan` and `apply`: from a folder of agents to topics and definitions."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace, UnitName, UnitPath
+from farandole.cli.options import Json, UnitName, UnitPath, Yes
+from farandole.cli.target import Target, on_log
 
 if TYPE_CHECKING:
     from farandole.cli.settings import Settings
     from farandole.cli.units import Named
     from farandole.client.planning import Plan
+    from farandole.errors import NotReady
     from farandole.transport.port import Transport
+
+BROKERS_WAIT = timedelta(minutes=2)
+"""For brokers that answer and are still finding each other: three of them on two busy cores took 38 s [measured]."""
 
 
 def check(path: UnitPath, unit: UnitName = None, json: Json = False) -> None:
@@ -26,55 +32,76 @@ def check(path: UnitPath, unit: UnitName = None, json: Json = False) -> None:
         typer.echo(describe_unit(named))
 
 
+@on_log
 def plan(
+    target: Target,
     path: UnitPath,
     unit: UnitName = None,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Show what `apply` would do, and do nothing."""
-    from farandole.cli.connect import settings_of, transport_of
+    from farandole.cli.connect import transport_of
     from farandole.cli.units import load
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     named = load(path, unit)
     made = make(transport_of(settings), settings, named)
-    _print(made, json)
+    _print(made, target.json)
     made.check()
 
 
+@on_log
 def apply(
+    target: Target,
     path: UnitPath,
     unit: UnitName = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
+    yes: Yes = False,
+    wait: Annotated[
+        str | None,
+        typer.Option(
+            "--wait",
+            metavar="DURATION",
+            help="Longest wait for brokers: that do not answer at all (else 0s), or cannot do it yet (else 2m).",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Create topics, commit start positions, publish definitions. Doing it twice changes nothing."""
-    from farandole.cli.connect import settings_of, transport_of
+    from farandole.cli.confirming import confirmed
+    from farandole.cli.connect import transport_of
     from farandole.cli.units import load
     from farandole.client.applying import apply as carry_out
+    from farandole.client.insisting import insist
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     named = load(path, unit)
     transport = transport_of(settings)
-    made = make(transport, settings, named)
-    _print(made, json)
+    contact, work = _patience(wait)
+    made = insist(lambda: make(transport, settings, named), contact, _waiting)
+    _print(made, target.json)
     made.check()
     if made.is_empty:
         register(transport, made)
         return
-    if not yes and not typer.confirm("do this?", err=True):
-        typer.echo("nothing was changed", err=True)
-        raise typer.Exit(1)
+    confirmed("do this?", yes)
     register(transport, made)
-    carry_out(transport, made)
-    if not json:
+    told = [made]  # a second try looks anew at what is there
+    insist(lambda: carry_out(transport, told.pop() if told else make(transport, settings, named)), work, _waiting)
+    if not target.json:
         typer.echo("applied")
+
+
+def _patience(wait: str | None) -> tuple[timedelta, timedelta]:
+    """For the first answer, which a wrong address never gives, and for the work afterwards."""
+    from farandole.cli.texts import given_duration
+
+    given = given_duration("--wait", wait)
+    return (timedelta(0), BROKERS_WAIT) if given is None else (given, given)
+
+
+def _waiting(refused: "NotReady", left: timedelta) -> None:
+    from farandole.cli.output import shorten
+
+    typer.echo(f"not yet: {shorten(str(refused), 180)}; trying for {left.total_seconds():.0f} s more", err=True)
 
 
 def register(transport: "Transport", made: "Plan") -> None:

@@ -5,6 +5,7 @@ Which code belongs to which error: `exit_codes` has the table. A defect of ours 
 
 import os
 import sys
+from contextvars import ContextVar
 from typing import Any
 
 import typer
@@ -27,6 +28,10 @@ WAY_OUT = (
     "say where it is looked for."
 )
 """What an operator may look at when the log does not answer."""
+
+LOG_IN_USE: ContextVar[str | None] = ContextVar("LOG_IN_USE", default="")
+"""Address of the Kafka that this command works on, once its settings are known; None is the embedded log, whose errors
+name its file and a way out of their own."""
 
 GUTTER = 6
 """Columns that indentation and the gap between name and text take."""
@@ -85,5 +90,6 @@ def report(error: FarandoleError) -> None:
     typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
     typer.echo(text, err=True)
     # A refusal, a registry and a store have ways out of their own, and say them.
-    if isinstance(error, TransportError) and not isinstance(error, AccessDenied | RegistryError | StoreError):
+    has_own = isinstance(error, AccessDenied | RegistryError | StoreError) or LOG_IN_USE.get() is None
+    if isinstance(error, TransportError) and not has_own:
         typer.echo(WAY_OUT, err=True)

@@ -73,15 +73,16 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-def setup_logging(level: str = "warning", style: str = "text") -> None:
-    """Send the logs of this process to standard error.
+def setup_logging(level: str = "warning", style: str = "text", handler: logging.Handler | None = None) -> None:
+    """Send the logs of this process to standard error, or to `handler`, which then has a formatter of its own.
 
     Raises:
         ConfigError: the level or the format is unknown.
     """
     LogSettings(level, style)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    if handler is None:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)  # foreign libraries: only what matters

@@ -22,6 +22,7 @@ from farandole.cli.dev import command as dev
 from farandole.cli.doctor import command as doctor
 from farandole.cli.group import ReportingGroup
 from farandole.cli.init import command as init
+from farandole.cli.logs import setup_logging
 from farandole.cli.options import Json
 
 app = typer.Typer(
@@ -87,5 +88,6 @@ def version(json: Json = False) -> None:
 
 
 def main() -> None:
-    """Entry point of the installed command."""
+    """Entry point of the installed command. What libraries log is told by our errors, once and with a way out."""
+    setup_logging()
     app()

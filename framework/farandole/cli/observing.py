@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from farandole.cli.settings import Settings
 from farandole.errors import FarandoleError
 from farandole.telemetry import catalogue as m
-from farandole.telemetry.exposition import Exposition, Sample, by_word, plain
-from farandole.telemetry.health import Pulse
-from farandole.telemetry.server import TelemetryServer
+from farandole.telemetry.samples import Sample, by_word, plain
 from farandole.transport.port import TopicPartition, Transport
 from farandole.transport.probing import Look, Probe
+
+if TYPE_CHECKING:
+    from farandole.telemetry.health import Pulse
 
 LOOK_EVERY_S = 15.0
 """Prometheus' usual interval: looking more often tells nobody."""
@@ -65,6 +65,11 @@ def observing(observed: Observed, transport: Transport, settings: Settings) -> I
     if settings.metrics.listen is None:
         yield _nothing
         return
+    # Only who listens pays for Prometheus' client and for a server of HTTP.
+    from farandole.telemetry.exposition import Exposition
+    from farandole.telemetry.health import Pulse
+    from farandole.telemetry.server import TelemetryServer
+
     pulse = Pulse(time.monotonic, settings.metrics.live_within.total_seconds())
     watcher = _Watcher(observed, transport)
     exposition = Exposition([observed.samples, watcher.samples, lambda: _own(observed, pulse)])
@@ -87,7 +92,9 @@ def _nothing() -> None:
     """Nobody watches."""
 
 
-def _own(observed: Observed, pulse: Pulse) -> Iterator[Sample]:
+def _own(observed: Observed, pulse: "Pulse") -> Iterator[Sample]:
+    from importlib.metadata import version
+
     yield plain(m.STEP_AGE, pulse.age_s)
     yield m.INFO, {(version("farandole"), observed.process, observed.unit): 1.0}
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from farandole.cli import completing
+
 Bootstrap = Annotated[
     str | None,
     typer.Option(
@@ -53,7 +55,7 @@ LogLevel = Annotated[
 LogFormat = Annotated[
     str | None, typer.Option("--log-format", metavar="FORMAT", help="text or json (else as configured: text).")
 ]
-RunIdArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run id.")]
+RunIdArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run id.", autocompletion=completing.run_ids)]
 Place = Annotated[
     str, typer.Argument(metavar="PLACE", help="Place of the dead letter (topic/partition/offset), from `dead list`.")
 ]

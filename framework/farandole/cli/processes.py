@@ -1,29 +1,29 @@
-"""From settings to running loops: what `agent run` and `coordinator run` do, and the demo in threads.
+"""From settings to a running loop of agents: what `agent run` does, and the demo in a thread.
 
 A process checks its topics before it joins anything, runs its loop until it is told to stop,
 and lets go of what it holds in order.
 """
 
+import logging
 import secrets
+import time
 from contextlib import closing
 
 from farandole.artifacts import ArtifactStore
 from farandole.cli.connect import artifacts_of, exchange_of
-from farandole.cli.observing import Observed, observing, wall
+from farandole.cli.observing import Observed, observing
 from farandole.cli.settings import Settings
 from farandole.cli.units import Named, schemas_of
 from farandole.clock import SystemClock
-from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
-from farandole.coordinator.loop import Environment
-from farandole.coordinator.settings import UNIT
 from farandole.events.avro import Schema
 from farandole.events.catalogue import ALL, schema_of
-from farandole.runtime.driver import STEP_WAIT_S, Stop, drive, stopping_on_signals, tune_interpreter
+from farandole.runtime.driver import Stop, drive, stopping_on_signals, tune_interpreter
 from farandole.runtime.loop import AgentLoop, Surrounding
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.startup import check
-from farandole.transport.drift import require_topics
 from farandole.transport.port import Transport
+
+log = logging.getLogger("farandole.group")
 
 
 def agent_process(transport: Transport, settings: Settings, named: Named, slot: str | None) -> int:
@@ -35,27 +35,10 @@ def agent_process(transport: Transport, settings: Settings, named: Named, slot: 
     chosen = agent_settings(settings, named, slot)
     loop, stop = agent_loop(transport, artifacts_of(settings), named, chosen), Stop()
     tune_interpreter()
+    log.info("%s has started, after %.2f s of processor time", chosen.client_id, time.process_time())
     observed = Observed("agent", named.name, chosen.client_id, loop.view, loop.view.samples)
     with closing(loop), observing(observed, transport, settings) as stepped, stopping_on_signals(stop):
         return drive(loop, chosen, stop, stepped)
-
-
-def coordinator_process(transport: Transport, settings: Settings, slot: str | None) -> int:
-    """Run a coordinator until a signal; the exit code of the process.
-
-    Raises:
-        ConfigError: topics are missing or not as declared.
-    """
-    chosen = coordinator_settings(settings, slot)
-    loop, stop = coordinator_loop(transport, artifacts_of(settings), chosen), Stop()
-    tune_interpreter()
-    view, since = loop.view, settings.metrics.stale_after
-    observed = Observed("coordinator", UNIT, loop.client_id, view, lambda: view.samples(wall(), since))
-    with closing(loop), observing(observed, transport, settings) as stepped, stopping_on_signals(stop):
-        while not stop.is_set:
-            loop.step(STEP_WAIT_S)
-            stepped()
-    return 0
 
 
 def agent_settings(settings: Settings, named: Named, slot: str | None) -> AgentSettings:
@@ -73,22 +56,6 @@ def agent_loop(transport: Transport, artifacts: ArtifactStore, named: Named, cho
     finally:
         admin.close()
     return AgentLoop(agents, Surrounding(transport, SystemClock(), artifacts, layout), chosen, named.path)
-
-
-def coordinator_settings(settings: Settings, slot: str | None) -> CoordinatorSettings:
-    """How one coordinator runs."""
-    return CoordinatorSettings.within(settings.coordinator, settings.namespace, slot or random_slot())
-
-
-def coordinator_loop(transport: Transport, artifacts: ArtifactStore, chosen: CoordinatorSettings) -> CoordinatorLoop:
-    """The loop of one coordinator, its topics checked."""
-    require_registered(transport)
-    admin = transport.admin()
-    try:
-        partitions = require_topics(admin, chosen.topics)
-    finally:
-        admin.close()
-    return CoordinatorLoop(Environment(transport, SystemClock(), artifacts), chosen, partitions)
 
 
 def require_registered(transport: Transport, named: Named | None = None) -> None:

@@ -1,5 +1,7 @@
 """`farandole agent run` and `farandole coordinator run`: the processes of a deployment."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from farandole.cli.options import (
@@ -14,6 +16,9 @@ from farandole.cli.options import (
     UnitName,
     UnitPath,
 )
+
+if TYPE_CHECKING:
+    from farandole.cli.settings import Settings
 
 agent_app = typer.Typer(help="Agents: run, list, move them, mend their positions.", no_args_is_help=True)
 coordinator_app = typer.Typer(help="Processes that follow the events.", no_args_is_help=True)
@@ -44,7 +49,6 @@ def run_agent(
 ) -> None:
     """Run the agents of a unit until SIGTERM or SIGINT, then finish what has begun."""
     from farandole.cli.connect import settings_of, transport_of
-    from farandole.cli.doctor.gather import require_safe
     from farandole.cli.logs import setup_logging
     from farandole.cli.processes import agent_process
     from farandole.cli.units import load
@@ -52,7 +56,7 @@ def run_agent(
     more = {"log_level": log_level, "log_format": log_format, "metrics_listen": metrics, "agent_fusion": fusion}
     settings = settings_of(config, bootstrap, namespace, **more)
     setup_logging(settings.log.level, settings.log.format)
-    require_safe(settings)
+    _require_safe(settings)
     raise typer.Exit(agent_process(transport_of(settings), settings, load(path, unit), slot))
 
 
@@ -68,12 +72,19 @@ def run_coordinator(
 ) -> None:
     """Run a coordinator until SIGTERM or SIGINT."""
     from farandole.cli.connect import settings_of, transport_of
-    from farandole.cli.doctor.gather import require_safe
+    from farandole.cli.coordinators import coordinator_process
     from farandole.cli.logs import setup_logging
-    from farandole.cli.processes import coordinator_process
 
     more = {"log_level": log_level, "log_format": log_format, "metrics_listen": metrics}
     settings = settings_of(config, bootstrap, namespace, **more)
     setup_logging(settings.log.level, settings.log.format)
-    require_safe(settings)
+    _require_safe(settings)
     raise typer.Exit(coordinator_process(transport_of(settings), settings, slot))
+
+
+def _require_safe(settings: "Settings") -> None:
+    """In production, refuse topics that are not safe; elsewhere a start does not wait for the doctor to be imported."""
+    if settings.is_production:
+        from farandole.cli.doctor.gather import require_safe
+
+        require_safe(settings)

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from farandole.cli import completing
 from farandole.cli.exit_codes import OUTCOMES
-from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace, RunIdArgument
+from farandole.cli.options import RunIdArgument
+from farandole.cli.target import Target, on_log
 
 if TYPE_CHECKING:
     from farandole.client import Client
@@ -20,37 +22,40 @@ Timeout = Annotated[str | None, typer.Option(help="Wait no longer than this (suc
 
 
 @app.command()
+@on_log
 def start(
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of an applied pipeline.")],
+    target: Target,
+    pipeline: Annotated[
+        str,
+        typer.Argument(metavar="PIPELINE", help="Name of an applied pipeline.", autocompletion=completing.pipelines),
+    ],
     params: Annotated[str, typer.Option(help="Params as JSON, `@file`, or `-` for standard input.")] = "{}",
     run_id: NewId = None,
     wait: Wait = False,
     timeout: Timeout = None,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Start a run.
 
     Exit codes with --wait: 0 succeeded, 10 failed, 11 held, 12 partial, 13 cancelled, 14 timed out.
     """
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.starting import start_run
     from farandole.cli.texts import read_text
     from farandole.cli.unserved import Patience
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     text = read_text(params, "--params")
     patience = Patience(settings)
     code = with_client(
-        settings, lambda client: start_run(client, pipeline, text, run_id, wait, timeout, json, patience)
+        settings, lambda client: start_run(client, pipeline, text, run_id, wait, timeout, target.json, patience)
     )
     raise typer.Exit(code)
 
 
 @app.command()
+@on_log
 def rerun(
+    target: Target,
     run: RunIdArgument,
     params: Annotated[
         str | None, typer.Option(help="Other params as JSON, `@file` or `-`; else those it had.", show_default=False)
@@ -58,34 +63,30 @@ def rerun(
     run_id: NewId = None,
     wait: Wait = False,
     timeout: Timeout = None,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Start an ended run once more, as a new run that names the old one, under the pipeline as it is applied now."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.starting import rerun as carry_out
     from farandole.cli.texts import read_text
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     text = read_text(params, "--params") if params is not None else None
-    code = with_client(settings, lambda client: carry_out(client, run, text, run_id, wait, timeout, json))
+    code = with_client(settings, lambda client: carry_out(client, run, text, run_id, wait, timeout, target.json))
     raise typer.Exit(code)
 
 
 @app.command("list")
+@on_log
 def list_(
-    pipeline: Annotated[str, typer.Option(help="Only runs of this pipeline.", show_default=False)] = "",
+    target: Target,
+    pipeline: Annotated[
+        str, typer.Option(help="Only runs of this pipeline.", show_default=False, autocompletion=completing.pipelines)
+    ] = "",
     status: Annotated[str, typer.Option(help="Only runs of this status (held, failed, …).", show_default=False)] = "",
     limit: Annotated[int, typer.Option(min=0, help="At most so many, the latest first; 0 for all.")] = 50,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """List runs, the latest first."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.output import instant, print_json, print_table, shorten
     from farandole.client.lookup import LIVE
     from farandole.client.query import list_runs
@@ -94,11 +95,11 @@ def list_(
     known = [*sorted(LIVE), *(name for name in OUTCOMES if name not in LIVE)]
     if status and status not in known:
         raise ConfigError(f"--status: expected one of {', '.join(known)}, but found {status!r}")
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     rows = with_client(
         settings, lambda client: list_runs(client.session, pipeline=pipeline, status=status, limit=limit)
     )
-    if json:
+    if target.json:
         print_json(rows)
     elif not rows:
         typer.echo("no such runs" if pipeline or status else "no runs yet: farandole run start PIPELINE")
@@ -111,125 +112,113 @@ def list_(
 
 
 @app.command()
+@on_log
 def show(
+    target: Target,
     run: RunIdArgument,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Show how a run stands: its steps, what it waits for and since when, and what would release it."""
     from dataclasses import replace
 
-    from farandole.cli.connect import settings_of, topics_of, transport_of, with_client
+    from farandole.cli.connect import topics_of, transport_of, with_client
     from farandole.cli.showing import look_at, print_shown, print_shown_json
     from farandole.client.serving import processes_of
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     shown = with_client(settings, lambda client: look_at(client, run))
     waiting = {wait.step for wait in shown.detail.waits if wait.kind == "agent"}
     agents = {row.agent for row in shown.detail.steps if row.step in waiting}
     if agents:
         processes = processes_of(transport_of(settings), topics_of(settings), agents)
         shown = replace(shown, around=replace(shown.around, processes=processes))
-    print_shown_json(shown) if json else print_shown(shown)
+    print_shown_json(shown) if target.json else print_shown(shown)
 
 
 @app.command()
+@on_log
 def watch(
+    target: Target,
     run: RunIdArgument,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a picture, also in a terminal.")] = False,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Follow a run from its beginning to its end: drawn live in a terminal, one line for each event elsewhere."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.watching import watch_run
 
-    settings = settings_of(config, bootstrap, namespace)
-    with_client(settings, lambda client: watch_run(client, run, as_json=json, plain=plain))
+    settings = target.settings()
+    with_client(settings, lambda client: watch_run(client, run, as_json=target.json, plain=plain))
 
 
 @app.command()
+@on_log
 def events(
+    target: Target,
     run: RunIdArgument,
     payloads: Annotated[bool, typer.Option("--payloads", help="With params, inputs and outputs, decoded.")] = False,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Print what the log holds of a run up to now, in its order; with --json one object a line."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.recounting import print_events
 
-    settings = settings_of(config, bootstrap, namespace)
-    with_client(settings, lambda client: print_events(client, run, payloads=payloads, as_json=json))
+    settings = target.settings()
+    with_client(settings, lambda client: print_events(client, run, payloads=payloads, as_json=target.json))
 
 
 @app.command()
+@on_log
 def result(
+    target: Target,
     run: RunIdArgument,
     wait: Wait = False,
     timeout: Timeout = None,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Print the result of a run.
 
     Exit codes: 0 succeeded, 10 failed, 11 held, 12 partial, 13 cancelled, 14 timed out.
     """
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.starting import result_of_run
 
-    settings = settings_of(config, bootstrap, namespace)
-    raise typer.Exit(with_client(settings, lambda client: result_of_run(client, run, wait, timeout, json)))
+    settings = target.settings()
+    raise typer.Exit(with_client(settings, lambda client: result_of_run(client, run, wait, timeout, target.json)))
 
 
 @app.command()
+@on_log
 def release(
+    target: Target,
     run: RunIdArgument,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Let a run go on that is held by an error of its definition or by a trigger that seems lost."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.output import print_json
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
 
     async def ask(client: "Client") -> None:
         await (await client.run(run)).status()
         await client.release(run)
 
     with_client(settings, ask)
-    if json:
+    if target.json:
         print_json({"run": run, "asked": "release"})
     else:
         typer.echo(f"asked that {run} go on; `farandole run watch {run}` shows it")
 
 
 @app.command()
+@on_log
 def cancel(
+    target: Target,
     run: RunIdArgument,
     reason: Annotated[str, typer.Option(help="Why, for whoever reads the run's history.")] = "",
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Ask that a run stop; steps that have begun are waited for."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.output import print_json
     from farandole.errors import RunError
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
 
     async def ask(client: "Client") -> None:
         handle = await client.run(run)
@@ -239,7 +228,7 @@ def cancel(
         await handle.cancel(reason)
 
     with_client(settings, ask)
-    if json:
+    if target.json:
         print_json({"run": run, "asked": "cancel"})
     else:
         typer.echo(f"asked {run} to stop; `farandole run watch {run}` shows it end")

@@ -106,7 +106,7 @@ Section = WrapValidator(_built)
 class Settings(BaseModel):
     """What every command may need; `None` is the absence of a section."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     bootstrap: str | None = None
     """Kafka's address, `host:port[,host:port]`; without one the log is a file of the project (`[embedded]`)."""

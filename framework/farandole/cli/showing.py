@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 import typer
 
 from farandole.cli.advice import Advice, Surroundings, advice
+from farandole.cli.dead_letters import never_began
 from farandole.cli.output import ago, as_fields, instant, print_json, print_table, shorten
 from farandole.client import Client
 from farandole.client.asking import Asked, start_asked
-from farandole.client.dead import list_dead
+from farandole.client.dead import is_start, list_dead
 from farandole.client.query import RunDetail, run_detail
 from farandole.client.waiting import Wait
 from farandole.errors import RunNotFound
@@ -45,6 +46,9 @@ async def look_at(client: Client, run_id: str) -> Shown:
     try:
         detail = await run_detail(client.session, run_id)
     except RunNotFound:
+        starts = [letter for letter in await list_dead(client.session, run_id=run_id) if is_start(letter)]
+        if starts:
+            raise RunNotFound(never_began(starts[0]), run_id=run_id) from None
         if asked is None:
             raise
         raise RunNotFound(

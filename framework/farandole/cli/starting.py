@@ -8,11 +8,11 @@ import typer
 
 from farandole.cli.exit_codes import OK, OUTCOMES
 from farandole.cli.output import print_json
+from farandole.cli.texts import given_duration
 from farandole.cli.unserved import Patience
 from farandole.client import Client, Ending, Run
 from farandole.client.query import event_of
-from farandole.definition.policy import duration
-from farandole.errors import ConfigError, DefinitionError, RunError, RunTimedOut
+from farandole.errors import RunError, RunTimedOut
 from farandole.events import facts
 
 
@@ -27,7 +27,7 @@ async def start_run(
     patience: Patience,
 ) -> int:
     """Start a run and give the exit code of the command; who waits in vain is told so."""
-    limit = _limit(timeout)
+    limit = given_duration("--timeout", timeout)
     run = await client.start(pipeline, params=params, run_id=run_id)
     looking = asyncio.create_task(patience.say_if_unserved(client, pipeline))
     try:
@@ -41,16 +41,9 @@ async def rerun(
     client: Client, old: str, params: str | None, run_id: str | None, wait: bool, timeout: str | None, as_json: bool
 ) -> int:
     """Start an ended run once more under a new id, and give the exit code of the command."""
-    limit = _limit(timeout)
+    limit = given_duration("--timeout", timeout)
     run = await client.rerun(old, params=params, new_id=run_id)
     return await _told_or_waited(run, wait, limit, as_json)
-
-
-def _limit(timeout: str | None) -> timedelta | None:
-    try:
-        return duration(timeout) if timeout is not None else None
-    except DefinitionError as bad:
-        raise ConfigError(f"--timeout: {bad}") from None
 
 
 async def _told_or_waited(run: Run[object], wait: bool, limit: timedelta | None, as_json: bool) -> int:
@@ -69,7 +62,7 @@ async def result_of_run(client: Client, run_id: str, wait: bool, timeout: str | 
         RunError: it has not ended, and is not waited for.
         RunNotFound: nothing is known of it.
     """
-    limit = _limit(timeout)
+    limit = given_duration("--timeout", timeout)
     run = await client.run(run_id)
     status = await run.status()
     if not status.is_over and status.status != "held" and not wait and limit is None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace
+from farandole.cli.target import Target, on_log
 
 app = typer.Typer(help="The state of runs, as their events make it.", no_args_is_help=True)
 
@@ -15,15 +15,13 @@ def _state() -> None:
 
 
 @app.command()
+@on_log
 def rebuild(
+    target: Target,
     check: Annotated[bool, typer.Option("--check", help="Compare, and write nothing.")] = False,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Fold `events` anew and compare with `runs`. Exit code 1 if a run differs."""
-    from farandole.cli.connect import settings_of, topics_of, transport_of, with_client
+    from farandole.cli.connect import topics_of, transport_of, with_client
     from farandole.cli.exit_codes import FAILED, OK
     from farandole.cli.output import print_json
     from farandole.cli.state_check import folded_positions, print_checked
@@ -34,8 +32,8 @@ def rebuild(
         raise ConfigError(
             "state rebuild: expected --check: `runs` is written by its coordinator alone, and only compared"
         )
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     positions = folded_positions(transport_of(settings), topics_of(settings))
     found = with_client(settings, lambda client: check_state(client.session, positions))
-    print_json(found) if json else print_checked(found)
+    print_json(found) if target.json else print_checked(found)
     raise typer.Exit(FAILED if found.differences else OK)

@@ -4,55 +4,59 @@ from typing import Annotated
 
 import typer
 
-from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace
+from farandole.cli import completing
+from farandole.cli.target import Target, on_log
 
 app = typer.Typer(help="Topics: what is on them, readable; and records written to your own.", no_args_is_help=True)
 
 TopicArgument = Annotated[
-    str, typer.Argument(metavar="TOPIC", help="A topic's name; the namespace may be left out (`events`).")
+    str,
+    typer.Argument(
+        metavar="TOPIC",
+        help="A topic's name; the namespace may be left out (`events`).",
+        autocompletion=completing.topics,
+    ),
 ]
 
 
 @app.command("list")
+@on_log
 def list_(
+    target: Target,
     all_: Annotated[bool, typer.Option("--all", help="Also those outside the namespace.")] = False,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """List topics: partitions, records, how long they are kept, what they hold."""
-    from farandole.cli.connect import settings_of, topics_of, transport_of
+    from farandole.cli.connect import topics_of, transport_of
     from farandole.cli.output import print_json
     from farandole.cli.topic_tables import print_topics
     from farandole.client.topic_facts import topic_rows
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     rows = topic_rows(transport_of(settings), topics_of(settings), everything=all_)
-    print_json(rows) if json else print_topics(rows)
+    print_json(rows) if target.json else print_topics(rows)
 
 
 @app.command()
+@on_log
 def describe(
+    target: Target,
     topic: TopicArgument,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Show a topic: what it holds, its partitions, its settings, and what differs from what is declared."""
-    from farandole.cli.connect import settings_of, topics_of, transport_of
+    from farandole.cli.connect import topics_of, transport_of
     from farandole.cli.output import print_json
     from farandole.cli.topic_tables import print_topic
     from farandole.client.topic_facts import topic_facts
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     found = topic_facts(transport_of(settings), topics_of(settings), topic)
-    print_json(found) if json else print_topic(found)
+    print_json(found) if target.json else print_topic(found)
 
 
 @app.command()
+@on_log
 def consume(
+    target: Target,
     topic: TopicArgument,
     partition: Annotated[int | None, typer.Option(min=0, help="Only this partition.", show_default=False)] = None,
     since: Annotated[
@@ -65,22 +69,20 @@ def consume(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
     run: Annotated[str, typer.Option(metavar="ID", help="Only of this run.", show_default=False)] = "",
     headers: Annotated[bool, typer.Option("--headers", help="Print the headers too.")] = False,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Print the committed records of a topic, decoded; with --json one object a line. Moves no position."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.consuming import Wanted, consume_topic
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     wanted = Wanted(topic, partition, since, last, limit, follow, run)
-    with_client(settings, lambda client: consume_topic(client, wanted, headers=headers, as_json=json))
+    with_client(settings, lambda client: consume_topic(client, wanted, headers=headers, as_json=target.json))
 
 
 @app.command()
+@on_log
 def produce(
+    target: Target,
     topic: TopicArgument,
     value: Annotated[str, typer.Option(metavar="JSON", help="The value: JSON, `@file`, or `-`.")] = "-",
     key: Annotated[
@@ -98,18 +100,14 @@ def produce(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="May be repeated.", show_default=False)
     ] = None,
     partition: Annotated[int | None, typer.Option(min=0, help="Else the key decides.", show_default=False)] = None,
-    bootstrap: Bootstrap = None,
-    namespace: Namespace = None,
-    config: ConfigFile = None,
-    json: Json = False,
 ) -> None:
     """Write one record, checked first, to a topic of your own or a command to `commands`."""
-    from farandole.cli.connect import settings_of, with_client
+    from farandole.cli.connect import with_client
     from farandole.cli.output import print_json
     from farandole.cli.producing import Given, produce_record
     from farandole.cli.texts import read_text
 
-    settings = settings_of(config, bootstrap, namespace)
+    settings = target.settings()
     given = Given(topic, read_text(value, "--value"), key, schema, tuple(header or ()), partition)
     place = with_client(settings, lambda client: produce_record(client, given))
-    print_json({"place": place}, indent=None) if json else typer.echo(place)
+    print_json({"place": place}, indent=None) if target.json else typer.echo(place)

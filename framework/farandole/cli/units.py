@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from farandole.cli.settings import Settings
-from farandole.client.planning import Deployment
 from farandole.definition.loading import Unit, load_unit
 from farandole.definition.model import Definition
 from farandole.errors import ConfigError
@@ -12,6 +12,9 @@ from farandole.events.avro import Schema
 from farandole.events.catalogue import ALL, schema_of
 from farandole.ids import is_name
 from farandole.transport.topology import Override
+
+if TYPE_CHECKING:
+    from farandole.client.planning import Deployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,10 @@ def load(path: Path, name: str | None) -> Named:
     return Named(chosen, path.resolve(), load_unit(path))
 
 
-def deployment_of(named: Named) -> Deployment:
+def deployment_of(named: Named) -> "Deployment":
     """What the unit brings to `apply`, its schemas and our own included."""
+    from farandole.client.planning import Deployment
+
     texts = [text for definition in named.definitions for text in schemas_of(definition)]
     schemas = [*(schema_of(record) for record in ALL), *(Schema.parse(text) for text in texts)]
     return Deployment(

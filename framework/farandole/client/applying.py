@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from farandole.client.planning import INBOX, PIPELINE, Deployment, Observed, Plan, make_plan, wanted_topics
-from farandole.errors import TransportError
+from farandole.errors import NotReady
 from farandole.events.topics import Topics
 from farandole.transport.drift import faults, partitions_of_homes
 from farandole.transport.port import (
@@ -67,6 +67,7 @@ def apply(transport: Transport, it: Plan) -> None:
     Raises:
         ConfigError: something is in its way; nothing was changed.
         TransportError: it broke off; do it again.
+        NotReady: it broke off because the brokers cannot do it yet.
     """
     it.check()
     with _admin(transport) as admin:
@@ -88,7 +89,7 @@ def observe(transport: Transport, admin: Admin, topics: Topics) -> Observed:
     """What the log holds of a namespace.
 
     Raises:
-        TransportError: a table could not be read in time.
+        NotReady: a table could not be read in time.
     """
     rows = read_rows(transport, admin, topics.definitions)
     schemas = read_rows(transport, admin, topics.schemas)
@@ -111,7 +112,7 @@ def read_rows(transport: Transport, admin: Admin, topic: str) -> dict[str, str]:
     """A compacted topic as texts by key, to the end that stands now; empty if it does not exist.
 
     Raises:
-        TransportError: the end was not reached in time.
+        NotReady: the end was not reached in time.
     """
     found = admin.topics([topic]).get(topic)
     if found is None:
@@ -123,9 +124,7 @@ def read_rows(transport: Transport, admin: Admin, topic: str) -> dict[str, str]:
         deadline = time.monotonic() + READ_TIMEOUT
         while not follower.has_reached(ends):
             if time.monotonic() > deadline:
-                raise TransportError(
-                    f"{topic}: expected to reach its end in {READ_TIMEOUT:.0f} s, but did not; try again"
-                )
+                raise NotReady(f"{topic}: expected to reach its end in {READ_TIMEOUT:.0f} s, but did not; try again")
             follower.follow(0.2)
     finally:
         follower.close()
@@ -162,9 +161,7 @@ def _send(producer: Producer, topic: str, rows: Sequence[tuple[str, str]]) -> No
         producer.send(NewRecord(topic, key.encode(), value.encode(), partition=0))
     left = producer.flush(FLUSH_TIMEOUT)
     if left:
-        raise TransportError(
-            f"{topic}: expected {len(rows)} rows to be written, but {left} are not acknowledged; try again"
-        )
+        raise NotReady(f"{topic}: expected {len(rows)} rows to be written, but {left} are not acknowledged; try again")
 
 
 @contextmanager

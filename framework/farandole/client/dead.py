@@ -73,7 +73,7 @@ async def dead_records(
     topics = [session.topics.dead(each) for each in agents if agent in ("", each)]
     places = [at for topic in topics for at in await places_of(session.edge, topic)]
     async with aclosing(scan(session.edge, places)) as found:
-        records = [r async for r in found if not run_id or header(r, "ce_run") == run_id.encode()]
+        records = [record async for record in found if run_id in ("", _run_of(record))]
     runs = await states_of(session, {header(record, "ce_run").decode() for record in records} - {""})
     names = await _pipelines(session, records)
     found_all = [(_letter(session, record, runs, names), record) for record in records]
@@ -162,7 +162,7 @@ def _letter(session: Session, record: Record, runs: dict[str, Run], pipelines: M
         place=record.place,
         state=_state(envelope, runs),
         agent=agent,
-        run=envelope.run if envelope else "",
+        run=_run_of(record),
         step=envelope.step if envelope else "",
         item=envelope.item if envelope else NO_ITEM,
         attempt=envelope.attempt if envelope else 0,
@@ -182,6 +182,16 @@ def _envelope(record: Record) -> Envelope | None:
         return parse_envelope(record.headers)
     except RecordError:
         return None
+
+
+def _run_of(record: Record) -> str:
+    """The run it is of, or that it was to start: a start that could not be taken is kept with its own headers."""
+    return (header(record, "ce_run") or header(record, "original_ce_run")).decode(errors="replace")
+
+
+def is_start(letter: DeadLetter) -> bool:
+    """Whether it is a direct start that no agent could take: its run never began."""
+    return letter.state == QUARANTINED and bool(letter.run)
 
 
 def _state(envelope: Envelope | None, runs: dict[str, Run]) -> str:

@@ -10,7 +10,6 @@ from farandole.artifacts import ArtifactStore
 from farandole.client.definitions import DefinitionBook
 from farandole.client.scan import existing_places
 from farandole.client.tail import EventTail
-from farandole.client.tracing import current_traceparent
 from farandole.clock import Clock, SystemClock
 from farandole.errors import RunRefused, TransportError
 from farandole.events.catalogue import encode, type_name
@@ -18,6 +17,7 @@ from farandole.events.commands import Command
 from farandole.events.envelope import Envelope
 from farandole.events.topics import Topics
 from farandole.ids import partition_of
+from farandole.telemetry.tracing import current_traceparent
 from farandole.transport.port import Edge, NewRecord, TopicPartition
 
 COMMAND_BYTES_MAX = 1_000_000

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from msgspec import structs
+
 from farandole.coordinator.home import Home
 from farandole.definition.graph import Graph
 from farandole.events import facts
@@ -157,9 +159,9 @@ class Batch:
             return
         self.markers.append(marker)
         run = self.run(marker.run)
-        origin = self.origin(now, input_, folded=False)
+        origin = self.origin(now, input_, self.home.trace(marker.run, ""), folded=False)
         if run is not None:
-            origin = Origin(origin.source, now, run.head.definition, input_)
+            origin = structs.replace(origin, definition=run.head.definition)
         self.records.append(event_record(self.topics, marker, event_id=event_id, cause=cause, origin=origin))
 
     def refuse(self, event: facts.RunRefused, cause: Cause) -> None:

@@ -19,6 +19,9 @@ from farandole.transport.port import Record
 if TYPE_CHECKING:
     from farandole.coordinator.batch import Batch
 
+TRACES_SPARE = 1_000
+"""Trace contexts of ended runs that may lie about before they are cleared away."""
+
 
 @dataclass(slots=True)
 class Home:
@@ -61,6 +64,9 @@ class Home:
     store: Patience = field(default_factory=Patience)
     """While the artifact store is away, nothing of the home is folded: order is kept, and no run is held for it."""
 
+    traces: dict[str, str] = field(default_factory=dict)
+    """Trace context of what was read last of a run, if anybody traces: timers go on with it. A hint, never kept."""
+
     late: Patience = field(default_factory=Patience)
     """While markers of timers alone are refused by the log, timers wait; records are folded all the same."""
 
@@ -82,6 +88,15 @@ class Home:
         while not self._is_behind and self.timers and self.timers[0].due <= now_ms and len(out) < most:
             out.append(heapq.heappop(self.timers))
         return out
+
+    def trace(self, run_id: str, told: str) -> str:
+        """The trace context that a record of a run goes on with: its own, else that of the run's record before."""
+        if not told:
+            return self.traces.get(run_id, "")
+        if len(self.traces) > 2 * len(self.runs) + TRACES_SPARE:
+            self.traces = {each: context for each, context in self.traces.items() if each in self.runs}
+        self.traces[run_id] = told
+        return told
 
     @property
     def at(self) -> tuple[int, int]:

@@ -158,6 +158,8 @@ class CoordinatorLoop:
 
     def _patience(self, wait: float) -> float:
         """How long a poll may wait: not past the next timer, and not while a restore is under way."""
+        if self._restore.has_more:
+            return 0.0
         if self._restore.reading or self._takeover.claimed:
             return min(wait, 0.005)
         due = self.next_due()

@@ -75,7 +75,8 @@ def read_event(batch: Batch, record: Record, definitions: Definitions | None = N
         log.warning("an event was skipped: %s", bad, extra=_place(record))
         return "unreadable"
     run = batch.run(envelope.run)
-    cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place, envelope.traceparent))
+    traceparent = batch.home.trace(envelope.run, envelope.traceparent)
+    cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place, traceparent))
     if envelope.type == STARTED:
         return _started(batch, record, cause, definitions)
     if run is None:
@@ -240,7 +241,7 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
     command, run_id, reason = parsed
     now = batch.moment().now
     envelope = _envelope(record)
-    origin = batch.origin(now, record.place, envelope.traceparent if envelope else "")
+    origin = batch.origin(now, record.place, batch.home.trace(run_id, envelope.traceparent if envelope else ""))
     cause = Cause(envelope.id if envelope else record.place, origin)
     match command:
         case None:

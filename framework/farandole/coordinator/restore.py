@@ -13,7 +13,7 @@ from farandole.coordinator.takeover import Claimed
 from farandole.definition.graph import Graph
 from farandole.kernel.snapshot import StateDamaged, group_by_run, read_run
 from farandole.kernel.state import Run
-from farandole.transport.port import End, Reader, Record, TopicPartition
+from farandole.transport.port import Reader, Record, TopicPartition
 
 BEGINNING = -2
 """Kafka's logical offset for the first record."""
@@ -30,10 +30,13 @@ class Restore:
     """Takes a home over of which some runs cannot be read."""
 
     reading: dict[int, Claimed] = field(default_factory=dict)
-    records: dict[int, dict[str, bytes]] = field(default_factory=dict)
+    records: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
     at: dict[int, int] = field(default_factory=dict)
     read: int = 0
     """Records read since the process began, for the metrics."""
+
+    has_more: bool = False
+    """Whether the last step ended at its bound, so that the next one finds records without waiting."""
 
     def begin(self, claimed: list[Claimed]) -> None:
         """Read these homes too, from the beginning."""
@@ -56,22 +59,22 @@ class Restore:
 
     def step(self, most: int) -> list[Claimed]:
         """Read at most about `most` records; the homes that are complete now, their runs in place."""
+        left = most
+        self.has_more = False
         mended = self.repair.step()
         if not self.reading:
             return mended
-        left = most
         while left > 0 and (polled := self.reader.poll(0.0)):
             for item in polled:
                 if isinstance(item, Record):
                     self._take(item)
-                elif isinstance(item, End):
-                    self._reached(item.at.partition, item.position)
             left -= len(polled)
             self.read += len(polled)
+        self.has_more = left <= 0
         for number in self.reading:
             position = self.reader.position(TopicPartition(self.topic, number))
             if position is not None:
-                self._reached(number, position)
+                self.at[number] = position
         return mended + self._complete()
 
     def close(self) -> None:
@@ -83,16 +86,10 @@ class Restore:
         records = self.records.get(record.partition)
         if records is None or record.key is None:
             return
-        key = record.key.decode()
         if record.value is None:
-            records.pop(key, None)
+            records.pop(record.key, None)
         else:
-            records[key] = record.value
-        self._reached(record.partition, record.offset + 1)
-
-    def _reached(self, number: int, position: int) -> None:
-        if number in self.at:
-            self.at[number] = max(self.at[number], position)
+            records[record.key] = record.value
 
     def _complete(self) -> list[Claimed]:
         read = [c for number, c in self.reading.items() if self.at[number] >= c.end or not c.end]
@@ -110,15 +107,18 @@ class Restore:
             self._assign()
         return done
 
-    def _runs(self, records: dict[str, bytes]) -> tuple[list[Run], list[str]]:
-        """The runs, and the ids of those that cannot be read."""
+    def _runs(self, records: dict[bytes, bytes]) -> tuple[list[Run], list[str]]:
+        """The runs, and the ids of those that cannot be read; most are a head alone, the others' parts are gathered."""
         runs, damaged = list[Run](), list[str]()
-        for run_id, mine in group_by_run(records.items()).items():
-            if "" in mine:
-                try:
-                    runs.append(read_run(self.graph, mine, run_id))
-                except StateDamaged:
-                    damaged.append(run_id)
+        parts = group_by_run((key.decode(errors="replace"), value) for key, value in records.items() if b"#" in key)
+        for key, value in records.items():
+            if b"#" in key:
+                continue
+            run_id = key.decode(errors="replace")
+            try:
+                runs.append(read_run(self.graph, {**parts.get(run_id, {}), "": value}, run_id))
+            except StateDamaged:
+                damaged.append(run_id)
         return runs, damaged
 
     def _assign(self) -> None:

@@ -18,7 +18,7 @@ from farandole.errors import NotJoined
 from farandole.events.topics import Topics
 from farandole.kernel.state import ms
 from farandole.telemetry import catalogue as m
-from farandole.telemetry.exposition import Sample, by_word, plain
+from farandole.telemetry.samples import Sample, by_word, plain
 from farandole.transport.port import Member, TopicPartition
 
 

@@ -15,7 +15,6 @@ from types import ModuleType
 from farandole.definition.agents import Agent
 from farandole.definition.pipelines import Pipeline
 from farandole.definition.spec import AgentSpec
-from farandole.definition.yaml import draft_of, read_yaml
 from farandole.errors import DefinitionError
 
 _YAML = (".yaml", ".yml")
@@ -115,6 +114,8 @@ def load_yaml(path: Path) -> tuple[Pipeline[..., object], list[ModuleType]]:
     Raises:
         DefinitionError: the file, a module or the pipeline is wrong.
     """
+    from farandole.definition.yaml import draft_of, read_yaml  # and PyYAML, for units that have such a file
+
     file = read_yaml(path.read_bytes(), str(path))
     modules = [_agents_module(path, each) for each in file.agents]
     agents: dict[str, AgentSpec] = {}

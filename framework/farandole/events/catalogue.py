@@ -7,13 +7,13 @@ resolved to this one, field by field.
 
 import dataclasses
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 from farandole.errors import RecordError, UnknownSchema
 from farandole.events import commands, facts, tables
 from farandole.events.avro import Schema, SchemaBook
-from farandole.events.codec import Reader, Writer, reader, writer
+from farandole.events.codec import Reader, Writer, part_reader, reader, writer
 from farandole.events.command_text import parse_command
 from farandole.events.commands import Command
 from farandole.events.derivation import schema_name, schema_text
@@ -83,6 +83,25 @@ def decode(value: bytes, book: SchemaBook | None = None) -> object:
     return _read(read, value, _HEAD)
 
 
+def part_decoder(record: type, name: str) -> Callable[[bytes], object]:
+    """A function for one field of framed payloads of a class, at a fraction of the cost of all of it.
+
+    It raises RecordError where the payload is not of this class and version, or ends before the field does.
+    """
+    frame, read = single_object(_SCHEMAS[record].fingerprint, b""), part_reader(record, name)
+
+    def decode_part(value: bytes) -> object:
+        if not value.startswith(frame):
+            found = decode(value)
+            raise RecordError(f"expected a {type_name(record)}, but found {type_name(type(found))}")
+        part, end = _guarded(read, value, _HEAD)
+        if end > len(value):
+            raise RecordError(f"expected {type_name(record)}.{name}, but {end - len(value)} bytes are missing")
+        return part
+
+    return decode_part
+
+
 def decode_command(value: bytes | None, headers: Headers, book: SchemaBook | None = None) -> Command:
     """The command of a record of `commands`: Avro, or JSON as `command_text` describes.
 
@@ -98,11 +117,15 @@ def decode_command(value: bytes | None, headers: Headers, book: SchemaBook | Non
     return command
 
 
-def _read(read: Reader, data: bytes, at: int) -> object:
+def _guarded(read: Reader, data: bytes, at: int) -> tuple[object, int]:
     try:
-        thing, end = read(data, at)
+        return read(data, at)
     except (IndexError, ValueError, TypeError, OverflowError, struct.error) as bad:
         raise RecordError(f"expected a record of ours, but its bytes are not what its schema says: {bad}") from None
+
+
+def _read(read: Reader, data: bytes, at: int) -> object:
+    thing, end = _guarded(read, data, at)
     if end != len(data):
         word = "left over" if end < len(data) else "missing"
         raise RecordError(f"expected a {type(thing).__name__}, but {abs(len(data) - end)} bytes are {word}")

@@ -40,6 +40,11 @@ def reader(record: type) -> Reader:
     return _Reading().function(record)
 
 
+def part_reader(record: type, name: str) -> Reader:
+    """The function that reads one field alone: what stands before it is passed over, what follows is not looked at."""
+    return _Reading().part_function(record, name)
+
+
 @dataclass(slots=True)
 class _Writing:
     """An expression per field, each a comma-separated run of `bytes` inside one tuple."""
@@ -112,6 +117,22 @@ class _Reading:
         made = ", ".join(f"v_{name}" for name in fields)
         body = "\n ".join([*lines, f"return cls({made}), at"])
         return _compile(f"def read(data, at):\n {body}", "read", self.names)
+
+    def part_function(self, record: type, name: str) -> Reader:
+        """Compile the reader of one field of a class."""
+        hints = get_type_hints(record)
+        fields = [each.name for each in dataclasses.fields(record)]
+        lines = [line for before in fields[: fields.index(name)] for line in self.passing(hints[before])]
+        body = "\n ".join([*lines, *self.lines(hints[name], "it"), "return it, at"])
+        return _compile(f"def read(data, at):\n {body}", "read", self.names)
+
+    def passing(self, annotation: object) -> list[str]:
+        """The statements that pass over a value of a type; of most, without making it."""
+        if annotation in (str, bytes):
+            return [*_length("n"), "at += n"]
+        if annotation in (int, datetime):
+            return ["while data[at] > 127: at += 1", "at += 1"]
+        return self.lines(annotation, "it")
 
     def lines(self, annotation: object, target: str) -> list[str]:
         """The statements that read a value of a type into a variable."""

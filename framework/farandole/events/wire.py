@@ -59,6 +59,11 @@ def read_long(data: bytes, at: int) -> tuple[int, int]:
 
 def read_length(data: bytes, at: int) -> tuple[int, int]:
     """A length at `at`, and where it ends; errors as `read_long`, and ValueError if it is negative."""
+    first = data[at]
+    if (
+        first > 0x7F and not first & 1 and (second := data[at + 1]) < 0x80
+    ):  # 64 to 8,191: no call for most that are long
+        return (first & 0x7F | second << 7) >> 1, at + 2
     length, at = read_long(data, at)
     if length < 0:
         raise ValueError(f"a length of {length}")

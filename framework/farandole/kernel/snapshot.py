@@ -15,7 +15,7 @@ import msgspec
 
 from farandole.definition.graph import Graph
 from farandole.errors import InvariantViolation, RecordError
-from farandole.events.catalogue import decode, encode
+from farandole.events.catalogue import encode, part_decoder
 from farandole.events.tables import RunHead
 from farandole.ids import NO_ITEM
 from farandole.kernel.state import CHUNK, EMPTY_UNIT, HOLDING, Head, Phase, Run, Status, Unit, instant
@@ -55,6 +55,9 @@ _encode = msgspec.msgpack.Encoder().encode
 _head_decoder = msgspec.msgpack.Decoder(_HeadState)
 _chunk_decoder = msgspec.msgpack.Decoder(_ChunkState)
 _version_decoder = msgspec.msgpack.Decoder(_Version)
+
+_state_of = part_decoder(RunHead, "state")
+"""The private part of a head. The public one is written for others: all that it says is in here too."""
 
 
 def state_records(before: Run | None, after: Run, now: datetime) -> Iterator[tuple[str, bytes | None]]:
@@ -173,13 +176,7 @@ def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run
         StateDamaged: a record is missing, or cannot be read.
         InvariantViolation: one is of a version that this code does not know.
     """
-    try:
-        public = decode(_need(records, "", run_id))
-    except RecordError as bad:
-        raise StateDamaged(f"runs/{run_id}: expected a RunHead, but {bad}") from bad
-    if not isinstance(public, RunHead):
-        raise StateDamaged(f"runs/{run_id}: expected a RunHead, but found {type(public).__name__}")
-    private = _read_state(_head_decoder, public.state, run_id, _HeadState, HEADS)
+    private = _read_state(_head_decoder, _private(_need(records, "", run_id), run_id), run_id, _HeadState, HEADS)
     chunks = [private.chunk] if private.chunks else []
     for n in range(1, private.chunks):
         chunk = _read_state(_chunk_decoder, _need(records, f"c/{n}", run_id), run_id, _ChunkState, CHUNKS)
@@ -189,9 +186,23 @@ def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run
     return Run(graph_of(private.head.definition), _shared(private.head), whole, params)
 
 
+def _private(head: bytes, run_id: str) -> bytes:
+    try:
+        state = _state_of(head)
+    except RecordError as bad:
+        raise StateDamaged(f"runs/{run_id}: {bad}") from bad
+    assert isinstance(state, bytes)
+    return state
+
+
 def _shared(head: Head) -> Head:
-    """The head with the texts that all runs of a definition have: once in memory, not once per run."""
-    return msgspec.structs.replace(head, pipeline=intern(head.pipeline), definition=intern(head.definition))
+    """The head with the texts that all runs of a definition have: once in memory, not once per run.
+
+    It was made just now and nobody else has it; a copy of its eighteen fields would cost three times as much.
+    """
+    msgspec.structs.force_setattr(head, "pipeline", intern(head.pipeline))
+    msgspec.structs.force_setattr(head, "definition", intern(head.definition))
+    return head
 
 
 def _with_payloads(chunk: tuple[Unit, ...], n: int, records: Mapping[str, bytes], run_id: str) -> tuple[Unit, ...]:

@@ -27,10 +27,12 @@ from farandole.runtime.planner import Flight, Limits, Planner
 from farandole.runtime.reactions import Surroundings
 from farandole.runtime.recording import Counts, Troubles
 from farandole.runtime.settings import AgentSettings
+from farandole.runtime.spans import Spans
 from farandole.runtime.startup import Layout
 from farandole.runtime.tables import AgentTables
 from farandole.runtime.telemetry import Signals
 from farandole.runtime.working import Workplace
+from farandole.telemetry.tracing import tracer
 from farandole.transport.metadata import NUMBER_BITS
 from farandole.transport.port import Member, Transport
 
@@ -102,6 +104,7 @@ def assemble(unit: Unit, member: Member, ask: Ask, committed: Callable[[Flight],
         given.layout.home_partitions,
         load,
         Fusion(settings.fusing if settings.fusion else None, {spec.name: spec for spec in unit.agents.values()}),
+        None if (traced := tracer()) is None else Spans(traced),
     )
     intake = Intake(settings, given.clock, member, ownership, committer, work, counts, troubles)
     return Parts(counts, troubles, environment.signals, executor, tables, ownership, committer, work, intake)

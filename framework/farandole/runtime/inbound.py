@@ -68,13 +68,18 @@ def read_trigger(
             replace(trigger, params=base64.b64decode(envelope.params, validate=True)) if envelope.params else trigger
         )
     except binascii.Error as bad:
-        return _quarantine(record, "bad_envelope", f"ce_params: expected base64, but {bad}", trigger, envelope)
+        return _quarantine(
+            record, "bad_envelope", f"ce_params: expected base64, but {bad}", *_blamed(trigger, envelope)
+        )
     if record.value is None:
-        return _quarantine(record, "undecodable", "expected an input, but the record has no value", trigger, envelope)
+        fact = "expected an input, but the record has no value"
+        return _quarantine(record, "undecodable", fact, *_blamed(trigger, envelope))
     definition = lookup(envelope.definition)
     if definition is None:
         error = f"expected a definition that was applied, but found {envelope.definition[:100]!r}"
-        return UnknownDefinition(envelope.definition, _quarantine(record, "unknown", error, trigger, envelope))
+        return UnknownDefinition(
+            envelope.definition, _quarantine(record, "unknown", error, *_blamed(trigger, envelope))
+        )
     return _attempt(partition, record, spec, envelope, trigger, definition)
 
 
@@ -84,7 +89,7 @@ def _attempt(
     step = definition.steps.get(trigger.step)
     if step is None or step.agent != spec.name:
         error = f"expected a step of {definition.name} that agent {spec.name} runs, but found {trigger.step!r}"
-        return _quarantine(record, "unknown", error, trigger, envelope)
+        return _quarantine(record, "unknown", error, *_blamed(trigger, envelope))
     opening = None
     if envelope.start:
         opening = _opening(envelope, trigger, definition)
@@ -96,6 +101,12 @@ def _attempt(
     epoch = partition.epoch + trigger.epoch
     call = call_of(definition, step, spec, trigger, epoch, record, envelope.traceparent)
     return Attempt(partition, record, spec, envelope, trigger, definition, step, call, opening=opening)
+
+
+def _blamed(trigger: Trigger, envelope: Envelope) -> tuple[Trigger | None, Envelope | None]:
+    """The attempt that fails with its trigger: none where the trigger is itself the start of a run, which then never
+    was. Its failure on the log would be a fact about nothing, and its dead letter that of a run which nobody knows."""
+    return (None, None) if envelope.start else (trigger, envelope)
 
 
 def _opening(envelope: Envelope, trigger: Trigger, definition: Definition) -> RunStarted | None:

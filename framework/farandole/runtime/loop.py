@@ -28,6 +28,9 @@ TABLES_EVERY_S = 0.02
 
 log = logging.getLogger("farandole.runtime")
 
+group_log = logging.getLogger("farandole.group")
+"""What this process has to do with its group: apart, for whom a terminal has other things to say."""
+
 
 class AgentLoop:
     """One process's share of a unit's inboxes. Every method belongs to one thread, except `wake`."""
@@ -186,6 +189,7 @@ class AgentLoop:
             self._tables.check_unit(self._settings.unit, [spec.name for spec in self._agents.values()])
             self._member.subscribe(sorted(self._agents), self)
             self._is_subscribed = True
+            group_log.info("joining %s as %s", self._settings.group, self._member.client_id)
             return True
         return took
 
@@ -205,6 +209,8 @@ class AgentLoop:
         return bool(replies)
 
     def _committed(self, flight: Flight) -> None:
+        if flight.opening:
+            group_log.info("took over %d partitions, has %d", len(flight.opening), len(self.ownership.partitions))
         for p in flight.opening:
             if self.ownership.is_current(p) and p.stage is Stage.RUNNING:
                 self._intake.begin(p)

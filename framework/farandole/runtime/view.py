@@ -15,7 +15,7 @@ from farandole.runtime.recording import Counts
 from farandole.runtime.tables import AgentTables
 from farandole.runtime.working import Workplace
 from farandole.telemetry import catalogue as m
-from farandole.telemetry.exposition import Sample, by_word, plain
+from farandole.telemetry.samples import Sample, by_word, plain
 from farandole.transport.port import Member, TopicPartition
 
 

@@ -29,6 +29,7 @@ from farandole.runtime.reactions import Surroundings
 from farandole.runtime.recording import Counts
 from farandole.runtime.retreats import Retreat
 from farandole.runtime.settings import AgentSettings
+from farandole.runtime.spans import Spans
 from farandole.runtime.tables import AgentTables
 from farandole.runtime.telemetry import Signals
 from farandole.transport.outgoing import new_records, size_of
@@ -57,6 +58,9 @@ class Workplace:
     home_partitions: int
     load: Load
     fusion: Fusion
+    spans: Spans | None = None
+    """None where nobody traces, which costs nothing then."""
+
     lanes: Lanes[Arrival] = field(default_factory=Lanes)
     running: dict[Attempt, None] = field(default_factory=dict)
     _full: dict[str, deque[Attempt]] = field(default_factory=dict)
@@ -117,6 +121,8 @@ class Workplace:
     def _forget(self, attempt: Attempt) -> None:
         attempt.is_over = True
         self.running.pop(attempt, None)
+        if self.spans is not None:
+            self.spans.end(attempt, None)
         self._leave(attempt.partition, len(attempt.record.value or b""))
         self.lanes.done(attempt.lane)
 
@@ -182,6 +188,8 @@ class Workplace:
     def _submit(self, attempt: Attempt) -> None:
         now = self.clock.monotonic()
         self.counts.handler_runs += 1
+        if self.spans is not None:
+            self.spans.begin(attempt)
         if attempt.call.timeout_s is not None:
             heapq.heappush(self._timeouts, (now + attempt.call.timeout_s, self._tick(), attempt))
             self._weed()
@@ -224,6 +232,8 @@ class Workplace:
 
     def _react(self, done: Done) -> None:
         attempt, outcome = done.attempt, done.outcome
+        if self.spans is not None:
+            self.spans.end(attempt, outcome)
         if not self.ownership.is_current(attempt.partition) or attempt.partition.is_released:
             self.counts.dropped += 1
             self._forget(attempt)

@@ -1,6 +1,6 @@
 """From measures to Prometheus' text, at the moment of a scrape; a registry of its own, never the global one."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -8,10 +8,9 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from farandole.telemetry.catalogue import Kind, Metric
-from farandole.telemetry.measures import Distribution, Labels
+from farandole.telemetry.measures import Distribution
+from farandole.telemetry.samples import Sample, Values
 
-Values = Mapping[Labels, float] | Distribution
-Sample = tuple[Metric, Values]
 Source = Callable[[], Iterable[Sample]]
 """Called in the thread that scrapes; gives all that one part of the process measures."""
 
@@ -63,13 +62,3 @@ def _histogram(metric: Metric, values: Distribution) -> Family:
             buckets.append(("+Inf" if bound == float("inf") else repr(float(bound)), sofar))
         made.add_metric(labels, buckets, cell[-1])
     return made
-
-
-def plain(metric: Metric, value: float) -> Sample:
-    """The only value of a metric without labels."""
-    return metric, {(): value}
-
-
-def by_word(metric: Metric, counted: Mapping[str, float]) -> Sample:
-    """The values of a metric with one label."""
-    return metric, {(word,): value for word, value in dict(counted).items()}

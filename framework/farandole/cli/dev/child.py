@@ -8,18 +8,22 @@ import json
 import logging
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 from farandole.cli.connect import artifacts_of, settings_of, transport_of
-from farandole.cli.deploy import make
+from farandole.cli.deploy import BROKERS_WAIT, make
 from farandole.cli.group import exit_code, report
 from farandole.cli.logs import setup_logging
 from farandole.cli.processes import agent_loop, agent_settings
-from farandole.cli.units import load
+from farandole.cli.settings import Settings
+from farandole.cli.units import Named, load
 from farandole.client.applying import apply
+from farandole.client.insisting import insist
 from farandole.definition.model import Definition
-from farandole.errors import FarandoleError
+from farandole.errors import FarandoleError, NotReady
 from farandole.runtime.driver import Stop, drive, stopping_on_signals
+from farandole.transport.port import Transport
 
 SLOT = "dev"
 """The same for every start: who is started anew ends at once what its predecessor left open (R7)."""
@@ -34,14 +38,14 @@ log = logging.getLogger("farandole.dev")
 def main(path: str, bootstrap: str, namespace: str, log_level: str) -> int:
     """Run one unit; the exit code of the process. Empty words were not given."""
     setup_logging(log_level, "json")
+    if log_level == "info":
+        logging.getLogger("farandole.group").setLevel(logging.WARNING)  # `ready` says it in one line
     stop = Stop()
     with stopping_on_signals(stop):
         settings = settings_of(None, bootstrap or None, namespace or None)
         transport, named = transport_of(settings), load(Path(path), None)
-        plan = make(transport, settings, named)
-        plan.check()
-        apply(transport, plan)
-        log.info("applied", extra={"stage": "applied", "lines": len(list(plan.lines()))})
+        insist(lambda: _apply(transport, settings, named), BROKERS_WAIT, _waiting)
+        log.info("applied", extra={"stage": "applied"})
         if not sys.stdin.readline():
             return 0
         threading.Thread(target=_until_end_of_input, args=(stop,), daemon=True).start()
@@ -53,6 +57,16 @@ def main(path: str, bootstrap: str, namespace: str, log_level: str) -> int:
             quiet = quiet + 1 if loop.ownership.partitions and loop.ownership.is_settled else 0
         log.info("ready", extra={"stage": "ready", "pipelines": {d.name: params_of(d) for d in named.definitions}})
         return drive(loop, chosen, stop)
+
+
+def _apply(transport: Transport, settings: Settings, named: Named) -> None:
+    plan = make(transport, settings, named)
+    plan.check()
+    apply(transport, plan)
+
+
+def _waiting(refused: NotReady, left: timedelta) -> None:
+    log.warning("not yet: %s; trying for %.0f s more", refused, left.total_seconds())
 
 
 def params_of(definition: Definition) -> str:

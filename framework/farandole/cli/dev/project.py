@@ -78,7 +78,7 @@ def alone(folder: Path) -> Iterator[None]:
     """Hold the lock of a project's working folder; released with the process, whatever ends it.
 
     Raises:
-        ConfigError: another `dev` has it, or the folder cannot be written.
+        ConfigError: another `dev` has it, or the folder cannot be written, or its disk is full.
     """
     lock = folder / "dev.lock"
     try:
@@ -98,8 +98,19 @@ def alone(folder: Path) -> Iterator[None]:
                 f"{folder}: expected no other `farandole dev` here, but process {other} is one. Use its log from this "
                 "terminal (`farandole run start …`), or end it first."
             ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        _sign(handle, lock)
         yield
     finally:
         os.close(handle)
+
+
+def _sign(handle: int, lock: Path) -> None:
+    """Say who holds the lock: the smallest thing that is written here, and so the first that a full disk refuses."""
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    except OSError as bad:
+        raise ConfigError(
+            f"{lock}: expected room to write, but {bad.strerror or bad}. `dev` keeps its log there: make room, or work "
+            "in a copy of the project on another disk. Nothing was started."
+        ) from None

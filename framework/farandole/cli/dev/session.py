@@ -6,11 +6,12 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from farandole.cli.connect import artifacts_of, topics_of, transport_of
+from farandole.cli.coordinators import coordinator_loop, coordinator_settings
+from farandole.cli.dev.hearing import NAME, Logged, hear
 from farandole.cli.dev.narrator import Narrator, Told
 from farandole.cli.dev.project import alone, find_units
 from farandole.cli.dev.screen import Screen
 from farandole.cli.dev.unit import Child, Said, UnitCrew, python
-from farandole.cli.processes import coordinator_loop, coordinator_settings
 from farandole.cli.settings import Settings, nearest_file
 from farandole.runtime.driver import Stop, stopping_on_signals
 from farandole.testing.threads import Threads
@@ -61,12 +62,13 @@ class Session:
         self._words = [settings.bootstrap or "", settings.namespace, settings.log.level]
         self._transport = transport_of(settings)
         self._screen = Screen()
-        self._said: SimpleQueue[Said | Told] = SimpleQueue()
+        self._said: SimpleQueue[Said | Told | Logged] = SimpleQueue()
         self._crews = {crew.name: crew for crew in (UnitCrew(unit, self._spawn) for unit in units)}
         self._coordinator: Threads | None = None
         self._narrator: Narrator | None = None
         self._loading: dict[str, float] = {}
         self._told: set[str] = set()
+        hear(settings.log.level, self._said.put)
 
     def run(self, stop: Stop) -> None:
         """Until somebody asks to stop."""
@@ -126,18 +128,20 @@ class Session:
         except Empty:
             return
 
-    def _take(self, said: Said | Told) -> None:
+    def _take(self, said: Said | Told | Logged) -> None:
         if isinstance(said, Told):
             return self._screen.tell(said)
+        if isinstance(said, Logged):
+            return self._screen.log(NAME, said.fields)
         crew = self._crews[said.child.name]
         if said.line is None:
             return self._ended(crew, said.child)
         if said.stage == "applied":
-            if self._coordinator is None:
+            if self._coordinator is None and not crew.is_ending:
                 self._start_coordinator()
             return crew.applied(said.child)
         if said.stage == "ready":
-            return self._ready(crew, said.line)
+            return None if crew.is_ending else self._ready(crew, said.line)
         if isinstance(said.line, str) or "fingerprint" not in said.line:  # a failed attempt is told as an event
             self._screen.log(crew.name, said.line)
 

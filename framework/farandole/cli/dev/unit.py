@@ -114,7 +114,8 @@ class UnitCrew:
         self._coming: Child | None = None
         self._leaving: list[Child] = []
         self._retry_at: float | None = None
-        self._is_ending = False
+        self.is_ending = False
+        """Its processes were asked to end: none is let run any more."""
         self._stamp = stamp([path])
 
     def look(self) -> list[Path]:
@@ -133,7 +134,7 @@ class UnitCrew:
     def applied(self, child: Child) -> None:
         """A process has loaded and applied the unit: the one before it drains, then it may go."""
         child.is_applied = True
-        if child is not self._coming:
+        if child is not self._coming or self.is_ending:
             return
         if self._running is not None:
             self._leaving.append(self._running)
@@ -143,7 +144,7 @@ class UnitCrew:
 
     def ended(self, child: Child, now: float) -> bool:
         """A process has ended; whether it did so by itself, which is worth a line."""
-        if self._is_ending:
+        if self.is_ending:
             return False
         if child in self._leaving:
             self._leaving.remove(child)
@@ -170,7 +171,7 @@ class UnitCrew:
 
     def end(self) -> None:
         """Ask every process to drain and end."""
-        self._is_ending = True
+        self.is_ending = True
         for each in self._processes:
             each.end()
 

@@ -66,8 +66,9 @@ def versions(facts: "Facts | None") -> dict[str, str]:
 
     from farandole.cli.doctor.findings import kafka_version
 
+    kafka = {} if facts is None else {"kafka": kafka_version(facts.inspected.api_versions)}
     return {
-        "kafka": kafka_version(facts.inspected.api_versions) if facts is not None else "unknown",
+        **kafka,
         "farandole": version("farandole"),
         "confluent-kafka": version("confluent-kafka"),
         "librdkafka": confluent_kafka.libversion()[0],

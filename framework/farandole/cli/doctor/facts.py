@@ -35,6 +35,11 @@ class TopicFact:
 
     replication: int
     min_insync: int
+    in_sync: int = -1
+    """Replicas that keep up, of the partition that has the fewest; -1 if nobody looked."""
+
+    leaderless: int = 0
+    """Partitions that nobody can read or write now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,10 @@ class Facts:
     """Groups that have positions on the inbox of each agent."""
 
     untold: tuple[str, ...] = ()
+    """What we may not see."""
+
+    unanswered: tuple[str, ...] = ()
+    """What was asked, and not answered."""
 
 
 @dataclass(frozen=True, slots=True)

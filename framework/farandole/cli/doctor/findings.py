@@ -33,7 +33,19 @@ E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
 def findings(facts: Facts) -> list[Finding]:
     """All of them, the worst first."""
-    rules = (_versions, _brokers, replicas, _drift, _clock, _transactions, _members, _inboxes, _connection, _untold)
+    rules = (
+        _versions,
+        _brokers,
+        replicas,
+        _in_sync,
+        _drift,
+        _clock,
+        _transactions,
+        _members,
+        _inboxes,
+        _connection,
+        _untold,
+    )
     found = [each for rule in rules for each in rule(facts)]
     return sorted(found, key=lambda each: list(Severity).index(each.severity))
 
@@ -157,6 +169,32 @@ def replicas(facts: Facts) -> Iterator[Finding]:
             f"{len(loose)} topics have min.insync.replicas below {INSYNC_MIN}: {_some(loose)}",
             "an acknowledged record may exist once, and is lost with that broker (R14)",
             entities,
+        )
+
+
+def _in_sync(facts: Facts) -> Iterator[Finding]:
+    """Whether a broker is away, or behind: the cluster leaves it out of its list, its partitions tell."""
+    describe = f"start the broker that is away; kafka-topics.sh --bootstrap-server {facts.bootstrap} --describe"
+    silent = {name: fact.leaderless for name, fact in facts.topics.items() if fact.leaderless}
+    if silent:
+        yield Finding(
+            E,
+            "no_leader",
+            f"{len(silent)} topics have partitions without a leader: {_some(silent)}",
+            "nobody can read or write them: what needs them stands still, and goes on by itself afterwards",
+            f"{describe} --unavailable-partitions names them",
+        )
+    behind = {name: fact for name, fact in facts.topics.items() if 0 <= fact.in_sync < fact.replication}
+    refused = {name: fact.in_sync for name, fact in behind.items() if fact.in_sync < fact.min_insync}
+    if behind:
+        shown = refused or {name: fact.in_sync for name, fact in behind.items()}
+        yield Finding(
+            E if refused else W,
+            "under_replicated",
+            f"{len(shown)} topics have fewer replicas in sync than "
+            f"{'min.insync.replicas, which writes need' if refused else 'replicas'}: {_some(shown)}",
+            "writes are refused until enough brokers are back" if refused else "the loss of one more broker is felt",
+            f"{describe} --under-replicated-partitions names its number",
         )
 
 
@@ -284,4 +322,12 @@ def _untold(facts: Facts) -> Iterator[Finding]:
             each,
             "what cannot be seen was not checked",
             "farandole acls doctor --principal User:NAME prints the rights that it takes",
+        )
+    for each in facts.unanswered:
+        yield Finding(
+            W,
+            "not_answered",
+            each,
+            "what was not answered was not checked",
+            f"farandole doctor --bootstrap {facts.bootstrap} once more; if it stays so, see the brokers' logs",
         )

@@ -35,6 +35,7 @@ class Gatherer:
         self._topics = topics_of(settings)
         self._prefix = f"{settings.namespace}."
         self._untold: list[str] = []
+        self._unanswered: list[str] = []
 
     def facts(self) -> Facts:
         """All of them.
@@ -47,7 +48,7 @@ class Gatherer:
         transport = KafkaTransport(self._kafka)
         admin = transport.admin()
         admin.topics(())  # The one question that must be answered: else nothing else is asked.
-        topics: Mapping[str, tuple[int, int]] = self._try(lambda: survey.topics(self._prefix), {})
+        topics: Mapping[str, tuple[int, int, int, int]] = self._try(lambda: survey.topics(self._prefix), {})
         owners: Mapping[str, str] = self._try(
             lambda: owners_of(read_rows(transport, admin, self._topics.definitions)), {}
         )
@@ -74,6 +75,7 @@ class Gatherer:
             owners,
             readers_of(self._topics, {each: self._positions(survey, each) for each in groups}),
             tuple(dict.fromkeys(self._untold)),
+            tuple(dict.fromkeys(self._unanswered)),
         )
 
     def _positions(self, survey: Survey, group: str) -> frozenset[str]:
@@ -83,8 +85,8 @@ class Gatherer:
         """An answer, or what stands for one that we may not have."""
         try:
             return ask()
-        except (AccessDenied, TransportError) as error:
-            self._untold.append(str(error))
+        except TransportError as error:
+            (self._untold if isinstance(error, AccessDenied) else self._unanswered).append(str(error))
             return otherwise
 
 

@@ -5,6 +5,7 @@ a file of `common` becomes the project's name, `__unit__` the folder of its agen
 the command that starts its first run.
 """
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,18 +69,31 @@ def sketch(folder: Path, template: str) -> Project:
 
 
 def lay_out(project: Project) -> None:
-    """Write the files of a project.
+    """Write the files of a project: all of them, or none.
 
     Raises:
         ConfigError: a file cannot be written.
     """
+    was_there = project.folder.exists()
     for path, text in project.files.items():
         target = project.folder / path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
         except OSError as bad:
-            raise ConfigError(f"{target}: expected to write this file, but {bad.strerror or bad}") from None
+            _take_back(project.folder, was_there)
+            raise ConfigError(
+                f"{target}: expected to write this file, but {bad.strerror or bad}. Nothing was left behind; "
+                "make room, or choose a folder that may be written."
+            ) from None
+
+
+def _take_back(folder: Path, was_there: bool) -> None:
+    """Remove what was begun in a folder that was empty, or not there at all."""
+    for each in folder.iterdir() if was_there else ():
+        shutil.rmtree(each, ignore_errors=True) if each.is_dir() else each.unlink(missing_ok=True)
+    if not was_there:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _files(folder: Path) -> dict[Path, str]:

@@ -21,6 +21,7 @@ from farandole.events.framing import SINGLE_OBJECT
 from farandole.runtime.attempts import Call, Failed, Outcome, Succeeded
 from farandole.runtime.context import AttemptContext
 from farandole.runtime.handlers.storing import Payloads
+from farandole.telemetry.tracing import within
 
 ERROR_MAX = 4_000
 """Characters of an error that travel with a failure."""
@@ -44,7 +45,10 @@ def run_plain(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Pa
     try:
         with _failing(call):
             fetched = payloads.get(call.input)
-        output = _encoded(spec, call, _handle(spec, _given(spec, call, context, fetched)))
+        given = _given(spec, call, context, fetched)
+        with within(call.traceparent):
+            result = _handle(spec, given)
+        output = _encoded(spec, call, result)
         with _failing(call):
             return Succeeded(payloads.put(output), tuple(context.published))
     except _Bad as bad:
@@ -58,7 +62,8 @@ async def run_async(spec: AgentSpec, call: Call, context: AttemptContext, payloa
             fetched = await payloads.get_async(call.input)
         given = _given(spec, call, context, fetched)
         try:
-            result = await spec.handler(**given)
+            with within(call.traceparent):
+                result = await spec.handler(**given)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():

@@ -8,7 +8,6 @@ from farandole.definition.spec import AgentSpec
 from farandole.runtime.attempts import Attempt, Done
 from farandole.runtime.handlers.coroutines import Coroutines
 from farandole.runtime.handlers.environment import Environment
-from farandole.runtime.handlers.processes import Processes
 from farandole.runtime.handlers.threads import Threads
 from farandole.runtime.settings import AgentSettings
 
@@ -55,6 +54,8 @@ class Executors:
             "thread": Threads(environment, settings.threads, settings.stuck_max),
         }
         if any(spec.isolation == "process" for spec in agents):
+            from farandole.runtime.handlers.processes import Processes  # a third of what this package imports
+
             self._places["process"] = Processes(environment, settings.processes, unit_path)
 
     def has_room(self, spec: AgentSpec) -> bool:

@@ -3,25 +3,28 @@
     python -m farandole.testing.chaos.recovery [--rounds N] [--write FILE.md]
 
 A partition has been taken over when somebody else has committed a position in it; all has recovered when
-every run that was under way has ended, and some more over all partitions.
+every run that was under way has ended, and some more over all partitions. Told apart is what nobody here can hurry: the
+rest of the session of a process that is not started again, and the start of one that is.
 """
 
 import argparse
 import logging
+import os
 import re
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from farandole.testing.chaos.dying import OFFSETS
 from farandole.testing.chaos.restoring import runs_per_second
 from farandole.testing.chaos.stage import CANARY, Actor, Plan, Stage, pause
+from farandole.testing.chaos.starting import starts
 from farandole.testing.chaos.trial import own_broker
 from farandole.testing.cluster import wait_until
 from farandole.transport.metadata import decode
@@ -39,12 +42,19 @@ HOME = re.compile(r"home (\d+): \d+ runs, epoch (\d+), (kept|restored)")
 
 @dataclass
 class Figure:
-    """One line of the table: seconds, and how many of them there may be at most."""
+    """One line of the table: seconds, and how many of them there may be at most.
+
+    `before` are those in which the dead one was still a member, or its heir not yet ready to join; `after` those from
+    there to the takeover; `processor` what the heir's start took of the processor.
+    """
 
     what: str
     bound: float
     taken_over: list[float] = field(default_factory=list)
     recovered: list[float] = field(default_factory=list)
+    before: list[float] = field(default_factory=list)
+    after: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
 
     @property
     def is_kept(self) -> bool:
@@ -52,7 +62,8 @@ class Figure:
         return bool(self.taken_over) and max(self.taken_over) <= self.bound
 
     def __str__(self) -> str:
-        cells = [self.what, f"{self.bound:g}", _row(self.taken_over), _row(self.recovered)]
+        before = _row(self.before) + (f" ({_row(self.processor, 2)} of the processor)" if self.processor else "")
+        cells = [self.what, f"{self.bound:g}", before, _row(self.after), _row(self.taken_over), _row(self.recovered)]
         return "| " + " | ".join([*cells, "yes" if self.is_kept else "**no**"]) + " |"
 
 
@@ -78,16 +89,32 @@ def _kill(stage: Stage, victim: Actor, figure: Figure, *, is_open: bool, is_fill
         stage.die(victim, OFFSETS)
     else:
         _kill_outside(stage, victim)
-    since = time.monotonic()
+    since, began = time.monotonic(), datetime.now(UTC)
     left = _epochs(stage, victim)
     if is_filled:
         victim.process.restart()
+    else:
+        stage.await_departure(victim)
+        figure.before.append(time.monotonic() - since)
     wait_until(lambda: _all_rose(left, _epochs(stage)), TAKEN_OVER_MAX, "a takeover", stage.said)
     figure.taken_over.append(time.monotonic() - since)
     figure.recovered.append(stage.recovery(since))
-    if not is_filled:
+    if is_filled:
+        _tell_start(stage, victim, began, figure)
+    else:
+        figure.after.append(figure.taken_over[-1] - figure.before[-1])
         victim.process.restart()
         stage.await_members([victim])
+
+
+def _tell_start(stage: Stage, victim: Actor, began: datetime, figure: Figure) -> None:
+    """What its own log says of its start; others may have had its partitions meanwhile."""
+    told = wait_until(
+        lambda: list(starts(victim.process.log.read_text(), began)), TAKEN_OVER_MAX, "the heir's partitions", stage.said
+    )
+    figure.before.append(told[0].joining_s)
+    figure.after.append(told[0].group_s)
+    figure.processor.append(told[0].processor_s)
 
 
 def _kill_newcomer(stage: Stage, figure: Figure) -> None:
@@ -185,8 +212,9 @@ def moves(logs: dict[str, str]) -> Moves:
 # --- the command ------------------------------------------------------------------------------
 
 HEAD = (
-    "| What | At most, s | Taken over after, s (p50 / max) | All recovered after, s (p50 / max) | Kept |\n"
-    "|---|---|---|---|---|"
+    "| What | At most, s | Session or start, s (p50 / max) | Then, s (p50 / max) | Taken over after, s (p50 / max) "
+    "| All recovered after, s (p50 / max) | Kept |\n"
+    "|---|---|---|---|---|---|---|"
 )
 
 
@@ -195,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m farandole.testing.chaos.recovery", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="kills of each kind")
     parser.add_argument("--session", type=float, default=6, help="seconds, 6 to 15")
+    parser.add_argument("--kills-only", action="store_true", help="without the restore and the coordinators")
     parser.add_argument("--write", type=Path, help="write the table to this file")
     given = parser.parse_args(arguments)
     logging.disable(logging.CRITICAL)
@@ -207,20 +236,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
 
     figures = kills(given.rounds, given.session, folder / "kills")
-    tell(HEAD, *map(str, figures), "")
+    tell(HEAD, *map(str, figures), "", f"Load of the machine: {os.getloadavg()[1]:.0f}.", "")
+    again = [] if given.kills_only else _coordinators(folder, tell)
+    if given.write is not None:
+        given.write.write_text("\n".join(lines) + "\n")
+    return not (all(each.is_kept for each in figures) and not again)
+
+
+def _coordinators(folder: Path, tell: Callable[..., None]) -> list[str]:
+    """How fast one restores, and what becomes of homes while ten come and go; those that were restored in vain."""
     with own_broker(DEFAULTS) as broker:
         by_time, by_processor = runs_per_second(broker.bootstrap)
     tell(f"Restored: {by_time:,.0f} runs a second, {by_processor:,.0f} a second of processor time.", "")
     found = coordinators(folder / "coordinators")
     tell(str(found), *found.again)
-    if given.write is not None:
-        given.write.write_text("\n".join(lines) + "\n")
-    return not (all(each.is_kept for each in figures) and not found.again)
+    return found.again
 
 
-def _row(seconds: Sequence[float]) -> str:
+def _row(seconds: Sequence[float], digits: int = 1) -> str:
     ordered = sorted(seconds)
-    return f"{ordered[len(ordered) // 2]:.1f} / {ordered[-1]:.1f}" if ordered else "-"
+    return f"{ordered[(len(ordered) - 1) // 2]:.{digits}f} / {ordered[-1]:.{digits}f}" if ordered else "-"
 
 
 @contextmanager

@@ -194,6 +194,14 @@ class Stage:
                 "everybody to have joined",
             )
 
+    def await_departure(self, actor: Actor) -> None:
+        """Wait until the group has missed one that is dead."""
+        with closing(self.transport.admin()) as admin:
+            group = self.topics.group(actor.unit)
+            self._until(
+                lambda: actor.transactional_id not in admin.members(group), START_MAX, f"the group to miss {actor.slot}"
+            )
+
     def recovery(self, since: float, probes: int = 8) -> float:
         """Seconds from `since` until every run has ended that was under way then, and some that are started now.
 

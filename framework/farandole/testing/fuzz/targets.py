@@ -20,6 +20,7 @@ from farandole.events.catalogue import decode, decode_command
 from farandole.events.envelope import parse_envelope
 from farandole.events.framing import unframe
 from farandole.ids import generated_at, is_name, is_run_id, partition_of
+from farandole.testing.fuzz.files import log_file
 from farandole.testing.fuzz.partition import push
 from farandole.transport import metadata
 
@@ -151,7 +152,7 @@ def topic_file(case: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     each.__name__: each
     for each in (
-        value, ours, framing, headers, command, commit, schema, definition, yaml, cel, name, topic_file, push,
+        value, ours, framing, headers, command, commit, schema, definition, yaml, cel, name, topic_file, push, log_file,
     )
 }  # fmt: skip
 """By name, as the sandbox asks for them."""

@@ -8,8 +8,7 @@ import time
 from contextlib import ExitStack
 
 from farandole.testing.broker import start_broker
-from farandole.testing.twin.compare import difference
-from farandole.testing.twin.stages import STAGES
+from farandole.testing.twin.compare import STAGES, difference
 
 
 def main() -> int:

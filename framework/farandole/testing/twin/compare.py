@@ -1,11 +1,19 @@
 """A seed on two stages, and the first answer in which they differ."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from farandole.testing.twin.embedded import SqliteStage
 from farandole.testing.twin.operations import Operation, script_of
 from farandole.testing.twin.play import Answer, play
-from farandole.testing.twin.stages import MemoryStage, Stage
+from farandole.testing.twin.stages import KafkaStage, MemoryStage, Stage
+
+STAGES: Final[Mapping[str, Callable[[str], Stage]]] = {
+    "memory": MemoryStage,
+    "kafka": KafkaStage,
+    "sqlite": SqliteStage,
+}
+"""By name; each is given the address of a broker, and may do without."""
 
 SUSPECT_S: Final = 0.075
 """A transaction that took as long may have made the Kafka member replace its producer by itself, which fences whoever
@@ -19,11 +27,15 @@ SHOWN: Final = 8
 
 
 def difference(seed: int, stage: Callable[[], Stage], reference: Callable[[], Stage] = MemoryStage) -> str:
-    """What a stage answers otherwise than the reference, for people; empty if all is alike."""
-    script = script_of(seed)
-    expected = play(script, reference()).answers
-    for _ in range(PLAYS_MAX):
-        played = play(script, stage(), expected)
+    """What a stage answers otherwise than the reference, for people; empty if all is alike.
+
+    Of the script both play what exists on the stage.
+    """
+    tested = stage()
+    script = tested.scope.of(script_of(seed))
+    expected = play(script, reference(), scope=tested.scope).answers
+    for n in range(PLAYS_MAX):
+        played = play(script, stage() if n else tested, expected)
         if played.answers == expected:
             return ""
         if played.slowest < SUSPECT_S:

@@ -5,7 +5,8 @@ operation is certain on any correct log: two things that race are never in a scr
 """
 
 import random
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
 LOGS: Final = ("in", "out")
@@ -30,6 +31,9 @@ FLAWS: Final = ("large", "topic", "partition", "metadata")
 
 RARE: Final = "foreign"
 """A position of no topic: on a real broker it takes 10 s until that is in doubt."""
+
+SENT: Final = ("metadata", RARE)
+"""Flaws that a broker sees only with the positions, when it has the records."""
 
 ASTRAY: Final = ("beyond", "nowhere", "no_partition")
 """Past the end, in no topic, in no partition of a topic that exists."""
@@ -161,6 +165,45 @@ def script_of(seed: int, length: int = LENGTH) -> tuple[Operation, ...]:
         at = dice.randrange(length)
         script[at:at] = [Shake(member), Transact(member, _places(dice), _promises(dice), is_old=True)]
     return tuple(script)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What of a script exists on a log.
+
+    `times_out`: a transaction that was left open is ended by time. `ends_late`: it may still be committed.
+    `keeps_aborted`: what was aborted stands for who reads without isolation, and a transaction that was refused leaves
+    a gap. `doubts`: not every flaw is refused at once.
+    """
+
+    times_out: bool = True
+    ends_late: bool = True
+    keeps_aborted: bool = True
+    doubts: bool = True
+
+    def of(self, script: Iterable[Operation]) -> tuple[Operation, ...]:
+        """The script as far as it exists."""
+        shaken: set[str] = set()
+        out: list[Operation] = []
+        for each in script:
+            if isinstance(each, Shake):
+                shaken.add(each.member)
+            if self.times_out or not isinstance(each, Lapse):
+                out.append(self._as_it_exists(each, shaken))
+        return tuple(out)
+
+    def _as_it_exists(self, each: Operation, shaken: set[str]) -> Operation:
+        if isinstance(each, Late) and not self.ends_late:
+            return Late(each.writer, commit=False)
+        if not isinstance(each, Transact):
+            return each
+        if each.flaw == RARE and not self.doubts:
+            each = replace(each, flaw="topic")
+        is_refused_late = each.flaw in SENT or (each.is_old and each.member in shaken)
+        return replace(each, places=()) if is_refused_late and not self.keeps_aborted else each
+
+
+EVERYTHING: Final = Scope()
 
 
 def _make(kind: type[Operation], dice: random.Random) -> Operation:

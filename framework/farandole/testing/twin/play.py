@@ -60,15 +60,18 @@ class Played:
     slowest: float = 0.0
 
 
-def play(script: Sequence[do.Operation], stage: Stage, expected: Sequence[Answer] = ()) -> Played:
+def play(
+    script: Sequence[do.Operation], stage: Stage, expected: Sequence[Answer] = (), scope: do.Scope | None = None
+) -> Played:
     """The answers of a stage. `expected`: those of another, which say how long to look.
 
+    `scope`: of the stage that it is compared with, its own by default.
     Ends early at the first answer that is not the expected one: what follows from it says nothing.
     """
     with kit_of(stage) as kit:
         player = _Player(stage, kit)
         answers: list[Answer] = []
-        for what, ask in player.steps(script):
+        for what, ask in player.steps(script, scope or stage.scope):
             at = len(answers)
             wanted = expected[at] if at < len(expected) else None
             answers.append((what, player.look(ask, wanted[1] if wanted and what.startswith("see ") else None)))
@@ -103,7 +106,7 @@ class _Player:
     def _await_everything(self, name: str, member: Driven) -> None:
         self._kit.until(lambda: len(member.owned) == do.PARTITIONS, f"{name} to be assigned")
 
-    def steps(self, script: Sequence[do.Operation]) -> Sequence[tuple[str, Callable[[], object]]]:
+    def steps(self, script: Sequence[do.Operation], scope: do.Scope) -> Sequence[tuple[str, Callable[[], object]]]:
         """What is to be answered, in order."""
         out: list[tuple[str, Callable[[], object]]] = []
         for each in script:
@@ -111,7 +114,8 @@ class _Player:
             out.append((f"see the state after {str(each)[:160]}", self._state))
         out.append(("see what a committed reader reads", self._read))
         out.append(("see what the members have read", self._heard))
-        out.append(("see what stands on the log", self._stands))
+        if scope.keeps_aborted:
+            out.append(("see what stands on the log", self._stands))
         return out
 
     def look(self, ask: Callable[[], object], wanted: object | None) -> object:

@@ -1,10 +1,10 @@
 """A transport to be compared, and what a comparison needs that the port does not have.
 
-A further transport is one more entry of `STAGES`, with a class that says how a transaction is
-left open on it and what stands on a partition, aborted records included.
+A further transport is one more entry of `compare.STAGES`, with a class that says how a transaction
+is left open on it and what stands on a partition, aborted records included.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from farandole.clock import Clock, ManualClock
 from farandole.testing.conformance import Kit
+from farandole.testing.twin.operations import EVERYTHING, Scope
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.kafka.errors import FENCED, error_of
 from farandole.transport.memory import MemoryTransport
@@ -39,6 +40,8 @@ class Open(Protocol):
 
 class Stage(Protocol):
     """One log under comparison."""
+
+    scope: Scope
 
     clock: Clock | None
     """The clock on which waits are to be made; None for the machine's."""
@@ -83,6 +86,8 @@ def kit_of(stage: Stage) -> Kit:
 
 class MemoryStage:
     """The log in memory, on virtual time."""
+
+    scope = EVERYTHING
 
     def __init__(self, _: str = "") -> None:
         self.clock: Clock | None = ManualClock()
@@ -135,6 +140,8 @@ class _MemoryOpen:
 
 class KafkaStage:
     """A real broker, by its address."""
+
+    scope = EVERYTHING
 
     def __init__(self, bootstrap: str) -> None:
         self.clock: Clock | None = None
@@ -229,7 +236,3 @@ class _KafkaOpen:
             error = error_of(refused)
             return "fenced" if error.code() in FENCED else error.name()
         return "done"
-
-
-STAGES: Final[Mapping[str, Callable[[str], Stage]]] = {"memory": MemoryStage, "kafka": KafkaStage}
-"""By name; each is given the address of a broker, and may do without."""

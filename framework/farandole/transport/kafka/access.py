@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError
 
-from farandole.errors import AccessDenied, TransportError
+from farandole.errors import AccessDenied, NotReady, TransportError
 
 DENIED_AFTER = 1.0
 """Seconds between the first refusal and giving up: one may be an accident of a broker that is going down."""
@@ -76,7 +76,7 @@ class Refusals:
                 f"{self._bootstrap}: expected to be let in, but {told}. In [kafka], {_way_out(self._denied)}."
             )
         told = f"{self._last.name()}: {self._last.str()}" if self._last is not None else otherwise
-        return TransportError(
+        return NotReady(
             f"{self._bootstrap}: cannot be reached: {told}. See that a broker listens there, "
             "and speaks the security.protocol of [kafka]"
         )

@@ -16,8 +16,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from farandole.errors import TransportError
-from farandole.transport.kafka.errors import error_of
+from farandole.errors import NotReady
+from farandole.transport.kafka.errors import error_of, failure, told
 from farandole.transport.kafka.queries import Queries
 from farandole.transport.kafka.settings import KafkaSettings
 from farandole.transport.kafka.transactions import NEVER_JOINED, Snapshot, Transactor
@@ -74,6 +74,7 @@ class KafkaAdmin:
 
         Raises:
             TransportError: one was refused; those before it may exist by now.
+            NotReady: the brokers are too few, or did not answer in time.
         """
         if not topics:
             return []
@@ -87,7 +88,7 @@ class KafkaAdmin:
                 created.append(name)
             except (KafkaException, TimeoutError) as error:
                 if isinstance(error, TimeoutError) or error_of(error).code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise TransportError(f"topic {name}: it was not created: {error}") from error
+                    raise failure(f"topic {name}: it was not created: {_said(error)}", error) from error
         self._wait_for(created)
         return created
 
@@ -117,6 +118,10 @@ class KafkaAdmin:
             if all(name in found and _is_usable(found[name].partitions) for name in names):
                 return
             time.sleep(_LOOK)
+        if names:
+            raise NotReady(
+                f"topics {', '.join(names)}: expected every partition to have a leader, but not all have yet"
+            )
 
     def _configs(self, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         if not names:
@@ -162,7 +167,7 @@ class KafkaAdmin:
         which is why nobody else may have one.
 
         Raises:
-            TransportError: they could not be committed; `apply` may be run again.
+            NotReady: they could not be committed; `apply` may be run again.
         """
         # No slot's id: names begin with a letter. The same for every `apply`, so that the last one wins.
         transactor = Transactor(self._settings, f"{group}.-start")
@@ -178,7 +183,7 @@ class KafkaAdmin:
                 if outcome.verdict in (Verdict.DOUBT, Verdict.FENCED):
                     transactor.renew()
             if self._missing(group, positions):
-                raise TransportError(f"start positions of {group}: they were not committed: {outcome.error}")
+                raise NotReady(f"start positions of {group}: they were not committed: {outcome.error}")
         finally:
             stranger.close()
 
@@ -203,11 +208,15 @@ class KafkaAdmin:
                 return {at: position for at, position in positions.items() if found[at] is None}
             if time.monotonic() > until:
                 pending = sorted(f"{at.topic}/{at.partition}" for at in positions if at not in found)
-                raise TransportError(f"start positions of {group}: a transaction is pending on {', '.join(pending)}")
+                raise NotReady(f"start positions of {group}: a transaction is pending on {', '.join(pending)}")
             time.sleep(_LOOK)
 
     def close(self) -> None:
         """Nothing to be said to anybody: the client frees itself with its last reference."""
+
+
+def _said(error: BaseException) -> str:
+    return "no answer in time" if isinstance(error, TimeoutError) else told(error)
 
 
 def _is_usable(partitions: Mapping[int, object]) -> bool:

@@ -13,10 +13,7 @@ import time
 from collections.abc import Callable
 
 from farandole.errors import TransportError
-from farandole.transport.kafka.calls import CallWatch
-from farandole.transport.kafka.inspection import ongoing
 from farandole.transport.kafka.settings import KafkaSettings
-from farandole.transport.kafka.transactions import fence
 
 log = logging.getLogger("farandole.transport")
 
@@ -59,9 +56,13 @@ class Departed:
             log.info("%s: what keeps positions pending was not found: %s", self._client_id, error)
 
     def _end(self) -> None:
+        # aiokafka: nothing to import before there is trouble.
+        from farandole.transport.kafka.inspection import ongoing
+        from farandole.transport.kafka.succession import fence
+
         found = {each.transactional_id for each in ongoing(self._settings, f"{self._group}.")}
         # Members after transactions: who has begun one since then is in.
         gone = found - self._members() - {self._client_id}
         for each in sorted(name for name in gone if not name.endswith(NOT_A_MEMBER)):
-            fence(self._settings, each, self._client_id, CallWatch(self._settings.patience))
+            fence(self._settings, each)
             log.info("%s: ended a transaction that %s, which is gone, had left open", self._client_id, each)

@@ -2,6 +2,7 @@
 
 from confluent_kafka import KafkaError, KafkaException
 
+from farandole.errors import NotReady, TransportError
 from farandole.transport.port import Verdict
 
 STALE = frozenset(
@@ -51,6 +52,22 @@ UNREACHABLE = frozenset(
     }
 )
 
+AWAITED = UNREACHABLE | {
+    KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.INVALID_REPLICATION_FACTOR,  # more than the brokers that have registered so far
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.NOT_CONTROLLER,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.NOT_ENOUGH_REPLICAS,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError._TIMED_OUT_QUEUE,
+    KafkaError._WAIT_COORD,
+}
+"""What brokers answer that were started a moment ago, or one of which is being started anew."""
+
 _UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 _OUT_OF_RANGE = frozenset({KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})
 
@@ -73,6 +90,12 @@ def told(exception: BaseException) -> str:
     """The error in words: its stable name, then librdkafka's text."""
     error = error_of(exception)
     return f"{error.name()}: {error.str()}"
+
+
+def failure(message: str, cause: BaseException) -> TransportError:
+    """The error of a call that failed because of `cause`: one of the client's, or its own time being over."""
+    awaited = isinstance(cause, TimeoutError) or error_of(cause).code() in AWAITED
+    return NotReady(message) if awaited else TransportError(message)
 
 
 def verdict_of_abort(error: KafkaError) -> Verdict:

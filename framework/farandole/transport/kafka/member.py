@@ -24,8 +24,7 @@ from farandole.transport.kafka.helper import Helper, Replies
 from farandole.transport.kafka.polling import Outage, polled, read
 from farandole.transport.kafka.queries import Queries
 from farandole.transport.kafka.settings import KafkaSettings
-from farandole.transport.kafka.succession import leave
-from farandole.transport.kafka.transactions import Snapshot, Transactor, fence
+from farandole.transport.kafka.transactions import Snapshot, Transactor
 from farandole.transport.port import (
     Commit,
     FenceWriter,
@@ -99,6 +98,8 @@ class KafkaMember:
         if self._rebalance is None:
             self._arrival = arrival = _Arrival()
             self._reading.submit(lambda: self._succeed(arrival))
+            # Takes 60 to 500 ms, while the group makes room for us: not to be waited for by the first transaction.
+            self._writing.submit(self._prepare)
         self._rebalance, self._topics = rebalance, topics
         if self._arrival is None:
             self._subscribe(topics)
@@ -160,9 +161,6 @@ class KafkaMember:
         if isinstance(request, Commit):
             _check(request, self.client_id)
         ticket = next(self._tickets)
-        if ticket == 1:
-            # Takes 60 to 500 ms: not to be waited for by the first transaction.
-            self._writing.submit(self._prepare)
         helper = self._reading
         if isinstance(request, Commit | RenewProducer | FenceWriter):
             helper, self._written = self._writing, (ticket, request)
@@ -219,6 +217,8 @@ class KafkaMember:
         try:
             old = [member for client, member in self._queries.member_ids(group) if client == self.client_id]
             if old and arrival.is_awaited:
+                from farandole.transport.kafka.succession import leave
+
                 leave(self._settings, group, old)
                 log.info("%s: took its predecessor out of %s", self.client_id, group)
         except (TransportError, *CLIENT_ERRORS) as error:
@@ -254,7 +254,9 @@ class KafkaMember:
                 transactor.renew()
                 return Reply(ticket, request)
             case FenceWriter(transactional_id=other):
-                fence(self._settings, other, self.client_id, transactor.calls)
+                from farandole.transport.kafka.succession import fence  # aiokafka, which nothing else needs here
+
+                fence(self._settings, other)
                 return Reply(ticket, request)
             case ReadPositions(partitions=asked, stable=stable, group=group):
                 found = self._queries.positions(group or self._member.group, asked, stable=stable)

@@ -81,10 +81,12 @@ def polled(message: Message, outage: Outage) -> Polled | None:
     """What a message says; None if it is told by `outage` in its own time."""
     error = message.error()
     topic, partition, offset = message.topic() or "", message.partition(), message.offset()
-    at = TopicPartition(topic, NO_PARTITION if partition is None else partition)
+    if partition is None:
+        partition = NO_PARTITION
     if error is None:
-        headers, instant = _headers(message), message.timestamp()[1]
-        return Record(topic, at.partition, offset or 0, message.key(), message.value(), headers, instant)
+        key, value, headers = message.key(), message.value(), _headers(message)
+        return Record(topic, partition, offset or 0, key, value, headers, message.timestamp()[1])
+    at = TopicPartition(topic, partition)
     if error.code() in outage.ignored:
         return None
     if error.code() == KafkaError._PARTITION_EOF:
@@ -115,4 +117,4 @@ def _headers(message: Message) -> Sequence[tuple[str, bytes]]:
         found = _headers_of(message)
     except (SystemError, UnicodeDecodeError):
         return ()
-    return [(name, value or b"") for name, value in found or ()]
+    return [(name, value or b"") for name, value in found] if found else ()

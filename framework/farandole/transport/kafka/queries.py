@@ -24,9 +24,9 @@ from confluent_kafka.admin import (
     TopicDescription,
 )
 
-from farandole.errors import AccessDenied, TransportError
+from farandole.errors import AccessDenied, NotReady, TransportError
 from farandole.transport.kafka.access import UNAUTHORIZED, Refusals, unauthorized
-from farandole.transport.kafka.errors import UNREACHABLE, error_of, told
+from farandole.transport.kafka.errors import UNREACHABLE, error_of, failure, told
 from farandole.transport.kafka.positions import read_positions
 from farandole.transport.kafka.settings import KafkaSettings, Value
 from farandole.transport.port import Isolation, Position, TopicPartition
@@ -59,6 +59,9 @@ with what it remembers, for minutes [measured]: another one is made."""
 
 MOVED_PAUSE = 0.1
 """Seconds before the other one asks: a leader may be being elected. Kafka's `retry.backoff.ms`."""
+
+FIRST_TRY = 1 / 3
+"""Share of our patience after which a leader that does not answer is looked up anew: it may have been elected away."""
 
 NEVER = 3_600.0
 """Longest time-out that the client takes, seconds."""
@@ -179,9 +182,9 @@ class Queries:
                 raise unauthorized(error_of(error), about) from error
             if error_of(error).code() in UNREACHABLE:
                 raise self._refusals.reason(f"{about}: {told(error)}") from error
-            raise TransportError(f"{about}: {told(error)}") from error
+            raise failure(f"{about}: {told(error)}", error) from error
         except TimeoutError as error:
-            raise self._refusals.reason(f"{about}: no answer in {self._patience} s") from error
+            raise self._refusals.reason(f"{about}: no answer in {self._patience:.0f} s") from error
         self._refusals.answered()
         return found
 
@@ -208,14 +211,14 @@ class Queries:
             self._throw_away(client)
             if isinstance(error, AccessDenied):
                 raise
-            raise TransportError(f"{about}: no answer in {self._patience} s") from error
+            raise NotReady(f"{about}: no answer in {self._patience:.0f} s") from error
         except KafkaException as error:
             if error_of(error).code() in UNAUTHORIZED:
                 raise unauthorized(error_of(error), about) from error
             if error_of(error).code() < 0:
                 # Not the broker's answer, but the client's own: it may have given up by itself.
                 self._throw_away(client)
-            raise TransportError(f"{about}: {told(error)}") from error
+            raise failure(f"{about}: {told(error)}", error) from error
 
     def _throw_away(self, client: AdminClient) -> None:
         if self.client is client:
@@ -231,29 +234,40 @@ class Queries:
     ) -> Mapping[TopicPartition, int]:
         if not partitions:
             return {}
-        until = time.monotonic() + self._patience
+        until, seconds = time.monotonic() + self._patience, self._patience * FIRST_TRY
         while True:
             client = self.client
             try:
-                return self._offsets_by(client, partitions, spec, isolation)
+                return self._offsets_by(client, partitions, spec, isolation, seconds)
             except TransportError as error:
                 cause = error.__cause__
                 moved = isinstance(cause, KafkaException) and error_of(cause).code() in MOVED
-                if not moved or time.monotonic() > until:
+                left = until - time.monotonic()
+                if not (moved or isinstance(error, NotReady)) or left < MOVED_PAUSE:
                     raise
+                seconds = min(seconds, left) if moved else left
             self._throw_away(client)
             time.sleep(MOVED_PAUSE)
 
     def _offsets_by(
-        self, client: AdminClient, partitions: Sequence[TopicPartition], spec: OffsetSpec, isolation: Isolation
+        self,
+        client: AdminClient,
+        partitions: Sequence[TopicPartition],
+        spec: OffsetSpec,
+        isolation: Isolation,
+        seconds: float,
     ) -> Mapping[TopicPartition, int]:
         futures = client.list_offsets(
             {KafkaPartition(*at): spec for at in partitions},
             isolation_level=_ISOLATION[isolation],
-            request_timeout=self._patience,
+            request_timeout=seconds,
         )
         found: dict[TopicPartition, int] = {}
         for at, future in futures.items():
             answer = cast(ListOffsetsResultInfo, self.result(future, f"offsets of {at.topic}/{at.partition}"))
+            if answer.offset < 0:
+                # The client's own time-out is no error to it: it leaves the offset as it was made, at -1001. Taken
+                # for an end, it makes a table look empty whose leader is away.
+                raise NotReady(f"offsets of {at.topic}/{at.partition}: its leader did not answer in {seconds:.0f} s")
             found[TopicPartition(at.topic, at.partition)] = answer.offset
         return found

@@ -1,5 +1,6 @@
 """A reader on Kafka: a consumer that is only ever assigned, never in a group."""
 
+import sys
 from collections.abc import Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError
@@ -8,10 +9,13 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from farandole.errors import FatalTransportError
 from farandole.transport.kafka.polling import Outage, polled, read
 from farandole.transport.kafka.settings import KafkaSettings
-from farandole.transport.port import Polled, Record, TopicPartition, Trouble
+from farandole.transport.port import End, Polled, Record, TopicPartition
 
 POLL_MAX = 2_000
 """Most that one poll brings: about 10 ms of work."""
+
+_ELSEWHERE = sys.maxsize
+"""The place in a partition of the assignment before: all that still comes of it lies below."""
 
 PREFETCH_RECORDS = 100_000
 """It is never paused, so that nothing fetched ahead is in vain; bounded by bytes."""
@@ -40,8 +44,11 @@ class KafkaReader:
     def poll(self, timeout: float) -> Sequence[Polled]:
         """Records, ends and troubles."""
         self._require_open()
-        found = (polled(message, self._outage) for message in read(self._consumer, timeout, POLL_MAX))
-        out = [each for each in found if each is not None and self._take(each)]
+        out: list[Polled] = []
+        for message in read(self._consumer, timeout, POLL_MAX):
+            each = polled(message, self._outage)
+            if each is not None and self._take(each):
+                out.append(each)
         out += self._outage.troubles()
         return out
 
@@ -57,15 +64,18 @@ class KafkaReader:
 
     def _take(self, each: Polled) -> bool:
         """Whether it is to be told; the places move on behind it."""
-        if isinstance(each, Trouble):
+        if isinstance(each, Record):
+            at, reached = TopicPartition(each.topic, each.partition), each.offset
+            behind = reached + 1
+        elif isinstance(each, End):
+            at, reached = each.at, each.position
+            behind = reached
+        else:
             return True
-        if each.at not in self._places:
-            return False  # of the assignment before
-        place = self._places[each.at]
-        reached, behind = (each.offset, each.offset + 1) if isinstance(each, Record) else (each.position,) * 2
+        place = self._places.get(at, _ELSEWHERE)
         if place is not None and reached < place:
             return False
-        self._places[each.at] = behind
+        self._places[at] = behind
         return True
 
     def _require_open(self) -> None:

@@ -29,11 +29,13 @@ class Survey:
             TransportError: there was no answer.
         """
         found = self._queries.metadata().brokers
-        configs = self._configs(ResourceType.BROKER, [str(each) for each in found])
-        return {int(name): config for name, config in configs.items()}
+        # One question each: the client refuses a second broker in the same one.
+        configs = [self._configs(ResourceType.BROKER, [str(each)]) for each in found]
+        return {int(name): config for one in configs for name, config in one.items()}
 
-    def topics(self, prefix: str) -> Mapping[str, tuple[int, int]]:
-        """Replicas and `min.insync.replicas` of the topics whose names begin so; errors as `brokers`."""
+    def topics(self, prefix: str) -> Mapping[str, tuple[int, int, int, int]]:
+        """Of the topics whose names begin so: replicas, `min.insync.replicas`, replicas in sync, partitions without a
+        leader; of the first and the third the least that a partition has. Errors as `brokers`."""
         found = self._queries.metadata().topics
         names = [name for name in found if name.startswith(prefix)]
         configs = self._configs(ResourceType.TOPIC, names)
@@ -41,6 +43,8 @@ class Survey:
             name: (
                 min((len(each.replicas) for each in found[name].partitions.values()), default=0),
                 int(configs[name].get("min.insync.replicas", "1")),
+                min((len(each.isrs) for each in found[name].partitions.values()), default=0),
+                sum(each.leader < 0 for each in found[name].partitions.values()),
             )
             for name in names
         }

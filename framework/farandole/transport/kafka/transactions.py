@@ -297,21 +297,6 @@ class _Transaction:
         return Outcome(verdict_of_abort(error), TransportError(why))
 
 
-def fence(settings: KafkaSettings, transactional_id: str, client_id: str, calls: CallWatch) -> None:
-    """Initialise another's id: what it left open is aborted, and it can write nothing more (R7).
-
-    Raises:
-        TransportError: it could not be initialised.
-    """
-    config = {**settings.transactional(transactional_id), "client.id": f"{client_id}.fence", "error_cb": Signs()}
-    producer = Producer(config)
-    try:
-        with calls:
-            producer.init_transactions(settings.patience)
-    except CLIENT_ERRORS as error:
-        raise TransportError(f"{transactional_id}: it was not fenced: {told(error)}. Ask again") from error
-
-
 def _hear(producer: Producer) -> None:
     """Let the client tell what it has to. A fatal error is raised again by the call that matters."""
     with contextlib.suppress(*CLIENT_ERRORS):

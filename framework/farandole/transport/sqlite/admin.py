@@ -33,10 +33,12 @@ class SqliteAdmin:
             TransportError: a topic cannot be made so; none was made.
         """
         try:
-            with self._file.writing as db:
-                made = [spec.name for spec in topics if catalog.create(db, spec)]
+            for spec in topics:
+                catalog.check(spec)
         except ValueError as error:
             raise TransportError(str(error)) from error
+        with self._file.writing as db:
+            made = [spec.name for spec in topics if catalog.create(db, spec)]
         self._shared.bells.ring()
         return made
 
@@ -47,6 +49,7 @@ class SqliteAdmin:
             TransportError: the topic does not exist, or the entry is refused.
         """
         try:
+            catalog.check_config(topic, config)
             with self._file.writing as db:
                 catalog.configure(db, topic, config)
         except (Refusal, ValueError) as error:

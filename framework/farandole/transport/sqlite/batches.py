@@ -4,7 +4,7 @@ A body holds its records with their distance from the row's base, so that compac
 some out. Encoding is msgpack by msgspec: 1 µs a record, and nobody else reads it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -51,8 +51,16 @@ def body_of_items(items: Sequence[Item]) -> bytes:
     return _encoder.encode(items)
 
 
-def records_of(at: TopicPartition, base: int, ms: int, body: bytes) -> Iterator[Record]:
-    """The records of a row, in their order."""
+def records_of(at: TopicPartition, key: int, base: int, ms: int, body: bytes) -> list[Record]:
+    """The records of a row, in their order.
+
+    Raises:
+        ValueError, TypeError, msgspec.MsgspecError: the row is damaged. Whoever went on from a wrong offset would read
+            the same again for ever, or pass over records.
+    """
     topic, partition = at
-    for delta, key, value, headers in _decoder.decode(body):
-        yield Record(topic, partition, base + delta, key, value, headers, ms)
+    items = _decoder.decode(body)
+    found = [Record(topic, partition, base + delta, name, value, headers, ms) for delta, name, value, headers in items]
+    if type(ms) is not int or not found or not base <= found[0].offset <= found[-1].offset <= offset_of(key):
+        raise ValueError(f"a batch of {topic}[{partition}] whose records are not from {base} to {offset_of(key)}")
+    return found

@@ -4,18 +4,25 @@ A copy of two small tables, renewed when its version on the log is another. Topi
 removed and keep their number of partitions, so an old copy is short of some but never wrong.
 """
 
-import json
 import random
 import sqlite3
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import msgspec
 
 from farandole.ids import partition_of
 from farandole.transport.memory.log import RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES
 from farandole.transport.memory.refusals import RecordTooLarge, UnknownTopic
 from farandole.transport.outgoing import size_of
 from farandole.transport.port import NewRecord, TopicPartition, TopicSpec
+
+PARTITIONS_MAX = 10_000
+"""Of one topic: ten times what `apply` makes. All of them are counted through now and then."""
+
+NUMBERS = ("max.message.bytes", "retention.ms", "delete.retention.ms")
+"""Entries of a configuration that are used here; the others are kept for who asks."""
 
 _place_of_key = lru_cache(maxsize=16_384)(partition_of)
 
@@ -35,6 +42,18 @@ class Topic(NamedTuple):
         return TopicSpec(self.name, self.partitions, 1, self.config)
 
 
+class _Row(msgspec.Struct, array_like=True, frozen=True):
+    """A row of `topics`."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    first: Annotated[int, msgspec.Meta(ge=1)]
+    partitions: Annotated[int, msgspec.Meta(ge=1, le=PARTITIONS_MAX)]
+    config: str
+
+
+_config_of = msgspec.json.Decoder(dict[str, str]).decode
+
+
 class Catalog:
     """The topics as last read; `version` is the log's."""
 
@@ -42,15 +61,19 @@ class Catalog:
         self.version = 0
         self.topics: dict[str, Topic] = {}
 
-    def load(self, db: sqlite3.Connection, version: int) -> None:
-        """Read them anew, if the log has another version of them."""
+    def load(self, db: sqlite3.Connection, version: object) -> None:
+        """Read them anew, if the log has another version of them; inside `File.reading` or `writing`."""
         if version == self.version:
             return
-        self.topics = {
-            name: Topic(name, first, partitions, _bytes_max(json.loads(config)), json.loads(config))
-            for name, first, partitions, config in db.execute("SELECT name, first, partitions, config FROM topics")
-        }
-        self.version = version
+        if not isinstance(version, int):
+            raise TypeError(f"{version!r} as the version of the topics")
+        topics = {}
+        for row in db.execute("SELECT name, first, partitions, config FROM topics"):
+            it = msgspec.convert(row, _Row)
+            config = _config_of(it.config)
+            _check(config)
+            topics[it.name] = Topic(it.name, it.first, it.partitions, _bytes_max(config), config)
+        self.topics, self.version = topics, version
 
     def refresh(self, db: sqlite3.Connection) -> None:
         """Read them anew, if need be."""
@@ -111,39 +134,64 @@ def version_of(db: sqlite3.Connection) -> int:
 
 
 def create(db: sqlite3.Connection, spec: TopicSpec) -> bool:
-    """Make a topic; False if there is one of that name, which stays as it is. Inside a write transaction.
+    """Make a topic that `check` takes; False if there is one of that name, which stays as it is.
 
-    Raises:
-        ValueError: it is to have no partitions, or `max.message.bytes` is no number.
+    Inside a write transaction.
     """
-    if spec.partitions < 1:
-        raise ValueError(f"{spec.name}: expected at least one partition, but {spec.partitions} are asked for")
-    _bytes_max(spec.config)
     if db.execute("SELECT 1 FROM topics WHERE name = ?", (spec.name,)).fetchone():
         return False
     (first,) = db.execute("SELECT coalesce(max(number), 0) + 1 FROM parts").fetchone()
-    db.execute(
-        "INSERT INTO topics VALUES (?, ?, ?, ?)", (spec.name, first, spec.partitions, json.dumps({**spec.config}))
-    )
+    db.execute("INSERT INTO topics VALUES (?, ?, ?, ?)", (spec.name, first, spec.partitions, _text({**spec.config})))
     db.executemany("INSERT INTO parts VALUES (?, 0, 0, 0)", [(first + n,) for n in range(spec.partitions)])
     _changed(db)
     return True
 
 
+def check(spec: TopicSpec) -> None:
+    """Refuse a topic that cannot be made.
+
+    Raises:
+        ValueError: it is to have no partitions or too many, or its configuration is refused.
+    """
+    if not 1 <= spec.partitions <= PARTITIONS_MAX:
+        raise ValueError(f"{spec.name}: expected 1 to {PARTITIONS_MAX} partitions, but {spec.partitions} are asked for")
+    check_config(spec.name, spec.config)
+
+
+def check_config(topic: str, config: Mapping[str, str]) -> None:
+    """Refuse a configuration as a broker does.
+
+    Raises:
+        ValueError: an entry is no number that has to be one.
+    """
+    try:
+        _check(config)
+    except ValueError as bad:
+        raise ValueError(f"{topic}: {bad}") from None
+
+
+def _check(config: Mapping[str, str]) -> None:
+    for name in NUMBERS:
+        if not config.get(name, "0").removeprefix("-").isdecimal():
+            raise ValueError(f"expected a number for {name}, but it is {config[name]!r}")
+
+
 def configure(db: sqlite3.Connection, topic: str, config: Mapping[str, str]) -> None:
-    """Set entries of a topic's configuration; the others stay. Inside a write transaction.
+    """Set entries of a topic's configuration that `check_config` takes; the others stay. Inside a write transaction.
 
     Raises:
         UnknownTopic: there is no such topic.
-        ValueError: `max.message.bytes` is no number.
     """
     found = db.execute("SELECT config FROM topics WHERE name = ?", (topic,)).fetchone()
     if found is None:
         raise UnknownTopic(f"{topic}: expected an existing topic to configure, but there is none")
-    merged = {**json.loads(found[0]), **config}
-    _bytes_max(merged)
-    db.execute("UPDATE topics SET config = ? WHERE name = ?", (json.dumps(merged), topic))
+    merged = {**_config_of(found[0]), **config}
+    db.execute("UPDATE topics SET config = ? WHERE name = ?", (_text(merged), topic))
     _changed(db)
+
+
+def _text(config: Mapping[str, str]) -> str:
+    return msgspec.json.encode(config).decode()
 
 
 def _changed(db: sqlite3.Connection) -> None:

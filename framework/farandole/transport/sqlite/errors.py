@@ -2,8 +2,15 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Final
+
+import msgspec
 
 from farandole.errors import FatalTransportError, TransportError
+
+DAMAGE: Final = (msgspec.MsgspecError, TypeError, ValueError, LookupError, ArithmeticError)
+"""What reading rows raises that are not as we write them. SQLite looks after its pages and not after what is in them: a
+flipped bit in a body, or a table that somebody has edited, is a sound file to it."""
 
 
 class LogBusy(TransportError):
@@ -30,11 +37,7 @@ def told(path: Path, error: sqlite3.Error) -> TransportError:
                 "Nothing was written; find a process that is stopped (SIGSTOP, a debugger) and end it"
             )
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return FatalTransportError(
-                f"{path}: expected a farandole log, but the file is damaged or something else ({error}). Nothing was "
-                f"changed; stop all processes, then save what can be read with `sqlite3 {path.name} .recover`, or move "
-                f"{path.name}, {path.name}-wal and {path.name}-shm away and start anew"
-            )
+            return no_log(path, str(error))
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
             return FatalTransportError(
                 f"{path}: expected to be allowed to write it and beside it, but it is read-only ({error}). "
@@ -47,6 +50,24 @@ def told(path: Path, error: sqlite3.Error) -> TransportError:
             )
         case _:
             return TransportError(f"{path}: expected the log to answer, but {_name(error)}: {error}")
+
+
+def no_log(path: Path, why: str) -> FatalTransportError:
+    """The error of ours for a file that SQLite cannot read, or must not."""
+    return FatalTransportError(
+        f"{path}: expected a farandole log, but the file is damaged or something else ({why}). Nothing was "
+        f"changed; stop all processes, then save what can be read with `sqlite3 {path.name} .recover`, or move "
+        f"{path.name}, {path.name}-wal and {path.name}-shm away and start anew"
+    )
+
+
+def damaged(path: Path, error: Exception) -> FatalTransportError:
+    """The error of ours for rows that are not as we write them."""
+    return FatalTransportError(
+        f"{path}: expected rows as farandole writes them, but one gave {type(error).__name__}: {error}. The file is "
+        f"damaged, or something else has written to it. Nothing was changed; stop all processes, then move "
+        f"{path.name}, {path.name}-wal and {path.name}-shm away and start anew, or with an earlier copy"
+    )
 
 
 def in_doubt(path: Path, error: sqlite3.Error) -> CommitInDoubt:

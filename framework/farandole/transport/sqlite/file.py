@@ -14,7 +14,7 @@ from types import TracebackType
 
 from farandole.errors import ConfigError, FatalTransportError
 from farandole.transport.sqlite import machine, schema
-from farandole.transport.sqlite.errors import LogBusy, in_doubt, told
+from farandole.transport.sqlite.errors import DAMAGE, LogBusy, damaged, in_doubt, no_log, told
 from farandole.transport.sqlite.settings import SqliteSettings
 
 STATEMENTS_KEPT = 256
@@ -41,6 +41,7 @@ class File:
         self._patience = settings.patience.total_seconds()
         self._version = -1
         _make_folder(self.path)
+        _refuse_other_file(self.path)
         try:
             self.db = sqlite3.connect(
                 self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_KEPT
@@ -53,6 +54,9 @@ class File:
         except sqlite3.Error as error:
             self.db.close()
             raise told(self.path, error) from None
+        except DAMAGE as error:  # SQLite's own message may quote what is no text
+            self.db.close()
+            raise damaged(self.path, error) from error
         except BaseException:
             self.db.close()
             raise
@@ -189,8 +193,7 @@ class _Reading:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.roll_back()
-        if isinstance(error, sqlite3.Error):
-            raise told(self._file.path, error) from None
+        _tell(self._file.path, error)
 
 
 class _Writing:
@@ -211,8 +214,7 @@ class _Writing:
         file = self._file
         if error is not None:
             file.roll_back()
-            if isinstance(error, sqlite3.Error):
-                raise told(file.path, error) from None
+            _tell(file.path, error)
             return
         try:
             file.db.execute("COMMIT")
@@ -222,7 +224,29 @@ class _Writing:
         file.moves += 1
 
 
+def _tell(path: Path, error: BaseException | None) -> None:
+    """Raise the error of ours for what SQLite, or the reading of rows, has raised; nothing else is our affair."""
+    if isinstance(error, sqlite3.Error):
+        raise told(path, error) from None
+    if isinstance(error, DAMAGE):
+        raise damaged(path, error) from error
+
+
 _ELSEWHERE = "Put the log on a disk of this machine, or use Kafka (`bootstrap`)"
+
+
+def _refuse_other_file(path: Path) -> None:
+    """SQLite takes a file of less than a page for a new one, and writes over it."""
+    try:
+        with path.open("rb") as found:
+            begin = found.read(len(_MAGIC))
+    except OSError:
+        return  # there is none, or SQLite will say what is wrong with it
+    if begin and begin != _MAGIC:
+        raise no_log(path, "it does not begin as a database")
+
+
+_MAGIC = b"SQLite format 3\0"
 
 
 def _inode(path: Path) -> int:

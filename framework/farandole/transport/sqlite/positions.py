@@ -24,7 +24,7 @@ def read(
         row = db.execute(
             "SELECT next, metadata FROM positions WHERE grp = ? AND number = ?", (group, number)
         ).fetchone()
-        found[at] = None if row is None else Position(*row)
+        found[at] = None if row is None else _position(*row)
     return found
 
 
@@ -32,4 +32,10 @@ def read_all(db: sqlite3.Connection, catalog: Catalog, group: str) -> dict[Topic
     """Every committed position of a group."""
     names = catalog.by_number()
     rows = db.execute("SELECT number, next, metadata FROM positions WHERE grp = ?", (group,))
-    return {names[number]: Position(offset, metadata) for number, offset, metadata in rows}
+    return {names[number]: _position(offset, metadata) for number, offset, metadata in rows}
+
+
+def _position(offset: object, metadata: object) -> Position:
+    if not isinstance(offset, int) or not isinstance(metadata, str):
+        raise TypeError(f"a position {offset!r} with metadata {str(metadata)[:50]!r}")
+    return Position(offset, metadata)

@@ -17,6 +17,9 @@ VERSION = 1
 OFFSET_BITS = 40
 """Of a batch's key: 10^12 records in a partition, and 8 million partitions above them."""
 
+OFFSETS_MAX = (1 << OFFSET_BITS) - 1
+"""The highest offset that has a place in a key."""
+
 TABLES = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     "INSERT INTO meta VALUES ('catalog', 1), ('kept', 0)",

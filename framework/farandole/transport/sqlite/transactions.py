@@ -14,7 +14,7 @@ from typing import NamedTuple
 from farandole.transport.memory.groups import require_generation
 from farandole.transport.memory.membership import Snapshot
 from farandole.transport.memory.positions import METADATA_CHARACTERS_MAX
-from farandole.transport.memory.refusals import MetadataTooLong, ProducerFenced
+from farandole.transport.memory.refusals import MetadataTooLong, ProducerFenced, Refusal
 from farandole.transport.port import NewRecord, Position, TopicPartition
 from farandole.transport.sqlite.batches import body_of, key_of
 from farandole.transport.sqlite.catalog import Catalog
@@ -82,29 +82,38 @@ def commit(
     """One transaction, whole or not at all.
 
     Raises:
-        Refusal: which says why not.
+        Refusal: which says why not. As on a broker, a fenced producer hears that before anything else, and a stale
+            generation before the positions are looked at.
         CommitInDoubt: nobody knows.
         TransportError: certainly not.
     """
-    check_metadata(snapshot.group, positions)
-    rows = prepare(catalog, records)
-    group = snapshot.group
+    try:
+        rows = prepare(catalog, records)
+        check_metadata(snapshot.group, positions)
+    except Refusal as refusal:
+        with file.reading as db:
+            _standing(db, writer, snapshot, of_group=isinstance(refusal, MetadataTooLong))
+        raise
     with file.writing as db:
-        version, epoch, generation, is_member = db.execute(
-            _STATE, (writer.name, group, group, snapshot.member_id)
-        ).fetchone()
-        if epoch != writer.epoch:
-            raise ProducerFenced(
-                f"{writer.name}: expected the latest epoch, but {writer.epoch} was followed by {epoch}. "
-                "Somebody else has initialised this id"
-            )
-        require_generation(snapshot.member_id, snapshot.generation, generation or 0, is_member=bool(is_member))
+        version = _standing(db, writer, snapshot)
         if version != catalog.version:
             catalog.load(db, version)
             rows = prepare(catalog, records)
         if rows:
             append(db, rows, markers=1)
-        put_positions(db, catalog, group, positions)
+        put_positions(db, catalog, snapshot.group, positions)
+
+
+def _standing(db: sqlite3.Connection, writer: Writer, snapshot: Snapshot, *, of_group: bool = True) -> object:
+    """Refuse a producer that was fenced, and one whose generation is over; else the version of the topics."""
+    group = snapshot.group
+    version, epoch, generation, is_member = db.execute(
+        _STATE, (writer.name, group, group, snapshot.member_id)
+    ).fetchone()
+    require_epoch(writer, epoch)
+    if of_group:
+        require_generation(snapshot.member_id, snapshot.generation, generation or 0, is_member=bool(is_member))
+    return version
 
 
 def put_positions(
@@ -132,14 +141,27 @@ def initialise(db: sqlite3.Connection, name: str) -> Writer:
     return Writer(name, epoch)
 
 
+def require_epoch(writer: Writer, epoch: int) -> None:
+    """Refuse a producer that somebody has initialised anew.
+
+    Raises:
+        ProducerFenced: `epoch`, the latest of its id, is another one.
+    """
+    if epoch != writer.epoch:
+        raise ProducerFenced(
+            f"{writer.name}: expected the latest epoch, but {writer.epoch} was followed by {epoch}. "
+            "Somebody else has initialised this id"
+        )
+
+
 def leave_open(
     file: File, name: str, records: Sequence[NewRecord], group: str, positions: Mapping[TopicPartition, Position]
-) -> None:
-    """Begin a transaction under a transactional id, write in it, and let it stand."""
+) -> Writer:
+    """Begin a transaction under a transactional id, write in it, and let it stand; who may end it."""
     catalog = Catalog()
     with file.writing as db:
         catalog.refresh(db)
-        initialise(db, name)
+        writer = initialise(db, name)
         rows = prepare(catalog, records)
         bases = append(db, rows, markers=0)
         db.executemany(
@@ -150,6 +172,7 @@ def leave_open(
             "INSERT INTO pending VALUES (?, ?, ?, ?, ?)",
             [(name, group, catalog.number(at), each.offset, each.metadata) for at, each in positions.items()],
         )
+    return writer
 
 
 def end(db: sqlite3.Connection, name: str, *, commit: bool) -> None:

@@ -15,7 +15,7 @@ from farandole.transport.port import Isolation, Polled, Record, TopicPartition
 from farandole.transport.sqlite.batches import key_of, records_of
 from farandole.transport.sqlite.catalog import Catalog
 from farandole.transport.sqlite.file import File
-from farandole.transport.sqlite.schema import OFFSET_BITS
+from farandole.transport.sqlite.schema import OFFSET_BITS, OFFSETS_MAX
 
 BEGINNING, LATEST = -2, -1
 """Kafka's logical offsets."""
@@ -97,12 +97,12 @@ class View:
             return (), position
         number = self.catalog.number(at)
         rows = self._db.execute(
-            "SELECT base, ms, body FROM batches WHERE key BETWEEN ? AND ? ORDER BY key",
+            "SELECT key, base, ms, body FROM batches WHERE key BETWEEN ? AND ? ORDER BY key",
             (key_of(number, position), key_of(number, span.stable - 1)),
         )
         found: list[Record] = []
-        for base, ms, body in rows:
-            found += records_of(at, base, ms, body)
+        for key, base, ms, body in rows:
+            found += records_of(at, key, base, ms, body)
             if base < position:
                 found = [each for each in found if each.offset >= position]
             if len(found) >= most:
@@ -120,6 +120,8 @@ class View:
             (topic.first, topic.first + topic.partitions - 1),
         )
         for number, beginning, end in rows:
+            if not 0 <= beginning <= end <= OFFSETS_MAX:
+                raise ValueError(f"a partition of {name} from {beginning} to {end}")
             self._spans[number] = Span(beginning, self._opened.get(number, end), end)
 
 

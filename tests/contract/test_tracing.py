@@ -1,0 +1,195 @@
+"""Traces, seen by a provider that keeps its spans: one for each attempt, in one trace from caller to last step."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from opentelemetry import context, trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from farandole import Retry, SyncClient, TerminalStepError, agent, pipeline
+from farandole.telemetry import tracing
+from farandole.testing.inprocess import InProcess
+from farandole.transport.memory import MemoryTransport
+
+SEEN: list[tuple[str, str]] = []
+"""What handlers saw as their current trace and span."""
+
+CALLER = "00-000102030405060708090a0b0c0d0e0f-0001020304050607-01"
+NUMBERS = itertools.count(1)
+
+
+class KeptSpan(NonRecordingSpan):
+    """A span that remembers what it was told."""
+
+    def __init__(self, name: str, parent: SpanContext, kind: SpanKind, attributes: Mapping[str, Any]) -> None:
+        number = next(NUMBERS)
+        super().__init__(SpanContext(parent.trace_id or number, number, is_remote=False, trace_flags=TraceFlags(1)))
+        self.name, self.parent, self.kind = name, parent, kind
+        self.attributes = dict(attributes)
+        self.status = StatusCode.UNSET
+        self.said = ""
+        self.ends = 0
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        self.attributes[key] = value
+
+    def set_status(self, status: Any, description: str | None = None) -> None:
+        assert isinstance(status, Status)
+        self.status, self.said = status.status_code, status.description or ""
+
+    def end(self, end_time: int | None = None) -> None:
+        self.ends += 1
+
+
+@dataclass
+class Provider(trace.TracerProvider):
+    """As an SDK's, with a list in the place of an exporter."""
+
+    spans: list[KeptSpan] = field(default_factory=list)
+
+    def get_tracer(self, *about: Any, **more: Any) -> trace.Tracer:
+        return cast(trace.Tracer, self)
+
+    def start_span(
+        self, name: str, context: context.Context, kind: SpanKind, attributes: Mapping[str, Any]
+    ) -> KeptSpan:
+        self.spans.append(KeptSpan(name, trace.get_current_span(context).get_span_context(), kind, attributes))
+        return self.spans[-1]
+
+
+@agent(retry=Retry(attempts=3, base="10ms"))
+def parse(text: str) -> int:
+    """Fails once for `again`, for good for `bad`."""
+    here = trace.get_current_span().get_span_context()
+    SEEN.append((trace.format_trace_id(here.trace_id), trace.format_span_id(here.span_id)))
+    if text == "bad":
+        raise TerminalStepError("it is bad")
+    if text == "again" and len(SEEN) == 1:
+        raise ValueError("not yet")
+    return len(text)
+
+
+@agent(timeout="5s")
+async def left(size: int) -> int:
+    """One of two."""
+    here = trace.get_current_span().get_span_context()
+    SEEN.append((trace.format_trace_id(here.trace_id), trace.format_span_id(here.span_id)))
+    return size
+
+
+@agent(timeout="5s")
+async def right(size: int) -> int:
+    """The other."""
+    return size
+
+
+@agent
+def join(one: int, other: int) -> int:
+    """Fired by the coordinator."""
+    return one + other
+
+
+@pipeline(owner="tests@example.org")
+def measured(text: str) -> int:
+    """A retry, a fork and a join: every way in which a trigger comes about."""
+    size = parse.options(on_dead_letter="fail")(text)
+    return join(left(size), right(size))
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Provider:
+    """What an SDK would have set up, before the agents start."""
+    made = Provider()
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: made)
+    SEEN.clear()
+    return made
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[InProcess]:
+    """A deployment of the pipeline, which looks for a provider when its agents start."""
+    with InProcess(MemoryTransport(), [measured], namespace="farandole", folder=tmp_path) as it:
+        yield it
+
+
+def run_of(cluster: InProcess, text: str, run_id: str) -> None:
+    """Run it to its end, or until it is held, as a child of `CALLER`."""
+    token = context.attach(tracing.parent(CALLER))
+    try:
+        with SyncClient(cluster.transport, cluster.namespace, artifacts=cluster.artifacts) as client:
+            client.start(measured, text, run_id=run_id).ended("30s")
+    finally:
+        context.detach(token)
+
+
+def test_every_attempt_has_a_span_in_the_trace_of_its_caller(provider: Provider, cluster: InProcess) -> None:
+    run_of(cluster, "again", "r-1")
+
+    spans = {(each.attributes["farandole.step"], each.attributes["farandole.attempt"]): each for each in provider.spans}
+    assert sorted(spans) == [("join", 1), ("left", 1), ("parse", 1), ("parse", 2), ("right", 1)]
+    caller = trace.get_current_span(tracing.parent(CALLER)).get_span_context()
+    assert {each.get_span_context().trace_id for each in provider.spans} == {caller.trace_id}
+    assert {each.ends for each in provider.spans} == {1}
+    first, second = spans["parse", 1], spans["parse", 2]
+    assert first.parent.span_id == caller.span_id
+    assert second.parent.span_id == first.get_span_context().span_id, "a retry follows from what failed"
+    assert spans["left", 1].parent.span_id == second.get_span_context().span_id
+    assert spans["join", 1].parent.span_id in {
+        spans[step, 1].get_span_context().span_id for step in ("left", "right")
+    }, "whichever came last"
+    assert first.name == "measured/parse"
+    assert first.kind is SpanKind.CONSUMER
+    assert first.attributes["farandole.run"] == "r-1"
+    assert first.attributes["messaging.destination.name"] == "farandole.inbox.parse"
+
+
+def test_span_says_how_its_attempt_ended(provider: Provider, cluster: InProcess) -> None:
+    run_of(cluster, "again", "r-1")
+    run_of(cluster, "bad", "r-2")
+
+    told = [
+        (each.attributes["farandole.outcome"], each.status)
+        for each in provider.spans
+        if each.attributes["farandole.step"] == "parse"
+    ]
+    assert told == [
+        ("exception", StatusCode.ERROR),
+        ("succeeded", StatusCode.UNSET),
+        ("exception", StatusCode.ERROR),
+    ]
+    assert "it is bad" in [each for each in provider.spans if each.said][-1].said
+
+
+def test_what_a_handler_begins_is_a_child_of_its_attempt(provider: Provider, cluster: InProcess) -> None:
+    run_of(cluster, "again", "r-1")
+
+    ours = [
+        (trace.format_trace_id(each.get_span_context().trace_id), trace.format_span_id(each.get_span_context().span_id))
+        for each in provider.spans
+        if each.attributes["farandole.step"] in ("parse", "left")
+    ]
+    assert ours == SEEN
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+def test_without_a_provider_nothing_is_made_and_the_callers_context_travels_on(cluster: InProcess) -> None:
+    SEEN.clear()
+
+    run_of(cluster, "again", "r-1")
+
+    assert tracing.tracer() is None
+    assert SEEN
+    assert set(SEEN) == {("0" * 32, "0" * 16)}
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "00-xyz-1-01", "00-" + "0" * 32 + "-" + "0" * 16 + "-01"])
+def test_context_that_is_none_begins_a_trace(text: str) -> None:
+    assert not trace.get_current_span(tracing.parent(text)).get_span_context().is_valid
+
+
+def test_context_goes_through_its_text_unchanged() -> None:
+    assert tracing.traceparent_of(trace.get_current_span(tracing.parent(CALLER))) == CALLER

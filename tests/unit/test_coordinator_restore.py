@@ -1,0 +1,129 @@
+"""Homes read back from `runs`, in slices, whatever else stands there."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from farandole.clock import ManualClock
+from farandole.coordinator.home import Home
+from farandole.coordinator.repair import Repair
+from farandole.coordinator.restore import Restore
+from farandole.coordinator.takeover import Claimed, Stage
+from farandole.kernel.snapshot import RIDES_MAX
+from farandole.kernel.state import Run
+from farandole.testing.sketch import define, node
+from farandole.testing.stage import Stage as Kernel
+from farandole.transport.memory import MemoryTransport
+from farandole.transport.memory.requests import initialise
+from farandole.transport.port import Isolation, NewRecord, TopicPartition, TopicSpec
+
+TOPIC = "farandole.runs"
+MAPPED = define(node("a"), node("m", "a", over="a.items"))
+
+
+class Table:
+    """`runs` in memory, and a restore of it."""
+
+    def __init__(self) -> None:
+        self.transport = MemoryTransport(ManualClock())
+        self.transport.admin().create([TopicSpec(TOPIC, 2, config={"cleanup.policy": "compact"})])
+        self.graph = Kernel(MAPPED).graph
+        repair = Repair(lambda: self.transport.reader("mending"), "farandole.events", lambda _: self.graph)
+        self.restore = Restore(self.transport.reader("restoring"), TOPIC, lambda _: self.graph, repair)
+
+    def write(self, home: int, key: str, value: bytes | None) -> None:
+        """A state record, or a tombstone."""
+        producer = self.transport.producer("writing")
+        producer.send(NewRecord(TOPIC, key.encode(), value, (), home))
+        assert producer.flush(1) == 0
+
+    def hold(self, home: int, run_id: str, items: int = 0, pad: str = "") -> Run:
+        """A live run with so many items, whose payloads are as large as `pad`."""
+        kernel = Kernel(MAPPED, run_id=run_id, pad=pad)
+        kernel.succeed("a", items=range(items), pad=pad)
+        for key, value in kernel.table.items():
+            self.write(home, key, value)
+        return kernel.run
+
+    def begin(self, *homes: int) -> list[Claimed]:
+        """Read these homes up to their present ends."""
+        places = {home: TopicPartition(TOPIC, home) for home in homes}
+        ends = self.transport.admin().ends(list(places.values()), Isolation.UNCOMMITTED)
+        claimed = [Claimed(Home(home), Stage.RESTORE, end=ends[at]) for home, at in places.items()]
+        self.restore.begin(claimed)
+        return claimed
+
+    def steps(self, most: int) -> list[Claimed]:
+        """Restore to the end; a step per slice."""
+        done: list[Claimed] = []
+        for _ in range(1_000):
+            done += self.restore.step(most)
+            if not self.restore.reading:
+                return done
+        raise AssertionError(f"expected an end, but {sorted(self.restore.reading)} are still being read")
+
+
+@pytest.fixture
+def table() -> Iterator[Table]:
+    """An empty one."""
+    made = Table()
+    yield made
+    made.restore.reader.close()
+
+
+def test_runs_with_many_records_and_with_one_are_the_same_again(table: Table) -> None:
+    small, wide = table.hold(0, "r-1"), table.hold(0, "r-2", items=100)
+    heavy = table.hold(0, "r-3", items=3, pad="x" * RIDES_MAX)
+    elsewhere = table.hold(1, "r-4")
+    first, second = table.begin(0, 1)
+
+    table.steps(2_000)
+
+    assert first.home.runs == {"r-1": small, "r-2": wide, "r-3": heavy}
+    assert second.home.runs == {"r-4": elsewhere}
+
+
+def test_run_whose_records_are_gone_is_gone(table: Table) -> None:
+    kept = table.hold(0, "r-1")
+    table.hold(0, "r-2", items=100)
+    for key in ("r-2", "r-2#c/1"):
+        table.write(0, key, None)
+    table.write(0, "r-3#o/1", b"left behind by a compaction that has taken the head")
+    (claimed,) = table.begin(0)
+
+    table.steps(2_000)
+
+    assert claimed.home.runs == {"r-1": kept}
+
+
+def test_restore_in_slices_says_when_the_next_one_need_not_wait(table: Table) -> None:
+    for n in range(1_500):
+        table.write(0, f"r-{n}#c/1", b"")
+    table.begin(0)
+
+    waiting: list[bool] = []
+    while table.restore.reading:
+        table.restore.step(100)
+        waiting.append(table.restore.has_more)
+
+    assert table.restore.read >= 1_500
+    assert any(waiting[:-1])
+    assert not table.restore.step(100)
+    assert not table.restore.has_more
+
+
+def test_home_that_ends_with_a_marker_is_complete_behind_it(table: Table) -> None:
+    """Its last record stands before its end: who waits for a record there waits for ever."""
+    run = table.hold(0, "r-1")
+    with table.transport.hub as broker:
+        writer = initialise(broker, "coordinator", timedelta(seconds=10))
+        broker.append_in(writer, NewRecord(TOPIC, b"r-2", b"never committed", (), 0))
+        broker.end_transaction(writer, commit=False)
+        broker.settle()
+    (claimed,) = table.begin(0)
+
+    table.steps(2_000)
+
+    assert claimed.home.runs == {run.id: run}
+    assert claimed.end == 3  # what `hold` wrote, the aborted record, its marker
