@@ -236,17 +236,21 @@ _ELSEWHERE = "Put the log on a disk of this machine, or use Kafka (`bootstrap`)"
 
 
 def _refuse_other_file(path: Path) -> None:
-    """SQLite takes a file of less than a page for a new one, and writes over it."""
+    """SQLite takes a file of a few bytes for a new one, and writes over it; a longer one it refuses by itself.
+
+    Nothing but SQLite may open the file of a log in use: closing it again lets go of all locks of this process, and
+    another one that then takes itself for the last removes the WAL. Source: sqlite.org/howtocorrupt.html, 2.2.
+    """
     try:
-        with path.open("rb") as found:
-            begin = found.read(len(_MAGIC))
+        size = path.stat().st_size
     except OSError:
         return  # there is none, or SQLite will say what is wrong with it
-    if begin and begin != _MAGIC:
-        raise no_log(path, "it does not begin as a database")
+    if 0 < size < SMALLEST:
+        raise no_log(path, f"it has {size} bytes")
 
 
-_MAGIC = b"SQLite format 3\0"
+SMALLEST = 512
+"""Bytes of the smallest page, and so of the smallest database. Source: sqlite.org/fileformat.html, 1.3.2."""
 
 
 def _inode(path: Path) -> int:
