@@ -33,6 +33,7 @@ FORGOTTEN = Plan(
         "results_are_unique",
         "triggers_are_unique",
         "agents_fire_only_their_edges",
+        "fused_steps_report_with_their_parent",
     ),
 )
 """What is read again is answered again, and fires again: all of it stands twice on the log, and counts once."""
