@@ -234,13 +234,13 @@ def verdicts(mutants: Sequence[Mutant], *, quick: bool, most: int, jobs: int) ->
             yield each.result()
 
 
-def report(found: Sequence[Verdict], later: Sequence[Later], commit: str) -> str:
+def report(found: Sequence[Verdict], later: Sequence[Later], commit: str, most: int = SEEDS_MAX) -> str:
     """The table of results, as it is kept beside this file."""
     lines = [
         "# Planted bugs, and what finds them",
         "",
         f"Written by `make mutants` at commit {commit}. *Seeds*: how many were lived until one found the bug,",
-        f"from 0 on; at most {SEEDS_MAX}. The table of bugs is in `mutants/`, how they are planted in `mutation.py`.",
+        f"from 0 on; at most {most}. The table of bugs is in `mutants/`, how they are planted in `mutation.py`.",
         "",
         "| Bug | Rule | Seeds | Found by | What it is |",
         "|---|---|---|---|---|",
@@ -292,7 +292,7 @@ def main() -> int:
         sys.stdout.flush()
     found.sort(key=lambda each: mutants.index(each.mutant))
     if given.write:
-        given.write.write_text(report(found, later, _commit()))
+        given.write.write_text(report(found, later, _commit(), given.seeds))
     lived = [each.mutant.name for each in found if each.seed is None]
     sys.stdout.write(
         f"{len(found) - len(lived)} of {len(found)} found" + (f"; lived: {', '.join(lived)}" * bool(lived)) + "\n"

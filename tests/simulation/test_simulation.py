@@ -20,7 +20,7 @@ from farandole.testing.simulation.shrink import Shrinking
 from farandole.testing.simulation.world import Part
 
 SEEDS = range(800)
-"""About 75 ms of one core each; they are spread over the cores."""
+"""Some 60 to 90 ms of one core each; they are spread over the cores."""
 
 
 # One worker lives through the seeds, once; how long that takes is the machine's to say, and decides nothing.
@@ -62,8 +62,8 @@ def test_every_end_and_every_kind_of_fault_occurred(outcomes: list[Outcome]) -> 
 
     assert set(ended) == {"succeeded", "partial", "failed", "cancelled", "timed_out"}
     assert kinds == {
-        *("crash", "pause", "leave", "skew", "leap", "deaf", "expire"),
-        *("fetch", "lost", "reply", "late", "twice"),
+        *("crash", "pause", "leave", "skew", "leap", "deaf", "expire", "cut", "stall"),
+        *("fetch", "lost", "reply", "late", "twice", "refused"),
     }
 
 
@@ -96,16 +96,6 @@ def test_the_faults_of_a_seed_as_a_schedule_are_the_seed(outcomes: list[Outcome]
 
     assert most.faults
     assert again.trace == most.trace
-
-
-def test_a_run_that_stood_still_when_it_was_cancelled_may_be_reported_to_after_its_end() -> None:
-    """Seed 1001671: the checker wanted every attempt waited for, which nobody can whose reports are not folded."""
-    faults = ("fetch@9", "fetch@18", "fetch@22", "pause@36", "fetch@34", "fetch@40", "fetch@45", "pause@810")
-
-    outcome = simulate(1_001_671, Part(faults, ("run-1", "run-2", "run-3")))
-
-    assert outcome.findings == ()
-    assert outcome.ended["cancelled"] > 0
 
 
 def test_a_part_of_a_seed_has_only_its_faults_and_runs(outcomes: list[Outcome]) -> None:

@@ -48,6 +48,13 @@ def test_a_fact_after_its_run_was_forgotten_is_an_orphan() -> None:
     assert seen(SETTLED, success())["orphan_fact"] == 0
 
 
+def test_a_success_of_a_step_that_was_done_without_comes_after_its_verdict() -> None:
+    skipped = facts.StepSkipped("r", "a", "dead_letter")
+
+    assert seen(skipped, success()) == Counter(success_after_verdict=1)
+    assert seen(facts.StepSkipped("r", "a", "input"), success()) == Counter()
+
+
 def test_two_completions_of_a_step_are_one_duplicate() -> None:
     assert seen(success(2), success(1)) == Counter(duplicate_completion_folded=1)
 

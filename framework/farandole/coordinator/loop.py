@@ -285,6 +285,7 @@ class CoordinatorLoop:
             for claimed in ready:
                 # Before our first commit: an instant that a predecessor has told is never taken back.
                 self._clock.raise_to(persisted_now(claimed))
+            self._instant = None  # told before that, in this very step, if another home has begun to run
             return self._writer.epochs(self._takeover, ready)
         ours = [home for home in self.homes.values() if home.number not in self._releasing]
         busy = [home for home in ours if self._has_work(home)]

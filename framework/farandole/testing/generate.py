@@ -32,7 +32,8 @@ class Shape:
     """What may occur. `timed`: deadlines and retry budgets, whose effect depends on when things happen.
 
     `timeouts`: attempts that are given up. `fragile`: conditions that cannot be evaluated for some values.
-    `impatient`: runs that do not wait long for what is under way when they stop.
+    `impatient`: runs that do not wait long for what is under way when they stop. `judged`: steps that have a
+    deadline, and are done without more often than not. `patient`: retries that wait long.
     """
 
     steps_max: int = STEPS_MAX
@@ -40,6 +41,8 @@ class Shape:
     timeouts: bool = False
     fragile: bool = False
     impatient: bool = False
+    judged: bool = False
+    patient: bool = False
 
 
 ANY = Shape()
@@ -118,7 +121,9 @@ class _Drawing:
             retry=self._retry(),
             deadline=self._deadline(),
             timeout=self._timeout(),
-            on_dead_letter=self.rng.choices(list(OnDeadLetter), weights=(4, 1, 3))[0],
+            on_dead_letter=self.rng.choices(list(OnDeadLetter), weights=(1, 1, 4) if self.shape.judged else (4, 1, 3))[
+                0
+            ],
         )
 
     def _some(self, nodes: Sequence[Node], most: int) -> list[Node]:
@@ -159,7 +164,8 @@ class _Drawing:
         return self.rng.choice([*told, "params.n < 7"])
 
     def _deadline(self) -> timedelta | None:
-        return timedelta(seconds=self.rng.randint(1, 20)) if self.shape.timed and self.rng.random() < 0.1 else None
+        often = 0.5 if self.shape.judged else 0.1
+        return timedelta(seconds=self.rng.randint(1, 20)) if self.shape.timed and self.rng.random() < often else None
 
     def _timeout(self) -> timedelta | None:
         if not self.shape.timeouts or self.rng.random() >= 0.1:
@@ -168,7 +174,8 @@ class _Drawing:
 
     def _retry(self) -> Retry:
         total = timedelta(seconds=self.rng.randint(1, 30)) if self.shape.timed and self._seldom() else None
-        return Retry(self.rng.randint(1, 3), base=timedelta(milliseconds=self.rng.randint(1, 3000)), total=total)
+        longest = 20_000 if self.shape.patient else 3_000
+        return Retry(self.rng.randint(1, 3), base=timedelta(milliseconds=self.rng.randint(1, longest)), total=total)
 
 
 @dataclass(frozen=True, slots=True)

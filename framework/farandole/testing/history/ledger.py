@@ -48,6 +48,8 @@ def calls_were_triggered(docket: Docket) -> Iterator[Violation]:
 def _fused(case: Case, key: AttemptKey) -> list[Entry]:
     """What stands for a trigger where an attempt may run at once: the one that its parent has, committed or not."""
     step, _, attempt = key
+    if not case.starts and attempt == 1:  # started directly, and its first transaction is under way still
+        return [each for several in case.triggers.values() for each in several if each.is_start]
     above = case.graph.chain_above(step) if case.is_judged and attempt == 1 else ()
     return [each for name in above for n, several in case.triggers.items() if n[0] == name for each in several]
 

@@ -173,11 +173,17 @@ def _has_cause(docket: Docket, case: Case, entry: Entry) -> bool:
     """A timer's marker is its own cause: `timers` judges it."""
     if isinstance(entry.fact, facts.RetryDue | facts.DeadlinePassed):
         return True
+    if isinstance(entry.fact, facts.TriggerSuspected) and _was_fused(case, entry.unit[0]):
+        return True  # it never had a trigger: its attempt ran at once
     found = [*docket.by_id.get(entry.cause, ()), *filter(None, [docket.by_place.get(entry.cause)])]
     if any(each.run == case.run and each.place != entry.place for each in found):
         return True
     named = entry.input or entry.cause
     return docket.may_have_expired(named) or (not entry.input and not _is_known(docket, entry.cause))
+
+
+def _was_fused(case: Case, step: str) -> bool:
+    return any(isinstance(each.fact, facts.StepSucceeded) and step in each.fact.fused for each in case.events)
 
 
 def _is_known(docket: Docket, cause: str) -> bool:
@@ -188,11 +194,13 @@ def _is_known(docket: Docket, cause: str) -> bool:
 
 
 def runs_are_started(docket: Docket) -> Iterator[Violation]:
-    """I3: nobody works for a run that was never started."""
+    """I3: nobody works for a run that was never started; a start that nobody has taken yet waits in its inbox."""
     if not docket.history.is_whole(docket.history.topics.events):
         return
     for case in docket.cases.values():
         triggers = [each for several in case.triggers.values() for each in several]
+        if not docket.history.quiescent:
+            triggers = [each for each in triggers if not each.is_start]
         told = [each for each in (*case.events, *triggers) if not isinstance(each.fact, facts.RunRefused)]
         if not case.starts and told and all(docket.is_old(each) for each in told):
             yield case.broken("I3", "there are records of it, but it was never started", *told[:3])

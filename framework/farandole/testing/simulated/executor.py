@@ -109,6 +109,11 @@ class PipelineExecutor:
             self.environment.results.put(it.attempt, it.outcome)
         return True
 
+    def has_ended(self) -> bool:
+        """Whether the time of one has come."""
+        now = self.environment.clock.monotonic()
+        return any(each.due <= now for each in self.held)
+
     def die(self) -> None:
         """The process is gone, and what ran in it."""
         self.held.clear()

@@ -136,7 +136,11 @@ def attempts_are_gapless(world: World) -> Iterator[str]:
 
 def nothing_reports_after_the_end(world: World) -> Iterator[str]:
     """I2: no attempt reports after its run has settled, unless it was ended without waiting for all of them."""
-    events = world.clients.events
+    yield from reported_after_the_end(world.clients.events)
+
+
+def reported_after_the_end(events: list[tuple[Record, facts.Event]]) -> Iterator[str]:
+    """The reports of runs that had ended, and should have waited for them."""
     ended: set[str] = set()
     unwaiting = _impatient(events) | _ended_standing(events)
     for _, event in events:

@@ -79,11 +79,12 @@ class Clients:
         return graph_of(self.definition).direct_root is not None
 
     def _drawn_plan(self) -> Iterable[tuple[int, Command]]:
-        rng, last = self._rng, self.sizes.phase_steps
+        rng, last = self._rng, self.sizes.phase
+        first = rng.randrange(last // 2)
         for run in (f"run-{n}" for n in range(self.sizes.runs)):
             params = framed_params(rng.randint(0, 9), [rng.randint(0, 9) for _ in range(rng.randint(0, 4))])
             start = StartRun(self.definition.name, params, run)
-            yield rng.randrange(300), start
+            yield first + rng.randrange(10) if self.sizes.crowd else rng.randrange(last // 2), start
             again, other, cancelled = rng.random() < 0.4, rng.random() < 0.2, rng.random() < 0.4
             if again and not self.sizes.forgets:
                 yield rng.randrange(last), start
@@ -91,10 +92,23 @@ class Clients:
                 yield rng.randrange(last), StartRun(self.definition.name, framed_params(99), run)
             if cancelled:
                 yield rng.randrange(last), CancelRun(run, "simulated")
+            if self.sizes.insistent:
+                yield from self._insisted(run, rng, last)
 
-    def move(self, step: int, *, calm: bool) -> None:
+    def _insisted(self, run: str, rng: random.Random, last: int) -> Iterable[tuple[int, Command]]:
+        """What impatient people ask for: most of it finds nothing to do."""
+        for _ in range(rng.randint(1, 6)):
+            step = rng.choice(list(self.definition.steps))
+            asked: tuple[Command, ...] = (
+                ReleaseRun(run),
+                ReplayDeadLetter(run, step, rng.randint(1, 2), "insistent"),
+                CancelRun(run, "insistent"),
+            )
+            yield rng.randrange(last), rng.choices(asked, weights=(4, 4, 1))[0]
+
+    def move(self, step: int, progress: float, *, calm: bool) -> None:
         """Send what is due; read; replay a dead letter now and then, and all of them in the end."""
-        while self._plan and self._plan[0][0] <= step:
+        while self._plan and self._plan[0][0] <= progress:
             self._send(self._plan.pop(0)[1])
         if step % 10 == 0:
             self.read()

@@ -16,6 +16,8 @@ GOALS = (
     "suspected_trigger",
     "late_success",
     "late_success_after_settling",
+    "success_after_verdict",
+    "aborted",
     "orphan_fact",
     "hold_and_replay",
     "offsets_only_interrupted",
@@ -46,6 +48,7 @@ def states_in(told: Told) -> Counter[str]:
         suspected_trigger=sum(isinstance(e, facts.TriggerSuspected) for _, e in told),
         late_success=late,
         late_success_after_settling=after,
+        success_after_verdict=_after_verdict(told),
         orphan_fact=_orphans(told),
         hold_and_replay=sum(isinstance(e, facts.StepScheduled) and e.fresh_budget for _, e in told),
         kernel_error=sum(isinstance(e, facts.RunHeld) and e.reason == "kernel_error" for _, e in told),
@@ -86,6 +89,18 @@ def _late(told: Told) -> tuple[int, int]:
             after += event.run in settled
             late += event.run in stopping - settled
     return late, after
+
+
+def _after_verdict(told: Told) -> int:
+    """Successes of what had been skipped for a dead letter, its successors released."""
+    skipped: set[tuple[str, str, int]] = set()
+    late = 0
+    for _, event in told:
+        if isinstance(event, facts.StepSkipped) and event.reason == "dead_letter":
+            skipped.add((event.run, event.step, event.item))
+        elif isinstance(event, facts.StepSucceeded):
+            late += (event.run, event.step, event.item) in skipped
+    return late
 
 
 def _orphans(told: Told) -> int:

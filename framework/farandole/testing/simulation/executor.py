@@ -77,6 +77,11 @@ class SimExecutor:
             self.environment.results.put(attempt, self._outcome(attempt.call))
         return True
 
+    def has_ended(self) -> bool:
+        """Whether one of them has lasted long enough."""
+        now = self.environment.clock.monotonic()
+        return any(self._until(attempt) <= now for attempt in self.running)
+
     def _until(self, attempt: Attempt) -> float:
         call = attempt.call
         return (attempt.started or 0.0) + self.script.duration(call.step, call.item, call.attempt)

@@ -9,12 +9,14 @@ of a schedule is a schedule, in which all faults that are left strike as they di
 import random
 from collections.abc import Collection, Mapping
 
-CALL_FATES = ("lost", "reply", "late", "twice")
-"""What may happen to a call: it never arrives; its answer never does; it arrives much later; it arrives again then."""
+CALL_FATES = ("lost", "reply", "late", "twice", "refused")
+"""What may happen to a call: it never arrives; its answer never does; it arrives much later; it arrives again then;
+the broker cannot do it now, and says so (too few replicas), which aborts a transaction for certain."""
 
-STEP_KINDS = ("crash", "pause", "leave", "skew", "leap", "deaf", "expire")
+STEP_KINDS = ("crash", "pause", "leave", "skew", "leap", "deaf", "expire", "cut", "stall")
 """What may happen at a step of the world: death; a freeze; an orderly end; a wrong wall clock; a time when nobody
-moves; a process whose group hears nothing of it; retention that deletes what was consumed."""
+moves; a process whose group hears nothing of it; retention that deletes what was consumed; a process that does not
+reach those who keep transactions, or groups, or the log; a broker that is not told how transactions end."""
 
 
 GROUPS = {"step": STEP_KINDS, "call": CALL_FATES, "fetch": ("fetch",)}
@@ -22,18 +24,21 @@ GROUPS = {"step": STEP_KINDS, "call": CALL_FATES, "fetch": ("fetch",)}
 
 
 def drawn_rates(rng: random.Random) -> dict[str, float]:
-    """The rates of a seed: of what happens at steps per step of the world, of `fetch` and of fates per call."""
+    """The rates of a seed: per step in which something moved; of `fetch` and fates per call."""
     call = rng.choice((0.0, 0.01, 0.05, 0.12))
     return {
-        "crash": rng.choice((0.0, 0.001, 0.006)),
-        "pause": rng.choice((0.0, 0.001, 0.006)),
-        "leave": rng.choice((0.0, 0.001, 0.003)),
-        "skew": rng.choice((0.0, 0.0, 0.002)),
-        "leap": rng.choice((0.0, 0.001, 0.004)),
-        "deaf": rng.choice((0.0, 0.0, 0.001)),
-        "expire": rng.choice((0.0, 0.0, 0.0, 0.01)),
+        "crash": rng.choice((0.0, 0.004, 0.015)),
+        "pause": rng.choice((0.0, 0.003, 0.012)),
+        "leave": rng.choice((0.0, 0.003, 0.01)),
+        "skew": rng.choice((0.0, 0.0, 0.01)),
+        "leap": rng.choice((0.0, 0.003, 0.01)),
+        "deaf": rng.choice((0.0, 0.0, 0.004)),
+        "expire": rng.choice((0.0, 0.0, 0.0, 0.03)),
+        "cut": rng.choice((0.0, 0.005, 0.02)),
+        "stall": rng.choice((0.0, 0.005, 0.02)),
         "fetch": rng.choice((0.0, 0.0, 0.05, 0.3)),
         **dict.fromkeys(CALL_FATES, call / len(CALL_FATES)),
+        "refused": call / 2,  # most calls are none that it may befall
     }
 
 

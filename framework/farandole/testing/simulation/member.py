@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from farandole.errors import TransportError
-from farandole.testing.simulation.network import Exchange, Lost, Network, T
-from farandole.transport.memory.broker import Broker
+from farandole.testing.simulation.network import Exchange, Lost, Network, T, Unavailable
+from farandole.transport.memory.broker import Broker, Changes
 from farandole.transport.memory.member import MemoryMember
 from farandole.transport.memory.membership import Snapshot
 from farandole.transport.memory.refusals import (
@@ -66,6 +66,10 @@ class SimMember(MemoryMember):
             return ()
         return super().poll(timeout)
 
+    def is_concerned(self, changes: Changes) -> bool:
+        """Whether its partitions or its group have changed."""
+        return self._watch.concerns(changes)
+
     def call(self, request: Request) -> int:
         """Begin a call."""
         ticket = next(self._sim_tickets)
@@ -93,17 +97,18 @@ class SimMember(MemoryMember):
         """Transactions under way: to die now would leave them open, perhaps."""
         return [request for _, request, _ in self._calls if isinstance(request, Commit)]
 
-    def advance(self) -> None:
-        """One piece of one call."""
+    def advance(self) -> bool:
+        """One piece of one call; whether there was one, and it brought the call on."""
         if not self._calls:
-            return
+            return False
         at = self._network.rng.randrange(len(self._calls))
         _, _, pieces = self._calls[at]
         try:
-            next(pieces)
+            return not next(pieces)
         except StopIteration as done:
             del self._calls[at]
             self._told.append(done.value)
+            return True
 
     def _exchange(self, kind: str, call: Callable[[Broker], T]) -> Exchange[T]:
         return self._network.exchange(self.client_id, kind, call, self._wear)
@@ -150,7 +155,7 @@ class SimMember(MemoryMember):
             try:
                 return (yield from self._exchange("init", lambda b: b.init(transactional_id, timeout)))
             except TransactionBusy:
-                yield
+                yield False
 
     def _commit(self, request: Commit) -> Exchange[tuple[Verdict, TransportError | None]]:
         if self._is_spent:
@@ -197,6 +202,10 @@ class SimMember(MemoryMember):
             rare["rebalance_inside_transaction"] += stood
             yield from self._exchange("abort", lambda b: b.end_transaction(writer, commit=False))
             return Verdict.STALE, TransportError(str(stale))
+        except Unavailable as refusal:
+            yield from self._exchange("abort", lambda b: b.end_transaction(writer, commit=False))
+            rare["aborted"] += 1
+            return Verdict.ABORTED, TransportError(str(refusal))
         except (UnknownTopic, RecordTooLarge, MetadataTooLong) as refusal:
             yield from self._exchange("abort", lambda b: b.end_transaction(writer, commit=False))
             return Verdict.REFUSED, TransportError(str(refusal))
@@ -219,7 +228,7 @@ class SimMember(MemoryMember):
             try:
                 return (yield from self._exchange(kind, call))
             except TransactionBusy:
-                yield
+                yield False
 
 
 def snapshot_stands(member: SimMember, snapshot: Snapshot) -> bool:

@@ -6,25 +6,51 @@ has done it or not; what is late arrives when its producer has been renewed, or 
 """
 
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import TracebackType
-from typing import TypeVar
+from typing import Protocol, TypeVar
+from zlib import crc32
 
+from farandole.clock import ManualClock
 from farandole.testing.simulation.faults import Chaos
-from farandole.transport.memory.broker import Broker
+from farandole.transport.memory.broker import Broker, Changes
 from farandole.transport.memory.hub import Hub, Watch
 from farandole.transport.memory.refusals import Refusal
+from farandole.transport.memory.transactions import Unmarked
 from farandole.transport.metadata import decode
 from farandole.transport.port import Position
 
 T = TypeVar("T")
 
-Exchange = Generator[None, None, T]
+Exchange = Generator[bool, None, T]
+"""A call in pieces; it gives True at a piece that brings nothing, because who is called cannot be reached."""
 
 REPEATABLE = frozenset({"end", "abort", "offsets", "init"})
 """Requests without a sequence number: a copy takes effect again, where that of any other is dropped."""
+
+
+ROLES = {
+    **dict.fromkeys(("init", "end", "abort"), "transactions"),
+    **dict.fromkeys(("offsets", "positions", "members"), "group"),
+    **dict.fromkeys(("produce", "ends"), "log"),
+}
+"""Whom a request goes to: on a real cluster three brokers, of which any may be out of reach alone."""
+
+CUT_ROLES = ("transactions", "transactions", "group", "log")
+"""Who is out of reach: mostly who tells how a transaction has ended."""
+
+CUTS = ("hangs", "lost", "reply", "reply")
+"""How one is out of reach: calls wait until it is there again; they never arrive; their answers never do."""
+
+REFUSABLE = frozenset({"produce", "offsets"})
+"""Requests that a broker may refuse for now, so that the client must abort."""
+
+BROKERS = 3
+"""How many share the partitions, so that markers may be missing in some and written in others."""
 
 
 OPENING = frozenset({"produce", "offsets"})
@@ -38,8 +64,29 @@ class Lost(Exception):  # noqa: N818 - what happens to a call, not a fault of ou
     """No answer came; nobody but the broker knows whether the call was carried out."""
 
 
+WAIT = timedelta(milliseconds=50)
+"""What a wait for an answer takes, in a process that does nothing else meanwhile."""
+
+
+class Listener(Protocol):
+    """Who wants to hear of what has changed on the log."""
+
+    def hear(self, changes: Changes) -> None:
+        """Something has changed."""
+        ...
+
+
+class Unavailable(Refusal):
+    """The broker cannot do it now: nothing was done, and the transaction has to be aborted."""
+
+
 class SimHub(Hub):
     """Gives out the broker as the world has it: one thread, so no lock; time comes by `tick`; nobody waits for news."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self._world = clock
+        self.listeners: set[Listener] = set()
 
     def __enter__(self) -> Broker:
         return self._broker
@@ -52,9 +99,21 @@ class SimHub(Hub):
     def tick(self) -> None:
         """The world's clock has moved; markers are written by the world, one by one."""
         self._broker.tick(self.clock.monotonic(), int(self.clock.now().timestamp() * 1000))
+        changes = self._broker.take_changes()
+        if changes is not None:
+            for listener in self.listeners:
+                listener.hear(changes)
+
+    def wait(self, condition: threading.Condition, timeout: float) -> bool:
+        """Whoever lets go of partitions waits for what is under way: time passes, and nobody else moves."""
+        if timeout <= 0:
+            return False
+        self._world.advance(WAIT)
+        self.tick()
+        return True
 
     def watch(self, watch: Watch) -> None:
-        """Nobody is told of anything: who wants to know looks."""
+        """Nobody is woken: who has heard of something looks when its turn comes."""
 
 
 @dataclass(slots=True)
@@ -71,6 +130,11 @@ class Network:
     late: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
     told: Callable[[str], None] | None = None
     widest: int = 0
+    cuts: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
+    """Who does not reach whom (a role), until when, and how it shows."""
+
+    stalled: dict[int, float] = field(default_factory=dict)
+    """Brokers that are not told how transactions end, and until when."""
 
     def tell(self, line: str) -> None:
         """A line of the trace."""
@@ -94,9 +158,16 @@ class Network:
             Lost: no answer came.
             Refusal: the broker said no.
         """
-        yield
+        yield False
+        while (cut := self._cut(who, kind)) == "hangs":
+            yield True
+        if cut is not None:
+            self.rare[f"cut_{kind}"] += 1
+            if cut == "reply":
+                self._attempt(who, kind, call)
+            raise Lost(kind)
         struck = self.chaos.strikes("call")
-        if struck is None or (struck[0] == "twice" and (kind not in REPEATABLE or repeated is None)):
+        if struck is None or not self._may_befall(struck[0], kind, repeated):
             result = self._carry_out(who, kind, call)
             # Where a late request would hurt most: inside the next transaction.
             if kind in OPENING and self.late and self.rng.random() < LATE_INSIDE:
@@ -105,6 +176,8 @@ class Network:
         fate = struck[0]
         self.rare[f"{fate}_{kind}"] += 1
         self.tell(f"{who}: {kind} is befallen: {fate}")
+        if fate == "refused":
+            raise Unavailable(f"{kind}: too few replicas are there. Nothing was done")
         if fate in ("late", "twice") and kind in REPEATABLE:
             self.late.append((f"{who}: {kind}", lambda: self._attempt(who, kind, call)))
         if fate == "twice" and repeated is not None:
@@ -113,6 +186,30 @@ class Network:
         if fate == "reply":
             self._attempt(who, kind, call)
         raise Lost(kind)
+
+    def cut(self, who: str, role: str, seconds: float, how: str) -> None:
+        """From now on `who` does not reach a role (one of `CUTS`)."""
+        self.cuts[who, role] = self.hub.clock.monotonic() + seconds, how
+
+    def stall(self, broker: int, seconds: float) -> None:
+        """From now on a broker is not told how transactions end."""
+        self.stalled[broker] = self.hub.clock.monotonic() + seconds
+
+    def heal(self) -> None:
+        """Everybody reaches everybody."""
+        self.cuts.clear()
+        self.stalled.clear()
+
+    def _cut(self, who: str, kind: str) -> str | None:
+        if not self.cuts:
+            return None
+        until, how = self.cuts.get((who, ROLES[kind]), (0.0, ""))
+        return how if self.hub.clock.monotonic() < until else None
+
+    def _may_befall(self, fate: str, kind: str, repeated: Callable[[], None] | None) -> bool:
+        if fate == "twice":
+            return kind in REPEATABLE and repeated is not None
+        return fate != "refused" or kind in REFUSABLE
 
     def deliver_late(self) -> None:
         """One delayed call arrives; a renewed producer has fenced it by then, or it should have."""
@@ -125,6 +222,9 @@ class Network:
         """Write one marker of a transaction that has been decided; False if there is none."""
         with self.hub as broker:
             unmarked = list(broker.transactions.unmarked())
+            if self.stalled:
+                now = self.hub.clock.monotonic()
+                unmarked = [it for it in unmarked if self.stalled.get(_broker_of(it[1]), 0.0) <= now]
             if not unmarked:
                 return False
             broker.transactions.mark(*unmarked[self.rng.randrange(len(unmarked))])
@@ -145,3 +245,8 @@ class Network:
             self._carry_out(who, kind, call)
         except Refusal as refusal:
             self.rare[f"unheard_{type(refusal).__name__}"] += 1
+
+
+def _broker_of(place: Unmarked) -> int:
+    """Which broker leads a partition, or keeps a group."""
+    return crc32(repr(place).encode()) % BROKERS

@@ -8,6 +8,10 @@ from farandole.errors import FarandoleError
 from farandole.testing.simulation.network import Network
 from farandole.testing.simulation.transport import SimTransport, SkewedClock
 
+SKIPPED_WHEN_IDLE = 0.9
+"""How many looks of a process with nothing to do are left out while nothing that it reads has changed: half of a
+world's steps were such looks. The others are for what time alone brings, and for sessions."""
+
 
 class Loop(Protocol):
     """What both kinds of loop have in common."""
@@ -28,6 +32,10 @@ class Finishing(Protocol):
         """One attempt that is under way goes on; whether there was one."""
         ...
 
+    def has_ended(self) -> bool:
+        """Whether an attempt that is under way could go on now."""
+        ...
+
     def die(self) -> None:
         """The process is gone, and what ran in it."""
         ...
@@ -44,35 +52,68 @@ class Body:
 
 @dataclass(slots=True)
 class Process:
-    """`make` begins it; `frozen_until` is the step of the world at which a paused one goes on."""
+    """`make` begins it; `frozen_until` is when a paused one goes on, as its world counts."""
 
     name: str
     network: Network
     clock: SkewedClock
     make: Callable[["Process"], Body]
     body: Body | None = None
-    frozen_until: int = 0
+    frozen_until: float = 0
+    is_idle: bool = False
+    """Whether its loop found nothing to do when it looked, and nothing of it has moved since."""
+
     exits: list[str] = field(default_factory=list)
 
     def step(self) -> bool:
         """Go on: the loop, a call, a handler; whether anything moved."""
         if self.body is None:
-            self.body = self.make(self)
+            self.body, self.is_idle = self.make(self), False
+            self.network.hub.listeners.add(self.body.transport)
             self.network.tell(f"{self.name}: begins")
         rng = self.network.rng
+        kind = rng.random()
         try:
-            kind = rng.random()
-            if kind < 0.5:
-                return self.body.loop.step(0.0)
-            if kind < 0.85 or self.body.executor is None:
-                calling = [member for member in self.body.transport.members if member.is_calling]
-                for member in calling:
-                    member.advance()
-                return bool(calling)
-            return self.body.executor.finish()
+            if kind < 0.5 and not (self._has_nothing_new(self.body) and rng.random() < SKIPPED_WHEN_IDLE):
+                return self._look(self.body)
+            moved = self._advance() if kind < 0.85 else self._finish()
+            return moved or self._advance() or self._finish()
         except FarandoleError as error:
             self._exit(error)
             return True
+
+    def _look(self, body: Body) -> bool:
+        """One step of the loop; whether it did anything."""
+        body.transport.has_news = False
+        did = body.loop.step(0.0)
+        self.is_idle = not did
+        return did
+
+    def _has_nothing_new(self, body: Body) -> bool:
+        return self.is_idle and not body.transport.has_news
+
+    def _advance(self) -> bool:
+        """One piece of a call; whether one could go on."""
+        assert self.body is not None
+        moved = [member.advance() for member in self.body.transport.members]
+        self.is_idle &= not any(moved)
+        return any(moved)
+
+    def _finish(self) -> bool:
+        """An attempt goes on; whether one could."""
+        assert self.body is not None
+        moved = self.body.executor is not None and self.body.executor.finish()
+        self.is_idle &= not moved
+        return moved
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether only time can bring it anything to do, as far as anybody knows."""
+        if self.body is None or not self._has_nothing_new(self.body):
+            return False
+        if any(member.is_calling for member in self.body.transport.members):
+            return False
+        return self.body.executor is None or not self.body.executor.has_ended()
 
     @property
     def is_committing(self) -> bool:
@@ -85,6 +126,12 @@ class Process:
             for member in self.body.transport.members:
                 member.deaf_until = self.network.hub.clock.monotonic() + seconds
 
+    def cut_off(self, role: str, seconds: float, how: str) -> None:
+        """Nothing of its calls to one role passes for so long."""
+        if self.body is not None:
+            for member in self.body.transport.members:
+                self.network.cut(member.client_id, role, seconds, how)
+
     def kill(self) -> None:
         """kill -9: nothing is said to anybody."""
         if self.body is None:
@@ -94,7 +141,7 @@ class Process:
             self.network.rare["offsets_only_interrupted"] += not commit.records
         if self.body.executor is not None:
             self.body.executor.die()
-        self.body = None
+        self._forget()
 
     def leave(self) -> None:
         """SIGTERM: partitions are let go of in order."""
@@ -107,6 +154,11 @@ class Process:
             return
         if self.body.executor is not None:
             self.body.executor.die()
+        self._forget()
+
+    def _forget(self) -> None:
+        assert self.body is not None
+        self.network.hub.listeners.discard(self.body.transport)
         self.body = None
 
     def _exit(self, error: FarandoleError) -> None:

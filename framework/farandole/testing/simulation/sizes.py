@@ -16,17 +16,21 @@ SOON = timedelta(seconds=8)
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """`phase_steps`: scheduling steps with faults on; a run of five steps takes about 300 when nothing goes wrong.
+    """`phase`: how long faults are on, and `peace`: after how long they begin (in `World.progress`); to form groups
+    takes about 80, a run of five steps 120 when nothing goes wrong.
 
     `assignor`: of agents, eager or cooperative. `forgets`: ended runs are forgotten after seconds, not a day, so that
-    late facts find no run.
+    late facts find no run. `crowd`: all runs begin at about the same time. `insistent`: people ask
+    for everything again and again.
     """
 
     partitions: int
     coordinators: int
     agents: int
     runs: int
-    phase_steps: int
+    crowd: bool
+    phase: int
+    peace: int
     window: int
     poll_records: int
     batch_records: int
@@ -34,6 +38,7 @@ class Sizes:
     forgets: bool
     late_marker: float
     shape: Shape
+    insistent: bool
 
     @classmethod
     def drawn(cls, rng: random.Random) -> "Sizes":
@@ -42,8 +47,10 @@ class Sizes:
             partitions=rng.choice((1, 2, 2, 3)),
             coordinators=rng.choice((1, 2, 2, 2, 3)),
             agents=rng.choice((1, 2, 2, 2, 3)),
-            runs=rng.randint(1, 4),
-            phase_steps=rng.choice((500, 900, 900, 1500)),
+            runs=rng.choice((1, 2, 3, 4, 4, 7)),
+            crowd=rng.random() < 0.4,
+            phase=rng.choice((200, 400, 400, 800)),
+            peace=rng.choice((0, 50, 100)),
             window=rng.choice((1, 2, WINDOW, WINDOW)),
             poll_records=rng.choice((1, 3, 500, 500)),
             batch_records=rng.choice((1, 2, 500, 500)),
@@ -55,7 +62,10 @@ class Sizes:
                 timeouts=True,
                 fragile=rng.random() < 0.2,
                 impatient=rng.random() < 0.5,
+                judged=rng.random() < 0.25,
+                patient=rng.random() < 0.25,
             ),
+            insistent=rng.random() < 0.3,
         )
 
     def coordinator(self, slot: str) -> CoordinatorSettings:

@@ -8,6 +8,7 @@ from farandole.clock import ManualClock
 from farandole.testing.simulation.member import SimMember
 from farandole.testing.simulation.network import Network
 from farandole.transport.memory.admin import MemoryAdmin
+from farandole.transport.memory.broker import Changes
 from farandole.transport.memory.edge import MemoryEdge
 from farandole.transport.memory.producer import MemoryProducer
 from farandole.transport.memory.reader import MemoryReader
@@ -38,6 +39,10 @@ class SimReader(MemoryReader):
         self._network = network
         self._poll_records = poll_records
 
+    def is_concerned(self, changes: Changes) -> bool:
+        """Whether anything of it is read here."""
+        return self._watch.concerns(changes)
+
     def poll(self, timeout: float) -> Sequence[Polled]:
         """Records, ends and troubles; nothing while a fetch is under way."""
         if self._network.chaos.strikes("fetch") is not None:
@@ -46,17 +51,25 @@ class SimReader(MemoryReader):
             return self._cursors.fetch(broker, self._poll_records)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class SimTransport:
     """`members` made here, so that the world can advance their calls, and forget them with their process.
 
-    `assignor`: in place of the one that a member asks for, if it is set.
+    `assignor`: in place of the one that a member asks for, if it is set. `has_news`: something that is read here, or
+    its group, has changed since its process looked.
     """
 
     network: Network
     poll_records: int = 500
     assignor: str = ""
     members: list[SimMember] = field(default_factory=list)
+    readers: list[SimReader] = field(default_factory=list)
+    has_news: bool = True
+
+    def hear(self, changes: Changes) -> None:
+        """Something has changed on the log."""
+        read: list[SimMember | SimReader] = [*self.members, *self.readers]
+        self.has_news |= any(each.is_concerned(changes) for each in read)
 
     def member(self, settings: MemberSettings) -> SimMember:
         """A member."""
@@ -67,7 +80,8 @@ class SimTransport:
 
     def reader(self, client_id: str) -> SimReader:
         """A reader."""
-        return SimReader(self.network, client_id, self.poll_records)
+        self.readers.append(SimReader(self.network, client_id, self.poll_records))
+        return self.readers[-1]
 
     def producer(self, client_id: str) -> MemoryProducer:
         """A plain producer."""

@@ -23,7 +23,7 @@ from farandole.testing.generate import Script, random_chain, random_definition
 from farandole.testing.simulation.clients import Clients
 from farandole.testing.simulation.executor import OWN_TOPIC, Ledger, SimExecutor, specs_of
 from farandole.testing.simulation.faults import Chaos, drawn_rates
-from farandole.testing.simulation.network import Network, SimHub
+from farandole.testing.simulation.network import BROKERS, CUT_ROLES, CUTS, Network, SimHub
 from farandole.testing.simulation.process import Body, Process
 from farandole.testing.simulation.retention import Retention
 from farandole.testing.simulation.sizes import Sizes
@@ -48,11 +48,23 @@ INSTANTS_EVERY = 10
 LOOK_EVERY = 50
 """Steps between two looks whether all has ended."""
 
+IDLE_WORTH = 0.1
+"""What a step in which nothing moved counts: nobody waits for ever for what nobody does."""
+
 TICKS = [timedelta(milliseconds=ms) for ms in (1, 5, 20, 60)]
 """What a step may take: a call takes some, an attempt dozens."""
 
-IDLE_STEPS = 60
-"""Steps in which nothing moved, in the second phase, until time takes a leap: whoever waits, waits for time alone."""
+AWAKE = 0.8
+"""How many turns go to those who have something to do."""
+
+BURST, BURST_STEPS = 4, 40
+"""Misfortunes seldom come singly: how much likelier another fault is soon after one, and for how many steps."""
+
+LEAP, LEAP_CALM = timedelta(seconds=1), timedelta(seconds=2)
+"""How far time leaps then: less while there are faults, so that they strike in the midst of things."""
+
+IDLE_STEPS, IDLE_STEPS_MAX = 6, 60
+"""Steps in which nothing moved until time takes a leap: if everybody rests, and at the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,9 @@ class World:
     part: Part = WHOLE
     told: Callable[[str], None] | None = None
     steps: int = 0
+    progress: float = 0.0
+    """Steps in which something moved, and a little for each of the others: by it faults and clients are paced."""
+
     is_calm: bool = False
     fusion: bool | None = None
     """Whether hops are fused; None: the seed says."""
@@ -85,6 +100,8 @@ class World:
     """Homes for which an earlier instant was persisted after a later one."""
 
     _idle: int = field(default=0, init=False)
+    _burst_until: int = field(default=0, init=False)
+    _last_seen: dict[TopicPartition, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         drawn = random.Random(f"{self.seed}/drawn")
@@ -131,7 +148,7 @@ class World:
 
     def live(self) -> bool:
         """Both phases; whether everything has ended."""
-        while self.steps < self.sizes.phase_steps:
+        while self.progress < self.sizes.phase:
             self.move()
         self.calm()
         limit = self.steps + (STEPS_MAX_SLOW if self.sizes.poll_records == 1 else STEPS_MAX)
@@ -145,6 +162,7 @@ class World:
         """From now on the network is whole and nobody dies."""
         self.network.tell("world: no more faults")
         self.is_calm = self.chaos.is_over = True
+        self.network.heal()
         for process in self.processes:
             process.frozen_until = 0
             process.clock.skew = timedelta()
@@ -154,18 +172,27 @@ class World:
         """One step of the world."""
         self.steps += 1
         self._pass_time()
-        if not self.is_calm:
+        if not self.is_calm and self._idle == 0 and self.progress >= self.sizes.peace:
             self._harm()
         if self.is_calm or self.rng.random() < self.sizes.late_marker:
             self.network.write_marker()
         if self.network.late and self.rng.random() < 0.02:
             self.network.deliver_late()
-        self.clients.move(self.steps, calm=self.is_calm)
+        self.clients.move(self.steps, self.progress, calm=self.is_calm)
         if self.steps % INSTANTS_EVERY == 0:
             self._look_at_instants()
-        process = self.rng.choice(self.processes)
-        moved = process.frozen_until <= self.steps and process.step()
+        process = self._next()
+        moved = process is not None and process.step()
         self._idle = 0 if moved else self._idle + 1
+        self.progress += 1.0 if moved else IDLE_WORTH
+
+    def _next(self) -> Process | None:
+        """Whose turn it is: mostly somebody who has something to do; None if all are frozen."""
+        now = self.clock.monotonic()
+        able = [process for process in self.processes if process.frozen_until <= now]
+        if self.rng.random() < AWAKE:
+            able = [process for process in able if not process.is_resting] or able
+        return self.rng.choice(able) if able else None
 
     def close(self) -> None:
         """Free the folder."""
@@ -205,7 +232,10 @@ class World:
         with self.hub as broker:
             found = broker.positions(self.topics.group("coordinator"), places, stable=False)
         for at, position in found.items():
-            now = (decode(position.metadata).now_ms or 0) if position is not None else 0
+            if position is None or position.metadata == self._last_seen.get(at):
+                continue
+            self._last_seen[at] = position.metadata
+            now = decode(position.metadata).now_ms or 0
             if now < self.instants.get(at, 0):
                 self.taken_back.append(f"{at.topic}[{at.partition}]: {now} was persisted after {self.instants[at]}")
             self.instants[at] = now
@@ -215,40 +245,60 @@ class World:
         return range(self.sizes.partitions)
 
     def _pass_time(self) -> None:
-        """A few milliseconds; in the second phase a leap, once nothing but time can bring anything."""
+        """A few milliseconds; a leap, once nothing but time can bring anything."""
         self.clock.advance(TICKS[int(self.rng.random() * len(TICKS))])
-        if self._idle >= IDLE_STEPS and self.is_calm:
+        if self._idle >= IDLE_STEPS and self._rests():
             self._idle = 0
-            self.clock.advance(timedelta(seconds=2))
+            self.clock.advance(LEAP_CALM if self.is_calm else LEAP)
+            for process in self.processes:
+                process.is_idle = False
         self.hub.tick()
 
+    def _rests(self) -> bool:
+        """Whether nobody has anything to do before some time has passed."""
+        now = self.clock.monotonic()
+        return self._idle >= IDLE_STEPS_MAX or all(it.frozen_until > now or it.is_resting for it in self.processes)
+
     def _harm(self) -> None:
-        struck = self.chaos.strikes("step")
-        if struck is not None:
+        for _ in range(BURST if self.steps < self._burst_until else 1):
+            struck = self.chaos.strikes("step")
+            if struck is None:
+                continue
+            self._burst_until = self.steps + BURST_STEPS
             kind, how = struck
             told = self.retention.expire(how) if kind == "expire" else self._hit(kind, self._victim(how), how)
             self.network.tell(told)
 
     def _victim(self, how: random.Random) -> Process:
-        """Half of the time one that is in the midst of a transaction, if there is any."""
+        """Mostly one that is in the midst of a transaction, or a coordinator: they have more to lose."""
+        drawn = how.random()
         busy = [process for process in self.processes if process.is_committing]
-        return how.choice(busy if busy and how.random() < 0.5 else self.processes)
+        if busy and drawn < 0.4:
+            return how.choice(busy)
+        return how.choice(self.processes[: self.sizes.coordinators] if drawn < 0.7 else self.processes)
 
     def _hit(self, kind: str, process: Process, how: random.Random) -> str:
         """Let a fault of a step strike a process, or time; in words."""
         match kind:
             case "crash":
                 process.kill()
-                return f"{process.name}: killed"
+                return self._keep_away(process, how, "killed")
             case "pause":
-                process.frozen_until = self.steps + (steps := how.choice((50, 400, 1200)))
-                return f"{process.name}: frozen for {steps} steps"
+                process.frozen_until = self.clock.monotonic() + (seconds := how.choice((1, 8, 25)))
+                return f"{process.name}: frozen for {seconds} s"
             case "leave":
                 process.leave()
-                return f"{process.name}: told to end"
+                return self._keep_away(process, how, "told to end")
             case "skew":
                 process.clock.skew = timedelta(seconds=(skew := how.choice((-3600, -5, 5, 3600))))
                 return f"{process.name}: its wall clock is wrong by {skew} s"
+            case "cut":
+                role, seconds, fate = how.choice(CUT_ROLES), how.choice((3, 10, 20)), how.choice(CUTS)
+                process.cut_off(role, seconds, fate)
+                return f"{process.name}: does not reach who keeps {role} for {seconds} s ({fate})"
+            case "stall":
+                self.network.stall(broker := how.randrange(BROKERS), seconds := how.choice((4, 10, 25)))
+                return f"broker {broker}: is not told how transactions end for {seconds} s"
             case "deaf":
                 process.deafen(seconds := how.choice((3, 10, 30)))
                 return f"{process.name}: hears nothing of its group for {seconds} s"
@@ -256,6 +306,12 @@ class World:
                 self.clock.advance(timedelta(seconds=(leap := how.choice((2, 8, 30)))))
                 self.hub.tick()
                 return f"world: {leap} s in which nobody moves"
+
+    def _keep_away(self, process: Process, how: random.Random, what: str) -> str:
+        """It begins anew at once, or when others have taken over."""
+        seconds = how.choice((0, 0, 3, 12))
+        process.frozen_until = self.clock.monotonic() + seconds
+        return f"{process.name}: {what}, and away for {seconds} s"
 
     def _tell(self, line: str) -> None:
         assert self.told is not None

@@ -72,9 +72,9 @@ class MemoryMember:
         until = clock.monotonic() + timeout
         while True:
             self._rung = False
-            moved = self._membership.step(self._add)
+            moved = False
             while self._membership.step(self._add):
-                pass
+                moved = True
             with self._hub as broker:
                 found = self._unknown_topics(broker) + self._cursors.fetch(broker, self._settings.poll_max_records)
                 # After a rebalance the loop has something to do: it is not kept waiting.
