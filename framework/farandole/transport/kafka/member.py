@@ -98,6 +98,7 @@ class KafkaMember:
         if self._rebalance is None:
             self._arrival = arrival = _Arrival()
             self._reading.submit(lambda: self._succeed(arrival))
+            self._reading.submit(self._queries.prepare)
             # Takes 60 to 500 ms, while the group makes room for us: not to be waited for by the first transaction.
             self._writing.submit(self._prepare)
         self._rebalance, self._topics = rebalance, topics

@@ -11,6 +11,7 @@ client whose answer we have given up is thrown away with the question.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
+from importlib import import_module
 from typing import TypeVar, cast
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
@@ -27,7 +28,6 @@ from confluent_kafka.admin import (
 from farandole.errors import AccessDenied, NotReady, TransportError
 from farandole.transport.kafka.access import UNAUTHORIZED, Refusals, unauthorized
 from farandole.transport.kafka.errors import UNREACHABLE, error_of, failure, told
-from farandole.transport.kafka.positions import read_positions
 from farandole.transport.kafka.settings import KafkaSettings, Value
 from farandole.transport.port import Isolation, Position, TopicPartition
 
@@ -93,6 +93,10 @@ class Queries:
         """
         return self._offsets(partitions, OffsetSpec.earliest(), Isolation.UNCOMMITTED)  # type: ignore[no-untyped-call]
 
+    def prepare(self) -> None:
+        """Import what `positions` asks with, which takes as long as all the rest: best while a group makes room."""
+        import_module("farandole.transport.kafka.positions")
+
     def positions(
         self, group: str, partitions: Sequence[TopicPartition] | None, *, stable: bool
     ) -> Mapping[TopicPartition, Position | None]:
@@ -106,6 +110,8 @@ class Queries:
         """
         if partitions is not None and not partitions:
             return {}
+        from farandole.transport.kafka.positions import read_positions
+
         return read_positions(self._settings, self._client_id, group, partitions, stable=stable)
 
     def members(self, group: str) -> frozenset[str]:
