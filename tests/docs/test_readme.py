@@ -51,10 +51,8 @@ def test_the_readme_s_command_for_kcat_fits_the_sample() -> None:
     assert SchemaBook([schema]).decode_as(schema, json.dumps(command["params"]).encode())
 
 
-def test_the_readme_s_dead_letter_is_where_the_tutorial_meets_it() -> None:
-    """The tutorial's place is held by running it; the README's run has the same id, so it lies there too."""
-    tutorial = (REPOSITORY / "docs" / "tutorial" / "first-pipeline.md").read_text()
-    places = set(re.findall(r"shop\.dead\.\w+/\d+/\d+", README))
+def test_the_readme_repairs_the_run_that_it_started() -> None:
+    replayed = set(re.findall(r"dead replay --run (\S+)", README))
 
-    assert places
-    assert places <= set(re.findall(r"shop\.dead\.\w+/\d+/\d+", tutorial))
+    assert replayed
+    assert replayed <= set(re.findall(r"run start \w+ .*--id (\S+)", README))
