@@ -7,12 +7,13 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from farandole.clock import SystemClock
+from farandole.clock import Clock, ManualClock, SystemClock
 from farandole.definition.loading import load_unit
 from farandole.definition.model import Definition, Input, Step
 from farandole.definition.spec import AgentSpec
@@ -51,6 +52,11 @@ def sleepy(n: int) -> int:
 async def quick(n: int) -> int:
     await asyncio.sleep(0)
     return n * 2
+
+@agent
+async def deaf(n: int) -> int:
+    time.sleep(n / 10)
+    return n
 
 @agent
 async def endless(n: int) -> int:
@@ -120,13 +126,13 @@ class Store:
 class Bench:
     """An executor and what it needs, without a loop."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Clock | None = None) -> None:
         unit = folder / "unit.py"
         unit.write_text(textwrap.dedent(UNIT))
         self.agents = load_unit(unit).agents
         self.woken = threading.Event()
         self.producer = Listening()
-        self.clock = SystemClock()
+        self.clock = clock or SystemClock()
         self.signals = Signals(self.producer, Topics(), "test", 3)
         self.store = Store()
         payloads = Payloads(self.store.pass_on, self.store.pass_on)
@@ -264,6 +270,26 @@ def test_async_handler_that_is_called_off_is_cancelled(bench: Bench) -> None:
 
     assert number(bench.outcome("quick", 4)) == 8
     assert not bench.executor.is_worn
+
+
+def test_blocked_event_loop_wears_the_process_out_but_a_process_that_stood_still_is_not_worn(tmp_path: Path) -> None:
+    """After 60 s of SIGSTOP an agent took its event loop for deaf, drained and ended (seen in fault F3L)."""
+    clock = ManualClock()
+    bench = Bench(tmp_path, clock)
+    with closing(bench.executor):
+        first = bench.submit("deaf", 20)
+        bench.wait(lambda: first.started is not None)
+        bench.submit("quick", 1)
+
+        clock.advance(timedelta(minutes=1))
+        after_a_stop = bench.executor.is_worn
+        looks = []
+        for _ in range(31):
+            clock.advance(timedelta(seconds=1))
+            looks.append(bench.executor.is_worn)
+
+    assert not after_a_stop
+    assert looks == [False] * 30 + [True]
 
 
 def test_isolated_handler_runs_in_a_child_with_its_context(bench: Bench) -> None:

@@ -16,6 +16,9 @@ from farandole.runtime.handlers.environment import Environment
 BLOCKED_S = 30.0
 """How long the event loop may be deaf before the process asks to be replaced: three sessions of a member."""
 
+STOOD_STILL_S = 5.0
+"""Two looks so far apart: not the event loop was deaf, the whole process stood still (SIGSTOP, a suspended machine)."""
+
 CLOSE_S = 1.0
 """How long closing waits for cancelled handlers to clean up."""
 
@@ -31,6 +34,7 @@ class Coroutines:
         self._inbox: deque[Attempt] = deque()
         self._is_woken = False
         self._woken_at = 0.0
+        self._looked_at = environment.clock.monotonic()
         self._tasks: dict[Attempt, asyncio.Task[None]] = {}
         """Owned by the event loop."""
         self._left: set[Attempt] = set()
@@ -65,7 +69,11 @@ class Coroutines:
     @property
     def is_worn(self) -> bool:
         """Whether too many handlers ignore their cancellation, or one blocks the event loop for all of them."""
-        blocked = self._is_woken and self._env.clock.monotonic() - self._woken_at > BLOCKED_S
+        now = self._env.clock.monotonic()
+        if now - self._looked_at > STOOD_STILL_S:
+            self._woken_at = now
+        self._looked_at = now
+        blocked = self._is_woken and now - self._woken_at > BLOCKED_S
         return blocked or len(self._left) >= self._stuck_max
 
     def close(self) -> None:
