@@ -221,9 +221,9 @@ def test_member_that_cannot_initialise_its_producer_aborts_and_tries_again(
 ) -> None:
     kit = through_proxy
     (inbox,) = kit.topic_of([[]])
-    member = kit.joined([inbox.topic])
 
-    proxy.meddle(INIT_PRODUCER_ID, Fate.LOSE_REQUEST, times=1_000)
+    proxy.meddle(INIT_PRODUCER_ID, Fate.LOSE_REQUEST, times=1_000)  # it is initialised while the member joins
+    member = kit.joined([inbox.topic])
     first = member.commit([], {inbox: Position(1)})
     renewed = member.ask(RenewProducer())
     proxy.leave_alone()

@@ -55,6 +55,10 @@ def pattern_of(line: str) -> str:
     return out
 
 
+_SPOKEN = re.compile(r"\d\d:\d\d:\d\d\.\d+ +(\S+)")
+"""A line of `farandole dev`: when, and who speaks."""
+
+
 class Terminal:
     """A shell; all that it and its commands print stands in a file."""
 
@@ -96,14 +100,20 @@ class Terminal:
         return self.output.partition(f"{END}\n")[0]
 
     def shows(self, text: str) -> None:
-        """Wait until every line stands there, each after the one before it: agents are ready more than once."""
-        at = 0
+        """Wait until every line stands there, each after the one before it of whoever speaks in it.
+
+        After, because agents are ready more than once; of whom, because several speak at the same time: what an
+        agent prints and what the log tells of its step come on two ways, and either may be first.
+        """
+        at: dict[str, int] = {}
         for line in filter(None, text.splitlines()):
-            pattern = re.compile(f"^{pattern_of(line)}$", re.M)
-            self.wait(lambda pattern=pattern, at=at: pattern.search(self.output, at), line)
-            found = pattern.search(self.output, at)
+            spoken = _SPOKEN.match(line)
+            who = spoken[1] if spoken else ""
+            pattern, begin = re.compile(f"^{pattern_of(line)}$", re.M), at.get(who, 0)
+            self.wait(lambda pattern=pattern, begin=begin: pattern.search(self.output, begin), line)
+            found = pattern.search(self.output, begin)
             assert found is not None
-            at = found.end()
+            at[who] = found.end()
 
     def wait(self, condition: object, what: str) -> None:
         """Until a condition holds."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from farandole.errors import TransportError
+from farandole.errors import NotReady, TransportError
 from farandole.testing.conformance.driven import Driven
 from farandole.testing.conformance.kit import BEGINNING, Kit
 from farandole.testing.twin import operations as do
@@ -230,7 +230,7 @@ class _Player:
         try:
             self._kit.admin.start_positions(self._kit.name(it.group), self._positions(it.promises))
         except TransportError as refused:
-            return type(refused).__name__
+            return _class_of(refused)
         return "begun"
 
     def _wrong(self, it: do.Wrong) -> object:
@@ -239,7 +239,7 @@ class _Player:
         try:
             member.call(Commit([], positions, member.snapshot()))
         except (ValueError, TransportError) as refused:
-            return type(refused).__name__
+            return _class_of(refused)
         return "taken"
 
     def _astray(self, it: do.Astray) -> object:
@@ -317,7 +317,12 @@ class _Player:
         return {self._at(("in", number)): Position(offset, metadata) for number, offset, metadata in promises}
 
 
+def _class_of(error: Exception) -> str:
+    """The class of an error. That a call may be repeated is not compared: nothing in memory is ever worth a wait."""
+    return TransportError.__name__ if isinstance(error, NotReady) else type(error).__name__
+
+
 def _word(reply: Reply) -> str:
     if reply.verdict not in (None, Verdict.COMMITTED):
         return str(reply.verdict)
-    return "done" if reply.error is None else type(reply.error).__name__
+    return "done" if reply.error is None else _class_of(reply.error)
