@@ -189,7 +189,7 @@ class Clients:
                     self.standing.add(run)
                 case facts.RunReleased(run=run, reason="kernel_error"):
                     self.standing.discard(run)
-                case facts.StepScheduled() | facts.StepSkipped():
+                case facts.StepScheduled() | facts.StepSkipped() | facts.StepSucceeded():  # a late one counts too
                     self.dead.pop((event.run, event.step, event.item), None)
                 case _:
                     pass
