@@ -103,9 +103,10 @@ def committed(writer: str, number: int) -> Position:
     return Position(7, encode(Metadata(writer, number, 1)))
 
 
-def test_doubt_with_our_number_on_any_partition_means_committed() -> None:
-    # The next owner of B has committed over it meanwhile: judging by B alone doubled results.
-    positions = {A: committed("me", 41), B: committed("next", 9)}
+@pytest.mark.parametrize("taken_over", [A, B])
+def test_doubt_with_our_number_on_any_partition_means_committed(taken_over: TopicPartition) -> None:
+    # Its next owner has committed over it meanwhile: judging by it alone doubled results.
+    positions = {at: committed("next", 9) if at == taken_over else committed("me", 41) for at in (A, B)}
 
     assert judge(positions, "me", 41)
     assert judge_all([A, B], positions, "me", 41) is True

@@ -190,6 +190,11 @@ def instants_never_go_back(world: World) -> Iterator[str]:
     yield from world.taken_back
 
 
+def timers_are_remembered(world: World) -> Iterator[str]:
+    """I8: a coordinator at rest is reminded of every instant that its runs wait for, whatever was aborted before."""
+    yield from world.reminders.lost
+
+
 def what_was_published_follows_from_a_success(world: World) -> Iterator[str]:
     """I10: what handlers published is on its topic once for every success that stands, and for nothing else."""
     found = Counter(parse_envelope(record.headers).cause for record in _read_all(world, OWN_TOPIC))
@@ -263,6 +268,7 @@ CHECKS: tuple[Callable[[World], Iterator[str]], ...] = (
     the_kernel_makes_no_error,
     bitmaps_keep_to_the_window,
     instants_never_go_back,
+    timers_are_remembered,
     what_was_published_follows_from_a_success,
 )
 """Beside the history checker's: what only the whole world shows."""

@@ -38,7 +38,7 @@ def drawn_rates(rng: random.Random) -> dict[str, float]:
         "stall": rng.choice((0.0, 0.005, 0.02)),
         "fetch": rng.choice((0.0, 0.0, 0.05, 0.3)),
         **dict.fromkeys(CALL_FATES, call / len(CALL_FATES)),
-        "refused": call / 2,  # most calls are none that it may befall
+        "refused": rng.choice((0.0, call / 2, 0.1)),  # most calls are none that it may befall
     }
 
 

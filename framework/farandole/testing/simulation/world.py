@@ -3,7 +3,7 @@
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -25,6 +25,7 @@ from farandole.testing.simulation.executor import OWN_TOPIC, Ledger, SimExecutor
 from farandole.testing.simulation.faults import Chaos, drawn_rates
 from farandole.testing.simulation.network import BROKERS, CUT_ROLES, CUTS, Network, SimHub
 from farandole.testing.simulation.process import Body, Process
+from farandole.testing.simulation.reminders import Reminders
 from farandole.testing.simulation.retention import Retention
 from farandole.testing.simulation.sizes import Sizes
 from farandole.testing.simulation.transport import SimTransport, SkewedClock
@@ -97,6 +98,7 @@ class World:
     """The latest instant persisted for each home, ms."""
 
     taken_back: list[str] = field(default_factory=list)
+    reminders: Reminders = field(default_factory=Reminders)
     """Homes for which an earlier instant was persisted after a later one."""
 
     _idle: int = field(default=0, init=False)
@@ -181,6 +183,7 @@ class World:
         self.clients.move(self.steps, self.progress, calm=self.is_calm)
         if self.steps % INSTANTS_EVERY == 0:
             self._look_at_instants()
+            self.reminders.look(self.processes)
         process = self._next()
         moved = process is not None and process.step()
         self._idle = 0 if moved else self._idle + 1
@@ -295,7 +298,8 @@ class World:
             case "cut":
                 role, seconds, fate = how.choice(CUT_ROLES), how.choice((3, 10, 20)), how.choice(CUTS)
                 process.cut_off(role, seconds, fate)
-                return f"{process.name}: does not reach who keeps {role} for {seconds} s ({fate})"
+                beside = self._restart_beside(process, how)
+                return f"{process.name}: does not reach who keeps {role} for {seconds} s ({fate}){beside}"
             case "stall":
                 self.network.stall(broker := how.randrange(BROKERS), seconds := how.choice((4, 10, 25)))
                 return f"broker {broker}: is not told how transactions end for {seconds} s"
@@ -307,9 +311,23 @@ class World:
                 self.hub.tick()
                 return f"world: {leap} s in which nobody moves"
 
-    def _keep_away(self, process: Process, how: random.Random, what: str) -> str:
+    def _restart_beside(self, process: Process, how: random.Random) -> str:
+        """Whoever looks after an outage ends a neighbour, or starts one: the group moves on while there is doubt."""
+        ours = self.processes[: self.sizes.coordinators], self.processes[self.sizes.coordinators :]
+        kin = [each for each in next(each for each in ours if process in each) if each is not process]
+        if not kin or how.random() < 0.5:
+            return ""
+        away = [each for each in kin if each.body is None]
+        neighbour = how.choice(away or kin)
+        if away:
+            neighbour.frozen_until = 0.0
+            return f"; {neighbour.name} is started"
+        neighbour.leave()
+        return f"; {self._keep_away(neighbour, how, 'told to end', (0, 30, 60))}"
+
+    def _keep_away(self, process: Process, how: random.Random, what: str, away: Sequence[int] = (0, 0, 3, 12)) -> str:
         """It begins anew at once, or when others have taken over."""
-        seconds = how.choice((0, 0, 3, 12))
+        seconds = how.choice(away)
         process.frozen_until = self.clock.monotonic() + seconds
         return f"{process.name}: {what}, and away for {seconds} s"
 
