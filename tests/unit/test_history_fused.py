@@ -6,7 +6,7 @@ from msgspec import structs
 
 from farandole.events import facts
 from farandole.lineage.entries import Entry
-from farandole.testing.history import check_history
+from farandole.testing.history import History, check_history
 from farandole.testing.history.builder import HandMade
 from farandole.testing.sketch import define, node
 
@@ -15,7 +15,12 @@ ROW = define(node("a"), node("b", "a"), output="b")
 
 def told(made: HandMade, *, quiescent: bool = True) -> str:
     """Everything that the checker says."""
-    return "\n".join(str(each) for each in check_history(made.history(quiescent=quiescent)))
+    return told_of(made.history(quiescent=quiescent))
+
+
+def told_of(history: History) -> str:
+    """As `told`, of a history that was changed."""
+    return "\n".join(str(each) for each in check_history(history))
 
 
 def first(made: HandMade, *, fused: bool = True, fired: tuple[str, ...] = ("b",)) -> Entry:
@@ -134,3 +139,17 @@ def test_final_fact_in_a_run_that_is_stopping_is_no_promise() -> None:
     made.settled("cancelled")
 
     assert "says that it is final" not in told(made)
+
+
+def test_direct_start_has_its_state_once_a_coordinator_has_read_of_it_and_not_before() -> None:
+    """An agent says that the run exists; `verify` on a live log told of those that nobody had folded yet."""
+    made = HandMade(ROW)
+    made.started_directly("a")
+    made.run = "r-2"
+    made.head("running")
+    folded = made.history(quiescent=False)
+
+    unread = dataclasses.replace(folded, committed=())
+
+    assert "run r-1: it has not ended, but `runs` does not hold it" in told_of(folded)
+    assert "does not hold it" not in told_of(unread)
