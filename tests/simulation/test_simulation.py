@@ -14,6 +14,7 @@ import pytest
 
 from farandole.testing.simulation.__main__ import replay_command
 from farandole.testing.simulation.coverage import GOALS
+from farandole.testing.simulation.faults import CALL_FATES, kind_of
 from farandole.testing.simulation.many import lived
 from farandole.testing.simulation.outcome import Outcome, simulate
 from farandole.testing.simulation.shrink import Shrinking
@@ -25,6 +26,20 @@ SEEDS = range(800)
 
 # One worker lives through the seeds, once; how long that takes is the machine's to say, and decides nothing.
 pytestmark = [pytest.mark.xdist_group("seeds"), pytest.mark.timeout(900)]
+
+
+TOLD_AS = {
+    "crash": "killed",
+    "pause": "frozen",
+    "leave": "told to end",
+    "skew": "wall clock is wrong",
+    "leap": "nobody moves",
+    "deaf": "hears nothing of its group",
+    "cut": "does not reach",
+    "stall": "is not told how",
+    **dict.fromkeys(CALL_FATES, "is befallen"),
+}
+"""How a trace tells of faults by kind. Fetches that are late, and what retention takes, are told in words of their own."""
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +136,9 @@ def test_a_failure_is_shrunken_and_its_command_tells_it_again(monkeypatch: pytes
     lines: list[str] = []
     told = simulate(small.seed, Part(small.faults, small.runs), lines.append)
     assert told.findings == small.findings
-    assert any("is befallen" in line or "does not reach" in line for line in lines)
+    kinds = {kind_of(fault) for fault in small.faults} & TOLD_AS.keys()
+    assert kinds
+    assert all(any(TOLD_AS[kind] in line for line in lines) for kind in kinds)
     command = replay_command(small)
     assert f"--replay {small.seed}" in command
     assert small.faults[0] in command

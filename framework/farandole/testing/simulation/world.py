@@ -3,7 +3,7 @@
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -298,8 +298,7 @@ class World:
             case "cut":
                 role, seconds, fate = how.choice(CUT_ROLES), how.choice((3, 10, 20)), how.choice(CUTS)
                 process.cut_off(role, seconds, fate)
-                beside = self._restart_beside(process, how)
-                return f"{process.name}: does not reach who keeps {role} for {seconds} s ({fate}){beside}"
+                return f"{process.name}: does not reach who keeps {role} for {seconds} s ({fate})"
             case "stall":
                 self.network.stall(broker := how.randrange(BROKERS), seconds := how.choice((4, 10, 25)))
                 return f"broker {broker}: is not told how transactions end for {seconds} s"
@@ -311,23 +310,9 @@ class World:
                 self.hub.tick()
                 return f"world: {leap} s in which nobody moves"
 
-    def _restart_beside(self, process: Process, how: random.Random) -> str:
-        """Whoever looks after an outage ends a neighbour, or starts one: the group moves on while there is doubt."""
-        ours = self.processes[: self.sizes.coordinators], self.processes[self.sizes.coordinators :]
-        kin = [each for each in next(each for each in ours if process in each) if each is not process]
-        if not kin or how.random() < 0.5:
-            return ""
-        away = [each for each in kin if each.body is None]
-        neighbour = how.choice(away or kin)
-        if away:
-            neighbour.frozen_until = 0.0
-            return f"; {neighbour.name} is started"
-        neighbour.leave()
-        return f"; {self._keep_away(neighbour, how, 'told to end', (0, 30, 60))}"
-
-    def _keep_away(self, process: Process, how: random.Random, what: str, away: Sequence[int] = (0, 0, 3, 12)) -> str:
+    def _keep_away(self, process: Process, how: random.Random, what: str) -> str:
         """It begins anew at once, or when others have taken over."""
-        seconds = how.choice(away)
+        seconds = how.choice((0, 0, 3, 12))
         process.frozen_until = self.clock.monotonic() + seconds
         return f"{process.name}: {what}, and away for {seconds} s"
 
