@@ -39,7 +39,7 @@ TOLD_AS = {
     "stall": "is not told how",
     **dict.fromkeys(CALL_FATES, "is befallen"),
 }
-"""How a trace tells of faults by kind. Fetches that are late, and what retention takes, are told in words of their own."""
+"""How a trace tells of faults by kind. Late fetches, and what retention takes, are told in words of their own."""
 
 
 @pytest.fixture(autouse=True)
