@@ -8,9 +8,10 @@ import pytest
 from farandole.clock import ManualClock
 from farandole.errors import TransportError
 from farandole.events import facts
+from farandole.events.acts import ReadAgain, Repositioned
 from farandole.events.topics import Topics
 from farandole.testing.history import check_history, collect, lag
-from farandole.testing.history.builder import HandMade
+from farandole.testing.history.builder import START, HandMade
 from farandole.testing.sketch import define, node
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import Metadata, encode
@@ -71,6 +72,20 @@ def test_a_collected_history_is_what_was_written() -> None:
     assert [each.fact for each in history.events] == [each.fact for each in expected.events]
     assert history.home_partitions == made.partitions
     assert {digest: each.hash for digest, each in history.definitions.items()} == {str(ONE.hash): ONE.hash}
+    assert dict(history.units) == {"a": "unit"}
+
+
+def test_acts_on_positions_are_collected_and_what_is_no_act_is_left_out() -> None:
+    act = Repositioned("a", "unit", START, (ReadAgain(0, 3, 7, None), ReadAgain(1, 0, 0, 9)))
+    transport = log_of(ended())
+    producer = transport.producer("test")
+    for key, value in ((act.key, act.text()), ("reposition:a/1", "{}"), ("reposition:a/2", "\xff")):
+        producer.send(NewRecord(TOPICS.definitions, key.encode(), value.encode()))
+    producer.flush(1)
+
+    history = collect(transport, "ns", clock=ManualClock())
+
+    assert history.repositions == (act,)
     assert dict(history.units) == {"a": "unit"}
 
 

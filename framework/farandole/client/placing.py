@@ -15,6 +15,7 @@ from farandole.transport.port import (
     Commit,
     Member,
     MemberSettings,
+    NewRecord,
     Position,
     TopicPartition,
     Transport,
@@ -39,20 +40,28 @@ def check_stopped(admin: Admin, topics: Topics, *units: str) -> None:
             )
 
 
-def place(transport: Transport, group: str, topic: str, positions: Mapping[TopicPartition, Position]) -> None:
-    """Commit positions on partitions of one topic; those of its other partitions stay.
+def place(
+    transport: Transport,
+    group: str,
+    topic: str,
+    positions: Mapping[TopicPartition, Position],
+    told: Sequence[NewRecord] = (),
+) -> None:
+    """Commit positions on partitions of one topic; those of its other partitions stay. `told` stands iff they do.
 
     Raises:
         TransportError: they were not committed, as far as we know; do it again.
     """
     member = transport.member(MemberSettings(group, f"{group}.move-{secrets.token_hex(3)}"))
     try:
-        _commit(member, topic, positions, SystemClock().monotonic() + JOIN_WAIT_S)
+        _commit(member, topic, positions, told, SystemClock().monotonic() + JOIN_WAIT_S)
     finally:
         member.close()
 
 
-def _commit(member: Member, topic: str, positions: Mapping[TopicPartition, Position], until: float) -> None:
+def _commit(
+    member: Member, topic: str, positions: Mapping[TopicPartition, Position], told: Sequence[NewRecord], until: float
+) -> None:
     clock = SystemClock()
     member.subscribe([topic], _Idle())
     ticket: int | None = None
@@ -60,7 +69,7 @@ def _commit(member: Member, topic: str, positions: Mapping[TopicPartition, Posit
         member.poll(0.1)
         if ticket is None and member.assignment() >= positions.keys():
             try:
-                ticket = member.call(Commit((), positions, member.snapshot()))
+                ticket = member.call(Commit(told, positions, member.snapshot()))
             except NotJoined:
                 continue
         for reply in member.replies(0.0):

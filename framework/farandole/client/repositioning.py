@@ -3,30 +3,51 @@
 Positions expire when a unit stands still for longer than the broker keeps them; records are deleted by retention, or
 with their topic. An agent never goes on by itself then: it would repeat or lose. This command goes on with the first
 record that there still is. What was answered before and is read again is answered again, and counts once; a
-trigger that is gone shows as a run that is held, for the watchdog finds it.
+trigger that is gone shows as a run that is held, for the watchdog finds it. Which records these are is written down in
+the same transaction: nothing else on the log tells an answer that was repeated on purpose from one that must not be.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from farandole.client.placing import check_stopped, place
 from farandole.client.serving import owners_of
-from farandole.errors import ConfigError
+from farandole.clock import SystemClock
+from farandole.errors import ConfigError, MetadataUnreadable
+from farandole.events.acts import ReadAgain, Repositioned
 from farandole.events.topics import Topics
-from farandole.transport.port import Isolation, Position, TopicPartition, Transport
+from farandole.transport.metadata import decode
+from farandole.transport.port import Isolation, NewRecord, Position, TopicPartition, Transport
 
 
 @dataclass(frozen=True, slots=True)
 class Reposition:
-    """What is to be done: `fresh` are the new positions, `stale` those that they replace (None: there is none)."""
+    """What is to be done: `fresh` are the new positions, `stale` those that they replace (None: there is none).
+
+    `answered`: up to where records may have been answered that are read from the new positions on.
+    """
 
     topics: Topics
     agent: str
     unit: str
     fresh: Mapping[TopicPartition, Position]
     stale: Mapping[TopicPartition, int | None]
+    answered: Mapping[TopicPartition, int]
     waiting: int
     """Records from the new positions on."""
+
+    def act(self, at: datetime) -> Repositioned:
+        """What the log is to say of it."""
+        return Repositioned(
+            self.agent,
+            self.unit,
+            at,
+            tuple(
+                ReadAgain(place.partition, fresh.offset, self.answered[place], self.stale[place])
+                for place, fresh in self.fresh.items()
+            ),
+        )
 
 
 def plan_reposition(transport: Transport, topics: Topics, agent: str) -> Reposition:
@@ -55,14 +76,29 @@ def plan_reposition(transport: Transport, topics: Topics, agent: str) -> Reposit
             unit,
             {at: Position(begins[at]) for at in gone},
             {at: known[at].offset if at in known else None for at in gone},
+            {at: _answered(known.get(at), begins[at], ends[at]) for at in gone},
             sum(ends[at] - begins[at] for at in gone),
         )
     finally:
         admin.close()
 
 
+def _answered(stale: Position | None, begin: int, end: int) -> int:
+    """Up to where a unit may have answered that stood at `stale`, of a log that now goes from `begin` to `end`.
+
+    A position behind the log tells it: only what its bitmap has. One that is lost, or beyond the end, tells nothing.
+    """
+    if stale is None or stale.offset >= begin:
+        return end
+    try:
+        bits = int.from_bytes(decode(stale.metadata).bitmap, "little").bit_length()
+    except MetadataUnreadable:
+        return end
+    return min(end, max(begin, stale.offset + bits))
+
+
 def carry_out(transport: Transport, it: Reposition) -> None:
-    """Commit the new positions.
+    """Commit the new positions, and say so on `definitions`.
 
     Raises:
         ConfigError: a process of the unit was started in the meantime.
@@ -71,6 +107,8 @@ def carry_out(transport: Transport, it: Reposition) -> None:
     admin, group = transport.admin(), it.topics.group(it.unit)
     try:
         check_stopped(admin, it.topics, it.unit)
-        place(transport, group, it.topics.inbox(it.agent), it.fresh)
+        act = it.act(SystemClock().now())
+        row = NewRecord(it.topics.definitions, act.key.encode(), act.text().encode(), partition=0)
+        place(transport, group, it.topics.inbox(it.agent), it.fresh, [row])
     finally:
         admin.close()

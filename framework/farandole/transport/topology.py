@@ -111,7 +111,8 @@ DECLARED: tuple[Declared, ...] = (
         "definitions",
         "<ns>.definitions",
         1,
-        "compiled pipelines by hash; which one a pipeline's name means; which unit owns an inbox",
+        "compiled pipelines by hash; which one a pipeline's name means; which unit owns an inbox; "
+        "what was read again on purpose",
         "read whole by every process; one partition keeps an `apply` in order",
         (
             _COMPACT,

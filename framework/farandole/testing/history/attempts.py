@@ -16,9 +16,9 @@ ROUNDING = timedelta(milliseconds=2)
 
 
 def results_are_unique(case: Case) -> Iterator[Violation]:
-    """I5: an attempt reports once."""
+    """I5: an attempt reports once, and once more for each act that let its trigger be read again."""
     for key, several in case.reports.items():
-        if len(several) > 1:
+        if len(case.own(several)) > 1:
             yield case.broken("I5", f"{attempt_text(key)} reported {len(several)} times", *several)
 
 
@@ -31,11 +31,18 @@ def results_belong_to_triggers(case: Case) -> Iterator[Violation]:
 
 
 def results_without_effect_have_none(case: Case) -> Iterator[Violation]:
-    """I5: of a result that comes after a verdict nothing follows but, perhaps, the end of the run."""
+    """I5: of a result that comes after a verdict nothing follows but, perhaps, the end of the run.
+
+    A repeat has the id of what it repeats: where that counted, `consequences_are_written_once` judges what follows.
+    """
     idle: dict[str, Entry] = {}
+    counted: set[str] = set()
     for each, before in walk(case.graph, case.story):
-        if isinstance(each.fact, facts.AgentFact) and not before.counts(each):
-            idle[each.id] = each
+        if isinstance(each.fact, facts.AgentFact):
+            if before.counts(each):
+                counted.add(each.id)
+            elif not (case.is_repeat(each) and each.id in counted):
+                idle[each.id] = each
         elif each.is_consequence and each.cause in idle and not _may_follow_idly(each):
             told = f"{type(each.fact).__name__} follows from a result that came after the verdict"
             yield case.broken("I5", told, idle[each.cause], each)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from farandole.definition.model import Definition
 from farandole.events import facts
+from farandole.events.acts import ReadAgain, Repositioned
 from farandole.events.catalogue import encode, type_name
 from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import Envelope
@@ -56,6 +57,10 @@ class HandMade:
     last: Entry | None = None
     """The record that the next consequence follows from, unless it is told otherwise."""
 
+    consumed: Entry | None = None
+    """The trigger that reports are made of, where an attempt has several; else the only one."""
+
+    repositions: list[Repositioned] = field(default_factory=list)
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     # --- what clients ask -----------------------------------------------------------------
@@ -293,6 +298,15 @@ class HandMade:
         """Let time pass."""
         self.now += time
 
+    def read_again(self, step: str, begin: int = 0, end: int | None = None) -> None:
+        """A person let the inbox of a step be read again: by default all that is in it."""
+        agent = self._agent(step)
+        ends = [
+            sum(each.partition == n for each in self.entries[self.topics.inbox(agent)]) for n in range(self.partitions)
+        ]
+        ranges = (ReadAgain(n, begin, there if end is None else end) for n, there in enumerate(ends))
+        self.repositions.append(Repositioned(agent, "unit", self.now, tuple(ranges)))
+
     # --- what came of it ------------------------------------------------------------------
 
     def trigger_of(self, step: str, attempt: int = 1, item: int = NO_ITEM) -> Entry:
@@ -319,6 +333,7 @@ class HandMade:
             definitions={str(self.definition.hash): self.definition},
             spans=spans,
             committed=tuple(self._committed(spans)),
+            repositions=tuple(self.repositions),
             quiescent=quiescent,
         )
 
@@ -349,7 +364,7 @@ class HandMade:
     def _agents_origin(self, fact: facts.AgentFact) -> Origin:
         agent = self._agent(fact.step)
         try:
-            consumed = self.trigger_of(fact.step, fact.attempt, fact.item).place
+            consumed = (self.consumed or self.trigger_of(fact.step, fact.attempt, fact.item)).place
         except StopIteration:
             consumed = ""
         return Origin(f"farandole/{agent}/0", self.now, self.definition.hash, consumed, agent)

@@ -14,6 +14,7 @@ from farandole.events import facts
 from farandole.ids import partition_of
 from farandole.lineage.entries import Entry
 from farandole.lineage.tree import unit_text
+from farandole.testing.history.repeats import Readings, readings_of, repeats_of
 from farandole.testing.history.report import History, Violation
 from farandole.testing.history.standing import Standing, final
 from farandole.testing.history.story import folded_at, story
@@ -28,7 +29,10 @@ AttemptKey = tuple[str, int, int]
 
 @dataclass(slots=True)
 class Case:
-    """One run. `starts`: its `RunStarted`, more than one only after it was forgotten and started again."""
+    """One run. `starts`: its `RunStarted`, more than one only after it was forgotten and started again.
+
+    `repeats`: the places, of this run and of others, of what stands twice because a person let it be read again.
+    """
 
     run: str
     starts: tuple[Entry, ...]
@@ -39,8 +43,17 @@ class Case:
     reports: dict[AttemptKey, list[Entry]] = field(default_factory=lambda: defaultdict(list))
     dead: list[Entry] = field(default_factory=list)
     settled: list[Entry] = field(default_factory=list)
+    repeats: frozenset[str] = frozenset()
     is_folded: bool = False
     """Whether the coordinator has folded all of its facts, so that what must follow must be there."""
+
+    def is_repeat(self, entry: Entry) -> bool:
+        """Whether it stands there once more for an act of a person, and is to have no effect."""
+        return entry.place in self.repeats
+
+    def own(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Those that are no repeats."""
+        return [each for each in entries if not self.is_repeat(each)]
 
     @property
     def graph(self) -> Graph:
@@ -88,6 +101,7 @@ class Docket:
     by_id: Mapping[str, list[Entry]]
     by_place: Mapping[str, Entry]
     cases: Mapping[str, Case]
+    readings: Readings = field(default_factory=Readings)
 
     @property
     def judged(self) -> list[Case]:
@@ -126,17 +140,18 @@ def docket_of(history: History) -> Docket:
     for each in history.entries:
         by_id[each.id].append(each)
         by_place[each.place] = each
-    cases = _cases(history)
+    readings = readings_of(history)
+    cases = _cases(history, repeats_of(history, readings))
     reached = _folded(history)
     for case in cases.values():
         case.story = story(case.events)
         told = [each for each in case.events if not each.is_consequence]
         last = max(told, key=lambda e: e.offset, default=None)
         case.is_folded = last is None or reached.get(last.partition, 0) > last.offset
-    return Docket(history, dict(by_id), by_place, cases)
+    return Docket(history, dict(by_id), by_place, cases, readings)
 
 
-def _cases(history: History) -> dict[str, Case]:
+def _cases(history: History, repeats: frozenset[str]) -> dict[str, Case]:
     events = _by_run(history.events)
     triggers, dead, settled = _by_run(history.inboxes), _by_run(history.dead), _by_run(history.settled)
     cases: dict[str, Case] = {}
@@ -144,8 +159,8 @@ def _cases(history: History) -> dict[str, Case]:
         if run in history.foreign:
             continue
         own = tuple(sorted(events.get(run, ()), key=lambda e: (e.partition, e.offset)))
-        starts = tuple(each for each in own if isinstance(each.fact, facts.RunStarted))
-        case = cases[run] = Case(run, starts, _definition(history, starts), own)
+        starts = tuple(e for e in own if isinstance(e.fact, facts.RunStarted) and e.place not in repeats)
+        case = cases[run] = Case(run, starts, _definition(history, starts), own, repeats=repeats)
         for each in triggers.get(run, ()):
             if each.is_trigger:
                 case.triggers[*each.unit, each.attempt].append(each)
@@ -181,6 +196,12 @@ def _folded(history: History) -> dict[int, int]:
         if committed.topic == history.topics.events:
             reached[committed.partition] = max(reached[committed.partition], committed.position)
     return reached
+
+
+def fired_apart(entry: Entry) -> list[str]:
+    """What a success fired by a trigger, and did not run at once."""
+    fact = entry.fact
+    return [name for name in fact.fired if name not in fact.fused] if isinstance(fact, facts.StepSucceeded) else []
 
 
 def attempt_text(key: AttemptKey) -> str:

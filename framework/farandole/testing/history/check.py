@@ -7,7 +7,18 @@ never the code that decides. Background: docs on reliability, invariants I1 to I
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from farandole.testing.history import attempts, conditions, edges, ledger, order, positions, runs, timers, triggers
+from farandole.testing.history import (
+    attempts,
+    conditions,
+    edges,
+    fused,
+    ledger,
+    order,
+    positions,
+    runs,
+    timers,
+    triggers,
+)
 from farandole.testing.history.cases import Case, Docket, docket_of
 from farandole.testing.history.report import History, Violation
 
@@ -58,7 +69,7 @@ OF_LOGS: tuple[OfLog, ...] = (
     runs.definitions_of_runs_exist,
     triggers.triggers_follow_from_facts,
     triggers.what_was_fired_was_triggered,
-    triggers.fused_steps_report_with_their_parent,
+    fused.fused_steps_report_with_their_parent,
     triggers.direct_starts_come_with_a_report,
     triggers.facts_have_causes,
     triggers.runs_are_started,

@@ -6,11 +6,14 @@ effects in what is read after. Blocking; for tests, `farandole verify` and the l
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from farandole.clock import Clock, SystemClock
 from farandole.definition.model import Definition, parse_definition
-from farandole.errors import DefinitionError, MetadataUnreadable, TransportError
+from farandole.errors import DefinitionError, MetadataUnreadable, RecordError, TransportError
+from farandole.events.acts import REPOSITION, Repositioned, read_repositioned
 from farandole.events.topics import Topics
 from farandole.lineage.entries import Entry, from_record
 from farandole.testing.history.report import Committed, History, Span
@@ -51,16 +54,15 @@ def collect(
     scan = _Scan(reader, clock, timeout)
     try:
         counts = _counts(admin, namespace, own)
-        definitions, units = _definitions(admin, scan, topics)
+        known = _definitions(admin, scan, topics)
         now = clock.now()
-        committed = tuple(_committed(admin, topics, counts, units))
+        committed = tuple(_committed(admin, topics, counts, known.units))
         spans = _spans(admin, _read_ones(topics, counts))
         wants_open = isolation is Isolation.UNCOMMITTED
-        entries = scan.read({at: span.end if wants_open else span.stable for at, span in spans.items()})
+        by_topic = _by_topic(scan.read({at: it.end if wants_open else it.stable for at, it in spans.items()}))
     finally:
         reader.close()
         admin.close()
-    by_topic = _by_topic(entries)
     return History(
         topics=topics,
         events=tuple(by_topic[topics.events]),
@@ -71,10 +73,11 @@ def collect(
         settled=tuple(by_topic[topics.settled]),
         control=tuple(by_topic[topics.control]),
         published=tuple(entry for name in own for entry in by_topic[name]),
-        definitions=definitions,
-        units=units,
+        definitions=known.definitions,
+        units=known.units,
         spans={(at.topic, at.partition): span for at, span in spans.items()},
         committed=committed,
+        repositions=tuple(known.repositions),
         quiescent=quiescent,
         now=now,
     )
@@ -137,8 +140,8 @@ def lag(transport: Transport, namespace: str = "farandole") -> int:
     topics, admin, reader = Topics(namespace), transport.admin(), transport.reader(f"{namespace}.lag")
     try:
         counts = _counts(admin, namespace, ())
-        _, units = _definitions(admin, _Scan(reader, SystemClock(), timedelta(seconds=60)), topics)
-        committed = list(_committed(admin, topics, counts, units))
+        known = _definitions(admin, _Scan(reader, SystemClock(), timedelta(seconds=60)), topics)
+        committed = list(_committed(admin, topics, counts, known.units))
         places = [TopicPartition(each.topic, each.partition) for each in committed]
         ends = admin.ends(places, Isolation.UNCOMMITTED) if places else {}
     finally:
@@ -153,29 +156,33 @@ def _counts(admin: Admin, namespace: str, own: Sequence[str]) -> dict[str, int]:
     return {name: it.partitions for name, it in found.items() if name.startswith(f"{namespace}.") or name in own}
 
 
-def _definitions(admin: Admin, scan: _Scan, topics: Topics) -> tuple[dict[str, Definition], dict[str, str]]:
-    """Compiled pipelines by hash, and the unit of each agent's inbox."""
-    at = TopicPartition(topics.definitions, 0)
-    ends = admin.ends([at], Isolation.UNCOMMITTED)
-    definitions: dict[str, Definition] = {}
-    units: dict[str, str] = {}
-    for record in scan.records(ends):
-        key, value = (record.key or b"").decode(errors="replace"), record.value
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Compiled pipelines by hash, the unit of each agent's inbox, and what people did to positions."""
+
+    definitions: dict[str, Definition] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    repositions: list[Repositioned] = field(default_factory=list)
+
+    def take(self, key: str, value: bytes) -> None:
+        """A row; one that is unreadable says nothing."""
         kind, colon, name = key.partition(":")
-        if value is None:
-            continue  # what a name means now does not change what runs are pinned to
-        if not colon:
-            _keep(definitions, key, value)
-        elif kind == INBOX:
-            units[name] = value.decode(errors="replace")
-    return definitions, units
+        with suppress(DefinitionError, RecordError):  # a run that is pinned to it is reported as pinned to nothing
+            if not colon:
+                self.definitions[key] = parse_definition(value)
+            elif kind == INBOX:
+                self.units[name] = value.decode(errors="replace")
+            elif key.startswith(REPOSITION):
+                self.repositions.append(read_repositioned(value))
 
 
-def _keep(definitions: dict[str, Definition], digest: str, value: bytes) -> None:
-    try:
-        definitions[digest] = parse_definition(value)
-    except DefinitionError:
-        return  # a run that is pinned to it is reported as pinned to nothing
+def _definitions(admin: Admin, scan: _Scan, topics: Topics) -> _Known:
+    at = TopicPartition(topics.definitions, 0)
+    known = _Known()
+    for record in scan.records(admin.ends([at], Isolation.UNCOMMITTED)):
+        if record.value is not None:  # what a name means now does not change what runs are pinned to
+            known.take((record.key or b"").decode(errors="replace"), record.value)
+    return known
 
 
 def _read_ones(topics: Topics, counts: Mapping[str, int]) -> list[TopicPartition]:

@@ -28,12 +28,15 @@ def outcomes(docket: Docket) -> Mapping[str, list[Entry]]:
 
 
 def consumed_records_have_one_outcome(docket: Docket) -> Iterator[Violation]:
-    """I10: an inbox record has at most one outcome, and exactly one once it counts as consumed."""
+    """I10: an inbox record has at most one outcome, and exactly one once it counts as consumed.
+
+    One that a person let be read again may have one more for each time.
+    """
     found, committed = outcomes(docket), _by_partition(docket)
     events_are_whole = docket.history.is_whole(docket.history.topics.events)
     for record in docket.history.inboxes:
         made, position = found.get(record.place, []), committed.get((record.topic, record.partition))
-        if len(made) > 1:
+        if len(made) > docket.readings.of(record):
             told = f"an inbox record has {len(made)} outcomes"
             yield _told("I10", record, told, *made)
         elif position is None or position.trouble:
@@ -127,7 +130,7 @@ def dead_letters_have_causes(docket: Docket) -> Iterator[Violation]:
 
 
 def given_up_attempts_have_dead_letters(docket: Docket) -> Iterator[Violation]:
-    """I15: whatever was given up on is in the dead-letter topic, once."""
+    """I15: whatever was given up on is in the dead-letter topic, once (and once for each repeat)."""
     for case in docket.judged:
         for each in case.events:
             if not _says_dead(each) or not docket.is_old(each):
@@ -136,7 +139,7 @@ def given_up_attempts_have_dead_letters(docket: Docket) -> Iterator[Violation]:
             letters = [letter for letter in case.dead if letter.cause == each.id]
             if not letters and docket.history.is_whole(topic):
                 yield case.broken("I15", f"it was given up on, but {topic} does not hold it", each)
-            if len(letters) > 1:
+            if len(letters) > _letters_due(case, each):
                 yield case.broken("I15", f"it was dead-lettered {len(letters)} times", each, *letters)
             if any(letter.topic != topic for letter in letters):
                 yield case.broken("I15", f"its dead letter is not in {topic}", each, *letters)
@@ -149,6 +152,13 @@ def final_failures_are_dead_lettered(case: Case) -> Iterator[Violation]:
         if isinstance(fact, facts.StepFailed) and fact.dead_lettered == fact.retryable:
             word = "was dead-lettered, though it may be tried again" if fact.retryable else "was not dead-lettered"
             yield case.broken("I15", f"a failure ({fact.kind}) {word}", each)
+
+
+def _letters_due(case: Case, told: Entry) -> int:
+    """One, and one for each repeat of the fact that says so: they have its id, and each has its own transaction."""
+    copies = [each for each in case.events if each.id == told.id]
+    own = case.own(copies)
+    return len(copies) - len(own) + min(1, len(own))
 
 
 def _says_dead(entry: Entry) -> bool:

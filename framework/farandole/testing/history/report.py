@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from farandole.definition.model import Definition
+from farandole.events.acts import Repositioned
 from farandole.events.topics import Topics
 from farandole.lineage.entries import Entry
 from farandole.testing.ledger import Execution
@@ -76,7 +77,7 @@ class History:
     the runs that clients were promised, `executions` what handlers did (None: nobody wrote it down), `faults`
     how many crashes and fencings there were (None: unknown). `foreign` are run ids that a test forged: records
     about them are not judged. `rebuild` compares the fold of `events` with `runs`, where somebody can do that.
-    `now`: the instant at which the topics were read.
+    `now`: the instant at which the topics were read. `repositions`: what people let be read again.
     """
 
     topics: Topics
@@ -92,6 +93,7 @@ class History:
     units: Mapping[str, str] = field(default_factory=dict)
     spans: Mapping[Partition, Span] = field(default_factory=dict)
     committed: tuple[Committed, ...] = ()
+    repositions: tuple[Repositioned, ...] = ()
     executions: tuple[Execution, ...] | None = None
     acknowledged: frozenset[str] = frozenset()
     foreign: frozenset[str] = frozenset()

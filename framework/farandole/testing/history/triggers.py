@@ -6,15 +6,15 @@ from farandole.events import facts
 from farandole.ids import NO_ITEM, attempt_id, inbox_key
 from farandole.lineage.entries import Entry
 from farandole.lineage.tree import unit_text
-from farandole.testing.history.cases import AttemptKey, Case, Docket, attempt_text
+from farandole.testing.history.cases import AttemptKey, Case, Docket, attempt_text, fired_apart
 from farandole.testing.history.report import Violation
-from farandole.testing.history.standing import walk
+from farandole.testing.history.standing import Standing, walk
 
 
 def triggers_are_unique(case: Case) -> Iterator[Violation]:
-    """I4: one trigger per run, step, item and attempt."""
+    """I4: one trigger per run, step, item and attempt, and one for each repeat that fired it."""
     for key, several in case.triggers.items():
-        if len(several) > 1:
+        if len(case.own(several)) > 1:
             yield case.broken("I4", f"{attempt_text(key)} was triggered {len(several)} times", *several)
 
 
@@ -49,21 +49,36 @@ def _caused(docket: Docket, case: Case, key: AttemptKey, trigger: Entry) -> Iter
         elif docket.is_old(trigger):
             yield case.broken("I3", f"the trigger of {attempt_text(key)} follows from nothing on `events`", trigger)
         return
-    fact = causes[0].fact
+    cause = _cause_of(case, causes, trigger)
+    fact = cause.fact
     match fact:
         case facts.StepScheduled():
             if (fact.step, fact.item, fact.attempt) != key:
-                yield case.broken("I3", f"the trigger of {attempt_text(key)} names another attempt", causes[0], trigger)
+                yield case.broken("I3", f"the trigger of {attempt_text(key)} names another attempt", cause, trigger)
         case facts.StepSucceeded(fired=fired):
             if step not in fired or item != NO_ITEM or attempt != 1:
                 told = f"the trigger of {attempt_text(key)} was written by an agent that does not say so"
-                yield case.broken("I3", told, causes[0], trigger)
-            elif (trigger.source, trigger.input) != (causes[0].source, causes[0].input):
+                yield case.broken("I3", told, cause, trigger)
+            elif not _is_with(trigger, cause):
                 told = f"the trigger of {attempt_text(key)} and the success behind it are not one transaction"
-                yield case.broken("I3", told, causes[0], trigger)
+                yield case.broken("I3", told, cause, trigger)
         case _:
             told = f"the trigger of {attempt_text(key)} follows from a {type(fact).__name__}"
-            yield case.broken("I3", told, causes[0], trigger)
+            yield case.broken("I3", told, cause, trigger)
+
+
+def _cause_of(case: Case, causes: Sequence[Entry], trigger: Entry) -> Entry:
+    """The fact behind a trigger; of several copies with its id, the repeat that wrote it where it is one itself."""
+    if case.is_repeat(trigger):
+        for each in causes:
+            if case.is_repeat(each) and _is_with(trigger, each) and trigger.unit[0] in fired_apart(each):
+                return each
+    return causes[0]
+
+
+def _is_with(trigger: Entry, success: Entry) -> bool:
+    """Whether one transaction wrote both."""
+    return (trigger.source, trigger.input) == (success.source, success.input)
 
 
 def direct_starts_come_with_a_report(docket: Docket) -> Iterator[Violation]:
@@ -97,8 +112,8 @@ def what_was_fired_was_triggered(docket: Docket) -> Iterator[Violation]:
             match each.fact:
                 case facts.StepScheduled(step=step, item=item, attempt=attempt):
                     yield from _triggered(docket, case, each, (step, item, attempt))
-                case facts.StepSucceeded(fired=fired, fused=fused):
-                    for child in (name for name in fired if name not in fused):
+                case facts.StepSucceeded():
+                    for child in fired_apart(each):
                         yield from _triggered(docket, case, each, (child, NO_ITEM, 1))
                 case _:
                     pass
@@ -108,48 +123,21 @@ def _triggered(docket: Docket, case: Case, cause: Entry, key: AttemptKey) -> Ite
     inbox = docket.history.topics.inbox(case.graph.step(key[0]).agent)
     if not docket.history.is_whole(inbox):
         return  # the trigger may have expired
-    if not any(trigger.cause == cause.id for trigger in case.triggers.get(key, ())):
+    written = sum(trigger.cause == cause.id for trigger in case.triggers.get(key, ()))
+    if written < 1 + _copies_before(case, cause, key[0]):
         yield case.broken("I4", f"{attempt_text(key)} was scheduled, but its trigger is not in {inbox}", cause)
 
 
-def fused_steps_report_with_their_parent(docket: Docket) -> Iterator[Violation]:
-    """I4, I10: what ran at once has no trigger, and its report stands behind its parent's: they are one transaction."""
-    for case in docket.judged:
-        for each in case.events:
-            if isinstance(each.fact, facts.StepSucceeded) and each.fact.fused:
-                yield from _fused(case, each, each.fact)
-            elif each.is_fused and not _is_told(docket, each):
-                told = f"{attempt_text((*each.unit, 1))} was run at once, but its parent does not say so"
-                yield case.broken("I4", told, each)
-
-
-def _fused(case: Case, parent: Entry, fact: facts.StepSucceeded) -> Iterator[Violation]:
-    if len(fact.fused) > 1 or fact.fused != fact.fired or case.graph.children[fact.step] != fact.fused:
-        told = f"{fact.step} was gone on from at once, but {', '.join(fact.fused)} is not its only successor"
-        yield case.broken("I4", told, parent)
-    for child in fact.fused:
-        key = child, NO_ITEM, 1
-        reports = [each for each in case.reports.get(key, ()) if each.cause == parent.id]
-        if not reports:
-            yield case.broken("I10", f"{attempt_text(key)} was run at once with {fact.step}, but has no report", parent)
-        if case.triggers.get(key):
-            told = f"{attempt_text(key)} was run at once with {fact.step}, and triggered too"
-            yield case.broken("I4", told, parent, *case.triggers[key])
-        for report in reports:
-            same = (report.source, report.input, report.partition) == (parent.source, parent.input, parent.partition)
-            if not same or report.offset < parent.offset:
-                told = f"{attempt_text(key)} was run at once with {fact.step}, but they are not one transaction"
-                yield case.broken("I10", told, parent, report)
-
-
-def _is_told(docket: Docket, report: Entry) -> bool:
-    step = report.unit[0]
-    causes = [each.fact for each in docket.by_id.get(report.cause, ()) if each.run == report.run]
-    return any(isinstance(fact, facts.StepSucceeded) and step in fact.fused for fact in causes)
+def _copies_before(case: Case, cause: Entry, child: str) -> int:
+    """How often the same was said before by records of which each has a trigger of its own, if `cause` repeats it."""
+    if not case.is_repeat(cause):
+        return 0
+    copies = [each for each in case.events if each.id == cause.id and each.offset < cause.offset]
+    return sum(child in fired_apart(each) for each in copies)
 
 
 def agents_fire_only_their_edges(case: Case) -> Iterator[Violation]:
-    """I3: an agent fires only edges for which it can know everything, and each only once."""
+    """I3: an agent fires only edges for which it can know everything, and each only once (and once for each repeat)."""
     for each, before in walk(case.graph, case.story):
         if not isinstance(each.fact, facts.StepSucceeded):
             continue
@@ -157,8 +145,16 @@ def agents_fire_only_their_edges(case: Case) -> Iterator[Violation]:
             if child not in case.graph.fired_by_agent[each.fact.step]:
                 yield case.broken("I3", f"the agent of {each.fact.step} fired {child}, which is not its to fire", each)
             elif before.phase == "running" and before.unit(child).status != "pending":
+                if _is_again(case, each, before):
+                    continue
                 told = f"the agent of {each.fact.step} fired {child}, which was {before.unit(child).status} already"
                 yield case.broken("I4", told, each)
+
+
+def _is_again(case: Case, success: Entry, before: Standing) -> bool:
+    """Whether a success fires once more because it, or the one that counts, is a repeat."""
+    accepted = before.of(success).accepted
+    return case.is_repeat(success) or (accepted is not None and case.is_repeat(accepted))
 
 
 def facts_have_causes(docket: Docket) -> Iterator[Violation]:

@@ -160,6 +160,10 @@ class Broker:
         """Committed positions; None where none was ever, absent what is pending (if `stable`)."""
         return self._positions.get(group, partitions, stable=stable)
 
+    def forget_positions(self, group: str) -> None:
+        """Delete them all, as Kafka does once a group has been empty for `offsets.retention.minutes`."""
+        self._positions.forget(group)
+
     def all_positions(self, group: str) -> dict[TopicPartition, Position]:
         """Every committed position of a group."""
         return self._positions.all_of(group)

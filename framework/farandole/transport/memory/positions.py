@@ -71,6 +71,10 @@ class Positions:
             if partition.committed is None or partition.committed.number < told.number:
                 partition.committed = told
 
+    def forget(self, group: str) -> None:
+        """All that a group has committed: it was away for too long."""
+        self._groups.pop(group, None)
+
     def get(
         self, group: str, partitions: Iterable[TopicPartition], *, stable: bool
     ) -> dict[TopicPartition, Position | None]:
