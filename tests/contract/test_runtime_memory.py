@@ -32,6 +32,7 @@ from farandole.runtime.handlers.inline import InlineExecutor
 from farandole.runtime.loop import AgentLoop, Surrounding
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.startup import check
+from farandole.transport.fencing import FENCED_MAX, SOON_S
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import decode as decode_metadata
 from farandole.transport.outgoing import new_record
@@ -255,6 +256,10 @@ class World:
     def facts(self, kind: type[AgentFact] | None = None) -> list[Any]:
         found = [decode(record.value or b"") for record in self.records(TOPICS.events)]
         return [fact for fact in found if kind is None or isinstance(fact, kind)]
+
+    def has_facts(self, count: int) -> Callable[[], bool]:
+        """Whether so many results are told, to be asked again and again."""
+        return lambda: len(self.facts()) >= count
 
     def position(self, agent_name: str, partition: int) -> Position:
         at = TopicPartition(TOPICS.inbox(agent_name), partition)
@@ -715,10 +720,56 @@ def test_doubtful_transaction_is_judged_and_nothing_is_lost_or_doubled(
     assert loop.counts.handler_runs == 12
 
 
-def test_process_fenced_twice_in_a_row_gives_way(world: World) -> None:
+@pytest.mark.parametrize("is_done", [True, False])
+def test_process_fenced_by_its_own_late_initialisations_goes_on_and_doubles_nothing(
+    world: World, is_done: bool
+) -> None:
+    # The story: an InitProducerId that was held up on its way arrived, twice. The second time the process ended.
     loop = world.start()
     world.run()
-    world.shaken(loop).verdicts = [(Verdict.FENCED, False)] * 2
+    world.shaken(loop).verdicts = [*[(Verdict.FENCED, False)] * (FENCED_MAX - 2), (Verdict.FENCED, is_done)]
+    world.trigger("r-1")
+
+    world.run(until=lambda: len(world.facts()) >= 2)
+    world.run()
+
+    assert [(fact.run, fact.step) for fact in world.facts()] == [("r-1", "first"), ("r-1", "second")]
+    assert loop.counts.renewals == FENCED_MAX - 1
+
+
+def test_fencings_are_counted_anew_after_a_transaction_that_stands(world: World) -> None:
+    loop = world.start()
+    world.run()
+    for n in range(3):
+        world.shaken(loop).verdicts = [(Verdict.FENCED, False)] * (FENCED_MAX - 1)
+        world.trigger(f"r-{n}")
+        world.run(until=world.has_facts(2 * n + 2))
+        world.clock.advance(timedelta(seconds=SOON_S))
+
+    assert loop.counts.renewals == 3 * (FENCED_MAX - 1)
+
+
+def test_one_of_two_processes_in_one_slot_gives_way_however_little_they_have_to_say(world: World) -> None:
+    """Each committed before it was fenced again, so that neither ever was so twice in a row."""
+    loops = world.start("0"), world.start("0")
+
+    def go_on(runs: int) -> None:
+        for n in range(runs):
+            world.trigger(f"r-{n}")
+            for loop in loops * 20:
+                loop.step(0.0)
+            world.clock.advance(timedelta(milliseconds=100))
+
+    with pytest.raises(FatalTransportError, match="slot of its own"):
+        go_on(200)
+
+    assert sum(loop.counts.renewals for loop in loops) < 2 * FENCED_MAX
+
+
+def test_process_fenced_again_and_again_gives_way(world: World) -> None:
+    loop = world.start()
+    world.run()
+    world.shaken(loop).verdicts = [(Verdict.FENCED, False)] * FENCED_MAX
     world.trigger("r-1")
 
     with pytest.raises(FatalTransportError, match="slot of its own"):

@@ -15,7 +15,7 @@ from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
 from farandole.coordinator.loop import Environment
 from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
-from farandole.errors import TransportError
+from farandole.errors import FatalTransportError, TransportError
 from farandole.events import facts
 from farandole.events.catalogue import decode, encode
 from farandole.events.commands import StartRun
@@ -25,6 +25,7 @@ from farandole.events.topics import Topics
 from farandole.ids import NO_ITEM, agent_fact_id, partition_of
 from farandole.testing.answers import Task, failure, success, task_of
 from farandole.testing.sketch import define, framed, framed_params, node
+from farandole.transport.fencing import FENCED_MAX
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.outgoing import new_record
 from farandole.transport.port import (
@@ -248,6 +249,62 @@ def test_log_that_takes_nothing_from_us_holds_no_run_and_is_not_asked_all_the_ti
     assert town.held() == []
     assert [task.run for task in town.tasks("a")] == ["r-1", "r-2"]
     town.loop.close()
+
+
+class Fenced(Refusing):
+    """A member of which the next `most` transactions are fenced."""
+
+    def __init__(self, member: Any) -> None:
+        super().__init__(member)
+        self.most = 0
+
+    def call(self, request: Request) -> int:
+        if not (self.refused < self.most and isinstance(request, Commit)):
+            return int(self.member.call(request))
+        self.refused += 1
+        self._replies.append(Reply(-self.refused, request, Verdict.FENCED, error=TransportError("_FENCED")))
+        return -self.refused
+
+
+@pytest.fixture
+def fenced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Town, Fenced]]:
+    """A town with a run asked for, and its coordinator's member."""
+    member, made = MemoryTransport.member, []
+
+    def fencing(transport: MemoryTransport, settings: MemberSettings) -> Any:
+        made.append(Fenced(member(transport, settings)))
+        return made[-1]
+
+    monkeypatch.setattr(MemoryTransport, "member", fencing)
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    town.start("r-1")
+    yield town, made[0]
+    town.loop.close()
+
+
+def test_coordinator_fenced_by_its_own_late_initialisations_goes_on_and_doubles_nothing(
+    fenced: tuple[Town, Fenced],
+) -> None:
+    # The story: an InitProducerId that was held up on its way arrived, twice. The second time the process ended.
+    town, member = fenced
+    member.most = FENCED_MAX - 1
+
+    town.rest()
+    town.send(*(town.success(task) for step in "ab" for task in town.tasks(step)))
+    town.rest()
+
+    assert member.refused == FENCED_MAX - 1
+    assert [town.count(kind) for kind in (facts.RunStarted, facts.StepScheduled)] == [1, 3]
+    assert [task.run for task in town.tasks("j")] == ["r-1"]
+
+
+def test_coordinator_fenced_again_and_again_gives_way(fenced: tuple[Town, Fenced]) -> None:
+    town, member = fenced
+    member.most = FENCED_MAX
+
+    with pytest.raises(FatalTransportError, match="slot of its own"):
+        town.rest()
 
 
 def test_timer_that_leads_to_nothing_does_not_keep_the_loop_busy(tmp_path: Path) -> None:

@@ -18,10 +18,11 @@ from farandole.coordinator.patience import Patience
 from farandole.coordinator.reading import Definitions
 from farandole.coordinator.settings import CoordinatorSettings
 from farandole.coordinator.takeover import Claimed, Takeover
-from farandole.errors import FatalTransportError, NotJoined, TransportError
+from farandole.errors import NotJoined, TransportError
 from farandole.events.outgoing import Outgoing
 from farandole.events.topics import Topics
 from farandole.kernel.state import ms
+from farandole.transport.fencing import Fencings
 from farandole.transport.metadata import Metadata, encode
 from farandole.transport.outgoing import new_records
 from farandole.transport.port import (
@@ -36,10 +37,6 @@ from farandole.transport.port import (
 )
 
 log = logging.getLogger("farandole.coordinator")
-
-FENCED_MAX = 2
-"""Fencings in a row after which we give way: another process has the same slot."""
-
 
 TOLD_AFTER = 3
 """Transactions in a row that were aborted before it is told: a second after the first."""
@@ -66,9 +63,12 @@ class Writer:
     _aborts: Patience = field(default_factory=Patience)
     """While the log takes nothing from us (as when this machine's clock is wrong), we do not ask it all the time."""
 
-    _fenced: int = 0
+    _fencings: Fencings = field(init=False)
     _suspects_turn: bool = False
     _last_suspect: int = -1
+
+    def __post_init__(self) -> None:
+        self._fencings = Fencings(self.settings.client_id)
 
     @property
     def is_free(self) -> bool:
@@ -193,7 +193,7 @@ class Writer:
         verdict = reply.verdict or Verdict.DOUBT
         self.builder.words[f"transaction_{verdict.value}"] += 1
         if verdict is Verdict.COMMITTED:
-            self._fenced = 0
+            self._fencings.over()
             return self._committed(flight)
         if verdict in (Verdict.DOUBT, Verdict.FENCED):
             return self._in_doubt(flight, verdict, reply.error)
@@ -248,13 +248,8 @@ class Writer:
 
     def _in_doubt(self, flight: Flight, verdict: Verdict, error: TransportError | None) -> None:
         """We do not know: a new producer, and the homes are restored from what the log says (R4)."""
-        self._fenced += verdict is Verdict.FENCED
-        if self._fenced >= FENCED_MAX:
-            raise FatalTransportError(
-                f"{self.settings.client_id}: its producer was fenced {FENCED_MAX} times in a row: another process has "
-                "this slot (give each a slot of its own), or an answer that was long overdue came in between: "
-                "started anew, it goes on"
-            )
+        if verdict is Verdict.FENCED:
+            self._fencings.fenced(self.builder.monotonic())
         if flight.batches and verdict is Verdict.DOUBT:
             self.builder.shrink()
         log.warning("a transaction is in doubt (%s): its homes are restored", error)

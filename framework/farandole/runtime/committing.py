@@ -20,6 +20,7 @@ from farandole.runtime.partition import Ask, Ownership, Partition, Stage
 from farandole.runtime.planner import Flight, Planner
 from farandole.runtime.recording import Counts
 from farandole.transport.doubt import judge_all
+from farandole.transport.fencing import Fencings
 from farandole.transport.port import (
     Commit,
     Member,
@@ -28,9 +29,6 @@ from farandole.transport.port import (
     Reply,
     Verdict,
 )
-
-FENCED_MAX = 2
-"""Fencings in a row after which we give way: another process has the same slot."""
 
 PAUSE_MIN_S, PAUSE_MAX_S = 0.02, 1.0
 """Wait before a transaction is made again, doubling: a rebalance takes tens of milliseconds, an election a second."""
@@ -58,7 +56,7 @@ class Committer:
     flight: Flight | None = None
     _not_before: float = 0.0
     _pause: float = 0.0
-    _fenced: int = 0
+    _fencings: Fencings = field(init=False)
     _submitted: float = 0.0
     _again: tuple[float, Callable[[], None]] | None = None
     """A question about a doubtful transaction that got no answer, and when it is asked again."""
@@ -66,6 +64,9 @@ class Committer:
     _settling: dict[Partition, float] = field(default_factory=dict)
     _busy_at: float = float("-inf")
     """When results last went."""
+
+    def __post_init__(self) -> None:
+        self._fencings = Fencings(self.member.client_id)
 
     @property
     def is_free(self) -> bool:
@@ -149,7 +150,7 @@ class Committer:
         self.counts.transaction_seconds.observe(self.clock.monotonic() - self._submitted, (verdict.value,))
         match verdict:
             case Verdict.COMMITTED:
-                self._fenced = 0
+                self._fencings.over()
                 self._stands(flight)
             case Verdict.STALE | Verdict.ABORTED:
                 self._without_effect(flight)
@@ -193,13 +194,7 @@ class Committer:
 
     def _doubt(self, flight: Flight, verdict: Verdict, reply: Reply) -> None:
         if verdict is Verdict.FENCED:
-            self._fenced += 1
-            if self._fenced >= FENCED_MAX:
-                raise FatalTransportError(
-                    f"{self.member.client_id}: its producer was fenced {FENCED_MAX} times in a row: another process "
-                    "has this slot (give each a slot of its own), or an answer that was long overdue came in between: "
-                    "started anew, it goes on"
-                )
+            self._fencings.fenced(self.clock.monotonic())
         log.warning("a transaction of %d results is in doubt: %s", len(flight.answers), reply.error or verdict.value)
         self._renew(flight)
 
