@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,14 +11,18 @@ import pytest
 from opentelemetry import context, trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from farandole import Retry, SyncClient, TerminalStepError, agent, pipeline
+from farandole import Context, Retry, SyncClient, TerminalStepError, agent, pipeline
+from farandole.events.facts import RetryScheduled
 from farandole.telemetry import tracing
+from farandole.testing.cluster import wait_until
+from farandole.testing.history import check_history, collect
 from farandole.testing.inprocess import InProcess
 from farandole.transport.memory import MemoryTransport
 
 SEEN: list[tuple[str, str]] = []
 """What handlers saw as their current trace and span."""
 
+WITHIN = timedelta(seconds=30)
 CALLER = "00-000102030405060708090a0b0c0d0e0f-0001020304050607-01"
 NUMBERS = itertools.count(1)
 
@@ -100,6 +105,25 @@ def measured(text: str) -> int:
     return join(left(size), right(size))
 
 
+@agent(retry=Retry(attempts=2, base="2s"))
+def later(ctx: Context, number: int) -> int:
+    """Fails once."""
+    if ctx.attempt == 1:
+        raise ValueError("not yet")
+    return number
+
+
+@pipeline(owner="tests@example.org")
+def patient(number: int) -> int:
+    """One step that waits."""
+    return later(number)
+
+
+def written(transport: MemoryTransport, kind: type) -> bool:
+    """Whether a fact of that kind is on the log."""
+    return any(isinstance(each.fact, kind) for each in collect(transport).events)
+
+
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> Provider:
     """What an SDK would have set up, before the agents start."""
@@ -145,6 +169,31 @@ def test_every_attempt_has_a_span_in_the_trace_of_its_caller(provider: Provider,
     assert first.kind is SpanKind.CONSUMER
     assert first.attributes["farandole.run"] == "r-1"
     assert first.attributes["messaging.destination.name"] == "farandole.inbox.parse"
+
+
+def test_retry_that_waited_while_a_coordinator_was_replaced_stays_in_its_trace(
+    provider: Provider, tmp_path: Path
+) -> None:
+    """Its context was in the memory of the one before, and the attempt began a trace of its own."""
+    transport = MemoryTransport()
+    with InProcess(transport, [patient], namespace="farandole", folder=tmp_path) as before:
+        token = context.attach(tracing.parent(CALLER))
+        try:
+            with SyncClient(transport, "farandole", artifacts=before.artifacts) as client:
+                client.start(patient, 1, run_id="r-1")
+        finally:
+            context.detach(token)
+        wait_until(lambda: written(transport, RetryScheduled), WITHIN, "the retry to be set")
+    with (
+        InProcess(transport, [patient], namespace="farandole", folder=tmp_path) as after,
+        SyncClient(transport, "farandole", artifacts=after.artifacts) as client,
+    ):
+        client.run("r-1").ended("30s")
+
+    first, second = sorted(provider.spans, key=lambda each: int(each.attributes["farandole.attempt"]))
+    assert second.parent.span_id == first.get_span_context().span_id
+    assert second.get_span_context().trace_id == first.get_span_context().trace_id
+    assert check_history(collect(transport)) == []
 
 
 def test_span_says_how_its_attempt_ended(provider: Provider, cluster: InProcess) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from farandole.clock import ManualClock
-from farandole.coordinator.home import Home
+from farandole.coordinator.home import TRACE_HEADER, Home
 from farandole.coordinator.repair import Repair
 from farandole.coordinator.restore import Restore
 from farandole.coordinator.takeover import Claimed, Stage
@@ -32,18 +32,19 @@ class Table:
         repair = Repair(lambda: self.transport.reader("mending"), "farandole.events", lambda _: self.graph)
         self.restore = Restore(self.transport.reader("restoring"), TOPIC, lambda _: self.graph, repair)
 
-    def write(self, home: int, key: str, value: bytes | None) -> None:
+    def write(self, home: int, key: str, value: bytes | None, trace: str = "") -> None:
         """A state record, or a tombstone."""
         producer = self.transport.producer("writing")
-        producer.send(NewRecord(TOPIC, key.encode(), value, (), home))
+        headers = ((TRACE_HEADER, trace.encode()),) if trace else ()
+        producer.send(NewRecord(TOPIC, key.encode(), value, headers, home))
         assert producer.flush(1) == 0
 
-    def hold(self, home: int, run_id: str, items: int = 0, pad: str = "") -> Run:
+    def hold(self, home: int, run_id: str, items: int = 0, pad: str = "", trace: str = "") -> Run:
         """A live run with so many items, whose payloads are as large as `pad`."""
         kernel = Kernel(MAPPED, run_id=run_id, pad=pad)
         kernel.succeed("a", items=range(items), pad=pad)
         for key, value in kernel.table.items():
-            self.write(home, key, value)
+            self.write(home, key, value, trace if key == run_id else "")
         return kernel.run
 
     def begin(self, *homes: int) -> list[Claimed]:
@@ -82,6 +83,22 @@ def test_runs_with_many_records_and_with_one_are_the_same_again(table: Table) ->
 
     assert first.home.runs == {"r-1": small, "r-2": wide, "r-3": heavy}
     assert second.home.runs == {"r-4": elsewhere}
+
+
+def test_traces_are_those_of_the_latest_head_records(table: Table) -> None:
+    table.hold(0, "r-1", trace="00-1")
+    table.hold(0, "r-1", items=100, trace="00-2")
+    table.hold(0, "r-2", trace="00-3")
+    table.hold(0, "r-2")  # written by a coordinator that knows nothing of traces
+    table.hold(0, "r-3", trace="00-4")
+    table.write(0, "r-3", None)
+    table.hold(1, "r-4", trace="00-5")
+    first, second = table.begin(0, 1)
+
+    table.steps(2_000)
+
+    assert (first.home.traces, second.home.traces) == ({"r-1": "00-2"}, {"r-4": "00-5"})
+    assert table.restore.traces == {}
 
 
 def test_run_whose_records_are_gone_is_gone(table: Table) -> None:

@@ -193,7 +193,9 @@ class Batch:
                 pairs: list[tuple[str, bytes | None]] = [*tombstones(before)] if before is not None else []
             else:
                 pairs = list(state_records(before, after, now))
-            out.extend(Outgoing(self.topics.runs, key, value, (), home=run_id) for key, value in pairs)
+            headers = () if after is None or after.is_settled else self.home.trace_headers(run_id)
+            for key, value in pairs:
+                out.append(Outgoing(self.topics.runs, key, value, headers if key == run_id else (), home=run_id))
         return out
 
     @property

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 TRACES_SPARE = 1_000
 """Trace contexts of ended runs that may lie about before they are cleared away."""
 
+TRACE_HEADER = "traceparent"
+"""Of head records of runs that are traced."""
+
+TRACE_CHARACTERS_MAX = 128
+"""Longest context that is written beside the state: W3C's has 55, a stranger may send anything."""
+
 
 @dataclass(slots=True)
 class Home:
@@ -65,7 +71,8 @@ class Home:
     """While the artifact store is away, nothing of the home is folded: order is kept, and no run is held for it."""
 
     traces: dict[str, str] = field(default_factory=dict)
-    """Trace context of what was read last of a run, if anybody traces: timers go on with it. A hint, never kept."""
+    """Trace context of what was read last of a run, if anybody traces: timers go on with it. A hint, beside the state:
+    it travels in a header of the head record, where neither the fold nor an older coordinator looks."""
 
     late: Patience = field(default_factory=Patience)
     """While markers of timers alone are refused by the log, timers wait; records are folded all the same."""
@@ -97,6 +104,11 @@ class Home:
             self.traces = {each: context for each, context in self.traces.items() if each in self.runs}
         self.traces[run_id] = told
         return told
+
+    def trace_headers(self, run_id: str) -> tuple[tuple[str, bytes], ...]:
+        """What the head record of a run says of its trace: nothing where nobody traces."""
+        told = self.traces.get(run_id, "")
+        return ((TRACE_HEADER, told.encode()),) if 0 < len(told) <= TRACE_CHARACTERS_MAX else ()
 
     @property
     def at(self) -> tuple[int, int]:

@@ -8,6 +8,7 @@ compaction leave gaps, so nothing is inferred from offsets but that.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from farandole.coordinator.home import TRACE_HEADER
 from farandole.coordinator.repair import Repair
 from farandole.coordinator.takeover import Claimed
 from farandole.definition.graph import Graph
@@ -32,6 +33,9 @@ class Restore:
     reading: dict[int, Claimed] = field(default_factory=dict)
     records: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
     at: dict[int, int] = field(default_factory=dict)
+    traces: dict[int, dict[str, str]] = field(default_factory=dict)
+    """What head records say of the traces of their runs, per home; of runs that were traced."""
+
     read: int = 0
     """Records read since the process began, for the metrics."""
 
@@ -43,6 +47,7 @@ class Restore:
         for c in claimed:
             number = c.home.number
             self.reading[number], self.records[number], self.at[number] = c, {}, BEGINNING
+            self.traces[number] = {}
         self._assign()
 
     def has(self, number: int) -> bool:
@@ -54,6 +59,7 @@ class Restore:
         self.repair.drop(number)
         if self.reading.pop(number, None) is not None:
             self.records.pop(number, None)
+            self.traces.pop(number, None)
             self.at.pop(number, None)
             self._assign()
 
@@ -90,6 +96,9 @@ class Restore:
             records.pop(record.key, None)
         else:
             records[record.key] = record.value
+        traces = self.traces[record.partition]
+        if record.headers or traces:
+            _note(traces, record)
 
     def _complete(self) -> list[Claimed]:
         read = [c for number, c in self.reading.items() if self.at[number] >= c.end or not c.end]
@@ -97,6 +106,7 @@ class Restore:
         for c in read:
             number = c.home.number
             runs, damaged = self._runs(self.records.pop(number))
+            c.home.traces.update(self.traces.pop(number))
             del self.reading[number], self.at[number]
             if damaged:
                 self.repair.begin(c, runs, frozenset(damaged))
@@ -123,3 +133,13 @@ class Restore:
 
     def _assign(self) -> None:
         self.reader.assign({TopicPartition(self.topic, number): at for number, at in self.at.items()})
+
+
+def _note(traces: dict[str, str], record: Record) -> None:
+    """The trace that the latest head record of a run tells of."""
+    key = (record.key or b"").decode(errors="replace")
+    told = next((value for name, value in record.headers if name == TRACE_HEADER), None)
+    if told is not None and record.value is not None:
+        traces[key] = told.decode(errors="replace")
+    elif "#" not in key:
+        traces.pop(key, None)
