@@ -22,6 +22,7 @@ from farandole.ids import partition_of
 from farandole.testing.inprocess import InProcess
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import Metadata, encode
+from farandole.transport.metadata import decode as decode_metadata
 from farandole.transport.port import Isolation, NewRecord, Position, Record, TopicPartition
 
 Typed = Callable[..., Result]
@@ -214,8 +215,10 @@ def test_reposition_goes_on_where_the_log_begins_and_touches_no_other_position(s
     it = plan_reposition(transport, topics, "double")
     reposition(transport, it)
 
-    assert (it.unit, it.fresh, it.stale) == ("tests", {at: Position(begin)}, {at: before[at].offset})
-    assert dict(transport.admin().positions(topics.group("tests"), places)) == {**before, at: Position(begin)}
+    fresh = Position(begin, before[at].metadata)  # the owner's epoch goes on, or fencing tokens would fall
+    assert decode_metadata(fresh.metadata).epoch > 0
+    assert (it.unit, it.fresh, it.stale) == ("tests", {at: fresh}, {at: before[at].offset})
+    assert dict(transport.admin().positions(topics.group("tests"), places)) == {**before, at: fresh}
     assert not plan_reposition(transport, topics, "double").fresh
 
 

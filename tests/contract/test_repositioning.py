@@ -2,12 +2,13 @@
 
 import asyncio
 import dataclasses
+from collections import defaultdict
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from farandole import Client, Context, Retry, agent, pipeline
+from farandole import Client, Context, FencingToken, Retry, agent, pipeline
 from farandole.client.repositioning import carry_out, plan_reposition
 from farandole.testing.cluster import wait_until
 from farandole.testing.history import check_history, collect, lag
@@ -20,9 +21,14 @@ AGENTS = ("begin", "left", "right", "meet", "last")
 WITHIN = timedelta(seconds=30)
 
 
+TOKENS: dict[str, list[FencingToken]] = defaultdict(list)
+"""What handlers of the first step were given, in order."""
+
+
 @agent
-def begin(number: int) -> int:
+def begin(ctx: Context, number: int) -> int:
     """The first step."""
+    TOKENS[ctx.idempotency_key].append(ctx.fencing_token)
     return number
 
 
@@ -69,6 +75,7 @@ def stopped(tmp_path: Path) -> InProcess:
             for each in runs:
                 await each.result(timeout="30s")
 
+    TOKENS.clear()
     with InProcess(MemoryTransport(), [forked], namespace="farandole", folder=tmp_path) as it:
         asyncio.run(run())
         wait_until(lambda: lag(it.transport) == 0, WITHIN, "a lag of 0")
@@ -84,6 +91,7 @@ def forget(it: InProcess) -> None:
 
 def test_everything_is_answered_again_and_the_log_says_why(stopped: InProcess, tmp_path: Path) -> None:
     before = collect(stopped.transport, quiescent=True)
+    assert {len(each) for each in TOKENS.values()} == {1}
     forget(stopped)
     for name in AGENTS:
         carry_out(stopped.transport, plan_reposition(stopped.transport, stopped.topics, name))
@@ -93,6 +101,7 @@ def test_everything_is_answered_again_and_the_log_says_why(stopped: InProcess, t
     history = collect(stopped.transport, quiescent=True)
 
     assert check_history(before) == []
+    assert all(first < second for first, second in TOKENS.values()), "fencing tokens rise whatever happens to positions"
     assert {act.agent for act in history.repositions} == set(AGENTS)
     assert len(history.events) > len(before.events)
     assert check_history(history) == []
@@ -116,12 +125,13 @@ def test_only_what_was_answered_above_a_position_that_is_behind_the_log_may_be_a
     assert isinstance(stopped.transport, MemoryTransport)
     with stopped.transport.hub as broker:
         broker.truncate_before(at, begin)
-        done = encode(Metadata("farandole.tests.0", 1, bitmap=b"\x10"))  # the fifth from the position on
+        done = encode(Metadata("farandole.tests.0", 1, epoch=7, bitmap=b"\x10"))  # the fifth from the position on
         broker.restore_position(stopped.topics.group("tests"), at, Position(stale, done))
 
     it = plan_reposition(stopped.transport, stopped.topics, "left")
 
-    assert (it.stale, it.fresh, it.answered) == ({at: stale}, {at: Position(begin)}, {at: stale + 5})
+    kept = encode(Metadata("farandole.tests.0", 1, epoch=7))
+    assert (it.stale, it.fresh, it.answered) == ({at: stale}, {at: Position(begin, kept)}, {at: stale + 5})
 
 
 def test_positions_that_cannot_be_committed_leave_no_act_behind(stopped: InProcess) -> None:

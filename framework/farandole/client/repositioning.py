@@ -8,7 +8,7 @@ the same transaction: nothing else on the log tells an answer that was repeated 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from farandole.client.placing import check_stopped, place
@@ -17,7 +17,7 @@ from farandole.clock import SystemClock
 from farandole.errors import ConfigError, MetadataUnreadable
 from farandole.events.acts import ReadAgain, Repositioned
 from farandole.events.topics import Topics
-from farandole.transport.metadata import decode
+from farandole.transport.metadata import Metadata, decode, encode
 from farandole.transport.port import Isolation, NewRecord, Position, TopicPartition, Transport
 
 
@@ -74,13 +74,27 @@ def plan_reposition(transport: Transport, topics: Topics, agent: str) -> Reposit
             topics,
             agent,
             unit,
-            {at: Position(begins[at]) for at in gone},
+            {at: _fresh(known.get(at), begins[at], SystemClock().now()) for at in gone},
             {at: known[at].offset if at in known else None for at in gone},
             {at: _answered(known.get(at), begins[at], ends[at]) for at in gone},
             sum(ends[at] - begins[at] for at in gone),
         )
     finally:
         admin.close()
+
+
+def _fresh(stale: Position | None, begin: int, now: datetime) -> Position:
+    """A position at the first record that there is; the next owner's fencing tokens are above all that were given.
+
+    Of a position that can be read its owner's epoch is kept. Of one that is lost nothing is known, neither how many
+    owners there were nor whether the last one let go in order: as many as seconds since 1970, for none had it for less.
+    """
+    lost = Metadata(epoch=int(now.timestamp()))
+    try:
+        known = lost if stale is None else replace(decode(stale.metadata), bitmap=b"")
+    except MetadataUnreadable:
+        known = lost
+    return Position(begin, encode(known))
 
 
 def _answered(stale: Position | None, begin: int, end: int) -> int:

@@ -247,7 +247,11 @@ class Ownership:
 
     def _take(self, p: Partition, position: Position | None, now: float) -> None:
         if position is None:
-            self.stop(p, "it has no start position (R8): run `farandole apply`", now + MISSING_RETRY_S)
+            agent = p.at.topic.rpartition(".")[2]
+            way_out = (
+                f"run `farandole apply`; if it had one, stop the unit and run `farandole agent reposition {agent}`"
+            )
+            self.stop(p, f"it has no start position (R8): {way_out}", now + MISSING_RETRY_S)
             return
         if position.offset == p.refused:
             self.stop(p, p.why, now + MISSING_RETRY_S)
