@@ -33,7 +33,7 @@ from farandole.runtime.telemetry import Signals
 from farandole.transport.port import NewRecord, Record, TopicPartition
 
 UNIT = """
-import asyncio, ctypes, os, sys, time
+import asyncio, ctypes, os, sys, threading, time
 from pathlib import Path
 from farandole.definition.agents import agent
 from farandole.definition.context import Context
@@ -56,6 +56,17 @@ async def quick(n: int) -> int:
 @agent
 async def deaf(n: int) -> int:
     time.sleep(n / 10)
+    return n
+
+LET_GO = threading.Event()
+
+@agent
+async def stubborn(n: int) -> int:
+    while not LET_GO.is_set():
+        try:
+            await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            pass
     return n
 
 @agent
@@ -270,6 +281,58 @@ def test_async_handler_that_is_called_off_is_cancelled(bench: Bench) -> None:
 
     assert number(bench.outcome("quick", 4)) == 8
     assert not bench.executor.is_worn
+
+
+def test_async_handlers_that_are_called_off_together_and_let_go_do_not_wear_the_process_out(bench: Bench) -> None:
+    """Twenty that waited for the same service timed out in one step of the loop, and it looked before they could go."""
+    together = [bench.submit("endless", n) for n in range(20)]
+    bench.wait(lambda: all(it.started is not None for it in together))
+
+    for it in together:
+        bench.executor.call_off(it)
+
+    assert not bench.executor.is_worn
+    assert number(bench.outcome("quick", 4)) == 8
+
+
+def test_async_handlers_that_ignore_their_cancellation_wear_the_process_out(tmp_path: Path) -> None:
+    clock = ManualClock()
+    bench = Bench(tmp_path, clock)
+    with closing(bench.executor):
+        stubborn = [bench.submit("stubborn", n) for n in range(2)]
+        bench.wait(lambda: all(it.started is not None for it in stubborn))
+        for it in stubborn:
+            bench.executor.call_off(it)
+
+        looks = []
+        for _ in range(7):
+            looks.append(bench.executor.is_worn)
+            clock.advance(timedelta(seconds=1))
+        clock.advance(timedelta(minutes=1))
+        after_a_stop = bench.executor.is_worn
+        bench.agents["stubborn"].handler.__globals__["LET_GO"].set()
+        bench.wait(lambda: all(it.ended is not None for it in stubborn))
+
+    assert looks == [False] * 6 + [True]
+    assert not after_a_stop, "they had no time to go"
+
+
+def test_threads_that_time_out_because_the_process_stood_still_do_not_wear_it_out(tmp_path: Path) -> None:
+    clock = ManualClock()
+    bench = Bench(tmp_path, clock)
+    with closing(bench.executor):
+        running = [bench.submit("sleepy", 20) for _ in range(2)]
+        bench.wait(lambda: all(it.started is not None for it in running))
+
+        clock.advance(timedelta(minutes=1))
+        for it in running:
+            bench.executor.call_off(it)
+        looks = []
+        for _ in range(7):
+            looks.append(bench.executor.is_worn)
+            clock.advance(timedelta(seconds=1))
+
+    assert looks == [False] * 6 + [True], "they are as stuck as any others once they had the time to go"
 
 
 def test_blocked_event_loop_wears_the_process_out_but_a_process_that_stood_still_is_not_worn(tmp_path: Path) -> None:

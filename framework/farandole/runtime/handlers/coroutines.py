@@ -12,12 +12,10 @@ from collections import deque
 from farandole.runtime.attempts import Attempt
 from farandole.runtime.handlers.calls import run_async
 from farandole.runtime.handlers.environment import Environment
+from farandole.runtime.handlers.stillness import LET_GO_S, Stillness
 
 BLOCKED_S = 30.0
 """How long the event loop may be deaf before the process asks to be replaced: three sessions of a member."""
-
-STOOD_STILL_S = 5.0
-"""Two looks so far apart: not the event loop was deaf, the whole process stood still (SIGSTOP, a suspended machine)."""
 
 CLOSE_S = 1.0
 """How long closing waits for cancelled handlers to clean up."""
@@ -34,10 +32,12 @@ class Coroutines:
         self._inbox: deque[Attempt] = deque()
         self._is_woken = False
         self._woken_at = 0.0
-        self._looked_at = environment.clock.monotonic()
+        self._stillness = Stillness(environment.clock)
         self._tasks: dict[Attempt, asyncio.Task[None]] = {}
         """Owned by the event loop."""
-        self._left: set[Attempt] = set()
+        self._left: dict[Attempt, float] = {}
+        """Called off, and when; the event loop takes out what has let go."""
+
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -48,18 +48,20 @@ class Coroutines:
 
     def submit(self, attempt: Attempt) -> None:
         """Begin the handler."""
+        now = self._stillness.seen()
         self._given.add(attempt)
         self._inbox.append(attempt)
         if not self._is_woken:
-            self._is_woken, self._woken_at = True, self._env.clock.monotonic()
+            self._is_woken, self._woken_at = True, now
             self._running_loop().call_soon_threadsafe(self._begin)
 
     def call_off(self, attempt: Attempt) -> None:
-        """Cancel the handler; it counts as stuck until it lets go."""
+        """Cancel the handler; it counts as stuck if it does not let go."""
+        now = self._stillness.seen()
         self._given.discard(attempt)
         attempt.is_over = True
         if attempt.started is not None and self._loop is not None:
-            self._left.add(attempt)
+            self._left[attempt] = now
             self._loop.call_soon_threadsafe(self._cancel, attempt)
 
     def ended(self, attempt: Attempt) -> None:
@@ -69,12 +71,14 @@ class Coroutines:
     @property
     def is_worn(self) -> bool:
         """Whether too many handlers ignore their cancellation, or one blocks the event loop for all of them."""
-        now = self._env.clock.monotonic()
-        if now - self._looked_at > STOOD_STILL_S:
-            self._woken_at = now
-        self._looked_at = now
-        blocked = self._is_woken and now - self._woken_at > BLOCKED_S
-        return blocked or len(self._left) >= self._stuck_max
+        now, resumed = self._stillness.seen(), self._stillness.resumed_at
+        if self._is_woken and now - max(self._woken_at, resumed) > BLOCKED_S:
+            return True
+        if len(self._left) < self._stuck_max:
+            return False
+        # Many that time out in one step have had no time to heed it yet.
+        stuck = sum(now - max(since, resumed) > LET_GO_S for since in tuple(self._left.values()))
+        return stuck >= self._stuck_max
 
     def close(self) -> None:
         """Cancel everything and end the thread, unless a handler blocks it."""
@@ -121,12 +125,12 @@ class Coroutines:
                 env.results.put(attempt, outcome)
         finally:
             self._tasks.pop(attempt, None)
-            self._left.discard(attempt)
+            self._left.pop(attempt, None)
 
     def _cancel(self, attempt: Attempt) -> None:
         task = self._tasks.get(attempt)
         if task is None:
-            self._left.discard(attempt)
+            self._left.pop(attempt, None)
         else:
             task.cancel()
 

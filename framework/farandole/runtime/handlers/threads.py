@@ -11,6 +11,7 @@ import threading
 from farandole.runtime.attempts import Attempt
 from farandole.runtime.handlers.calls import run_plain
 from farandole.runtime.handlers.environment import Environment
+from farandole.runtime.handlers.stillness import LET_GO_S, Stillness
 
 AHEAD = 2
 """Attempts handed over per thread: one at work, one so that it need not wait for the loop."""
@@ -29,6 +30,7 @@ class Threads:
         self._running: set[Attempt] = set()
         self._left: set[Attempt] = set()
         self._threads = 0
+        self._stillness = Stillness(environment.clock)
 
     @property
     def has_room(self) -> bool:
@@ -37,12 +39,14 @@ class Threads:
 
     def submit(self, attempt: Attempt) -> None:
         """Hand over to the next free thread; threads are begun as they are needed."""
+        self._stillness.seen()
         self._given.add(attempt)
         self._queue.put(attempt)
         self._staff()
 
     def call_off(self, attempt: Attempt) -> None:
         """Leave the attempt's thread behind, if it has one; the place is free for another."""
+        self._stillness.seen()
         self._given.discard(attempt)
         with self._lock:
             attempt.is_over = True
@@ -57,8 +61,9 @@ class Threads:
 
     @property
     def is_worn(self) -> bool:
-        """Whether too many threads are stuck."""
-        return len(self._left) >= self._stuck_max
+        """Whether too many threads are stuck; not those whose time passed while the process stood still."""
+        now = self._stillness.seen()
+        return len(self._left) >= self._stuck_max and now - self._stillness.resumed_at > LET_GO_S
 
     def close(self) -> None:
         """Let idle threads end; the others are daemons."""
