@@ -2,7 +2,9 @@
 
 import asyncio
 import dataclasses
+import sqlite3
 from collections import defaultdict
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from farandole.testing.history import check_history, collect, lag
 from farandole.testing.inprocess import InProcess
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import Metadata, encode
-from farandole.transport.port import Isolation, NewRecord, Position, TopicPartition
+from farandole.transport.port import Isolation, NewRecord, Position, TopicPartition, Transport
+from farandole.transport.sqlite import SqliteSettings, SqliteTransport
 
 AGENTS = ("begin", "left", "right", "meet", "last")
 WITHIN = timedelta(seconds=30)
@@ -65,8 +68,7 @@ def forked(number: int) -> int:
     return last(meet(left(start), right(start)))
 
 
-@pytest.fixture
-def stopped(tmp_path: Path) -> InProcess:
+def stood_still(transport: Transport, folder: Path) -> InProcess:
     """A deployment on which ten runs have ended, and that stands still now."""
 
     async def run() -> None:
@@ -76,23 +78,36 @@ def stopped(tmp_path: Path) -> InProcess:
                 await each.result(timeout="30s")
 
     TOKENS.clear()
-    with InProcess(MemoryTransport(), [forked], namespace="farandole", folder=tmp_path) as it:
+    with InProcess(transport, [forked], namespace="farandole", folder=folder) as it:
         asyncio.run(run())
         wait_until(lambda: lag(it.transport) == 0, WITHIN, "a lag of 0")
     return it
 
 
-def forget(it: InProcess) -> None:
+@pytest.fixture
+def stopped(tmp_path: Path) -> InProcess:
+    """In memory."""
+    return stood_still(MemoryTransport(), tmp_path)
+
+
+def forget(it: InProcess, folder: Path) -> None:
     """The unit was away for too long."""
-    assert isinstance(it.transport, MemoryTransport)
-    with it.transport.hub as broker:
-        broker.forget_positions(it.topics.group("tests"))
+    group = it.topics.group("tests")
+    if isinstance(it.transport, MemoryTransport):
+        with it.transport.hub as broker:
+            broker.forget_positions(group)
+    else:
+        with closing(sqlite3.connect(folder / "log.db", isolation_level=None)) as db:
+            db.execute("DELETE FROM positions WHERE grp = ?", (group,))
 
 
-def test_everything_is_answered_again_and_the_log_says_why(stopped: InProcess, tmp_path: Path) -> None:
+@pytest.mark.parametrize("log", ["memory", "sqlite"])
+def test_everything_is_answered_again_and_the_log_says_why(log: str, tmp_path: Path) -> None:
+    embedded = SqliteTransport(SqliteSettings(tmp_path / "log.db"))
+    stopped = stood_still(MemoryTransport() if log == "memory" else embedded, tmp_path)
     before = collect(stopped.transport, quiescent=True)
     assert {len(each) for each in TOKENS.values()} == {1}
-    forget(stopped)
+    forget(stopped, tmp_path)
     for name in AGENTS:
         carry_out(stopped.transport, plan_reposition(stopped.transport, stopped.topics, name))
     with InProcess(stopped.transport, [forked], namespace="farandole", folder=tmp_path) as again:
@@ -134,8 +149,8 @@ def test_only_what_was_answered_above_a_position_that_is_behind_the_log_may_be_a
     assert (it.stale, it.fresh, it.answered) == ({at: stale}, {at: Position(begin, kept)}, {at: stale + 5})
 
 
-def test_positions_that_cannot_be_committed_leave_no_act_behind(stopped: InProcess) -> None:
-    forget(stopped)
+def test_positions_that_cannot_be_committed_leave_no_act_behind(stopped: InProcess, tmp_path: Path) -> None:
+    forget(stopped, tmp_path)
     it = plan_reposition(stopped.transport, stopped.topics, "left")
     beyond = {at: Position(position.offset, "x" * 5_000) for at, position in it.fresh.items()}
 
