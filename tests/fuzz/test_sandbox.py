@@ -1,6 +1,7 @@
 """The sandbox finds what it is for: each kind of misbehaviour, planted."""
 
 import os
+import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from farandole.errors import RecordError
 from farandole.testing.fuzz import Sandbox, Verdict
+from farandole.testing.fuzz import sandbox as sandbox_module
 from farandole.testing.fuzz.child import judged, serve
 from farandole.testing.fuzz.targets import TARGETS
 
@@ -98,3 +100,18 @@ def test_a_child_that_computes_for_too_long_hangs_and_one_that_waits_for_the_pro
 
     assert waited.verdict is Verdict.ACCEPTED
     assert computed.verdict is Verdict.HUNG
+
+
+@pytest.mark.parametrize("is_queued", [True, False])
+def test_a_child_that_does_nothing_hangs_unless_it_is_the_machine_that_gives_it_no_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_queued: bool
+) -> None:
+    """Six times the time-out is not enough for a case of a tenth of a second, with `nice -n 19` beside forty others."""
+    more = tmp_path / "more.py"
+    more.write_text("import time\ndef wait(case):\n    time.sleep(2.5)\nTARGETS = {'wait': wait}\n")
+    monkeypatch.setattr(sandbox_module, "_queued_s", lambda pid: time.monotonic() if is_queued else 0.0)
+
+    with Sandbox(more, timeout_s=0.25) as sandbox:
+        answer = sandbox.run("wait", b"")
+
+    assert answer.verdict is (Verdict.ACCEPTED if is_queued else Verdict.HUNG)

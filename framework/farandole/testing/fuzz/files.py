@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
+from itertools import cycle
 from pathlib import Path
 
 from farandole.errors import FarandoleError, FatalTransportError, NotJoined
@@ -84,13 +85,18 @@ def log_file(case: bytes) -> None:
                 path.with_name("log.db-wal").write_bytes(content[len(content) - wal :])
         else:
             sound_log(path)
-        _run(path, told.get("sql", ()))
+        edit(path, told.get("sql", ()))
         use(SqliteTransport(SqliteSettings(path, patience=PATIENCE)), path)
 
 
-def _run(path: Path, statements: Sequence[str]) -> None:
-    """What a person, or a broken program, may have done with SQLite itself."""
+def edit(path: Path, statements: Sequence[str]) -> None:
+    """What a person, or a broken program, may have done with SQLite itself.
+
+    `half()` is true for every other row that it is asked of: a case is the same whenever it is run again.
+    """
+    turns = cycle((1, 0))
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.create_function("half", 0, lambda: next(turns))
         for each in statements:
             try:
                 db.executescript(each)

@@ -5,6 +5,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -15,9 +16,9 @@ from typing import Self
 TIMEOUT_S = 10.0
 """Longest that a case may take: no input within our bounds takes more than a tenth of it on a busy machine."""
 
-STARVED = 6
-"""So many times as long a child is waited for that has not had the processor for as long: beside thirty others, or with
-`nice -n 19`, an innocent case took more than 10 s."""
+STILL = 6
+"""So many times as long a child is waited for that does not compute: it waits for a disk, or for what never comes. What
+it waits for the processor does not count: beside thirty others, with `nice -n 19`, an innocent case took a minute."""
 
 START_S = 60.0
 """Longest that the child may take to import everything."""
@@ -107,13 +108,14 @@ class Sandbox:
 
     def _answer_of(self, child: "subprocess.Popen[bytes]") -> bytes | None:
         """As `_line`; a hang is one of the child's, not of a machine that gives it no time."""
-        before = _processor_s(child.pid)
-        for _ in range(STARVED):
+        began, before, queued = time.monotonic(), _processor_s(child.pid), _queued_s(child.pid)
+        while True:
             line = self._line(child, self._timeout_s)
             spent = _processor_s(child.pid)
             if line is not None or before is None or spent is None or spent - before >= self._timeout_s:
                 return line
-        return None
+            if time.monotonic() - began - (_queued_s(child.pid) - queued) >= STILL * self._timeout_s:
+                return None
 
     def _line(self, child: "subprocess.Popen[bytes]", timeout_s: float) -> bytes | None:
         """The next line; cut short if the child died, None if nothing came in time."""
@@ -139,6 +141,14 @@ class Sandbox:
                 with suppress(BrokenPipeError):  # a case may be on its way to a child that died
                     pipe.close()
         self.restarts += 1
+
+
+def _queued_s(pid: int) -> float:
+    """Seconds that a process was ready and another had the processor; 0 where that cannot be known."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _processor_s(pid: int) -> float | None:
