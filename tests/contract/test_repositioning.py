@@ -12,8 +12,10 @@ import pytest
 
 from farandole import Client, Context, FencingToken, Retry, agent, pipeline
 from farandole.client.repositioning import carry_out, plan_reposition
+from farandole.events.facts import RetryDue
+from farandole.lineage.entries import Entry
 from farandole.testing.cluster import wait_until
-from farandole.testing.history import check_history, collect, lag
+from farandole.testing.history import History, check_history, collect, lag
 from farandole.testing.inprocess import InProcess
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import Metadata, encode
@@ -125,6 +127,45 @@ def test_everything_is_answered_again_and_the_log_says_why(log: str, tmp_path: P
         "I5",
         "I10",
     }
+
+
+def test_every_single_doubling_more_than_the_acts_allow_is_told(stopped: InProcess, tmp_path: Path) -> None:
+    """Each record of a run, doubled in turn in a history in which all of it was answered again on purpose."""
+    forget(stopped, tmp_path)
+    for name in AGENTS:
+        carry_out(stopped.transport, plan_reposition(stopped.transport, stopped.topics, name))
+    with InProcess(stopped.transport, [forked], namespace="farandole", folder=tmp_path) as again:
+        wait_until(lambda: lag(again.transport) == 0, WITHIN, "a lag of 0")
+    whole = collect(stopped.transport, quiescent=False)
+    history = of_run(whole, "r-3")
+    ends = {at: span.end for at, span in whole.spans.items()}
+    assert check_history(history) == []
+
+    def doubled(it: Entry) -> Entry:
+        return dataclasses.replace(it, offset=ends[it.topic, it.partition])
+
+    events, inboxes = history.events, history.inboxes
+    changed = [(each, dataclasses.replace(history, events=(*events, doubled(each)))) for each in events]
+    changed += [(each, dataclasses.replace(history, inboxes=(*inboxes, doubled(each)))) for each in inboxes]
+    missed = [each for each, it in changed if not check_history(it)]
+
+    assert [type(each.fact) for each in missed] == [RetryDue], "a marker of a timer, which may always stand twice"
+
+
+def of_run(history: History, run: str) -> History:
+    """What there is of one run."""
+
+    def kept(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        return tuple(each for each in entries if each.run == run)
+
+    return dataclasses.replace(
+        history,
+        events=kept(history.events),
+        commands=kept(history.commands),
+        inboxes=kept(history.inboxes),
+        settled=kept(history.settled),
+        runs=(),
+    )
 
 
 def test_only_what_was_answered_above_a_position_that_is_behind_the_log_may_be_answered_again(
