@@ -7,7 +7,6 @@ transaction and a question may be under way at once. Rebalance callbacks run ins
 
 import logging
 import struct
-import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -17,6 +16,7 @@ from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.errors import FatalTransportError, NotJoined, TransportError
+from farandole.transport.kafka.arrival import Arrival, Namesakes
 from farandole.transport.kafka.cursors import Cursors
 from farandole.transport.kafka.departed import Departed
 from farandole.transport.kafka.errors import CLIENT_ERRORS, told
@@ -52,9 +52,6 @@ RELEASE_PAUSE = 0.002
 SLICE = 0.05
 """Longest that one call of the client waits, seconds: it does not return after a rebalance by itself."""
 
-ARRIVAL_MAX = 3.0
-"""Longest that joining waits for a look at the group, seconds: 10 to 50 ms are usual."""
-
 CLOSE_PATIENCE = 2.0
 """Longest that `close` waits for each helper; what hangs then ends with the process."""
 
@@ -71,6 +68,9 @@ class KafkaMember:
         self._transactor = Transactor(settings, member.client_id, member.transaction_timeout)
         self._queries = Queries(settings, member.client_id)
         self._departed = Departed(settings, member.client_id, member.group, lambda: self._queries.members(member.group))
+        self._namesakes = Namesakes(
+            settings, member.client_id, member.group, lambda: self._queries.member_ids(member.group)
+        )
         self._replies = Replies()
         self._writing = self._new_writing()
         self._written: tuple[int, Request] | None = None
@@ -79,7 +79,7 @@ class KafkaMember:
         self._reading = Helper(f"{member.client_id}.reading", self._replies)
         self._tickets = count(1)
         self._rebalance: Rebalance | None = None
-        self._arrival: _Arrival | None = None
+        self._arrival: Arrival | None = None
         """Before the first join."""
 
         self._is_lost = False
@@ -96,8 +96,8 @@ class KafkaMember:
         """Join the group, in the polls that follow."""
         self._require_open()
         if self._rebalance is None:
-            self._arrival = arrival = _Arrival()
-            self._reading.submit(lambda: self._succeed(arrival))
+            self._arrival = arrival = Arrival()
+            self._reading.submit(lambda: self._namesakes.succeed(arrival))
             self._reading.submit(self._queries.prepare)
             # Takes 60 to 500 ms, while the group makes room for us: not to be waited for by the first transaction.
             self._writing.submit(self._prepare)
@@ -117,12 +117,15 @@ class KafkaMember:
                 return ()
             self._arrival = None
             self._subscribe(self._topics)
+        self._namesakes.step(self._consumer.memberid, self._reading.submit)
         while True:
             wait = self._cursors.prepare(max(0.0, min(until - time.monotonic(), SLICE)))
             messages = read(self._consumer, wait, self._member.poll_max_records)
             found = (polled(message, self._outage) for message in messages)
             out = self._cursors.deliver(each for each in found if each is not None)
-            out += self._outage.troubles()
+            for trouble in self._outage.troubles():
+                out.append(trouble)
+                self._namesakes.disturbed()
             if out or self._cursors.has_moved or time.monotonic() >= until:
                 return out
 
@@ -212,21 +215,6 @@ class KafkaMember:
 
     # --- on the helper threads ------------------------------------------------------------
 
-    def _succeed(self, arrival: "_Arrival") -> None:
-        """Take a predecessor out of the group, whose join would otherwise wait for the end of its session."""
-        group = self._member.group
-        try:
-            old = [member for client, member in self._queries.member_ids(group) if client == self.client_id]
-            if old and arrival.is_awaited:
-                from farandole.transport.kafka.succession import leave
-
-                leave(self._settings, group, old)
-                log.info("%s: took its predecessor out of %s", self.client_id, group)
-        except (TransportError, *CLIENT_ERRORS) as error:
-            log.info("%s: a predecessor would stay in %s until its session is over: %s", self.client_id, group, error)
-        finally:
-            arrival.done.set()
-
     def _prepare(self) -> None:
         try:
             self._transactor.prepare()
@@ -305,24 +293,6 @@ class KafkaMember:
         self._cursors.drop(gone)
         if self._rebalance is not None and gone:
             self._rebalance.gone(gone, lost=lost)
-
-
-class _Arrival:
-    """Joining waits for the predecessor to be out of the group, and not for long."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-        self.is_awaited = True
-        """Once it is not, the member may be in the group itself, and nobody is taken out any more."""
-
-        self._until = time.monotonic() + ARRIVAL_MAX
-
-    def is_over(self, timeout: float) -> bool:
-        """Whether to join now, waiting at most so many seconds for it."""
-        late = time.monotonic() >= self._until
-        over = self.done.wait(0 if late else max(0.0, timeout)) or late
-        self.is_awaited = not over
-        return over
 
 
 def _places(partitions: list[KafkaPartition]) -> list[TopicPartition]:
