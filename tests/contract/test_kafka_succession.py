@@ -6,7 +6,7 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
@@ -83,6 +83,31 @@ def test_heir_of_a_slot_has_its_partitions_before_the_session_of_the_dead_is_ove
             heir.subscribe([f"{unique}.in"], after)
             took = seconds_until(lambda: heir.poll(0.1) or after.owned == everything)
             seconds_until(lambda: dead.poll(0.1) or before.lost == everything)
+
+    assert took < HEIR_MAX_SECONDS
+
+
+def test_member_that_is_in_its_group_twice_after_an_outage_is_once_again(kafka: str, unique: str) -> None:
+    """After `kill -9` of an only broker a group stood still for 5 minutes, the longest that a rebalance may last.
+
+    Its members had been away for a session and joined under other ids; the broker, started anew, waited for the ones
+    that it had on its disk. Here another client under the same name lives on without a sign, and is waited for too.
+    """
+    transport = KafkaTransport(KafkaSettings(kafka))
+    with closing(transport.admin()) as admin:
+        admin.create([TopicSpec(f"{unique}.in", 2)])
+    everything = {TopicPartition(f"{unique}.in", n) for n in range(2)}
+    slot, watched = MemberSettings(unique, f"{unique}.slot", "range", SESSION), Watched()
+    with closing(transport.member(slot)) as member:
+        member.subscribe([f"{unique}.in"], watched)
+        seconds_until(lambda: member.poll(0.1) or watched.owned == everything)
+        with closing(Consumer(dict(KafkaSettings(kafka).member(slot)))) as other:
+            other.subscribe([f"{unique}.in"])
+            seconds_until(lambda: other.poll(0.05) or member.poll(0.05) or other.assignment())
+            seconds_until(lambda: member.poll(0.1) or len(watched.owned) == 1)
+
+            member._outage(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+            took = seconds_until(lambda: member.poll(0.1) or watched.owned == everything)
 
     assert took < HEIR_MAX_SECONDS
 
