@@ -82,7 +82,7 @@ class Trouble:
 
 
 Polled = Record | End | Trouble
-"""What a poll brings; an `End` is told once each time the end is reached, and perhaps again after an outage."""
+"""What a poll brings; an `End` is told once each time the end is reached."""
 
 
 class Isolation(Enum):

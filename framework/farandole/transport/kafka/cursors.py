@@ -20,7 +20,6 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.transport.kafka.errors import told
-from farandole.transport.kafka.silence import Silence
 from farandole.transport.port import Polled, Record, TopicPartition, Trouble
 
 SEEK_PAUSE = 0.005
@@ -55,7 +54,6 @@ class Cursors:
         self._moved: set[TopicPartition] = set()
         self._astray: set[TopicPartition] = set()
         self._troubles: list[Trouble] = []
-        self._silence = Silence()
 
     @property
     def owned(self) -> frozenset[TopicPartition]:
@@ -76,7 +74,6 @@ class Cursors:
         for at in partitions:
             self._cursors.pop(at, None)
             self._refused.discard(at)
-            self._silence.ended(at)
             self._moved.add(at)
 
     # --- what the loop asks -------------------------------------------------------------------
@@ -87,7 +84,6 @@ class Cursors:
         for at in ours:
             self._cursors[at].is_paused = True
             self._refused.discard(at)
-            self._silence.ended(at)
         if ours:
             self._consumer.pause(_kafka(ours))
 
@@ -117,16 +113,12 @@ class Cursors:
             if not cursor.is_paused:
                 self._go(at, cursor)
 
-    def disturbed(self) -> None:
-        """The broker was not reached: of each that is read something has to come, be it its end once more."""
-        self._silence.expect((at for at, cursor in self._cursors.items() if cursor.is_active), time.monotonic())
-
     # --- polling ------------------------------------------------------------------------------
 
     def prepare(self, timeout: float) -> float:
-        """Before a poll: try refused seeks again, and seek where it is too quiet. How long the poll may wait."""
+        """Before a poll: try refused seeks again. How long the poll may wait."""
         self._moved.clear()
-        for at in [*self._refused, *self._silence.overdue(time.monotonic())]:
+        for at in list(self._refused):
             self._go(at, self._cursors[at])
         if self._troubles:
             return 0.0
@@ -140,8 +132,7 @@ class Cursors:
     def deliver(self, found: Iterable[Polled]) -> list[Polled]:
         """What of it the loop may have; the places move on behind it."""
         troubles, self._troubles = self._troubles, []
-        now = time.monotonic()
-        out: list[Polled] = [*troubles, *(each for each in found if self._take(each, now))]
+        out: list[Polled] = [*troubles, *(each for each in found if self._take(each))]
         # Of what has moved, all that came was dropped; what is astray is not where it was sought.
         for at in (self._moved | self._astray) & self._cursors.keys():
             if (cursor := self._cursors[at]).is_active:
@@ -149,10 +140,8 @@ class Cursors:
         self._astray.clear()
         return out
 
-    def _take(self, each: Polled, now: float) -> bool:
+    def _take(self, each: Polled) -> bool:
         if isinstance(each, Trouble):
-            if each.at is not None:
-                self._silence.ended(each.at)
             return True
         at = each.at
         cursor = self._cursors.get(at)
@@ -163,10 +152,6 @@ class Cursors:
             self._astray.add(at)
             return False
         cursor.place = behind
-        if isinstance(each, Record):
-            self._silence.heard(at, now)
-        else:
-            self._silence.ended(at)
         return True
 
     # --- librdkafka ---------------------------------------------------------------------------
@@ -182,7 +167,6 @@ class Cursors:
         else:
             cursor.refused = None
             self._refused.discard(at)
-            self._silence.expect([at], time.monotonic())
 
     def _put_off(self, at: TopicPartition, cursor: _Cursor, why: str) -> None:
         """It has no fetcher: not yet, or not any more."""

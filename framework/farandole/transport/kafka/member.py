@@ -126,7 +126,6 @@ class KafkaMember:
             for trouble in self._outage.troubles():
                 out.append(trouble)
                 self._namesakes.disturbed()
-                self._cursors.disturbed()
             if out or self._cursors.has_moved or time.monotonic() >= until:
                 return out
 

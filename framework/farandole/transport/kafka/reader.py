@@ -1,7 +1,6 @@
 """A reader on Kafka: a consumer that is only ever assigned, never in a group."""
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError
@@ -10,7 +9,6 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from farandole.errors import FatalTransportError
 from farandole.transport.kafka.polling import Outage, polled, read
 from farandole.transport.kafka.settings import KafkaSettings
-from farandole.transport.kafka.silence import Silence
 from farandole.transport.port import End, Polled, Record, TopicPartition
 
 POLL_MAX = 2_000
@@ -35,35 +33,23 @@ class KafkaReader:
         self._places: dict[TopicPartition, int | None] = {}
         """Next offset to deliver; None: where a logical offset will turn out to be."""
 
-        self._begin: dict[TopicPartition, int] = {}
-        """Where reading was to begin, perhaps a logical offset."""
-
-        self._silence = Silence()
         self._is_closed = False
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read exactly these."""
         self._require_open()
-        self._begin = dict(positions)
         self._places = {at: None if position < 0 else position for at, position in positions.items()}
-        self._silence.clear()
-        self._silence.expect(positions, time.monotonic())
         self._consumer.assign([KafkaPartition(*at, position) for at, position in positions.items()])
 
     def poll(self, timeout: float) -> Sequence[Polled]:
         """Records, ends and troubles."""
         self._require_open()
         out: list[Polled] = []
-        messages, now = read(self._consumer, timeout, POLL_MAX), time.monotonic()
-        for message in messages:
+        for message in read(self._consumer, timeout, POLL_MAX):
             each = polled(message, self._outage)
-            if each is not None and self._take(each, now):
+            if each is not None and self._take(each):
                 out.append(each)
-        for trouble in self._outage.troubles():
-            out.append(trouble)
-            self._silence.expect(self._places, now)
-        if self._silence.overdue(now):
-            self._go_on()
+        out += self._outage.troubles()
         return out
 
     def position(self, at: TopicPartition) -> int | None:
@@ -76,24 +62,15 @@ class KafkaReader:
             self._is_closed = True
             self._consumer.close()
 
-    def _go_on(self) -> None:
-        """Assign all once more, from where each is."""
-        places = {at: self._begin[at] if place is None else place for at, place in self._places.items()}
-        self._consumer.assign([KafkaPartition(*at, place) for at, place in places.items()])
-
-    def _take(self, each: Polled, now: float) -> bool:
+    def _take(self, each: Polled) -> bool:
         """Whether it is to be told; the places move on behind it."""
         if isinstance(each, Record):
             at, reached = TopicPartition(each.topic, each.partition), each.offset
             behind = reached + 1
-            self._silence.heard(at, now)
         elif isinstance(each, End):
             at, reached = each.at, each.position
             behind = reached
-            self._silence.ended(at)
         else:
-            if each.at is not None:
-                self._silence.ended(each.at)
             return True
         place = self._places.get(at, _ELSEWHERE)
         if place is not None and reached < place:
