@@ -15,7 +15,9 @@ from farandole.transport.port import (
     FenceWriter,
     Member,
     MemberSettings,
+    NewRecord,
     ReadPositions,
+    Record,
     Reply,
     Request,
     TopicPartition,
@@ -110,6 +112,46 @@ def test_member_that_is_in_its_group_twice_after_an_outage_is_once_again(kafka: 
             took = seconds_until(lambda: member.poll(0.1) or watched.owned == everything)
 
     assert took < HEIR_MAX_SECONDS
+
+
+@pytest.mark.parametrize("assignor", ["range", "cooperative-sticky"])
+def test_member_whose_join_the_broker_has_forgotten_joins_anew(
+    kafka: str, unique: str, assignor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A starting broker loaded a group twice, and forgot who had joined in between: the client waited for 5 minutes.
+
+    Here the broker is said not to know of it. Its partitions are lost, and are its own again by another client.
+    """
+    transport, at = KafkaTransport(KafkaSettings(kafka)), TopicPartition(f"{unique}.in", 0)
+    with closing(transport.admin()) as admin:
+        admin.create([TopicSpec(at.topic, 1)])
+    watched = Watched()
+    with closing(transport.member(MemberSettings(unique, f"{unique}.slot", assignor, SESSION))) as member:
+        member.subscribe([at.topic], watched)
+        seconds_until(lambda: member.poll(0.1) or watched.owned == {at})
+        member.seek(at, 0)
+        member.resume([at])
+        with monkeypatch.context() as patch:
+            patch.setattr(member._namesakes, "_members", list)
+            member._outage(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+            seconds_until(lambda: member.poll(0.1) or watched.lost == {at})
+
+        seconds_until(lambda: member.poll(0.1) or watched.owned == {at})
+        member.seek(at, 0)
+        member.resume([at])
+        with closing(transport.producer(f"{unique}.writer")) as producer:
+            producer.send(NewRecord(at.topic, b"key", b"after", (), 0))
+            assert producer.flush(10) == 0
+        found: list[bytes | None] = []
+
+        def has_read() -> bool:
+            found.extend(it.value for it in member.poll(0.1) if isinstance(it, Record))
+            return bool(found)
+
+        seconds_until(has_read)
+
+        assert found == [b"after"]
+        assert member.snapshot().has_joined
 
 
 def test_first_of_a_slot_joins_a_group_that_nobody_knows(kafka: str, unique: str) -> None:

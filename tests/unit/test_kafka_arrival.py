@@ -17,10 +17,10 @@ class Group:
         monkeypatch.setattr("farandole.transport.kafka.arrival.time.monotonic", lambda: self.now)
         monkeypatch.setattr(self.it, "_leave", self._leave)
 
-    def step(self, own: str | None, after: float = 0.0) -> None:
-        """A step of the member, so many seconds later."""
+    def step(self, own: str | None, after: float = 0.0) -> bool:
+        """A step of the member, so many seconds later; whether its join is lost."""
         self.now += after
-        self.it.step(lambda: own, lambda work: work())
+        return self.it.step(lambda: own, lambda work: work())
 
     def _tell(self) -> list[tuple[str, str]]:
         self.looks += 1
@@ -63,15 +63,43 @@ def test_who_does_not_know_its_own_id_takes_nobody_out(group: Group) -> None:
     assert group.members == both
 
 
-def test_single_membership_is_left_alone_even_if_it_has_another_id(group: Group) -> None:
-    """What a member joins as may be told by the broker before the client knows of it."""
-    group.members = [("us", "us-3")]
+def test_old_self_is_taken_out_where_the_broker_knows_nothing_of_the_new_one(group: Group) -> None:
+    """It had forgotten the join, and would wait for the old one for 5 minutes."""
+    group.members = [("us", "us-1"), ("them", "them-1")]
     group.it.disturbed()
 
-    for _ in range(100):
-        group.step("us-2", 1.0)
+    group.step("us-2", LOOKS_AFTER[0])
+    group.step("us-2")
 
-    assert group.members == [("us", "us-3")]
+    assert group.members == [("them", "them-1")]
+
+
+def test_join_that_the_broker_knows_nothing_of_is_lost_after_some_looks(group: Group) -> None:
+    group.it.disturbed()
+    lost = [second for second in range(1, 20) if group.step("us-2", 1.0)]
+
+    assert lost == [16]  # the look of the 15th second, answered at once, is looked at in the next step
+
+
+@pytest.mark.parametrize("own", [None, ""])
+def test_join_whose_id_never_came_is_lost_too(group: Group, own: str | None) -> None:
+    group.it.disturbed()
+
+    assert any(group.step(own, 1.0) for _ in range(20))
+
+
+def test_join_that_is_seen_is_not_lost(group: Group) -> None:
+    group.members = [("us", "us-2")]
+    group.it.disturbed()
+
+    assert not any(group.step("us-2", 1.0) for _ in range(100))
+
+
+def test_join_is_not_lost_while_signs_of_the_outage_come(group: Group) -> None:
+    """A broker that is away for long answers no look; one that comes and goes says nothing for certain."""
+    for _ in range(100):
+        group.it.disturbed()
+        assert not any(group.step(None, 1.0) for _ in range(10))
 
 
 def test_looks_end_a_minute_after_the_last_sign_of_an_outage(group: Group) -> None:

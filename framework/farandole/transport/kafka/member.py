@@ -7,6 +7,7 @@ transaction and a question may be under way at once. Rebalance callbacks run ins
 
 import logging
 import struct
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -63,8 +64,7 @@ class KafkaMember:
         self._settings = settings
         self._member = member
         self._outage = Outage(member.client_id)
-        self._consumer = Consumer({**settings.member(member), "error_cb": self._outage})
-        self._cursors = Cursors(self._consumer, cooperative=member.assignor == "cooperative-sticky")
+        self._consumer, self._cursors = self._client()
         self._transactor = Transactor(settings, member.client_id, member.transaction_timeout)
         self._queries = Queries(settings, member.client_id)
         self._departed = Departed(settings, member.client_id, member.group, lambda: self._queries.members(member.group))
@@ -96,14 +96,32 @@ class KafkaMember:
         """Join the group, in the polls that follow."""
         self._require_open()
         if self._rebalance is None:
-            self._arrival = arrival = Arrival()
-            self._reading.submit(lambda: self._namesakes.succeed(arrival))
+            self._arrive()
             self._reading.submit(self._queries.prepare)
             # Takes 60 to 500 ms, while the group makes room for us: not to be waited for by the first transaction.
             self._writing.submit(self._prepare)
         self._rebalance, self._topics = rebalance, topics
         if self._arrival is None:
             self._subscribe(topics)
+
+    def _client(self) -> tuple[Consumer, Cursors]:
+        consumer = Consumer({**self._settings.member(self._member), "error_cb": self._outage})
+        return consumer, Cursors(consumer, cooperative=self._member.assignor == "cooperative-sticky")
+
+    def _arrive(self) -> None:
+        """Join once a predecessor is out of the group."""
+        self._arrival = arrival = Arrival()
+        self._reading.submit(lambda: self._namesakes.succeed(arrival))
+
+    def _join_anew(self) -> None:
+        """With another client: this one waits for minutes for an answer to its join that does not come."""
+        log.warning("%s: %s does not know of its join: it joins anew", self.client_id, self._member.group)
+        self._is_lost = True
+        self._forget(sorted(self._cursors.owned), lost=True)
+        old = self._consumer
+        self._consumer, self._cursors = self._client()
+        threading.Thread(target=old.close, name=f"{self.client_id}.leaving", daemon=True).start()
+        self._arrive()
 
     def _subscribe(self, topics: Sequence[str]) -> None:
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
@@ -117,7 +135,9 @@ class KafkaMember:
                 return ()
             self._arrival = None
             self._subscribe(self._topics)
-        self._namesakes.step(self._consumer.memberid, self._reading.submit)
+        if self._namesakes.step(self._consumer.memberid, self._reading.submit):
+            self._join_anew()
+            return ()
         while True:
             wait = self._cursors.prepare(max(0.0, min(until - time.monotonic(), SLICE)))
             messages = read(self._consumer, wait, self._member.poll_max_records)
@@ -260,6 +280,8 @@ class KafkaMember:
     # --- rebalance callbacks, inside poll and close ----------------------------------------
 
     def _assigned(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        if consumer is not self._consumer:
+            return  # it was replaced, and is being closed on a thread of its own
         self._is_lost = False
         ours = _places(partitions)
         self._cursors.add(ours)
@@ -267,12 +289,16 @@ class KafkaMember:
             self._rebalance.assigned(ours)
 
     def _revoked(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        if consumer is not self._consumer:
+            return
         leaving = _places(partitions)
         if self._rebalance is not None and leaving:
             self._release(self._rebalance.releasing, leaving)
         self._forget(leaving, lost=False)
 
     def _lost(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        if consumer is not self._consumer:
+            return
         self._is_lost = True
         self._forget(_places(partitions), lost=True)
 
