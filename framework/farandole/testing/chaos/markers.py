@@ -5,8 +5,7 @@ Aborts, as its broker meant to: where it had been committed, the checker will fi
 
 import contextlib
 import threading
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiokafka import errors as aio
 from aiokafka.client import AIOKafkaClient
@@ -24,21 +23,17 @@ LOOK_S = 15.0
 
 
 class Janitor:
-    """Looks again and again, and aborts what nobody ends any more. A context; `aborted` counts them."""
+    """Looks again and again, and aborts what nobody ends any more, until it is closed; `aborted` counts them."""
 
     def __init__(self, settings: KafkaSettings, prefix: str) -> None:
         self.aborted = 0
         self._settings, self._prefix = settings, prefix
         self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._watch, name="janitor", daemon=True)
         self._thread.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Go home."""
         self._is_over.set()
         self._thread.join()
 

@@ -23,13 +23,11 @@ from statistics import median
 from farandole.testing.chaos.dying import COMMIT_PATH, HANDLER
 from farandole.testing.chaos.faults import kill, lose_reply, open_transaction, poison, start_twice
 from farandole.testing.chaos.injection import Hit
-from farandole.testing.chaos.markers import Janitor
 from farandole.testing.chaos.report import Report, table
 from farandole.testing.chaos.stage import Plan, Stage, pause
 from farandole.testing.chaos.trial import own_broker
 from farandole.testing.history import lag
 from farandole.testing.proxy import END_TXN, PRODUCE, TXN_OFFSET_COMMIT
-from farandole.transport.kafka import KafkaSettings
 
 PLAN = Plan(per_second=8, proxied=True, variables=(("FARANDOLE_COORDINATOR__DEDUPE_WINDOW", "5m"),))
 """Stubs of ended runs are forgotten while we look, else state would grow for the first 24 hours, as it should."""
@@ -79,7 +77,7 @@ def break_broker(stage: Stage) -> Iterator[Hit]:
     """kill -9 of the broker, and back after some seconds."""
     stage.broker.kill()
     pause(stage.dice.uniform(0, 8))
-    stage.broker.restart()
+    stage.restart_broker()
     yield Hit(time.monotonic())
 
 
@@ -103,7 +101,6 @@ def soak(minutes: float, every: float, seed: int, folder: Path) -> tuple[Report,
         broker = stack.enter_context(own_broker())
         stage = stack.enter_context(Stage(broker, f"x{uuid.uuid4().hex[:8]}", folder, replace(PLAN, seed=seed)))
         stage.up()
-        janitor = stack.enter_context(Janitor(KafkaSettings(broker.bootstrap), f"{stage.topics.namespace}."))
         began = time.monotonic()
         while time.monotonic() - began < minutes * 60:
             samples.append(_sample(stage, began))
@@ -117,7 +114,6 @@ def soak(minutes: float, every: float, seed: int, folder: Path) -> tuple[Report,
         samples.append(_sample(stage, began))
         stage.finish(report)
         report.seconds = time.monotonic() - began
-        played["aborted by hand"] = janitor.aborted
     return report, samples, played
 
 
