@@ -17,7 +17,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$each; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test unit contract accept kafka secured bench bench-peers sim chaos recovery soak mutants twin fuzz model mixed docs demo lock tools clean
+.PHONY: help setup fmt lint types test unit contract accept kafka secured bench bench-peers flame sim chaos recovery soak mutants twin fuzz model mixed docs demo lock tools clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ bench-peers: $(STAMP) ## The same chain on Celery, Restate and DBOS, which are i
 	benchmarks/peers/install.sh "$(PEERS)"
 	$(BIN)/python benchmarks/bench_peers.py $(ONLY) --installed "$(PEERS)" $(if $(SCALE),--scale $(SCALE))
 
+flame: $(STAMP) ## Where the time of an agent and a coordinator goes, as benchmarks/plots/flame.svg
+	VENV_PYTHON=$(BIN)/python benchmarks/flame.sh "$(PEERS)/flame" benchmarks/plots/flame.svg
+
 sim: $(STAMP) ## Seeds of the simulation: make sim SEEDS=1000 FROM=0; one as a trace: make sim REPLAY=17
 	PYTHONHASHSEED=0 $(BIN)/python -m farandole.testing.simulation $(if $(REPLAY),--replay $(REPLAY),\
 		$(or $(FROM),0) $$(( $(or $(FROM),0) + $(or $(SEEDS),500) )))
@@ -124,7 +127,6 @@ tools: ## Say which optional tools are missing, and what brings them
 	@command -v kcat >/dev/null || echo "note: kcat is missing. Debian: apt-get install kcat; macOS: brew install kcat"
 	@command -v spin >/dev/null || echo "note: spin is missing. Debian: apt-get install spin gcc; macOS: brew install spin"
 	@command -v java >/dev/null || echo "note: java is missing. Debian: apt-get install openjdk-17-jre-headless; macOS: brew install openjdk"
-	@command -v spin >/dev/null || echo "note: spin is missing. Debian: apt-get install spin; macOS: brew install spin"
 	@command -v mvn >/dev/null || echo "note: mvn is missing. Debian: apt-get install maven; macOS: brew install maven"
 
 clean: ## Remove what was built or cached (not .venv, not the broker's jars)

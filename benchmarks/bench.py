@@ -55,6 +55,7 @@ def main() -> None:
     with logs(options.logs) as chosen:
         for log in chosen:
             site = Site(log, scale, options.long)
+            site.warm_up()
             for name in options.only:
                 for row in _timed(name, CASES[name], site):
                     _tell(row)

@@ -103,7 +103,9 @@ def _ours(scale: float) -> Iterator[Row]:
     }
     with logs(["kafka", "sqlite"]) as chosen:
         for log in chosen:
-            for row in chain(Site(log, scale), [OURS]):
+            site = Site(log, scale)
+            site.warm_up()
+            for row in chain(site, [OURS]):
                 way = f"farandole on {log.name}, {row.way}: {guarantee[log.name]}"
                 yield Row(PEERS, log.name, way, row.values)
 

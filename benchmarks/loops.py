@@ -151,3 +151,8 @@ def spent(*, fusion: bool) -> Spent:
             rounds.append(it.settle())
     agent, coordinator = min(each.agent for each in rounds), min(each.coordinator for each in rounds)
     return Spent(agent / RUNS * 1e6, coordinator / RUNS * 1e6)
+
+
+if __name__ == "__main__":
+    for fuses in (True, False):
+        print("fused, direct" if fuses else "per hop", spent(fusion=fuses))

@@ -42,6 +42,12 @@ class Site:
     is_long: bool = False
     _bare: dict[tuple[int, bool], dict[str, float]] = field(default_factory=dict)
 
+    def warm_up(self) -> None:
+        """Let a broker compile what it runs often: its first seconds are several times slower than all that follow."""
+        if self.log.bootstrap is not None:
+            for is_fused in (False, True):
+                limit.measure(self.log.bootstrap, self.many(20_000), LEAST, is_fused=is_fused)
+
     def many(self, full: int) -> int:
         """How many of something that a full measurement has `full` of."""
         return max(min(LEAST, full), int(full * self.scale))

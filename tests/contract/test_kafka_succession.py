@@ -6,7 +6,7 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
@@ -15,7 +15,9 @@ from farandole.transport.port import (
     FenceWriter,
     Member,
     MemberSettings,
+    NewRecord,
     ReadPositions,
+    Record,
     Reply,
     Request,
     TopicPartition,
@@ -85,6 +87,71 @@ def test_heir_of_a_slot_has_its_partitions_before_the_session_of_the_dead_is_ove
             seconds_until(lambda: dead.poll(0.1) or before.lost == everything)
 
     assert took < HEIR_MAX_SECONDS
+
+
+def test_member_that_is_in_its_group_twice_after_an_outage_is_once_again(kafka: str, unique: str) -> None:
+    """After `kill -9` of an only broker a group stood still for 5 minutes, the longest that a rebalance may last.
+
+    Its members had been away for a session and joined under other ids; the broker, started anew, waited for the ones
+    that it had on its disk. Here another client under the same name lives on without a sign, and is waited for too.
+    """
+    transport = KafkaTransport(KafkaSettings(kafka))
+    with closing(transport.admin()) as admin:
+        admin.create([TopicSpec(f"{unique}.in", 2)])
+    everything = {TopicPartition(f"{unique}.in", n) for n in range(2)}
+    slot, watched = MemberSettings(unique, f"{unique}.slot", "range", SESSION), Watched()
+    with closing(transport.member(slot)) as member:
+        member.subscribe([f"{unique}.in"], watched)
+        seconds_until(lambda: member.poll(0.1) or watched.owned == everything)
+        with closing(Consumer(dict(KafkaSettings(kafka).member(slot)))) as other:
+            other.subscribe([f"{unique}.in"])
+            seconds_until(lambda: other.poll(0.05) or member.poll(0.05) or other.assignment())
+            seconds_until(lambda: member.poll(0.1) or len(watched.owned) == 1)
+
+            member._outage(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+            took = seconds_until(lambda: member.poll(0.1) or watched.owned == everything)
+
+    assert took < HEIR_MAX_SECONDS
+
+
+@pytest.mark.parametrize("assignor", ["range", "cooperative-sticky"])
+def test_member_whose_join_the_broker_has_forgotten_joins_anew(
+    kafka: str, unique: str, assignor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A starting broker loaded a group twice, and forgot who had joined in between: the client waited for 5 minutes.
+
+    Here the broker is said not to know of it. Its partitions are lost, and are its own again by another client.
+    """
+    transport, at = KafkaTransport(KafkaSettings(kafka)), TopicPartition(f"{unique}.in", 0)
+    with closing(transport.admin()) as admin:
+        admin.create([TopicSpec(at.topic, 1)])
+    watched = Watched()
+    with closing(transport.member(MemberSettings(unique, f"{unique}.slot", assignor, SESSION))) as member:
+        member.subscribe([at.topic], watched)
+        seconds_until(lambda: member.poll(0.1) or watched.owned == {at})
+        member.seek(at, 0)
+        member.resume([at])
+        with monkeypatch.context() as patch:
+            patch.setattr(member._namesakes, "_members", list)
+            member._outage(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+            seconds_until(lambda: member.poll(0.1) or watched.lost == {at})
+
+        seconds_until(lambda: member.poll(0.1) or watched.owned == {at})
+        member.seek(at, 0)
+        member.resume([at])
+        with closing(transport.producer(f"{unique}.writer")) as producer:
+            producer.send(NewRecord(at.topic, b"key", b"after", (), 0))
+            assert producer.flush(10) == 0
+        found: list[bytes | None] = []
+
+        def has_read() -> bool:
+            found.extend(it.value for it in member.poll(0.1) if isinstance(it, Record))
+            return bool(found)
+
+        seconds_until(has_read)
+
+        assert found == [b"after"]
+        assert member.snapshot().has_joined
 
 
 def test_first_of_a_slot_joins_a_group_that_nobody_knows(kafka: str, unique: str) -> None:

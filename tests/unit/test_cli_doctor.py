@@ -18,7 +18,9 @@ from farandole.events.topics import Topics
 from farandole.registry.confluent import subject
 from farandole.testing.registry import registry_server
 from farandole.transport.drift import Fault
+from farandole.transport.kafka.forgotten import Forgotten
 from farandole.transport.kafka.inspection import Inspected, OpenTransaction
+from farandole.transport.port import TopicPartition
 
 GIB = 1024**3
 NEW = {28: 5, 68: 1}
@@ -93,6 +95,11 @@ CASES: Mapping[str, tuple[Facts, Severity, str]] = {
     "not_applied": (replace(SOUND, is_applied=False), Severity.ERROR, "farandole apply PATH --bootstrap kafka:9093"),
     "clock_skew": (inspected(asked_ms=1_002_000), Severity.WARNING, "chronyc"),
     "hanging_transaction": (open_for(16), Severity.ERROR, "start a process of orders"),
+    "forgotten_transaction": (
+        replace(SOUND, forgotten=(Forgotten(TopicPartition("ns.events", 3), 17, "ns.c.0", "CompleteCommit", 1, 2, 3),)),
+        Severity.ERROR,
+        "kafka-transactions.sh --bootstrap-server kafka:9093 abort --topic ns.events --partition 3 --start-offset 17",
+    ),
     "foreign_member": (replace(SOUND, groups={"ns.orders": ("kcat",)}), Severity.ERROR, "end the process 'kcat'"),
     "slot_clash": (replace(SOUND, groups={"ns.orders": ("ns.orders.0",) * 2}), Severity.ERROR, "--slot"),
     "random_slot": (replace(SOUND, groups={"ns.orders": ("ns.orders.0badcafe",)}), Severity.WARNING, "StatefulSet"),

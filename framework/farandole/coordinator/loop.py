@@ -119,6 +119,7 @@ class CoordinatorLoop:
         self._instant = None  # the poll may have waited
         did |= self._definitions.step()
         did |= self._takeover.step()
+        self._takeover.tell_slow(self._env.clock.monotonic())
         did |= self._restored()
         did |= self._refold.step()
         did |= self._watchdog.step(self._env.clock.monotonic(), self.homes.values())

@@ -46,6 +46,19 @@ class Stage(Enum):
     """An operator is needed: no start position, or metadata that this version cannot read."""
 
 
+SLOW_S = 30.0
+"""How long a home may be on its way until it is told what it waits for, and then again: two sessions of the dead."""
+
+_WAITS_FOR = {
+    Stage.LAST_WRITER: "the positions that its last owner left",
+    Stage.FENCING: "what its last owner left open to be ended",
+    Stage.POSITIONS: "its positions, on which a transaction is still open",
+    Stage.EPOCH: "its epoch to be committed",
+    Stage.ENDS: "the ends of its partitions",
+    Stage.RESTORE: "its runs to be read",
+}
+
+
 @dataclass(slots=True)
 class Claimed:
     """A home on its way to running."""
@@ -59,6 +72,9 @@ class Claimed:
 
     keeps_state: bool = False
     """Whether its state survived in memory, so that nothing is read again."""
+
+    since: float | None = None
+    """When it was first seen on its way, or when it was last told, on the monotonic clock."""
 
 
 @dataclass(slots=True)
@@ -94,6 +110,17 @@ class Takeover:
         asked |= self._ask_positions(Stage.POSITIONS, stable=True)
         asked |= self._ask_ends()
         return asked
+
+    def tell_slow(self, now: float) -> None:
+        """Say of homes that are long on their way what they wait for."""
+        for claimed in self.claimed.values():
+            if claimed.since is None or claimed.stage is Stage.STOPPED:
+                claimed.since = now
+            elif now - claimed.since >= SLOW_S:
+                claimed.since = now
+                log.warning(
+                    "home %d is not served yet: it waits for %s", claimed.home.number, _WAITS_FOR[claimed.stage]
+                )
 
     def epoch_positions(self, claimed: Claimed, encode: Callable[[int], str]) -> dict[TopicPartition, Position]:
         """What the epoch transaction commits for a home; `encode` makes the metadata for its epoch."""

@@ -6,7 +6,8 @@ committed without a word on the log.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from farandole.clock import Clock
 from farandole.errors import InvariantViolation
@@ -21,8 +22,7 @@ from farandole.transport.outgoing import new_records
 from farandole.transport.port import NewRecord, Record
 
 
-@dataclass(frozen=True, slots=True)
-class Retreat:
+class Retreat(msgspec.Struct, frozen=True):
     """The way back of one inbox record's answer."""
 
     around: Surroundings

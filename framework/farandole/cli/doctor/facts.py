@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 
 from farandole.transport.drift import Fault
+from farandole.transport.kafka.forgotten import Forgotten
 from farandole.transport.kafka.inspection import Inspected
 
 
@@ -57,6 +58,9 @@ class Facts:
     """Settings of each broker, those that we may see."""
 
     inspected: Inspected = field(default_factory=Inspected)
+    forgotten: tuple[Forgotten, ...] = ()
+    """Transactions that nobody ends any more."""
+
     topics: Mapping[str, TopicFact] = field(default_factory=dict)
     drift: tuple[Fault, ...] = ()
     is_applied: bool = True

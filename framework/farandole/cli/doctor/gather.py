@@ -16,6 +16,7 @@ from farandole.registry.exchange import Exchange
 from farandole.registry.log import SchemaTopic
 from farandole.transport.drift import faults, partitions_of_homes
 from farandole.transport.kafka import KafkaTransport
+from farandole.transport.kafka.forgotten import forgotten
 from farandole.transport.kafka.inspection import Inspected, inspect
 from farandole.transport.kafka.survey import Survey
 from farandole.transport.topology import agent_topics, system_topics
@@ -68,6 +69,7 @@ class Gatherer:
             {"agent": settings.agent.session_timeout, "coordinator": settings.coordinator.session_timeout},
             self._try(survey.brokers, {}),
             self._try(lambda: inspect(self._kafka, self._prefix), Inspected()),
+            tuple(self._try(lambda: forgotten(self._kafka, self._prefix), [])),
             {name: TopicFact(*each) for name, each in topics.items()},
             self._try(lambda: faults(admin, declared), ()) if partitions > 0 else (),
             partitions != 0,

@@ -8,8 +8,7 @@ import asyncio
 import hashlib
 import re
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import PurePath
 
 from farandole.definition.calling import arguments, result_plain
@@ -43,13 +42,12 @@ class _Bad(Exception):
 def run_plain(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
     """Call a plain function."""
     try:
-        with _failing(call):
-            fetched = payloads.get(call.input)
-        given = _given(spec, call, context, fetched)
+        with _Failing(call):
+            given = _given(spec, call, context, payloads.get(call.input))
         with within(call.traceparent):
             result = _handle(spec, given)
         output = _encoded(spec, call, result)
-        with _failing(call):
+        with _Failing(call):
             return Succeeded(payloads.put(output), tuple(context.published))
     except _Bad as bad:
         return bad.failure
@@ -58,9 +56,8 @@ def run_plain(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Pa
 async def run_async(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
     """Await an async function. Cancellation of the task is passed on: it means that nobody waits any more."""
     try:
-        with _failing(call):
-            fetched = await payloads.get_async(call.input)
-        given = _given(spec, call, context, fetched)
+        with _Failing(call):
+            given = _given(spec, call, context, await payloads.get_async(call.input))
         try:
             with within(call.traceparent):
                 result = await spec.handler(**given)
@@ -72,7 +69,7 @@ async def run_async(spec: AgentSpec, call: Call, context: AttemptContext, payloa
         except BaseException as error:
             return failure_of(error)
         output = _encoded(spec, call, result)
-        with _failing(call):
+        with _Failing(call):
             return Succeeded(await payloads.put_async(output), tuple(context.published))
     except _Bad as bad:
         return bad.failure
@@ -110,22 +107,31 @@ def fingerprint_of(*parts: str) -> str:
     return hashlib.sha256(normalised.encode(errors="replace")).hexdigest()[:16]
 
 
-@contextmanager
-def _failing(call: Call) -> Iterator[None]:
-    """What goes wrong on the way to the handler or from it to the store is a failure of the attempt."""
-    try:
-        yield
-    except RecordError as bad:
-        fingerprint = fingerprint_of("undecodable", bad.reason, call.step)
-        raise _Bad(Failed("undecodable", f"input: {bad}"[:ERROR_MAX], fingerprint, False)) from bad
-    except Exception as error:
-        # The artifact store is away, or a constructor of the user's failed in a way of its own.
-        raise _Bad(failure_of(error)) from error
+class _Failing:
+    """What goes wrong on the way to the handler or from it to the store is a failure of the attempt.
+
+    A class, because a generator as context manager costs three times as much, and this is entered twice per attempt.
+    """
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, RecordError):
+            fingerprint = fingerprint_of("undecodable", error.reason, self._call.step)
+            raise _Bad(Failed("undecodable", f"input: {error}"[:ERROR_MAX], fingerprint, False)) from error
+        if isinstance(error, Exception):
+            # The artifact store is away, or a constructor of the user's failed in a way of its own.
+            raise _Bad(failure_of(error)) from error
 
 
 def _given(spec: AgentSpec, call: Call, context: Context, fetched: bytes) -> Mapping[str, object]:
-    with _failing(call):
-        given = arguments(spec, _decoded(call.input_schema, fetched))
+    given = arguments(spec, _decoded(call.input_schema, fetched))
     if spec.context_parameter is not None:
         given[spec.context_parameter] = context
     return given

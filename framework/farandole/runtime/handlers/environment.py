@@ -1,7 +1,9 @@
 """What every executor needs to call a handler: payloads, clock, telemetry, and where results go."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from farandole.clock import Clock
 from farandole.runtime.attempts import Attempt

@@ -8,8 +8,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from farandole.errors import StoreError
 
@@ -28,8 +29,7 @@ def _nobody() -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Payloads:
+class Payloads(msgspec.Struct, frozen=True):
     """How large payloads leave the artifact store and get there. `is_awaited`: whether it is worth another try."""
 
     check_in: Payload
@@ -42,7 +42,10 @@ class Payloads:
         Raises:
             StoreError: it cannot be stored, and nobody waits for it.
         """
-        return self._patiently(partial(self.check_in, output), None)
+        try:
+            return self.check_in(output)
+        except StoreError as away:
+            return self._again(partial(self.check_in, output), _pauses(None), away)
 
     def get(self, given: bytes) -> bytes:
         """What a claim stands for, or what was given. Blocks.
@@ -51,49 +54,55 @@ class Payloads:
             StoreError: it cannot be read.
             RecordError: it is not what its claim says.
         """
-        return self._patiently(partial(self.check_out, given), READ_MAX_S)
+        try:
+            return self.check_out(given)
+        except StoreError as away:
+            return self._again(partial(self.check_out, given), _pauses(READ_MAX_S), away)
 
     async def put_async(self, output: bytes) -> bytes:
         """As `put`, on an event loop that others wait on too."""
-        return await self._patiently_async(partial(self.check_in, output), None)
+        try:
+            return self.check_in(output)
+        except StoreError as away:
+            return await self._again_async(partial(self.check_in, output), _pauses(None), away)
 
     async def get_async(self, given: bytes) -> bytes:
         """As `get`, on an event loop."""
-        return await self._patiently_async(partial(self.check_out, given), READ_MAX_S)
+        try:
+            return self.check_out(given)
+        except StoreError as away:
+            return await self._again_async(partial(self.check_out, given), _pauses(READ_MAX_S), away)
 
-    def _patiently(self, ask: Callable[[], bytes], most: float | None) -> bytes:
-        for pause in self._tries(most):
-            try:
-                return ask()
-            except StoreError as away:
-                if not pause or not self.is_awaited():
-                    raise
-                _tell(away, pause)
+    def _again(self, ask: Callable[[], bytes], pauses: Iterator[float], away: StoreError) -> bytes:
+        while (pause := self._pause(pauses, away)) is not None:
             time.sleep(pause)
-        raise AssertionError("the last try returns or raises")
-
-    async def _patiently_async(self, ask: Callable[[], bytes], most: float | None) -> bytes:
-        for pause in self._tries(most):
             try:
                 return ask()
-            except StoreError as away:
-                if not pause or not self.is_awaited():
-                    raise
-                _tell(away, pause)
+            except StoreError as still:
+                away = still
+        raise away
+
+    async def _again_async(self, ask: Callable[[], bytes], pauses: Iterator[float], away: StoreError) -> bytes:
+        while (pause := self._pause(pauses, away)) is not None:
             await asyncio.sleep(pause)
-        raise AssertionError("the last try returns or raises")
+            try:
+                return ask()
+            except StoreError as still:
+                away = still
+        raise away
 
-    def _tries(self, most: float | None) -> Iterator[float]:
-        """The pause after each try; 0 after the last."""
-        pause, left = PAUSE_MIN_S, most
-        while left is None or left > 0:
-            yield pause
-            left = None if left is None else left - pause
-            pause = min(PAUSE_MAX_S, pause * 2)
-        yield 0.0
+    def _pause(self, pauses: Iterator[float], away: StoreError) -> float | None:
+        """How long to wait for the next try; None if there is to be none."""
+        pause = next(pauses, None) if self.is_awaited() else None
+        if pause == PAUSE_MIN_S:  # once for each that waits
+            log.warning("a result or an input waits for the artifact store: %s; trying again", away)
+        return pause
 
 
-def _tell(away: StoreError, pause: float) -> None:
-    """Once for each that waits."""
-    if pause == PAUSE_MIN_S:
-        log.warning("a result or an input waits for the artifact store: %s; trying again", away)
+def _pauses(most: float | None) -> Iterator[float]:
+    """They grow; all of them last `most` together, for ever if that is None."""
+    pause, left = PAUSE_MIN_S, most
+    while left is None or left > 0:
+        yield pause
+        left = None if left is None else left - pause
+        pause = min(PAUSE_MAX_S, pause * 2)

@@ -28,7 +28,7 @@ def full_disks(stage: Stage) -> Iterator[Hit]:
     stage.disks["broker"].fill()
     pause(FULL_S)
     stage.disks["broker"].free()
-    stage.broker.restart()  # a broker whose only disk fails ends by itself
+    stage.restart_broker()  # a broker whose only disk fails ends by itself
     yield Hit(time.monotonic(), is_open)
     store = stage.disks["artifacts"]
     with _heavy_load_goes_past(stage):

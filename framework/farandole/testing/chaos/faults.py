@@ -89,9 +89,9 @@ def break_broker(stage: Stage) -> Iterator[Hit]:
         is_open = any(stage.is_open(actor) for actor in stage.actors.values())
         stage.broker.kill()
         pause(seconds)
-        stage.broker.restart()
+        stage.restart_broker()
         yield Hit(time.monotonic(), is_open)
-    stage.broker.restart()
+    stage.restart_broker()
     yield Hit(time.monotonic())
 
 

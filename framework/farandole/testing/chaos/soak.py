@@ -77,7 +77,7 @@ def break_broker(stage: Stage) -> Iterator[Hit]:
     """kill -9 of the broker, and back after some seconds."""
     stage.broker.kill()
     pause(stage.dice.uniform(0, 8))
-    stage.broker.restart()
+    stage.restart_broker()
     yield Hit(time.monotonic())
 
 

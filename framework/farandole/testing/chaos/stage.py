@@ -25,6 +25,7 @@ from farandole.testing.broker.transactions import ONGOING, transaction_state
 from farandole.testing.chaos import dying
 from farandole.testing.chaos.disk import Disk
 from farandole.testing.chaos.load import Load
+from farandole.testing.chaos.markers import Janitor
 from farandole.testing.chaos.report import Report
 from farandole.testing.chaos.stalls import Stalls
 from farandole.testing.cluster import Cluster, ManagedProcess, wait_until
@@ -122,6 +123,7 @@ class Stage:
         self._damaged: set[str] = set()
         self._strangers: list[Producer] = []
         self._stalls: Stalls | None = None
+        self._janitor: Janitor | None = None
         self.load: Load | None = None
 
     def __enter__(self) -> Self:
@@ -134,6 +136,8 @@ class Stage:
             self.load.close()
         if self._stalls is not None:
             self._stalls.close()
+        if self._janitor is not None:
+            self._janitor.close()
         self._cluster.end()
         for actor in self.actors.values():
             if actor.proxy is not None:
@@ -259,6 +263,12 @@ class Stage:
         """When runs settled."""
         return self._load().settled
 
+    def restart_broker(self) -> None:
+        """Start an only broker again; from now on somebody does what `doctor` says of what it forgets to end."""
+        self.broker.restart()
+        if self._janitor is None:
+            self._janitor = Janitor(self.transport.settings, f"{self.topics.namespace}.")
+
     @property
     def quorum(self) -> Quorum:
         """The nodes, where the plan has three."""
@@ -281,6 +291,8 @@ class Stage:
         assert self._stalls is not None
         self._stalls.close()
         history = collect(self.transport, self.topics.namespace, quiescent=not stuck)
+        if self._janitor is not None and self._janitor.aborted:
+            self.notes.append(f"{self._janitor.aborted} transactions that a broker had forgotten were aborted by hand")
         self._count(report, history, stuck)
         report.stall_s = self._stalls.longest_s
         report.seconds += time.monotonic() - began

@@ -4,7 +4,7 @@ Three requests of Kafka's protocol. Read only.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from aiokafka.protocol.types import (
 from farandole.errors import TransportError
 from farandole.transport.kafka.asking import TAGS, TEXT, ask
 from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.port import TopicPartition
 
 CLIENT_ID = "farandole.doctor"
 
@@ -112,18 +113,56 @@ async def _clock(client: AIOKafkaClient, node: int) -> tuple[int, int]:
     return next(at for replica, _, at, _, _ in voters if replica == leader), asked_ms
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a coordinator knows of a transactional id; `places` are the partitions of the transaction under way."""
+
+    transactional_id: str
+    state: str
+    timeout_ms: int
+    started_ms: int
+    producer_id: int
+    producer_epoch: int
+    places: frozenset[TopicPartition]
+
+
+async def described(client: AIOKafkaClient, producers: Sequence[int]) -> list[Described]:
+    """The transactional ids that these producer ids serve, of those that we may see, on all brokers."""
+    found: list[Described] = []
+    for node in [each.nodeId for each in client.cluster.brokers()]:
+        found += await _described(client, node, _ListTransactions((), producers), "")
+    return found
+
+
+def is_under_way(it: Described, producer_epoch: int, at: TopicPartition) -> bool:
+    """Whether its coordinator will end what a producer of this epoch has open in a partition."""
+    return it.state in _ONGOING and it.producer_epoch == producer_epoch and at in it.places
+
+
 async def _transactions(client: AIOKafkaClient, node: int, prefix: str) -> list[OpenTransaction]:
-    listed = await client.send(node, _ListTransactions())
+    return [
+        OpenTransaction(each.transactional_id, each.state, each.started_ms, each.timeout_ms)
+        for each in await _described(client, node, _ListTransactions(_ONGOING, ()), prefix)
+        if each.state in _ONGOING
+    ]
+
+
+async def _described(client: AIOKafkaClient, node: int, listing: "_ListTransactions", prefix: str) -> list[Described]:
+    listed = await client.send(node, listing)
     _check(listed.error_code)
     ids = [name for name, _, _, _ in listed.transaction_states if name.startswith(prefix)]
     if not ids:
         return []
-    described = await client.send(node, _DescribeTransactions(ids))
+    answer = await client.send(node, _DescribeTransactions(ids))
     return [
-        OpenTransaction(name, state, started, timeout)
-        for error, name, state, timeout, started, *_ in described.transaction_states
-        if error == 0 and state in _ONGOING
+        Described(name, state, timeout, started, producer, epoch, _places(topics))
+        for error, name, state, timeout, started, producer, epoch, topics, _ in answer.transaction_states
+        if error == 0
     ]
+
+
+def _places(topics: Iterable[tuple[str, Sequence[int], object]]) -> frozenset[TopicPartition]:
+    return frozenset(TopicPartition(name, number) for name, numbers, _ in topics for number in numbers)
 
 
 def _check(error_code: int) -> None:
@@ -157,8 +196,11 @@ class _ListTransactionsV0(RequestStruct):  # type: ignore[misc]
 class _ListTransactions(Request[_ListTransactionsV0]):  # type: ignore[misc]
     API_KEY = 66
 
+    def __init__(self, states: Sequence[str], producers: Sequence[int]) -> None:
+        self._filters = list(states), list(producers)
+
     def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class(list(_ONGOING), [], {})
+        return request_struct_class(*self._filters, {})
 
 
 class _DescribeTransactionsResponse(Response):  # type: ignore[misc]

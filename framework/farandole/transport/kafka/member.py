@@ -17,6 +17,7 @@ from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.errors import FatalTransportError, NotJoined, TransportError
+from farandole.transport.kafka.arrival import Arrival, Namesakes
 from farandole.transport.kafka.cursors import Cursors
 from farandole.transport.kafka.departed import Departed
 from farandole.transport.kafka.errors import CLIENT_ERRORS, told
@@ -52,9 +53,6 @@ RELEASE_PAUSE = 0.002
 SLICE = 0.05
 """Longest that one call of the client waits, seconds: it does not return after a rebalance by itself."""
 
-ARRIVAL_MAX = 3.0
-"""Longest that joining waits for a look at the group, seconds: 10 to 50 ms are usual."""
-
 CLOSE_PATIENCE = 2.0
 """Longest that `close` waits for each helper; what hangs then ends with the process."""
 
@@ -66,11 +64,13 @@ class KafkaMember:
         self._settings = settings
         self._member = member
         self._outage = Outage(member.client_id)
-        self._consumer = Consumer({**settings.member(member), "error_cb": self._outage})
-        self._cursors = Cursors(self._consumer, cooperative=member.assignor == "cooperative-sticky")
+        self._consumer, self._cursors = self._client()
         self._transactor = Transactor(settings, member.client_id, member.transaction_timeout)
         self._queries = Queries(settings, member.client_id)
         self._departed = Departed(settings, member.client_id, member.group, lambda: self._queries.members(member.group))
+        self._namesakes = Namesakes(
+            settings, member.client_id, member.group, lambda: self._queries.member_ids(member.group)
+        )
         self._replies = Replies()
         self._writing = self._new_writing()
         self._written: tuple[int, Request] | None = None
@@ -79,7 +79,7 @@ class KafkaMember:
         self._reading = Helper(f"{member.client_id}.reading", self._replies)
         self._tickets = count(1)
         self._rebalance: Rebalance | None = None
-        self._arrival: _Arrival | None = None
+        self._arrival: Arrival | None = None
         """Before the first join."""
 
         self._is_lost = False
@@ -96,14 +96,32 @@ class KafkaMember:
         """Join the group, in the polls that follow."""
         self._require_open()
         if self._rebalance is None:
-            self._arrival = arrival = _Arrival()
-            self._reading.submit(lambda: self._succeed(arrival))
+            self._arrive()
             self._reading.submit(self._queries.prepare)
             # Takes 60 to 500 ms, while the group makes room for us: not to be waited for by the first transaction.
             self._writing.submit(self._prepare)
         self._rebalance, self._topics = rebalance, topics
         if self._arrival is None:
             self._subscribe(topics)
+
+    def _client(self) -> tuple[Consumer, Cursors]:
+        consumer = Consumer({**self._settings.member(self._member), "error_cb": self._outage})
+        return consumer, Cursors(consumer, cooperative=self._member.assignor == "cooperative-sticky")
+
+    def _arrive(self) -> None:
+        """Join once a predecessor is out of the group."""
+        self._arrival = arrival = Arrival()
+        self._reading.submit(lambda: self._namesakes.succeed(arrival))
+
+    def _join_anew(self) -> None:
+        """With another client: this one waits for minutes for an answer to its join that does not come."""
+        log.warning("%s: %s does not know of its join: it joins anew", self.client_id, self._member.group)
+        self._is_lost = True
+        self._forget(sorted(self._cursors.owned), lost=True)
+        old = self._consumer
+        self._consumer, self._cursors = self._client()
+        threading.Thread(target=old.close, name=f"{self.client_id}.leaving", daemon=True).start()
+        self._arrive()
 
     def _subscribe(self, topics: Sequence[str]) -> None:
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
@@ -117,12 +135,17 @@ class KafkaMember:
                 return ()
             self._arrival = None
             self._subscribe(self._topics)
+        if self._namesakes.step(self._consumer.memberid, self._reading.submit):
+            self._join_anew()
+            return ()
         while True:
             wait = self._cursors.prepare(max(0.0, min(until - time.monotonic(), SLICE)))
             messages = read(self._consumer, wait, self._member.poll_max_records)
             found = (polled(message, self._outage) for message in messages)
             out = self._cursors.deliver(each for each in found if each is not None)
-            out += self._outage.troubles()
+            for trouble in self._outage.troubles():
+                out.append(trouble)
+                self._namesakes.disturbed()
             if out or self._cursors.has_moved or time.monotonic() >= until:
                 return out
 
@@ -212,21 +235,6 @@ class KafkaMember:
 
     # --- on the helper threads ------------------------------------------------------------
 
-    def _succeed(self, arrival: "_Arrival") -> None:
-        """Take a predecessor out of the group, whose join would otherwise wait for the end of its session."""
-        group = self._member.group
-        try:
-            old = [member for client, member in self._queries.member_ids(group) if client == self.client_id]
-            if old and arrival.is_awaited:
-                from farandole.transport.kafka.succession import leave
-
-                leave(self._settings, group, old)
-                log.info("%s: took its predecessor out of %s", self.client_id, group)
-        except (TransportError, *CLIENT_ERRORS) as error:
-            log.info("%s: a predecessor would stay in %s until its session is over: %s", self.client_id, group, error)
-        finally:
-            arrival.done.set()
-
     def _prepare(self) -> None:
         try:
             self._transactor.prepare()
@@ -272,6 +280,8 @@ class KafkaMember:
     # --- rebalance callbacks, inside poll and close ----------------------------------------
 
     def _assigned(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        if consumer is not self._consumer:
+            return  # it was replaced, and is being closed on a thread of its own
         self._is_lost = False
         ours = _places(partitions)
         self._cursors.add(ours)
@@ -279,12 +289,16 @@ class KafkaMember:
             self._rebalance.assigned(ours)
 
     def _revoked(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        if consumer is not self._consumer:
+            return
         leaving = _places(partitions)
         if self._rebalance is not None and leaving:
             self._release(self._rebalance.releasing, leaving)
         self._forget(leaving, lost=False)
 
     def _lost(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        if consumer is not self._consumer:
+            return
         self._is_lost = True
         self._forget(_places(partitions), lost=True)
 
@@ -305,24 +319,6 @@ class KafkaMember:
         self._cursors.drop(gone)
         if self._rebalance is not None and gone:
             self._rebalance.gone(gone, lost=lost)
-
-
-class _Arrival:
-    """Joining waits for the predecessor to be out of the group, and not for long."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-        self.is_awaited = True
-        """Once it is not, the member may be in the group itself, and nobody is taken out any more."""
-
-        self._until = time.monotonic() + ARRIVAL_MAX
-
-    def is_over(self, timeout: float) -> bool:
-        """Whether to join now, waiting at most so many seconds for it."""
-        late = time.monotonic() >= self._until
-        over = self.done.wait(0 if late else max(0.0, timeout)) or late
-        self.is_awaited = not over
-        return over
 
 
 def _places(partitions: list[KafkaPartition]) -> list[TopicPartition]:

@@ -1,0 +1,133 @@
+"""How a member comes into its group, and stays in it once: whoever else is in it under its name is taken out.
+
+A join waits for every member that the broker knows. A predecessor that died is known until its session is over; and a
+member that could not reach the broker for a session joins as somebody new, while the broker, which has started anew
+meanwhile, has the old one on its disk. Both are told to leave.
+
+A broker that starts (Kafka 4.3.1) may load a group twice, and forget who joined between. It waits for the old member,
+and the client for an answer to its join, as long as a rebalance may last: 5 min after 1 of 8 kills of an only broker
+[measured, with the broker's log]. Such a join is made anew, by another client.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from farandole.errors import TransportError
+from farandole.transport.kafka.errors import CLIENT_ERRORS
+from farandole.transport.kafka.settings import KafkaSettings
+
+log = logging.getLogger("farandole.transport")
+
+ARRIVAL_MAX = 3.0
+"""Longest that joining waits for a look at the group, seconds: 10 to 50 ms are usual."""
+
+LOOKS_AFTER = (1.0, 3.0, 6.0, 10.0, 15.0, 25.0, 40.0, 60.0)
+"""When the group is looked at after the last sign of an outage, seconds: a session is over by then, and a broker up."""
+
+LOST_LOOKS, LOST_AFTER = 3, 12.0
+"""A join is lost of which so many looks in a row see nothing, so many seconds after the last sign of an outage."""
+
+Submit = Callable[[Callable[[], None]], None]
+Members = Callable[[], Sequence[tuple[str, str]]]
+"""Client id and member id of each member of the group."""
+
+
+class Arrival:
+    """Joining waits for the predecessor to be out of the group, and not for long."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.is_awaited = True
+        """Once it is not, the member may be in the group itself, and nobody is taken out any more."""
+
+        self._until = time.monotonic() + ARRIVAL_MAX
+
+    def is_over(self, timeout: float) -> bool:
+        """Whether to join now, waiting at most so many seconds for it."""
+        late = time.monotonic() >= self._until
+        over = self.done.wait(0 if late else max(0.0, timeout)) or late
+        self.is_awaited = not over
+        return over
+
+
+class Namesakes:
+    """Who else is in the group under our client id. `members` blocks, and is asked on a helper thread only."""
+
+    def __init__(self, settings: KafkaSettings, client_id: str, group: str, members: Members) -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._group = group
+        self._members = members
+        self._looks: deque[float] = deque()
+        self._sign = 0.0
+        self._found: Sequence[str] | None = None
+        """What the last look saw, until it is looked at."""
+
+        self._missing = 0
+        """Looks in a row that did not see us."""
+
+    def succeed(self, arrival: Arrival) -> None:
+        """Take a predecessor out, before we are in ourselves. Blocks."""
+        try:
+            old = self._ids()
+            if old and arrival.is_awaited:
+                self._leave(old)
+                log.info("%s: took its predecessor out of %s", self._client_id, self._group)
+        except (TransportError, *CLIENT_ERRORS) as error:
+            log.info(
+                "%s: a predecessor would stay in %s until its session is over: %s", self._client_id, self._group, error
+            )
+        finally:
+            arrival.done.set()
+
+    def disturbed(self) -> None:
+        """The broker is not reached: who we are in the group is looked at for a while after that."""
+        self._sign = time.monotonic()
+        self._looks = deque(self._sign + after for after in LOOKS_AFTER)
+        self._missing = 0
+
+    def step(self, own: Callable[[], str | None], submit: Submit) -> bool:
+        """Look when it is time; `own` tells our member id now. For the loop's thread: nothing here blocks.
+
+        Whether our join is lost, so that it has to be made anew.
+        """
+        now, is_lost = time.monotonic(), False
+        if self._found is not None:
+            found, self._found = self._found, None
+            ours = own()  # asked after the look: what joined since then is not in it
+            others = [each for each in found if each != ours]
+            if ours and others:
+                submit(partial(self._take_out, others))
+            self._missing = 0 if ours in found else self._missing + 1
+            is_lost = self._missing >= LOST_LOOKS and now - self._sign >= LOST_AFTER
+        if self._looks and self._looks[0] <= now:
+            while self._looks and self._looks[0] <= now:
+                self._looks.popleft()
+            submit(self._look)
+        return is_lost
+
+    # --- on a helper thread ---------------------------------------------------------------
+
+    def _look(self) -> None:
+        with contextlib.suppress(TransportError, *CLIENT_ERRORS):  # the next look may be answered
+            self._found = self._ids()
+
+    def _take_out(self, others: list[str]) -> None:
+        try:
+            self._leave(others)
+            log.info("%s: took what was left of itself out of %s", self._client_id, self._group)
+        except (TransportError, *CLIENT_ERRORS) as error:
+            log.info("%s: something of it stays in %s for a while: %s", self._client_id, self._group, error)
+
+    def _ids(self) -> list[str]:
+        return [member for client, member in self._members() if client == self._client_id]
+
+    def _leave(self, members: list[str]) -> None:
+        from farandole.transport.kafka.succession import leave  # aiokafka, which nothing else needs here
+
+        leave(self._settings, self._group, members)

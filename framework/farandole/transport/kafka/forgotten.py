@@ -1,0 +1,168 @@
+"""Transactions that have ended for their coordinator and are open in a partition: nobody ends them any more (KIP-664).
+
+A broker that starts after a crash rolls back what it finds unfinished, and finishes what was being committed. For
+partitions that have no leader at that moment, as those of an only broker have none for a second, it takes it that
+they were deleted, and leaves their marker out [Kafka 4.3.1: "Couldn't find leader endpoint for partitions ... likely
+deleted already and hence can be skipped"; in 2 of 4 kills, which the next moment mostly put right]. Readers of
+committed records stand before such a transaction for ever. Only a person can say how it ends: aborted, it is torn if
+its other partitions have it committed.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import CompactArray, Int16, Int32, Int64, Schema
+from aiokafka.structs import TopicPartition as Place
+from confluent_kafka import KafkaError
+
+from farandole.errors import TransportError
+from farandole.transport.kafka.access import UNAUTHORIZED, unauthorized
+from farandole.transport.kafka.asking import TAGS, TEXT, ask
+from farandole.transport.kafka.inspection import CLIENT_ID, Described, described, is_under_way
+from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.port import TopicPartition
+
+CERTAIN_S = 1.0
+"""Seconds between the two looks of which both must find it: a transaction that ends meanwhile is none of them."""
+
+OFFSETS = "__consumer_offsets"
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A transaction of ours that is open in a partition from `start` on, and what its coordinator says of its writer.
+
+    `coordinator_epoch` is the one under which the partition took its last marker of this producer; -1: none yet.
+    """
+
+    at: TopicPartition
+    start: int
+    transactional_id: str
+    state: str
+    producer_id: int
+    producer_epoch: int
+    coordinator_epoch: int
+
+
+def forgotten(settings: KafkaSettings, prefix: str) -> list[Forgotten]:
+    """Those in partitions of topics that begin with `prefix`, and in groups' positions, where we may look. Blocking.
+
+    Only writers whose transactional ids we may see: another's may be under way without our being told.
+
+    Raises:
+        AccessDenied: we may not look at one of the topics.
+        TransportError: the cluster cannot be reached, or does not tell.
+    """
+    try:
+        return ask(settings, CLIENT_ID, lambda client: _certainly(client, prefix))
+    except (ValueError, NotImplementedError) as error:
+        raise TransportError(f"producers: {error}") from error
+
+
+async def _certainly(client: AIOKafkaClient, prefix: str) -> list[Forgotten]:
+    first = await _found(client, prefix)
+    if not first:
+        return []
+    await asyncio.sleep(CERTAIN_S)
+    again = {(each.at, each.start, each.producer_id) for each in await _found(client, prefix)}
+    return [each for each in first if (each.at, each.start, each.producer_id) in again]
+
+
+async def _found(client: AIOKafkaClient, prefix: str) -> list[Forgotten]:
+    """What is open in partitions and not under way for its coordinator, which is asked afterwards."""
+    opened = await _open(client, prefix)
+    writers: dict[int, list[Described]] = {}
+    if opened:
+        for each in await described(client, sorted({producer for _, producer, *_ in opened})):
+            writers.setdefault(each.producer_id, []).append(each)
+    return [
+        Forgotten(at, start, known[0].transactional_id, known[0].state, producer, epoch, coordinator_epoch)
+        for at, producer, epoch, coordinator_epoch, start in opened
+        if (known := writers.get(producer)) and not any(is_under_way(each, epoch, at) for each in known)
+    ]
+
+
+async def _open(client: AIOKafkaClient, prefix: str) -> list[tuple[TopicPartition, int, int, int, int]]:
+    """Partition, producer id, its epoch, the coordinator's, first offset: of each transaction open in a partition."""
+    cluster = await client.fetch_all_metadata()
+    asked: dict[int, dict[str, list[int]]] = {}
+    for topic in sorted(cluster.topics(exclude_internal_topics=False)):
+        if topic.startswith(prefix) or topic == OFFSETS:
+            for number in sorted(cluster.partitions_for_topic(topic) or ()):
+                leader = cluster.leader_for_partition(Place(topic, number))
+                if leader is not None and leader >= 0:
+                    asked.setdefault(leader, {}).setdefault(topic, []).append(number)
+    found = []
+    for leader, topics in asked.items():
+        answer = await client.send(leader, _DescribeProducers(topics.items()))
+        for topic, partitions, _ in answer.topics:
+            for number, error, _, producers, _ in partitions:
+                if error and topic != OFFSETS:  # which few may read
+                    raise _refusal(KafkaError(error), f"producers of {topic}/{number}")
+                for producer, epoch, _, _, coordinator_epoch, start, _ in producers:
+                    if start >= 0:
+                        found.append((TopicPartition(topic, number), producer, epoch, coordinator_epoch, start))
+    return found
+
+
+def _refusal(error: KafkaError, about: str) -> TransportError:
+    return unauthorized(error, about) if error.code() in UNAUTHORIZED else TransportError(f"{about}: {error.str()}")
+
+
+class _DescribeProducersResponse(Response):  # type: ignore[misc]  # aiokafka has no types
+    API_KEY = 61
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("name", TEXT),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition_index", Int32),
+                        ("error_code", Int16),
+                        ("error_message", TEXT),
+                        (
+                            "active_producers",
+                            CompactArray(
+                                ("producer_id", Int64),
+                                ("producer_epoch", Int32),
+                                ("last_sequence", Int32),
+                                ("last_timestamp", Int64),
+                                ("coordinator_epoch", Int32),
+                                ("current_txn_start_offset", Int64),
+                                TAGS,
+                            ),
+                        ),
+                        TAGS,
+                    ),
+                ),
+                TAGS,
+            ),
+        ),
+        TAGS,
+    )
+
+
+class _DescribeProducersV0(RequestStruct):  # type: ignore[misc]
+    API_KEY = 61
+    API_VERSION = 0
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _DescribeProducersResponse
+    SCHEMA = Schema(("topics", CompactArray(("name", TEXT), ("partition_indexes", CompactArray(Int32)), TAGS)), TAGS)
+
+
+class _DescribeProducers(Request[_DescribeProducersV0]):  # type: ignore[misc]
+    API_KEY = 61
+
+    def __init__(self, topics: Iterable[tuple[str, list[int]]]) -> None:
+        self._topics: list[tuple[str, list[int], dict[int, bytes]]] = [(name, numbers, {}) for name, numbers in topics]
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class(self._topics, {})

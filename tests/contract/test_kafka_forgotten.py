@@ -1,0 +1,81 @@
+"""A transaction that has ended for its coordinator and is open in a partition: found, and told from one under way."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from confluent_kafka import KafkaException, Producer
+
+from farandole.testing.broker import Broker, BrokerSettings, start_broker
+from farandole.testing.chaos.markers import abort_forgotten
+from farandole.testing.cluster import wait_until
+from farandole.testing.proxy import PRODUCE, Fate, KafkaProxy
+from farandole.transport.kafka import KafkaSettings, KafkaTransport
+from farandole.transport.kafka.forgotten import forgotten
+from farandole.transport.port import Isolation, TopicPartition, TopicSpec
+
+pytestmark = pytest.mark.kafka
+
+AT = TopicPartition("ns.events", 0)
+
+
+@pytest.fixture(scope="module")
+def lax() -> Iterator[Broker]:
+    """A broker that takes a record of a transaction that is over, as those before 3.7 did."""
+    settings = BrokerSettings(properties={"transaction.partition.verification.enable": "false"})
+    with start_broker(settings) as broker:
+        with closing(KafkaTransport(KafkaSettings(broker.bootstrap)).admin()) as admin:
+            admin.create([TopicSpec(AT.topic, 1), TopicSpec("other.events", 1)])
+        yield broker
+
+
+def ends(broker: Broker) -> tuple[int, int]:
+    """Where committed readers stop, and where the log ends."""
+    with closing(KafkaTransport(KafkaSettings(broker.bootstrap)).admin()) as admin:
+        return admin.ends([AT], Isolation.COMMITTED)[AT], admin.ends([AT], Isolation.UNCOMMITTED)[AT]
+
+
+def producer(bootstrap: str, name: str, **settings: object) -> Producer:
+    """A transactional one, initialised."""
+    made = Producer({"bootstrap.servers": bootstrap, "transactional.id": name, "log_level": 0, **settings})
+    made.init_transactions(10)
+    return made
+
+
+def test_record_that_comes_after_its_transaction_has_ended_is_found_and_aborted(lax: Broker) -> None:
+    """A broker's restart brought the like about: a coordinator stood before it for ever, and nothing told."""
+    with KafkaProxy(lax.bootstrap) as proxy:
+        late = producer(proxy.bootstrap, "ns.orders.0", **{"socket.timeout.ms": 1_000, "message.timeout.ms": 1_500})
+        late.begin_transaction()
+        proxy.meddle(PRODUCE, Fate.HOLD, times=100)
+        late.produce(AT.topic, b"late", partition=0)
+        late.flush(3)
+        with pytest.raises(KafkaException):
+            late.commit_transaction(5)
+        proxy.leave_alone()
+        late.abort_transaction(10)
+        assert proxy.release() > 0
+    committed, end = ends(lax)
+    assert committed < end
+
+    (found,) = forgotten(KafkaSettings(lax.bootstrap), "ns.")
+
+    assert (found.at, found.start, found.transactional_id) == (AT, committed, "ns.orders.0")
+    assert forgotten(KafkaSettings(lax.bootstrap), "other.") == []
+    assert abort_forgotten(KafkaSettings(lax.bootstrap), "ns.") == [found]
+    wait_until(lambda: len(set(ends(lax))) == 1, timedelta(seconds=10), "readers to go on")
+    assert forgotten(KafkaSettings(lax.bootstrap), "ns.") == []
+
+
+def test_transaction_under_way_is_not_forgotten(lax: Broker) -> None:
+    open_ = producer(lax.bootstrap, "ns.orders.1")
+    open_.begin_transaction()
+    open_.produce(AT.topic, b"soon", partition=0)
+    open_.flush(10)
+    committed, end = ends(lax)
+    assert committed < end
+
+    assert forgotten(KafkaSettings(lax.bootstrap), "ns.") == []
+    open_.commit_transaction(10)
+    assert forgotten(KafkaSettings(lax.bootstrap), "ns.") == []

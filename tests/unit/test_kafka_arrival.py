@@ -1,0 +1,123 @@
+"""Who is in a group under our name beside us, and when that is looked at."""
+
+import pytest
+
+from farandole.transport.kafka import KafkaSettings
+from farandole.transport.kafka.arrival import LOOKS_AFTER, Namesakes
+
+
+class Group:
+    """Members by client and member id, a clock, and a helper that works at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.members: list[tuple[str, str]] = []
+        self.now = 0.0
+        self.looks = 0
+        self.it = Namesakes(KafkaSettings("nowhere:1"), "us", "group", self._tell)
+        monkeypatch.setattr("farandole.transport.kafka.arrival.time.monotonic", lambda: self.now)
+        monkeypatch.setattr(self.it, "_leave", self._leave)
+
+    def step(self, own: str | None, after: float = 0.0) -> bool:
+        """A step of the member, so many seconds later; whether its join is lost."""
+        self.now += after
+        return self.it.step(lambda: own, lambda work: work())
+
+    def _tell(self) -> list[tuple[str, str]]:
+        self.looks += 1
+        return list(self.members)
+
+    def _leave(self, gone: list[str]) -> None:
+        self.members = [each for each in self.members if each[1] not in gone]
+
+
+@pytest.fixture
+def group(monkeypatch: pytest.MonkeyPatch) -> Group:
+    return Group(monkeypatch)
+
+
+def test_nobody_looks_while_the_broker_is_reached(group: Group) -> None:
+    for _ in range(100):
+        group.step("us-2", 1.0)
+
+    assert group.looks == 0
+
+
+def test_other_self_is_taken_out_after_an_outage(group: Group) -> None:
+    group.members = [("us", "us-1"), ("us", "us-2"), ("them", "them-1")]
+    group.it.disturbed()
+
+    group.step("us-2", LOOKS_AFTER[0])
+    group.step("us-2")
+
+    assert group.members == [("us", "us-2"), ("them", "them-1")]
+
+
+def test_who_does_not_know_its_own_id_takes_nobody_out(group: Group) -> None:
+    """It is joining: one of them may be itself."""
+    group.members = both = [("us", "us-1"), ("us", "us-2")]
+    group.it.disturbed()
+
+    group.step(None, LOOKS_AFTER[0])
+    group.step(None)
+
+    assert group.members == both
+
+
+def test_old_self_is_taken_out_where_the_broker_knows_nothing_of_the_new_one(group: Group) -> None:
+    """It had forgotten the join, and would wait for the old one for 5 minutes."""
+    group.members = [("us", "us-1"), ("them", "them-1")]
+    group.it.disturbed()
+
+    group.step("us-2", LOOKS_AFTER[0])
+    group.step("us-2")
+
+    assert group.members == [("them", "them-1")]
+
+
+def test_join_that_the_broker_knows_nothing_of_is_lost_after_some_looks(group: Group) -> None:
+    group.it.disturbed()
+    lost = [second for second in range(1, 20) if group.step("us-2", 1.0)]
+
+    assert lost == [16]  # the look of the 15th second, answered at once, is looked at in the next step
+
+
+@pytest.mark.parametrize("own", [None, ""])
+def test_join_whose_id_never_came_is_lost_too(group: Group, own: str | None) -> None:
+    group.it.disturbed()
+
+    assert any(group.step(own, 1.0) for _ in range(20))
+
+
+def test_join_that_is_seen_is_not_lost(group: Group) -> None:
+    group.members = [("us", "us-2")]
+    group.it.disturbed()
+
+    assert not any(group.step("us-2", 1.0) for _ in range(100))
+
+
+def test_join_is_not_lost_while_signs_of_the_outage_come(group: Group) -> None:
+    """A broker that is away for long answers no look; one that comes and goes says nothing for certain."""
+    for _ in range(100):
+        group.it.disturbed()
+        assert not any(group.step(None, 1.0) for _ in range(10))
+
+
+def test_looks_end_a_minute_after_the_last_sign_of_an_outage(group: Group) -> None:
+    group.it.disturbed()
+    for _ in range(200):
+        group.step("us-1", 1.0)
+
+    assert group.looks == len(LOOKS_AFTER)
+
+
+@pytest.mark.parametrize("after", LOOKS_AFTER)
+def test_other_self_that_comes_late_is_found_by_a_later_look(group: Group, after: float) -> None:
+    group.it.disturbed()
+    while group.now < after - 0.5:
+        group.step("us-2", 0.5)
+    group.members = [("us", "us-1"), ("us", "us-2")]
+
+    group.step("us-2", 0.5)
+    group.step("us-2", 0.5)
+
+    assert group.members == [("us", "us-2")]
