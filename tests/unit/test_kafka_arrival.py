@@ -3,7 +3,7 @@
 import pytest
 
 from farandole.transport.kafka import KafkaSettings
-from farandole.transport.kafka.arrival import LOOKS_AFTER, Namesakes
+from farandole.transport.kafka.arrival import LOOKS_AFTER, OUT_MAX, Namesakes
 
 
 class Group:
@@ -17,10 +17,10 @@ class Group:
         monkeypatch.setattr("farandole.transport.kafka.arrival.time.monotonic", lambda: self.now)
         monkeypatch.setattr(self.it, "_leave", self._leave)
 
-    def step(self, own: str | None, after: float = 0.0) -> bool:
+    def step(self, own: str | None, after: float = 0.0, *, is_in: bool = True) -> bool:
         """A step of the member, so many seconds later; whether its join is lost."""
         self.now += after
-        return self.it.step(lambda: own, lambda work: work())
+        return self.it.step(lambda: own, lambda work: work(), is_in=is_in)
 
     def _tell(self) -> list[tuple[str, str]]:
         self.looks += 1
@@ -93,6 +93,29 @@ def test_join_that_is_seen_is_not_lost(group: Group) -> None:
     group.it.disturbed()
 
     assert not any(group.step("us-2", 1.0) for _ in range(100))
+
+
+def test_join_that_leads_to_nothing_is_lost_although_it_is_seen(group: Group) -> None:
+    """One was seen by each look, in a group that the broker then loaded again without it; nobody looked any more."""
+    group.members = [("us", "us-2")]
+    group.it.disturbed()
+    lost = [second for second in range(1, 60) if group.step("us-2", 1.0, is_in=False)]
+
+    assert lost[0] == OUT_MAX + 11  # the look of the 40th second is the first after half a minute
+
+
+def test_looks_go_on_for_as_long_as_the_member_is_not_in(group: Group) -> None:
+    group.members = [("us", "us-2")]
+    group.it.disturbed()
+    for _ in range(200):
+        group.step("us-2", 1.0, is_in=False)
+    seen = group.looks
+    assert seen > len(LOOKS_AFTER) + 10
+
+    for _ in range(200):
+        group.step("us-2", 1.0)
+
+    assert group.looks <= seen + 1
 
 
 def test_join_is_not_lost_while_signs_of_the_outage_come(group: Group) -> None:

@@ -29,8 +29,14 @@ ARRIVAL_MAX = 3.0
 LOOKS_AFTER = (1.0, 3.0, 6.0, 10.0, 15.0, 25.0, 40.0, 60.0)
 """When the group is looked at after the last sign of an outage, seconds: a session is over by then, and a broker up."""
 
+LOOK_AGAIN = 10.0
+"""Seconds between two looks after that, for as long as the member is not in its group."""
+
 LOST_LOOKS, LOST_AFTER = 3, 12.0
 """A join is lost of which so many looks in a row see nothing, so many seconds after the last sign of an outage."""
+
+OUT_MAX = 30.0
+"""Or if so many seconds after the last sign it has led to nothing, whatever is seen: a rebalance takes a session."""
 
 Submit = Callable[[Callable[[], None]], None]
 Members = Callable[[], Sequence[tuple[str, str]]]
@@ -64,7 +70,10 @@ class Namesakes:
         self._group = group
         self._members = members
         self._looks: deque[float] = deque()
-        self._sign = 0.0
+        self._sign: float | None = None
+        """When the last sign of an outage came."""
+
+        self._looked = 0.0
         self._found: Sequence[str] | None = None
         """What the last look saw, until it is looked at."""
 
@@ -87,27 +96,31 @@ class Namesakes:
 
     def disturbed(self) -> None:
         """The broker is not reached: who we are in the group is looked at for a while after that."""
-        self._sign = time.monotonic()
-        self._looks = deque(self._sign + after for after in LOOKS_AFTER)
+        self._sign = now = time.monotonic()
+        self._looks = deque(now + after for after in LOOKS_AFTER)
         self._missing = 0
 
-    def step(self, own: Callable[[], str | None], submit: Submit) -> bool:
-        """Look when it is time; `own` tells our member id now. For the loop's thread: nothing here blocks.
+    def step(self, own: Callable[[], str | None], submit: Submit, *, is_in: bool = True) -> bool:
+        """Look when it is time; `own` tells our member id now, `is_in` whether we have been given our share.
 
-        Whether our join is lost, so that it has to be made anew.
+        For the loop's thread: nothing here blocks. Whether our join is lost, so that it has to be made anew.
         """
         now, is_lost = time.monotonic(), False
-        if self._found is not None:
+        if self._found is not None and self._sign is not None:
             found, self._found = self._found, None
             ours = own()  # asked after the look: what joined since then is not in it
             others = [each for each in found if each != ours]
             if ours and others:
                 submit(partial(self._take_out, others))
             self._missing = 0 if ours in found else self._missing + 1
-            is_lost = self._missing >= LOST_LOOKS and now - self._sign >= LOST_AFTER
+            since = now - self._sign
+            is_lost = (self._missing >= LOST_LOOKS and since >= LOST_AFTER) or (not is_in and since >= OUT_MAX)
+        if self._sign is not None and not (is_in or self._looks):
+            self._looks.append(max(now, self._looked + LOOK_AGAIN))
         if self._looks and self._looks[0] <= now:
             while self._looks and self._looks[0] <= now:
                 self._looks.popleft()
+            self._looked = now
             submit(self._look)
         return is_lost
 

@@ -122,6 +122,7 @@ class KafkaMember:
         self._consumer, self._cursors = self._client()
         threading.Thread(target=old.close, name=f"{self.client_id}.leaving", daemon=True).start()
         self._arrive()
+        self._namesakes.disturbed()
 
     def _subscribe(self, topics: Sequence[str]) -> None:
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
@@ -135,7 +136,7 @@ class KafkaMember:
                 return ()
             self._arrival = None
             self._subscribe(self._topics)
-        if self._namesakes.step(self._consumer.memberid, self._reading.submit):
+        if self._namesakes.step(self._consumer.memberid, self._reading.submit, is_in=not self._is_lost):
             self._join_anew()
             return ()
         while True:
