@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from farandole.testing.simulation.faults import CALL_FATES, GROUPS, Chaos, drawn_rates, kind_of
+from farandole.testing.simulation.faults import CALL_FATES, GROUPS, OFTEN, STEP_KINDS, Chaos, drawn_rates, kind_of
 
 NONE = dict.fromkeys((kind for kinds in GROUPS.values() for kind in kinds), 0.0)
 
@@ -77,3 +77,9 @@ def test_rates_of_all_kinds_are_drawn_and_each_is_nothing_now_and_then() -> None
         assert len(rates) > 1
     alike = [fate for fate in CALL_FATES if fate != "refused"]
     assert all(len({each[fate] for fate in alike}) == 1 for each in drawn)
+
+
+def test_where_only_some_kinds_may_strike_the_others_never_do() -> None:
+    drawn = [drawn_rates(random.Random(seed), OFTEN) for seed in range(20)]
+
+    assert all({kind for kind in STEP_KINDS if each[kind]} == set(OFTEN) for each in drawn)

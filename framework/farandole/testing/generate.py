@@ -165,7 +165,10 @@ class _Drawing:
 
     def _deadline(self) -> timedelta | None:
         often = 0.5 if self.shape.judged else 0.1
-        return timedelta(seconds=self.rng.randint(1, 20)) if self.shape.timed and self.rng.random() < often else None
+        longest = 8 if self.shape.judged else 20
+        return (
+            timedelta(seconds=self.rng.randint(1, longest)) if self.shape.timed and self.rng.random() < often else None
+        )
 
     def _timeout(self) -> timedelta | None:
         if not self.shape.timeouts or self.rng.random() >= 0.1:
@@ -200,6 +203,9 @@ class Script:
     slow: float = 0.0
     """How many of the attempts take seconds."""
 
+    again: float | None = None
+    """How often an attempt fails that has run before, for what it left behind; None: it comes to the same."""
+
     def duration(self, step: str, item: int, attempt: int) -> float:
         """How many seconds that attempt takes at least."""
         rng = random.Random(f"{self.seed}/{step}/{item}/{attempt}/duration")
@@ -209,10 +215,12 @@ class Script:
         """Whether that step does."""
         return random.Random(f"{self.seed}/{step}/publishes").random() < self.publishing
 
-    def result(self, step: str, item: int, attempt: int) -> Result:
-        """What that attempt comes to; beyond the doomed attempts it succeeds."""
-        rng = random.Random(f"{self.seed}/{step}/{item}/{attempt}")
-        if attempt <= ATTEMPTS_DOOMED and rng.random() < self.failing:
+    def result(self, step: str, item: int, attempt: int, before: int = 0) -> Result:
+        """What that attempt comes to when it runs after `before` others of itself; beyond the doomed it succeeds."""
+        is_again = before > 0 and self.again is not None
+        rng = random.Random(f"{self.seed}/{step}/{item}/{attempt}" + f"/again/{before}" * is_again)
+        failing = self.again if is_again and self.again is not None else self.failing
+        if attempt <= ATTEMPTS_DOOMED and rng.random() < failing:
             return Result(None, retryable=rng.random() < 0.7)
         return Result(self._value(step, item))
 

@@ -25,6 +25,9 @@ from farandole.transport.port import NewRecord, Record, TopicPartition
 
 BEGINNING = -2
 
+ITEMS = (4, 4, 12)
+"""Most items that the params of a run have."""
+
 PATIENCE = 500
 """Steps for which somebody waits for the answer about a dead letter, once faults are over. Whoever asks faster than a
 coordinator with batches of one record answers is served last year's questions for ever: seeds 1750 and 2988 once."""
@@ -32,7 +35,7 @@ coordinator with batches of one record answers is served last year's questions f
 
 @dataclass
 class Clients:
-    """Runs are started in the first phase, some of them twice, some on the wrong partition, as kcat would.
+    """Runs are started early in the first phase, some of them twice, some on the wrong partition, as kcat would.
 
     `only`: the runs that there are, where not all of the seed's are wanted. `acknowledged`: runs of which the
     log has taken the start.
@@ -87,11 +90,12 @@ class Clients:
 
     def _drawn_plan(self) -> Iterable[tuple[int, Command]]:
         rng, last = self._rng, self.sizes.phase
-        first = rng.randrange(last // 2)
+        first = rng.randrange(last // 8)
         for run in (f"run-{n}" for n in range(self.sizes.runs)):
-            params = framed_params(rng.randint(0, 9), [rng.randint(0, 9) for _ in range(rng.randint(0, 4))])
+            number, items = rng.randint(0, 9), rng.randint(0, rng.choice(ITEMS))
+            params = framed_params(number, [rng.randint(0, 9) for _ in range(items)])
             start = StartRun(self.definition.name, params, run)
-            yield first + rng.randrange(10) if self.sizes.crowd else rng.randrange(last // 2), start
+            yield first + rng.randrange(10) if self.sizes.crowd else rng.randrange(last // 3), start
             again, other, cancelled = rng.random() < 0.4, rng.random() < 0.2, rng.random() < 0.4
             if again and not self.sizes.forgets:
                 yield rng.randrange(last), start

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from farandole.definition.graph import graph_of
 from farandole.events import facts
 from farandole.testing.simulation.world import World
 from farandole.transport.port import Record
@@ -36,7 +37,26 @@ def coverage_of(world: World) -> Counter[str]:
     rare = world.rare + states_in(world.clients.events)
     rare["doubt_that_had_committed"] = rare["reply_end"]
     rare["doubt_that_had_not"] = sum(rare[f"lost_{kind}"] for kind in ("produce", "offsets", "end"))
+    rare["fused_then_alone"], rare["fused_then_by_coordinator"] = _fused_before(world)
     return +rare
+
+
+def _fused_before(world: World) -> tuple[int, int]:
+    """Attempts that had run with their parent's record, in vain, when they ran from their own inbox; and those of
+    them to which a further attempt of a step above has led: their triggers go back to a coordinator's."""
+    inboxes = {step.name: world.topics.inbox(step.agent) for step in world.definition.steps.values()}
+    above = {name: graph_of(world.definition).chain_above(name) for name in inboxes}
+    further = {(it.run, it.step) for it in world.ledger.calls if it.attempt > 1}
+    fused: set[tuple[str, str, int, int]] = set()
+    alone = led_to = 0
+    for it in world.ledger.calls:
+        key = it.run, it.step, it.item, it.attempt
+        if not it.note.startswith(f"{inboxes[it.step]}/"):
+            fused.add(key)
+        elif key in fused:
+            alone += 1
+            led_to += any((it.run, name) in further for name in above[it.step])
+    return alone, led_to
 
 
 def states_in(told: Told) -> Counter[str]:

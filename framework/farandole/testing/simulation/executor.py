@@ -30,12 +30,15 @@ class Ledger:
     instant: Callable[[], float]
     rare: Counter[str]
     calls: list[Execution] = field(default_factory=list)
+    runs: Counter[tuple[str, str, int, int]] = field(default_factory=Counter)
+    """How often each attempt has begun."""
 
     def begin(self, attempt: Attempt) -> int:
         """A handler has begun; the place of its line."""
         call = attempt.call
         token = call.attempt, call.epoch
         place = attempt.record.place
+        self.runs[call.run, call.step, call.item, call.attempt] += 1
         self.calls.append(Execution(call.run, call.step, call.item, call.attempt, token, 0, self.instant(), note=place))
         if attempt.chain is not None:
             self.rare[f"fused_{min(attempt.chain.hops, 2)}"] += 1
@@ -71,10 +74,10 @@ class SimExecutor:
         ready = [attempt for attempt in self.running if self._until(attempt) <= now]
         if not ready:
             return False
-        attempt = ready[self.rng.randrange(len(ready))]
-        self.ledger.end(self.running.pop(attempt))
-        if not attempt.is_over:
-            self.environment.results.put(attempt, self._outcome(attempt.call))
+        for attempt in self.rng.sample(ready, self.rng.randint(1, len(ready))):
+            self.ledger.end(self.running.pop(attempt))
+            if not attempt.is_over:
+                self.environment.results.put(attempt, self._outcome(attempt.call))
         return True
 
     def has_ended(self) -> bool:
@@ -87,7 +90,8 @@ class SimExecutor:
         return (attempt.started or 0.0) + self.script.duration(call.step, call.item, call.attempt)
 
     def _outcome(self, call: Call) -> Outcome:
-        result = self.script.result(call.step, call.item, call.attempt)
+        before = self.ledger.runs[call.run, call.step, call.item, call.attempt] - 1
+        result = self.script.result(call.step, call.item, call.attempt, before)
         if result.output is None:
             return Failed("exception", "scripted", "f00d", result.retryable, timedelta(milliseconds=5))
         told = [Published(OWN_TOPIC, call.run, b"{}", "application/json")] if self.script.publishes(call.step) else []

@@ -7,35 +7,44 @@ of a schedule is a schedule, in which all faults that are left strike as they di
 """
 
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 CALL_FATES = ("lost", "reply", "late", "twice", "refused")
 """What may happen to a call: it never arrives; its answer never does; it arrives much later; it arrives again then;
 the broker cannot do it now, and says so (too few replicas), which aborts a transaction for certain."""
 
-STEP_KINDS = ("crash", "pause", "leave", "skew", "leap", "deaf", "expire", "cut", "stall")
+STEP_KINDS = ("crash", "pause", "leave", "skew", "leap", "deaf", "expire", "cut", "stall", "scale")
 """What may happen at a step of the world: death; a freeze; an orderly end; a wrong wall clock; a time when nobody
 moves; a process whose group hears nothing of it; retention that deletes what was consumed; a process that does not
-reach those who keep transactions, or groups, or the log; a broker that is not told how transactions end."""
+reach those who keep transactions, or groups, or the log; a broker that is not told how transactions end; a process
+more, or one less, so that partitions move while their owners live."""
+
+WEIGHTS = (0.0, 0.0, 1.0, 1.0, 3.0)
+"""Of the kinds among what strikes a seed: two of five are left out, and some prevail."""
+
+OFTEN, WEIGHTS_OFTEN = ("cut", "scale"), (0.0, 1.0, 4.0, 8.0)
+"""Networks fail more often than machines, and people deploy and scale all day."""
+
+STEP_RATES = (0.001, 0.003, 0.008)
+"""Of all kinds together, where nothing is at stake: if everything breaks all the time, nothing can be under way."""
 
 
 GROUPS = {"step": STEP_KINDS, "call": CALL_FATES, "fetch": ("fetch",)}
 """Opportunities: one per step of the world, per exchange with the broker, per fetch."""
 
 
-def drawn_rates(rng: random.Random) -> dict[str, float]:
-    """The rates of a seed: per step in which something moved; of `fetch` and fates per call."""
+def drawn_rates(rng: random.Random, only: Sequence[str] = ()) -> dict[str, float]:
+    """The rates of a seed: per step in which something moved; of `fetch` and fates per call.
+
+    `only`: the kinds that may strike at a step, where others shall not; the first of them twice as often.
+    """
     call = rng.choice((0.0, 0.01, 0.05, 0.12))
+    weights = {kind: rng.choice(WEIGHTS_OFTEN if kind in OFTEN else WEIGHTS) for kind in STEP_KINDS}
+    if only:
+        weights = {kind: float(kind in only) + (kind == only[0]) for kind in STEP_KINDS}
+    each = rng.choice(STEP_RATES) / (sum(weights.values()) or 1.0)
     return {
-        "crash": rng.choice((0.0, 0.004, 0.015)),
-        "pause": rng.choice((0.0, 0.003, 0.012)),
-        "leave": rng.choice((0.0, 0.003, 0.01)),
-        "skew": rng.choice((0.0, 0.0, 0.01)),
-        "leap": rng.choice((0.0, 0.003, 0.01)),
-        "deaf": rng.choice((0.0, 0.0, 0.004)),
-        "expire": rng.choice((0.0, 0.0, 0.0, 0.03)),
-        "cut": rng.choice((0.0, 0.005, 0.02)),
-        "stall": rng.choice((0.0, 0.005, 0.02)),
+        **{kind: weight * each for kind, weight in weights.items()},
         "fetch": rng.choice((0.0, 0.0, 0.05, 0.3)),
         **dict.fromkeys(CALL_FATES, call / len(CALL_FATES)),
         "refused": rng.choice((0.0, call / 2, 0.1)),  # most calls are none that it may befall

@@ -1,7 +1,7 @@
 """A member whose broker calls take time and may be lost; everything else is the member in memory."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 
 from farandole.errors import TransportError
@@ -23,15 +23,19 @@ from farandole.transport.memory.transactions import Writer
 from farandole.transport.port import (
     Commit,
     FenceWriter,
+    Isolation,
     ListMembers,
     MemberSettings,
     NewRecord,
     Polled,
+    Position,
     ReadEnds,
     ReadPositions,
+    Record,
     RenewProducer,
     Reply,
     Request,
+    TopicPartition,
     Verdict,
 )
 
@@ -50,7 +54,13 @@ class SimMember(MemoryMember):
         self._is_worn = False
         """A request was repeated: as with the real client, the producer is replaced before the next transaction."""
 
+        self._doubted: Commit | None = None
+        """The last transaction of which nobody told the end, until its positions have been read."""
+
         self._calls: list[tuple[int, Request, Exchange[Reply]]] = []
+        self._stuck: set[int] = set()
+        """Calls of which the last piece brought nothing."""
+
         self._told: deque[Reply] = deque()
         self._sim_tickets = count(1)
         self.deaf_until = 0.0
@@ -64,7 +74,18 @@ class SimMember(MemoryMember):
             while self._membership.step(self._add):
                 pass
             return ()
-        return super().poll(timeout)
+        return self._in_any_order(super().poll(timeout))
+
+    def _in_any_order(self, polled: Sequence[Polled]) -> Sequence[Polled]:
+        """Kafka orders what stands in one partition; which one comes first is chance."""
+        places = list(dict.fromkeys((each.topic, each.partition) for each in polled if isinstance(each, Record)))
+        if len(places) < 2:
+            return polled
+        self._network.rng.shuffle(places)
+        turn = {place: number for number, place in enumerate(places)}
+        records = [each for each in polled if isinstance(each, Record)]
+        others = [each for each in polled if not isinstance(each, Record)]
+        return [*sorted(records, key=lambda it: turn[it.topic, it.partition]), *others]
 
     def is_concerned(self, changes: Changes) -> bool:
         """Whether its partitions or its group have changed."""
@@ -89,8 +110,8 @@ class SimMember(MemoryMember):
 
     @property
     def is_calling(self) -> bool:
-        """Whether a call is under way."""
-        return bool(self._calls)
+        """Whether a call is under way that somebody answers, as far as anybody knows."""
+        return any(ticket not in self._stuck for ticket, _, _ in self._calls)
 
     @property
     def commits(self) -> list[Commit]:
@@ -102,16 +123,19 @@ class SimMember(MemoryMember):
         if not self._calls:
             return False
         at = self._network.rng.randrange(len(self._calls))
-        _, _, pieces = self._calls[at]
+        ticket, _, pieces = self._calls[at]
+        self._stuck.discard(ticket)
         try:
-            return not next(pieces)
+            if next(pieces):
+                self._stuck.add(ticket)
+            return ticket not in self._stuck
         except StopIteration as done:
             del self._calls[at]
             self._told.append(done.value)
             return True
 
-    def _exchange(self, kind: str, call: Callable[[Broker], T]) -> Exchange[T]:
-        return self._network.exchange(self.client_id, kind, call, self._wear)
+    def _exchange(self, kind: str, call: Callable[[Broker], T], *, is_again: bool = False) -> Exchange[T]:
+        return self._network.exchange(self.client_id, kind, call, self._wear, is_again=is_again)
 
     def _wear(self) -> None:
         self._is_worn = True
@@ -141,21 +165,37 @@ class SimMember(MemoryMember):
                 )
                 if len(found) < len(asked):
                     self._network.rare["saw_pending_positions"] += 1
+                self._look_at_doubt(found)
                 return Reply(ticket, request, positions=found)
             case ReadEnds(partitions=asked, isolation=isolation):
                 ends = yield from self._exchange("ends", lambda broker: {at: broker.end(at, isolation) for at in asked})
+                self._network.rare["restore_over_open_transaction"] += self._hides_state(ends)
                 return Reply(ticket, request, ends=ends)
             case ListMembers():
                 members = yield from self._exchange("members", lambda broker: broker.members(group))
                 return Reply(ticket, request, members=members)
 
+    def _look_at_doubt(self, found: Mapping[TopicPartition, Position | None]) -> None:
+        """Count doubts of what had committed, over several partitions, as they are judged: have others got some?"""
+        doubted = self._doubted
+        if doubted is None or found.keys() != doubted.positions.keys():
+            return
+        self._doubted = None
+        stands = [found[at] == position for at, position in doubted.positions.items()]
+        if doubted.records and len(stands) > 1 and any(stands):
+            self._network.rare["doubt_over_several"] += 1
+            self._network.rare["doubt_partly_overwritten"] += not all(stands)
+
+    def _hides_state(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Whether an open transaction hides a part of what a restore is about to read."""
+        with self._network.hub as broker:
+            return any(
+                broker.end(at, Isolation.COMMITTED) < end for at, end in ends.items() if at.topic.endswith(".runs")
+            )
+
     def _init(self, transactional_id: str) -> Exchange[Writer]:
         timeout = self._sim_settings.transaction_timeout.total_seconds()
-        while True:
-            try:
-                return (yield from self._exchange("init", lambda b: b.init(transactional_id, timeout)))
-            except TransactionBusy:
-                yield False
+        return (yield from self._patiently("init", lambda b: b.init(transactional_id, timeout)))
 
     def _commit(self, request: Commit) -> Exchange[tuple[Verdict, TransportError | None]]:
         if self._is_spent:
@@ -174,6 +214,7 @@ class SimMember(MemoryMember):
             return Verdict.FENCED, TransportError(str(fenced))
         except Lost as lost:
             self._network.rare["offsets_only_interrupted"] += not request.records
+            self._doubted = request
             return Verdict.DOUBT, TransportError(f"no answer to {lost}")
         self._is_spent = False
         return verdict, error
@@ -222,13 +263,14 @@ class SimMember(MemoryMember):
 
             yield produce
 
-    def _patiently(self, kind: str, call: Callable[[Broker], None]) -> Exchange[None]:
+    def _patiently(self, kind: str, call: Callable[[Broker], T]) -> Exchange[T]:
         """A call that is repeated while the last transaction's markers are being written."""
+        is_again = False
         while True:
             try:
-                return (yield from self._exchange(kind, call))
+                return (yield from self._exchange(kind, call, is_again=is_again))
             except TransactionBusy:
-                yield False
+                is_again = True
 
 
 def snapshot_stands(member: SimMember, snapshot: Snapshot) -> bool:

@@ -40,14 +40,26 @@ ROLES = {
 }
 """Whom a request goes to: on a real cluster three brokers, of which any may be out of reach alone."""
 
-CUT_ROLES = ("transactions", "transactions", "group", "log")
+CUT_ROLES = ("transactions", "transactions", "transactions", "group", "log")
 """Who is out of reach: mostly who tells how a transaction has ended."""
 
-CUTS = ("hangs", "lost", "reply", "reply")
+CUTS = ("hangs", "lost", "reply", "reply", "reply")
 """How one is out of reach: calls wait until it is there again; they never arrive; their answers never do."""
+
+CUT_SECONDS = (3, 10, 20, 40)
+"""For how long: a client gives up a transaction after 10 s, a group its member after 6."""
 
 REFUSABLE = frozenset({"produce", "offsets"})
 """Requests that a broker may refuse for now, so that the client must abort."""
+
+DECIDING = 4
+"""How much likelier something befalls the call that ends a transaction: all depends on it."""
+
+SENT_AGAIN = 0.7
+"""How often nobody notices that a produce request was lost."""
+
+LINK_DOWN = 0.4
+"""How often a loss is not the only one: who was called stays out of reach in the same way."""
 
 BROKERS = 3
 """How many share the partitions, so that markers may be missing in some and written in others."""
@@ -148,17 +160,24 @@ class Network:
             self.widest = max(self.widest, bits)
 
     def exchange(
-        self, who: str, kind: str, call: Callable[[Broker], T], repeated: Callable[[], None] | None = None
+        self,
+        who: str,
+        kind: str,
+        call: Callable[[Broker], T],
+        repeated: Callable[[], None] | None = None,
+        *,
+        is_again: bool = False,
     ) -> Exchange[T]:
         """One piece of a call: wait for a turn, then be carried out, lost, delayed or repeated.
 
-        `repeated` is told when the client had to send it again before it was answered.
+        `repeated` is told when the client had to send it again before it was answered. `is_again`: the broker could
+        not do it yet when it was asked last.
 
         Raises:
             Lost: no answer came.
             Refusal: the broker said no.
         """
-        yield False
+        yield is_again
         while (cut := self._cut(who, kind)) == "hangs":
             yield True
         if cut is not None:
@@ -166,7 +185,7 @@ class Network:
             if cut == "reply":
                 self._attempt(who, kind, call)
             raise Lost(kind)
-        struck = self.chaos.strikes("call")
+        struck = self._struck(who, kind)
         if struck is None or not self._may_befall(struck[0], kind, repeated):
             result = self._carry_out(who, kind, call)
             # Where a late request would hurt most: inside the next transaction.
@@ -185,6 +204,10 @@ class Network:
             return self._carry_out(who, kind, call)
         if fate == "reply":
             self._attempt(who, kind, call)
+        if fate in ("lost", "reply") and struck[1].random() < LINK_DOWN:
+            seconds = struck[1].choice(CUT_SECONDS)
+            self.cut(who, ROLES[kind], seconds, fate)
+            self.tell(f"{who}: does not reach who keeps {ROLES[kind]} for {seconds} s ({fate})")
         raise Lost(kind)
 
     def cut(self, who: str, role: str, seconds: float, how: str) -> None:
@@ -206,6 +229,18 @@ class Network:
         until, how = self.cuts.get((who, ROLES[kind]), (0.0, ""))
         return how if self.hub.clock.monotonic() < until else None
 
+    def _struck(self, who: str, kind: str) -> tuple[str, random.Random] | None:
+        """What befalls a call, if anything does that its client would notice."""
+        for _ in range(DECIDING if kind == "end" else 1):
+            if (struck := self.chaos.strikes("call")) is None:
+                continue
+            # What has a sequence number is sent again by the client itself until it is there.
+            if kind == "produce" and struck[0] != "refused" and struck[1].random() < SENT_AGAIN:
+                self.tell(f"{who}: {kind} is befallen: {struck[0]}, and sent again")
+                return None
+            return struck
+        return None
+
     def _may_befall(self, fate: str, kind: str, repeated: Callable[[], None] | None) -> bool:
         if fate == "twice":
             return kind in REPEATABLE and repeated is not None
@@ -219,7 +254,7 @@ class Network:
             call()
 
     def write_marker(self) -> bool:
-        """Write one marker of a transaction that has been decided; False if there is none."""
+        """One broker writes its markers of one transaction that has been decided; False if there is none."""
         with self.hub as broker:
             unmarked = list(broker.transactions.unmarked())
             if self.stalled:
@@ -227,7 +262,10 @@ class Network:
                 unmarked = [it for it in unmarked if self.stalled.get(_broker_of(it[1]), 0.0) <= now]
             if not unmarked:
                 return False
-            broker.transactions.mark(*unmarked[self.rng.randrange(len(unmarked))])
+            name, place = unmarked[self.rng.randrange(len(unmarked))]
+            leader = _broker_of(place)
+            for each in [at for writer, at in unmarked if writer == name and _broker_of(at) == leader]:
+                broker.transactions.mark(name, each)
             return True
 
     def _carry_out(self, who: str, kind: str, call: Callable[[Broker], T]) -> T:

@@ -120,6 +120,15 @@ class Process:
         """Whether it is in the midst of a transaction."""
         return self.body is not None and any(member.commits for member in self.body.transport.members)
 
+    @property
+    def stake(self) -> int:
+        """How many positions a transaction under way moves together with results."""
+        if self.body is None:
+            return 0
+        least = 1 if self.body.executor is not None else 2
+        commits = (commit for member in self.body.transport.members for commit in member.commits)
+        return max((1 + (len(commit.positions) > least) for commit in commits if commit.records), default=0)
+
     def deafen(self, seconds: float) -> None:
         """Nothing of its group's traffic passes for so long: it does not know that it is taken for dead."""
         if self.body is not None:

@@ -13,15 +13,21 @@ from farandole.transport.metadata import WINDOW
 SESSION = timedelta(seconds=6)
 SOON = timedelta(seconds=8)
 
+COOPERATIVE = "cooperative-sticky"
+
+ELASTIC = 0.25
+"""How many worlds are of the kind that autoscalers make: there partitions move while their owner is out of reach."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """`phase`: how long faults are on, and `peace`: after how long they begin (in `World.progress`); to form groups
     takes about 80, a run of five steps 120 when nothing goes wrong.
 
-    `assignor`: of agents, eager or cooperative. `forgets`: ended runs are forgotten after seconds, not a day, so that
-    late facts find no run. `crowd`: all runs begin at about the same time. `insistent`: people ask
-    for everything again and again.
+    `elastic`: much to do at once, for processes of which one comes and goes, on a network that fails; nothing else
+    does. `sick`: whom every other fault strikes, if anybody. `assignor`: of agents, eager or cooperative. `forgets`:
+    ended runs are forgotten after seconds, not a day, so that late facts find no run. `crowd`: all runs begin at
+    about the same time. `insistent`: people ask for everything again and again.
     """
 
     partitions: int
@@ -39,33 +45,39 @@ class Sizes:
     late_marker: float
     shape: Shape
     insistent: bool
+    sick: str
+    elastic: bool
 
     @classmethod
     def drawn(cls, rng: random.Random) -> "Sizes":
         """The sizes of a seed."""
+        elastic = rng.random() < ELASTIC
+        narrow = rng.random() < 0.5 and not elastic  # where little goes at a time, no transaction has much in it
         return cls(
-            partitions=rng.choice((1, 2, 2, 3)),
-            coordinators=rng.choice((1, 2, 2, 2, 3)),
-            agents=rng.choice((1, 2, 2, 2, 3)),
-            runs=rng.choice((1, 2, 3, 4, 4, 7)),
-            crowd=rng.random() < 0.4,
-            phase=rng.choice((200, 400, 400, 800)),
-            peace=rng.choice((0, 50, 100)),
-            window=rng.choice((1, 2, WINDOW, WINDOW)),
-            poll_records=rng.choice((1, 3, 500, 500)),
-            batch_records=rng.choice((1, 2, 500, 500)),
-            assignor=rng.choice(("range", "cooperative-sticky")),
+            elastic=elastic,
+            partitions=rng.choice((2, 3) if elastic else (1, 2, 2, 3)),
+            coordinators=rng.choice((1, 2) if elastic else (1, 2, 2, 2, 3)),
+            agents=rng.choice((1, 2) if elastic else (1, 2, 2, 2, 3)),
+            runs=rng.choice((10, 14) if elastic else (1, 2, 3, 4, 4, 7)),
+            crowd=rng.random() < 0.5 or elastic,
+            phase=rng.choice((600, 800) if elastic else (300, 400, 600, 800)),
+            peace=rng.choice((0, 50, 100, 100)),
+            window=rng.choice((1, 2, WINDOW)) if narrow else WINDOW,
+            poll_records=rng.choice((1, 3, 500)) if narrow else 500,
+            batch_records=rng.choice((1, 2, 500)) if narrow else 500,
+            assignor=COOPERATIVE if elastic else rng.choice(("range", COOPERATIVE, COOPERATIVE)),
             forgets=rng.random() < 0.25,
-            late_marker=rng.choice((0.04, 0.2, 0.6, 1.0)),
+            late_marker=rng.choice((0.1, 0.3, 0.6, 1.0)),
             shape=Shape(
                 steps_max=rng.choice((2, 5, 5)),
                 timeouts=True,
                 fragile=rng.random() < 0.2,
                 impatient=rng.random() < 0.5,
-                judged=rng.random() < 0.25,
+                judged=rng.random() < 0.3,
                 patient=rng.random() < 0.25,
             ),
             insistent=rng.random() < 0.3,
+            sick=rng.choice(("", "", "agent-0", "coordinator-0")),
         )
 
     def coordinator(self, slot: str) -> CoordinatorSettings:

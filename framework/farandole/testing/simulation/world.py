@@ -22,8 +22,8 @@ from farandole.runtime.startup import check
 from farandole.testing.generate import Script, random_chain, random_definition
 from farandole.testing.simulation.clients import Clients
 from farandole.testing.simulation.executor import OWN_TOPIC, Ledger, SimExecutor, specs_of
-from farandole.testing.simulation.faults import Chaos, drawn_rates
-from farandole.testing.simulation.network import BROKERS, CUT_ROLES, CUTS, Network, SimHub
+from farandole.testing.simulation.faults import OFTEN, Chaos, drawn_rates
+from farandole.testing.simulation.network import BROKERS, CUT_ROLES, CUT_SECONDS, CUTS, Network, SimHub
 from farandole.testing.simulation.process import Body, Process
 from farandole.testing.simulation.reminders import Reminders
 from farandole.testing.simulation.retention import Retention
@@ -58,8 +58,15 @@ TICKS = [timedelta(milliseconds=ms) for ms in (1, 5, 20, 60)]
 AWAKE = 0.8
 """How many turns go to those who have something to do."""
 
-BURST, BURST_STEPS = 4, 40
-"""Misfortunes seldom come singly: how much likelier another fault is soon after one, and for how many steps."""
+BURST, BURST_STEPS = 10, 80
+"""Misfortunes seldom come singly: how much likelier others are soon after one, and for how many steps."""
+
+AT_STAKE = (1, 5, 30)
+"""How much likelier a fault is by what is being committed: nothing, results, results of several partitions. Most
+transactions tell of epochs and ends alone, and little can be lost of them."""
+
+SICK = 0.5
+"""How many faults strike whoever is sick."""
 
 LEAP, LEAP_CALM = timedelta(seconds=1), timedelta(seconds=2)
 """How far time leaps then: less while there are faults, so that they strike in the midst of things."""
@@ -102,13 +109,14 @@ class World:
     """Homes for which an earlier instant was persisted after a later one."""
 
     _idle: int = field(default=0, init=False)
+    _added: int = field(default=0, init=False)
     _burst_until: int = field(default=0, init=False)
     _last_seen: dict[TopicPartition, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         drawn = random.Random(f"{self.seed}/drawn")
         self.sizes = Sizes.drawn(drawn)
-        self.chaos = Chaos(self.seed, drawn_rates(drawn), self.part.faults)
+        self.chaos = Chaos(self.seed, drawn_rates(drawn, OFTEN if self.sizes.elastic else ()), self.part.faults)
         self.definition: Definition = random_definition(drawn, self.sizes.shape)
         # Drawn apart, so that nothing else of a seed depends on it.
         fusing = random.Random(f"{self.seed}/fusing")
@@ -116,7 +124,11 @@ class World:
         if self.fuses and fusing.random() < 0.6:
             self.definition = random_chain(fusing)
         self.script = Script(
-            self.seed, drawn.choice((0.0, 0.2, 0.4)), publishing=0.2, slow=drawn.choice((0.0, 0.1, 0.3))
+            self.seed,
+            drawn.choice((0.0, 0.2, 0.4)),
+            publishing=0.2,
+            slow=drawn.choice((0.3, 0.5) if self.sizes.shape.judged else (0.0, 0.1, 0.3)),
+            again=drawn.choice((None, 0.3, 0.6)),
         )
         self.rng = random.Random(f"{self.seed}/order")
         self.clock = ManualClock()
@@ -174,7 +186,7 @@ class World:
         """One step of the world."""
         self.steps += 1
         self._pass_time()
-        if not self.is_calm and self._idle == 0 and self.progress >= self.sizes.peace:
+        if not self.is_calm and self._idle == 0 and self._is_at_work():
             self._harm()
         if self.is_calm or self.rng.random() < self.sizes.late_marker:
             self.network.write_marker()
@@ -188,6 +200,10 @@ class World:
         moved = process is not None and process.step()
         self._idle = 0 if moved else self._idle + 1
         self.progress += 1.0 if moved else IDLE_WORTH
+
+    def _is_at_work(self) -> bool:
+        """Whether faults may begin: there is something to break, unless they are there from the beginning."""
+        return self.progress >= self.sizes.peace and (bool(self.ledger.calls) or not self.sizes.peace)
 
     def _next(self) -> Process | None:
         """Whose turn it is: mostly somebody who has something to do; None if all are frozen."""
@@ -263,22 +279,33 @@ class World:
         return self._idle >= IDLE_STEPS_MAX or all(it.frozen_until > now or it.is_resting for it in self.processes)
 
     def _harm(self) -> None:
-        for _ in range(BURST if self.steps < self._burst_until else 1):
+        is_burst = self.steps < self._burst_until
+        at_stake = AT_STAKE[max(process.stake for process in self.processes)]
+        for _ in range(max(at_stake, BURST if is_burst else 1)):
             struck = self.chaos.strikes("step")
             if struck is None:
                 continue
-            self._burst_until = self.steps + BURST_STEPS
+            if not is_burst:
+                self._burst_until = self.steps + BURST_STEPS
             kind, how = struck
-            told = self.retention.expire(how) if kind == "expire" else self._hit(kind, self._victim(how), how)
+            if kind == "expire":
+                told = self.retention.expire(how)
+            elif kind == "scale":
+                told = self._scale(how)
+            else:
+                told = self._hit(kind, self._victim(kind, how), how)
             self.network.tell(told)
 
-    def _victim(self, how: random.Random) -> Process:
-        """Mostly one that is in the midst of a transaction, or a coordinator: they have more to lose."""
-        drawn = how.random()
+    def _victim(self, kind: str, how: random.Random) -> Process:
+        """Whoever is sick; or mostly one that has much to lose: in the midst of a transaction, or a coordinator."""
+        sick = [process for process in self.processes if process.name == self.sizes.sick]
+        if sick and how.random() < SICK:
+            return sick[0]
         busy = [process for process in self.processes if process.is_committing]
-        if busy and drawn < 0.4:
-            return how.choice(busy)
-        return how.choice(self.processes[: self.sizes.coordinators] if drawn < 0.7 else self.processes)
+        if busy and how.random() < (0.7 if kind == "cut" else 0.4):
+            most = max(process.stake for process in busy)
+            return how.choice([process for process in busy if process.stake == most])
+        return how.choice(self.processes[: self.sizes.coordinators] if how.random() < 0.4 else self.processes)
 
     def _hit(self, kind: str, process: Process, how: random.Random) -> str:
         """Let a fault of a step strike a process, or time; in words."""
@@ -296,7 +323,7 @@ class World:
                 process.clock.skew = timedelta(seconds=(skew := how.choice((-3600, -5, 5, 3600))))
                 return f"{process.name}: its wall clock is wrong by {skew} s"
             case "cut":
-                role, seconds, fate = how.choice(CUT_ROLES), how.choice((3, 10, 20)), how.choice(CUTS)
+                role, seconds, fate = how.choice(CUT_ROLES), how.choice(CUT_SECONDS), how.choice(CUTS)
                 process.cut_off(role, seconds, fate)
                 return f"{process.name}: does not reach who keeps {role} for {seconds} s ({fate})"
             case "stall":
@@ -309,6 +336,19 @@ class World:
                 self.clock.advance(timedelta(seconds=(leap := how.choice((2, 8, 30)))))
                 self.hub.tick()
                 return f"world: {leap} s in which nobody moves"
+
+    def _scale(self, how: random.Random) -> str:
+        """A process more, or the one that was added goes again; in words."""
+        kind = how.choice(("coordinator", "agent"))
+        added = next((each for each in self.processes if each.name.startswith(f"more-{kind}")), None)
+        if added is None:
+            self._added += 1
+            name = f"more-{kind}-{self._added}"
+            self.processes.append(self._process(name, self._agent if kind == "agent" else self._coordinator))
+            return f"world: scaled, {name} is more"
+        added.leave()
+        self.processes.remove(added)
+        return f"world: scaled, {added.name} is told to end, for good"
 
     def _keep_away(self, process: Process, how: random.Random, what: str) -> str:
         """It begins anew at once, or when others have taken over."""
