@@ -1,5 +1,7 @@
 """Who is in a group under our name beside us, and when that is looked at."""
 
+from itertools import pairwise
+
 import pytest
 
 from farandole.transport.kafka import KafkaSettings
@@ -102,6 +104,20 @@ def test_join_that_leads_to_nothing_is_lost_although_it_is_seen(group: Group) ->
     lost = [second for second in range(1, 60) if group.step("us-2", 1.0, is_in=False)]
 
     assert lost[0] == OUT_MAX + 11  # the look of the 40th second is the first after half a minute
+
+
+def test_joins_that_are_lost_one_after_the_other_are_waited_for_longer_and_longer(group: Group) -> None:
+    """A broker took no join for minutes, and each member made a new client every 16 s."""
+    group.it.disturbed()
+    lost = []
+    while len(lost) < 6:
+        if group.step("us-2", 1.0, is_in=False):
+            lost.append(group.now)
+            group.it.disturbed()
+    waits = [after - before for before, after in pairwise([0.0, *lost])]
+
+    assert waits == sorted(waits)
+    assert waits[0] < 20 < 90 < waits[-1] < 120
 
 
 def test_looks_go_on_for_as_long_as_the_member_is_not_in(group: Group) -> None:

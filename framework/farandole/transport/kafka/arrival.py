@@ -38,6 +38,9 @@ LOST_LOOKS, LOST_AFTER = 3, 12.0
 OUT_MAX = 30.0
 """Or if so many seconds after the last sign it has led to nothing, whatever is seen: a rebalance takes a session."""
 
+TIMES_MAX = 8
+"""Each join that is lost in a row makes both twice as long, up to so many times: a broker may be long about it."""
+
 Submit = Callable[[Callable[[], None]], None]
 Members = Callable[[], Sequence[tuple[str, str]]]
 """Client id and member id of each member of the group."""
@@ -80,6 +83,8 @@ class Namesakes:
         self._missing = 0
         """Looks in a row that did not see us."""
 
+        self._times = 1
+
     def succeed(self, arrival: Arrival) -> None:
         """Take a predecessor out, before we are in ourselves. Blocks."""
         try:
@@ -113,8 +118,9 @@ class Namesakes:
             if ours and others:
                 submit(partial(self._take_out, others))
             self._missing = 0 if ours in found else self._missing + 1
-            since = now - self._sign
+            since = (now - self._sign) / self._times
             is_lost = (self._missing >= LOST_LOOKS and since >= LOST_AFTER) or (not is_in and since >= OUT_MAX)
+            self._times = min(TIMES_MAX, 2 * self._times) if is_lost else 1 if is_in else self._times
         if self._sign is not None and not (is_in or self._looks):
             self._looks.append(max(now, self._looked + LOOK_AGAIN))
         if self._looks and self._looks[0] <= now:
