@@ -109,7 +109,7 @@ def test_join_that_leads_to_nothing_is_lost_although_it_is_seen(group: Group) ->
 def test_joins_that_are_lost_one_after_the_other_are_waited_for_longer_and_longer(group: Group) -> None:
     """A broker took no join for minutes, and each member made a new client every 16 s."""
     group.it.disturbed()
-    lost = []
+    lost: list[float] = []
     while len(lost) < 6:
         if group.step("us-2", 1.0, is_in=False):
             lost.append(group.now)
