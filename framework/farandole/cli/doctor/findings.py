@@ -271,8 +271,8 @@ def _forgotten(facts: Facts) -> Iterator[Finding]:
             "forgotten_transaction",
             f"a transaction of {name} is open in {places}, and its coordinator says {its[0].state}",
             "a broker that started after a crash left its markers out: readers of these partitions wait for ever",
-            f"{commands}. Its broker rolled it back, in nearly all cases; if records of it are visible in another "
-            "partition, it was committed, and is torn by that",
+            f"{commands} (its broker rolled it back, in nearly all cases; if records of it are visible in another "
+            "partition, it was committed, and is torn by that)",
         )
 
 

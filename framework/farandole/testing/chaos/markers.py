@@ -9,13 +9,13 @@ from typing import Any
 
 from aiokafka import errors as aio
 from aiokafka.client import AIOKafkaClient
-from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, Int16, Int32, Int64, Schema
 from aiokafka.structs import TopicPartition as Place
 
 from farandole.errors import TransportError
-from farandole.transport.kafka.asking import TAGS, TEXT, ask
+from farandole.transport.kafka.asking import ask
 from farandole.transport.kafka.forgotten import Forgotten, forgotten
+from farandole.transport.kafka.messages import TAGS, TEXT, message
 from farandole.transport.kafka.settings import KafkaSettings
 
 LOOK_S = 15.0
@@ -51,10 +51,16 @@ def abort_forgotten(settings: KafkaSettings, prefix: str) -> list[Forgotten]:
     return found
 
 
+def _abortion(it: Forgotten) -> tuple[Any, ...]:
+    """Its marker, as the request has it."""
+    topics: list[Any] = [(it.at.topic, [it.at.partition], {})]
+    return it.producer_id, it.producer_epoch, False, topics, max(0, it.coordinator_epoch), {}
+
+
 async def _abort(client: AIOKafkaClient, it: Forgotten) -> None:
     cluster = await client.fetch_all_metadata()
     leader = cluster.leader_for_partition(Place(it.at.topic, it.at.partition))
-    answer = await client.send(leader, _WriteTxnMarkers(it))
+    answer = await client.send(leader, _WriteTxnMarkers([_abortion(it)]))
     for _, topics, _ in answer.markers:
         for _, partitions, _ in topics:
             for _, error, _ in partitions:
@@ -62,10 +68,25 @@ async def _abort(client: AIOKafkaClient, it: Forgotten) -> None:
                     raise aio.for_code(error)()
 
 
-class _WriteTxnMarkersResponse(Response):  # type: ignore[misc]  # aiokafka has no types
-    API_KEY = 27
-    API_VERSION = 1
-    SCHEMA = Schema(
+_WriteTxnMarkers = message(
+    "_WriteTxnMarkers",
+    27,
+    1,
+    Schema(
+        (
+            "markers",
+            CompactArray(
+                ("producer_id", Int64),
+                ("producer_epoch", Int16),
+                ("transaction_result", Boolean),
+                ("topics", CompactArray(("name", TEXT), ("partition_indexes", CompactArray(Int32)), TAGS)),
+                ("coordinator_epoch", Int32),
+                TAGS,
+            ),
+        ),
+        TAGS,
+    ),
+    Schema(
         (
             "markers",
             CompactArray(
@@ -82,39 +103,5 @@ class _WriteTxnMarkersResponse(Response):  # type: ignore[misc]  # aiokafka has 
             ),
         ),
         TAGS,
-    )
-
-
-class _WriteTxnMarkersV1(RequestStruct):  # type: ignore[misc]
-    API_KEY = 27
-    API_VERSION = 1
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _WriteTxnMarkersResponse
-    SCHEMA = Schema(
-        (
-            "markers",
-            CompactArray(
-                ("producer_id", Int64),
-                ("producer_epoch", Int16),
-                ("transaction_result", Boolean),
-                ("topics", CompactArray(("name", TEXT), ("partition_indexes", CompactArray(Int32)), TAGS)),
-                ("coordinator_epoch", Int32),
-                TAGS,
-            ),
-        ),
-        TAGS,
-    )
-
-
-class _WriteTxnMarkers(Request[_WriteTxnMarkersV1]):  # type: ignore[misc]
-    API_KEY = 27
-
-    def __init__(self, it: Forgotten) -> None:
-        self._it = it
-
-    def build(self, request_struct_class: Any) -> Any:
-        it = self._it
-        topics: list[Any] = [(it.at.topic, [it.at.partition], {})]
-        return request_struct_class(
-            [(it.producer_id, it.producer_epoch, False, topics, max(0, it.coordinator_epoch), {})], {}
-        )
+    ),
+)

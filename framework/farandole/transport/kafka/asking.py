@@ -12,7 +12,6 @@ from typing import TypeVar
 
 from aiokafka import errors as aio
 from aiokafka.client import AIOKafkaClient
-from aiokafka.protocol.types import CompactString, TaggedFields
 
 from farandole.errors import TransportError
 from farandole.transport.kafka.security import for_aiokafka
@@ -22,8 +21,6 @@ T = TypeVar("T")
 
 BROKERS_TRIED = 3
 """So many brokers our patience is for: one that stands still takes connections, and answers nothing."""
-
-TEXT, TAGS = CompactString("utf-8"), ("tags", TaggedFields)
 
 
 def ask(settings: KafkaSettings, client_id: str, question: Callable[[AIOKafkaClient], Awaitable[T]]) -> T:

@@ -9,20 +9,18 @@ its other partitions have it committed.
 """
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, Int16, Int32, Int64, Schema
 from aiokafka.structs import TopicPartition as Place
 from confluent_kafka import KafkaError
 
 from farandole.errors import TransportError
 from farandole.transport.kafka.access import UNAUTHORIZED, unauthorized
-from farandole.transport.kafka.asking import TAGS, TEXT, ask
+from farandole.transport.kafka.asking import ask
 from farandole.transport.kafka.inspection import CLIENT_ID, Described, described, is_under_way
+from farandole.transport.kafka.messages import TAGS, TEXT, message
 from farandole.transport.kafka.settings import KafkaSettings
 from farandole.transport.port import TopicPartition
 
@@ -98,7 +96,9 @@ async def _open(client: AIOKafkaClient, prefix: str) -> list[tuple[TopicPartitio
                     asked.setdefault(leader, {}).setdefault(topic, []).append(number)
     found = []
     for leader, topics in asked.items():
-        answer = await client.send(leader, _DescribeProducers(topics.items()))
+        answer = await client.send(
+            leader, _DescribeProducers([(name, numbers, {}) for name, numbers in topics.items()])
+        )
         for topic, partitions, _ in answer.topics:
             for number, error, _, producers, _ in partitions:
                 if error and topic != OFFSETS:  # which few may read
@@ -113,10 +113,12 @@ def _refusal(error: KafkaError, about: str) -> TransportError:
     return unauthorized(error, about) if error.code() in UNAUTHORIZED else TransportError(f"{about}: {error.str()}")
 
 
-class _DescribeProducersResponse(Response):  # type: ignore[misc]  # aiokafka has no types
-    API_KEY = 61
-    API_VERSION = 0
-    SCHEMA = Schema(
+_DescribeProducers = message(
+    "_DescribeProducers",
+    61,
+    0,
+    Schema(("topics", CompactArray(("name", TEXT), ("partition_indexes", CompactArray(Int32)), TAGS)), TAGS),
+    Schema(
         ("throttle_time_ms", Int32),
         (
             "topics",
@@ -147,22 +149,5 @@ class _DescribeProducersResponse(Response):  # type: ignore[misc]  # aiokafka ha
             ),
         ),
         TAGS,
-    )
-
-
-class _DescribeProducersV0(RequestStruct):  # type: ignore[misc]
-    API_KEY = 61
-    API_VERSION = 0
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _DescribeProducersResponse
-    SCHEMA = Schema(("topics", CompactArray(("name", TEXT), ("partition_indexes", CompactArray(Int32)), TAGS)), TAGS)
-
-
-class _DescribeProducers(Request[_DescribeProducersV0]):  # type: ignore[misc]
-    API_KEY = 61
-
-    def __init__(self, topics: Iterable[tuple[str, list[int]]]) -> None:
-        self._topics: list[tuple[str, list[int], dict[int, bytes]]] = [(name, numbers, {}) for name, numbers in topics]
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class(self._topics, {})
+    ),
+)

@@ -11,7 +11,6 @@ from typing import Any
 from aiokafka import errors as aio
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.admin import ApiVersionRequest
-from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     CompactArray,
     Int16,
@@ -21,7 +20,8 @@ from aiokafka.protocol.types import (
 )
 
 from farandole.errors import TransportError
-from farandole.transport.kafka.asking import TAGS, TEXT, ask
+from farandole.transport.kafka.asking import ask
+from farandole.transport.kafka.messages import TAGS, TEXT, message
 from farandole.transport.kafka.settings import KafkaSettings
 from farandole.transport.port import TopicPartition
 
@@ -105,7 +105,7 @@ async def _ask(client: AIOKafkaClient, prefix: str) -> Inspected:
 async def _clock(client: AIOKafkaClient, node: int) -> tuple[int, int]:
     """The active controller tells its own instant as the last one at which it fetched from itself."""
     began = time.time()
-    answer = await client.send(node, _DescribeQuorum())
+    answer = await client.send(node, _DescribeQuorum([(_QUORUM_TOPIC, [(0, {})], {})]))
     asked_ms = round((began + time.time()) * 500)
     _check(answer.error_code)
     ((_, ((_, error, leader, _, _, voters, _, _),), _),) = answer.topics
@@ -130,7 +130,7 @@ async def described(client: AIOKafkaClient, producers: Sequence[int]) -> list[De
     """The transactional ids that these producer ids serve, of those that we may see, on all brokers."""
     found: list[Described] = []
     for node in [each.nodeId for each in client.cluster.brokers()]:
-        found += await _described(client, node, _ListTransactions((), producers), "")
+        found += await _described(client, node, _ListTransactions([], list(producers)), "")
     return found
 
 
@@ -142,12 +142,12 @@ def is_under_way(it: Described, producer_epoch: int, at: TopicPartition) -> bool
 async def _transactions(client: AIOKafkaClient, node: int, prefix: str) -> list[OpenTransaction]:
     return [
         OpenTransaction(each.transactional_id, each.state, each.started_ms, each.timeout_ms)
-        for each in await _described(client, node, _ListTransactions(_ONGOING, ()), prefix)
+        for each in await _described(client, node, _ListTransactions(list(_ONGOING), []), prefix)
         if each.state in _ONGOING
     ]
 
 
-async def _described(client: AIOKafkaClient, node: int, listing: "_ListTransactions", prefix: str) -> list[Described]:
+async def _described(client: AIOKafkaClient, node: int, listing: Any, prefix: str) -> list[Described]:
     listed = await client.send(node, listing)
     _check(listed.error_code)
     ids = [name for name, _, _, _ in listed.transaction_states if name.startswith(prefix)]
@@ -170,10 +170,12 @@ def _check(error_code: int) -> None:
         raise aio.for_code(error_code)()
 
 
-class _ListTransactionsResponse(Response):  # type: ignore[misc]  # aiokafka has no types
-    API_KEY = 66
-    API_VERSION = 0
-    SCHEMA = Schema(
+_ListTransactions = message(
+    "_ListTransactions",
+    66,
+    0,
+    Schema(("state_filters", CompactArray(TEXT)), ("producer_id_filters", CompactArray(Int64)), TAGS),
+    Schema(
         ("throttle_time_ms", Int32),
         ("error_code", Int16),
         ("unknown_state_filters", CompactArray(TEXT)),
@@ -182,31 +184,16 @@ class _ListTransactionsResponse(Response):  # type: ignore[misc]  # aiokafka has
             CompactArray(("transactional_id", TEXT), ("producer_id", Int64), ("state", TEXT), TAGS),
         ),
         TAGS,
-    )
+    ),
+)
 
 
-class _ListTransactionsV0(RequestStruct):  # type: ignore[misc]
-    API_KEY = 66
-    API_VERSION = 0
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _ListTransactionsResponse
-    SCHEMA = Schema(("state_filters", CompactArray(TEXT)), ("producer_id_filters", CompactArray(Int64)), TAGS)
-
-
-class _ListTransactions(Request[_ListTransactionsV0]):  # type: ignore[misc]
-    API_KEY = 66
-
-    def __init__(self, states: Sequence[str], producers: Sequence[int]) -> None:
-        self._filters = list(states), list(producers)
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class(*self._filters, {})
-
-
-class _DescribeTransactionsResponse(Response):  # type: ignore[misc]
-    API_KEY = 65
-    API_VERSION = 0
-    SCHEMA = Schema(
+_DescribeTransactions = message(
+    "_DescribeTransactions",
+    65,
+    0,
+    Schema(("transactional_ids", CompactArray(TEXT)), TAGS),
+    Schema(
         ("throttle_time_ms", Int32),
         (
             "transaction_states",
@@ -223,25 +210,8 @@ class _DescribeTransactionsResponse(Response):  # type: ignore[misc]
             ),
         ),
         TAGS,
-    )
-
-
-class _DescribeTransactionsV0(RequestStruct):  # type: ignore[misc]
-    API_KEY = 65
-    API_VERSION = 0
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _DescribeTransactionsResponse
-    SCHEMA = Schema(("transactional_ids", CompactArray(TEXT)), TAGS)
-
-
-class _DescribeTransactions(Request[_DescribeTransactionsV0]):  # type: ignore[misc]
-    API_KEY = 65
-
-    def __init__(self, ids: list[str]) -> None:
-        self._ids = ids
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class(self._ids, {})
+    ),
+)
 
 
 _REPLICAS = CompactArray(
@@ -253,10 +223,18 @@ _REPLICAS = CompactArray(
 )
 
 
-class _DescribeQuorumResponse(Response):  # type: ignore[misc]
-    API_KEY = 55
-    API_VERSION = 1
-    SCHEMA = Schema(
+_DescribeQuorum = message(
+    "_DescribeQuorum",
+    55,
+    1,
+    Schema(
+        (
+            "topics",
+            CompactArray(("topic_name", TEXT), ("partitions", CompactArray(("partition_index", Int32), TAGS)), TAGS),
+        ),
+        TAGS,
+    ),
+    Schema(
         ("error_code", Int16),
         (
             "topics",
@@ -279,25 +257,5 @@ class _DescribeQuorumResponse(Response):  # type: ignore[misc]
             ),
         ),
         TAGS,
-    )
-
-
-class _DescribeQuorumV1(RequestStruct):  # type: ignore[misc]
-    API_KEY = 55
-    API_VERSION = 1
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _DescribeQuorumResponse
-    SCHEMA = Schema(
-        (
-            "topics",
-            CompactArray(("topic_name", TEXT), ("partitions", CompactArray(("partition_index", Int32), TAGS)), TAGS),
-        ),
-        TAGS,
-    )
-
-
-class _DescribeQuorum(Request[_DescribeQuorumV1]):  # type: ignore[misc]
-    API_KEY = 55
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class([(_QUORUM_TOPIC, [(0, {})], {})], {})
+    ),
+)

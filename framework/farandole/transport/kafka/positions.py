@@ -11,14 +11,14 @@ from typing import Any
 
 from aiokafka import errors as aio
 from aiokafka.client import AIOKafkaClient
-from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.types import Boolean, CompactArray, Int16, Int32, Int64, Schema
 from confluent_kafka import KafkaError
 
 from farandole.errors import TransportError
 from farandole.transport.kafka.access import UNAUTHORIZED, unauthorized
-from farandole.transport.kafka.asking import TAGS, TEXT, ask
+from farandole.transport.kafka.asking import ask
+from farandole.transport.kafka.messages import TAGS, TEXT, message
 from farandole.transport.kafka.settings import KafkaSettings
 from farandole.transport.port import Position, TopicPartition
 
@@ -99,10 +99,17 @@ def _read(answer: Any, about: str) -> dict[TopicPartition, Position | None]:
     return found
 
 
-class _OffsetFetchResponse(Response):  # type: ignore[misc]  # aiokafka has no types
-    API_KEY = 9
-    API_VERSION = 7
-    SCHEMA = Schema(
+_OffsetFetch = message(
+    "_OffsetFetch",
+    9,
+    7,
+    Schema(
+        ("group", TEXT),
+        ("topics", CompactArray(("topic", TEXT), ("partitions", CompactArray(Int32)), TAGS)),
+        ("require_stable", Boolean),
+        TAGS,
+    ),
+    Schema(
         ("throttle_time_ms", Int32),
         (
             "topics",
@@ -124,27 +131,5 @@ class _OffsetFetchResponse(Response):  # type: ignore[misc]  # aiokafka has no t
         ),
         ("error_code", Int16),
         TAGS,
-    )
-
-
-class _OffsetFetchV7(RequestStruct):  # type: ignore[misc]
-    API_KEY = 9
-    API_VERSION = 7
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _OffsetFetchResponse
-    SCHEMA = Schema(
-        ("group", TEXT),
-        ("topics", CompactArray(("topic", TEXT), ("partitions", CompactArray(Int32)), TAGS)),
-        ("require_stable", Boolean),
-        TAGS,
-    )
-
-
-class _OffsetFetch(Request[_OffsetFetchV7]):  # type: ignore[misc]
-    API_KEY = 9
-
-    def __init__(self, group: str, topics: list[Any] | None, stable: bool) -> None:
-        self._given = group, topics, stable
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class(*self._given, {})
+    ),
+)
