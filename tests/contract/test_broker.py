@@ -6,11 +6,13 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from farandole.testing.broker import Broker, BrokerSettings, TierUnavailable
+from farandole.testing.broker import COORDINATION_LOG, Broker, BrokerSettings, TierUnavailable
 from farandole.testing.broker.maven import maven_tier
 
 pytestmark = pytest.mark.kafka
@@ -66,6 +68,18 @@ def test_maven_tier_with_broken_property_of_the_caller_says_which(own_settings: 
 
     with pytest.raises(TierUnavailable, match=r"num\.partitions"):
         maven_tier(settings)
+
+
+def test_maven_tier_with_log_keeps_what_the_coordinators_of_both_lives_said(
+    own_settings: BrokerSettings, tmp_path: Path
+) -> None:
+    log = tmp_path / "broker.log"
+
+    with maven_tier(replace(own_settings, log=log, log_levels=COORDINATION_LOG)) as broker:
+        broker.kill()
+        broker.restart()
+
+    assert log.read_text().count("[TransactionCoordinator id=1] Startup complete") == 2
 
 
 def _listens(bootstrap: str) -> bool:

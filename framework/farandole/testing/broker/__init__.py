@@ -12,9 +12,10 @@ every reason. `python -m farandole.testing.broker` keeps one running for a termi
 from farandole.testing.broker.handle import Broker, BrokerControl, BrokerNotOurs, NoBroker, TierUnavailable
 from farandole.testing.broker.ladder import TIERS, Tier, start_broker
 from farandole.testing.broker.rendezvous import Rendezvous
-from farandole.testing.broker.settings import KAFKA_VERSION, QUICK_RESTART, BrokerSettings
+from farandole.testing.broker.settings import COORDINATION_LOG, KAFKA_VERSION, QUICK_RESTART, BrokerSettings
 
 __all__ = [
+    "COORDINATION_LOG",
     "KAFKA_VERSION",
     "QUICK_RESTART",
     "TIERS",

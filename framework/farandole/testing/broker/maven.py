@@ -1,6 +1,6 @@
 """The tier that runs Kafka itself: Java, jars from Maven, one node in KRaft mode.
 
-Free ports, data in a temporary folder, Kafka's own log switched off (`slf4j-nop`).
+Free ports, data in a temporary folder, Kafka's own log off unless asked for.
 """
 
 import base64
@@ -26,6 +26,15 @@ _JAVA_PACKAGES = "Debian: apt-get install openjdk-17-jre-headless, macOS: brew i
 _STARTS_MAX = 3
 # Short-lived or small: the second compiler and a parallel collector cost more than they give.
 _JVM_FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+# `slf4j-simple`, which writes to the terminal.
+_LOGGER = "-Dorg.slf4j.simpleLogger"
+_LOG_FLAGS = (
+    f"{_LOGGER}.defaultLogLevel=off",
+    f"{_LOGGER}.showDateTime=true",
+    f"{_LOGGER}.dateTimeFormat=HH:mm:ss.SSS",
+    f"{_LOGGER}.showThreadName=false",
+)
 
 
 def maven_tier(settings: BrokerSettings) -> Broker:
@@ -117,7 +126,7 @@ def _start(java: Path, jars: Path, settings: BrokerSettings) -> Broker:
     configuration.write_text(server_properties(plan, [plan], settings.properties))
     run = java_command(java, jars)
     control = _MavenControl(
-        node=Node(plan, broker_command(run, configuration, settings)), timeout=settings.start_timeout
+        node=Node(plan, broker_command(run, configuration, settings), settings.log), timeout=settings.start_timeout
     )
     try:
         format_storage(run, configuration, settings.start_timeout, "--standalone", "-t", new_id())
@@ -136,13 +145,14 @@ def _start(java: Path, jars: Path, settings: BrokerSettings) -> Broker:
 
 def java_command(java: Path, jars: Path) -> list[str]:
     """What runs a class of Kafka's."""
-    return [str(java), *_JVM_FLAGS, "-cp", f"{jars}/*"]
+    return [str(java), *_JVM_FLAGS, *_LOG_FLAGS, "-cp", f"{jars}/*"]
 
 
 def broker_command(run: Sequence[str], configuration: Path, settings: BrokerSettings) -> list[str]:
     """What runs a node."""
     heap = [f"-Xms{settings.heap_mb}m", f"-Xmx{settings.heap_mb}m"]
-    return [run[0], *heap, *run[1:], "kafka.Kafka", str(configuration)]
+    logged = [f"{_LOGGER}.log.{name}={level}" for name, level in settings.log_levels.items()]
+    return [run[0], *heap, *logged, *run[1:], "kafka.Kafka", str(configuration)]
 
 
 def format_storage(run: Sequence[str], configuration: Path, timeout: timedelta, *options: str) -> None:

@@ -75,8 +75,9 @@ def server_properties(node: NodePlan, cluster: Sequence[NodePlan], extra: Mappin
 class Node:
     """One Java process, started and ended as often as a test wants; its folder stays until `remove`."""
 
-    def __init__(self, plan: NodePlan, command: Sequence[str]) -> None:
+    def __init__(self, plan: NodePlan, command: Sequence[str], log: Path | None = None) -> None:
         self.plan = plan
+        self._log = log or plan.folder / "console.log"
         self._command = list(command)
         self._java: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -92,7 +93,7 @@ class Node:
 
     def start(self) -> None:
         """Start the process; it is not ready yet."""
-        with self._log().open("ab") as log:
+        with self._log.open("ab") as log:
             # A session of its own: Ctrl-C in the terminal ends the tests, and they end the broker.
             self._java = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -138,11 +139,8 @@ class Node:
             self._java.send_signal(signal.SIGCONT)
 
     def said(self) -> str:
-        """What the process wrote to its terminal, on one line; Kafka's own log is off."""
-        return what_was_said(self._log())
-
-    def _log(self) -> Path:
-        return self.plan.folder / "console.log"
+        """What the process wrote to its terminal, on one line."""
+        return what_was_said(self._log)
 
 
 def run_bounded(command: Sequence[str], output: Path, timeout: timedelta) -> int | None:

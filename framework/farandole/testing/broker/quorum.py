@@ -193,7 +193,7 @@ def three_nodes(settings: BrokerSettings) -> Broker:
             format_storage(
                 run, configuration, settings.start_timeout, "-t", cluster, "--initial-controllers", controllers
             )
-            nodes[it.number] = Node(it.plan, broker_command(run, configuration, settings))
+            nodes[it.number] = Node(it.plan, broker_command(run, configuration, settings), settings.log)
         quorum.launch()
     except BaseException:
         quorum.stop()

@@ -33,6 +33,14 @@ TEST_PROPERTIES: Mapping[str, str] = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
 }
 
+# What tells why a group or a transaction is not served.
+COORDINATION_LOG: Mapping[str, str] = {
+    "org.apache.kafka.coordinator": "info",
+    "kafka.coordinator": "info",
+    "kafka.server": "warn",
+    "org.apache.kafka.controller": "warn",
+}
+
 # For tests that kill the broker and want it back: the controller refuses a second registration
 # until the first has expired, after 9 s by default. Not for all tests, since on a starved
 # machine a healthy broker would be fenced.
@@ -59,6 +67,10 @@ class BrokerSettings:
     java_home: Path | None = None
     folder: Path | None = None
     """Where a broker of our own keeps its log, made for it and removed with it; a temporary folder by default."""
+    log: Path | None = None
+    """Where a broker of our own, or each of three, appends what it logs and says; in its folder by default."""
+    log_levels: Mapping[str, str] = field(default_factory=dict)
+    """What is logged, by logger, for example `COORDINATION_LOG`; nothing by default."""
     heap_mb: int = 512
     """Fixed heap of the Java process. A broker of a few hundred partitions lives in 230 MB."""
     image: str = f"apache/kafka:{KAFKA_VERSION}"

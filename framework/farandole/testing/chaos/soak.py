@@ -98,7 +98,7 @@ def soak(minutes: float, every: float, seed: int, folder: Path) -> tuple[Report,
     """All of it; the report counts as for one fault."""
     report, samples, played = Report("soak", f"random faults for {minutes:g} minutes"), list[Sample](), Counter[str]()
     with ExitStack() as stack:
-        broker = stack.enter_context(own_broker())
+        broker = stack.enter_context(own_broker(log=folder / "broker.log"))
         stage = stack.enter_context(Stage(broker, f"x{uuid.uuid4().hex[:8]}", folder, replace(PLAN, seed=seed)))
         stage.up()
         began = time.monotonic()
@@ -162,6 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     logging.disable(logging.CRITICAL)
     folder = Path(tempfile.mkdtemp(prefix="farandole-soak-"))
+    sys.stdout.write(f"The logs of all processes are in {folder}\n")
+    sys.stdout.flush()
     report, samples, played = soak(given.minutes, given.every, given.seed, folder)
     found = growths(samples)
     grown = {name: share for name, share in found.items() if share > GROWTH_MAX}

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from farandole.testing.broker import QUICK_RESTART, Broker, BrokerSettings
+from farandole.testing.broker import COORDINATION_LOG, QUICK_RESTART, Broker, BrokerSettings
 from farandole.testing.broker.maven import maven_tier
 from farandole.testing.broker.quorum import three_nodes
 from farandole.testing.chaos.disk import Disk
@@ -20,22 +20,27 @@ from farandole.testing.chaos.report import Report
 from farandole.testing.chaos.stage import Plan, Stage
 
 
-def own_broker(properties: Mapping[str, str] = {}, folder: Path | None = None) -> Broker:
-    """A broker that may be killed; its log stands in `folder`, a new one by default.
+def own_broker(properties: Mapping[str, str] = {}, folder: Path | None = None, log: Path | None = None) -> Broker:
+    """A broker that may be killed; its data stand in `folder`, a new one by default, and what it logs in `log`.
 
     Raises:
         TierUnavailable: there is none of our own.
     """
     given = {**QUICK_RESTART, **properties}
-    return maven_tier(replace(BrokerSettings.from_environment(), properties=given, folder=folder))
+    return maven_tier(replace(_settings(log), properties=given, folder=folder))
 
 
-def cluster_for(plan: Plan, folder: Path | None = None) -> Broker:
+def cluster_for(plan: Plan, folder: Path | None = None, log: Path | None = None) -> Broker:
     """The broker, or the three, that a plan asks for; errors as `own_broker`."""
     if not plan.is_replicated:
-        return own_broker(folder=folder)
-    settings = replace(BrokerSettings.from_environment(), heap_mb=NODE_HEAP_MB, start_timeout=NODE_START_MAX)
+        return own_broker(folder=folder, log=log)
+    settings = replace(_settings(log), heap_mb=NODE_HEAP_MB, start_timeout=NODE_START_MAX)
     return three_nodes(replace(settings, properties=QUICK_RESTART))
+
+
+def _settings(log: Path | None) -> BrokerSettings:
+    levels = COORDINATION_LOG if log is not None else {}
+    return replace(BrokerSettings.from_environment(), log=log, log_levels=levels)
 
 
 NODE_HEAP_MB = 320
@@ -56,9 +61,11 @@ def trial(
     report = Report(name, fault.title, note=fault.note)
     with ExitStack() as stack:
         folder = folder or Path(tempfile.mkdtemp(prefix=f"farandole-chaos-{name}-"))
+        folder.mkdir(parents=True, exist_ok=True)
         plan = replace(fault.plan, seed=seed)
         disks = {name: stack.enter_context(Disk(folder / f"{name}-disk", mib)) for name, mib in plan.disks_mib}
-        broker = stack.enter_context(cluster_for(plan, disks["broker"].path / "log" if "broker" in disks else None))
+        data = disks["broker"].path / "log" if "broker" in disks else None
+        broker = stack.enter_context(cluster_for(plan, data, folder / "broker.log"))
         if fault.alone is not None:
             fault.alone(broker.bootstrap, report)
             report.seconds = time.monotonic() - began
