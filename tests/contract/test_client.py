@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import assert_type
+from typing import Any, assert_type
 
 import pytest
 
@@ -145,6 +145,22 @@ def test_start_of_a_pipeline_gives_its_typed_result(client: SyncClient) -> None:
 
     assert_type(result, Number)  # for mypy: the pipeline's own type
     assert result == Number(9)
+
+
+@pytest.mark.parametrize(
+    ("args", "named", "told"),
+    [
+        (({"number": {"n": 4}},), {}, "the arguments are a positional one"),
+        ((), {"number": {"n": 4}}, "the arguments are number="),
+        ((), {"params": {}, "number": 4}, "the arguments are params=, number="),
+        ((), {"params": 4}, "the arguments are params="),
+    ],
+)
+def test_start_by_name_with_other_arguments_says_how_they_are_given(
+    client: SyncClient, args: tuple[Any, ...], named: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(TypeError, match=f"^calculate: a pipeline by name is started with params=.*{told}"):
+        client.start("calculate", *args, **named)
 
 
 def test_start_by_name_gives_plain_values(client: SyncClient) -> None:

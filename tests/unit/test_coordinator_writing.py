@@ -22,7 +22,7 @@ from farandole.events.commands import StartRun
 from farandole.events.outgoing import Origin, Outgoing, event_record
 from farandole.events.tables import RunHead
 from farandole.events.topics import Topics
-from farandole.ids import NO_ITEM, agent_fact_id, partition_of
+from farandole.ids import NO_ITEM, agent_fact_id, partition_of, sha256
 from farandole.testing.answers import Task, failure, success, task_of
 from farandole.testing.sketch import define, framed, framed_params, node
 from farandole.transport.fencing import FENCED_MAX
@@ -105,10 +105,25 @@ class Town:
         out: Outgoing = event_record(self.topics, fact, event_id=fact_id, cause="test", origin=origin)
         return new_record(out, PARTITIONS)
 
+    def direct(self, run: str) -> list[NewRecord]:
+        """What the agent of a single step writes about a run that a client has started directly."""
+        params = framed_params()
+        begun = facts.RunStarted(run, "p", self.definition.hash, params, sha256(params), self.clock.now(), fired=("a",))
+        origin = Origin("test", self.clock.now())
+        started = event_record(self.topics, begun, event_id=f"{run}/started", cause="test", origin=origin)
+        return [
+            new_record(started, PARTITIONS),
+            self.report(facts.StepSucceeded(run, "a", 1, framed(1), final=True)),
+        ]
+
     def tasks(self, step: str) -> list[Task]:
         """The triggers of a step, in the order of their runs."""
         found = [task_of(it.headers, it.value) for it in self.records if it.topic == self.topics.inbox(step)]
         return sorted(found, key=lambda task: task.run)
+
+    def transactions(self) -> int:
+        """How many the coordinator has committed."""
+        return self.loop.view.builder.words["transaction_committed"]
 
     def rows(self) -> list[str]:
         """What `runs` was told, in order: the status in each head record."""
@@ -380,6 +395,40 @@ def test_fact_that_waits_is_written_when_its_patience_is_over(tmp_path: Path) ->
     town.pass_time(CoordinatorSettings().patience)
 
     assert town.rows() == [*before, "running"]
+    town.loop.close()
+
+
+def test_ends_that_clients_of_direct_starts_know_already_wait_and_go_in_one_transaction(tmp_path: Path) -> None:
+    # The story: started and waited for one after the other, each run met the transaction that settled the one before.
+    town = Town(define(node("a"), name="p"), tmp_path)
+    town.rest()
+    (first,), (second,) = runs_at(0, 1), runs_at(1, 1)
+    town.send(*town.direct(first))
+    town.rest()
+    town.clock.advance(CoordinatorSettings().patience / 2)
+    town.send(*town.direct(second))
+    town.rest()
+    waiting, before = town.count(facts.RunSettled), town.transactions()
+
+    town.clock.advance(CoordinatorSettings().patience / 2)
+    town.rest()
+
+    assert (waiting, town.count(facts.RunSettled)) == (0, 2)
+    assert town.transactions() == before + 1
+    town.loop.close()
+
+
+def test_end_of_a_run_that_was_asked_for_is_written_at_once(tmp_path: Path) -> None:
+    town = Town(define(node("a"), name="p"), tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+
+    task = town.tasks("a")[0]
+    town.send(town.report(facts.StepSucceeded("r-1", "a", 1, framed(1), (), task.item, final=True)))
+    town.rest()
+
+    assert town.count(facts.RunSettled) == 1
     town.loop.close()
 
 

@@ -16,7 +16,7 @@ from typing import Self, TypeVar, cast, overload
 from farandole.artifacts import ArtifactStore
 from farandole.client.direct import directly, send_start
 from farandole.client.following import Ending
-from farandole.client.payload import definition_of, framed_input, framed_params, result_of
+from farandole.client.payload import definition_of, framed_input, framed_params, only_params, result_of
 from farandole.client.rerun import prepare_rerun
 from farandole.client.run import Followed, Run, Start, follow
 from farandole.client.session import Rerun, Session
@@ -107,6 +107,7 @@ class Client:
             RunRefused: the arguments do not fit the pipeline, or the id is malformed. What the coordinator refuses
                 (a conflict, an unknown pipeline) is raised by `Run.result`.
             ConfigError: the namespace, or the pipeline named, was never applied.
+            TypeError: a pipeline by name was given arguments other than `params`.
             TransportError: the start was not acknowledged. With an id chosen here starting again is safe; the
                 message says so, or that the run may have begun.
         """
@@ -116,10 +117,9 @@ class Client:
         returns: object = None
         try:
             if isinstance(pipeline, str):
+                given = only_params(pipeline, args, kwargs)
                 definition = await self.session.book.by_name(pipeline)
-                params = framed_params(
-                    definition, cast(Mapping[str, object] | bytes | str, kwargs.get("params", b"{}"))
-                )
+                params = framed_params(definition, given)
             else:
                 definition, returns = pipeline.definition, pipeline.result_type
                 params = framed_params(definition, pipeline.bind(*args, **kwargs))

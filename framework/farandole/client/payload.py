@@ -4,7 +4,7 @@ Which schema a payload has is known from the definition its run is pinned to, ne
 from the bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from farandole.artifacts import ArtifactStore, check_out
 from farandole.client.following import Ending
@@ -57,6 +57,24 @@ async def result_of(session: Session, ending: Ending, hint: Definition | None, r
         return None
     plain = plain_of(definition.output_schema, ending.output, session.artifacts)
     return plain if returns is None else from_plain(plain, returns, what="result")
+
+
+def only_params(
+    pipeline: str, args: Sequence[object], named: Mapping[str, object]
+) -> Mapping[str, object] | str | bytes:
+    """The `params` of a start by name.
+
+    Raises:
+        TypeError: there are other arguments: which parameter they are meant for only a `Pipeline` tells.
+    """
+    params = named.get("params", b"{}")
+    if not args and named.keys() <= {"params"} and isinstance(params, Mapping | str | bytes):
+        return params
+    told = ", ".join([*["a positional one"] * bool(args), *(f"{name}=" for name in named)])
+    raise TypeError(
+        f"{pipeline}: a pipeline by name is started with params={{...}} or JSON text, but the arguments are {told}; "
+        "to give them as to a function, start the Pipeline itself"
+    )
 
 
 def framed_params(definition: Definition, params: Mapping[str, object] | str | bytes) -> bytes:

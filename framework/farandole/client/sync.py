@@ -174,7 +174,7 @@ class SyncClient:
     ) -> SyncRun[R] | SyncRun[object]:
         """As `Client.start`."""
         if isinstance(pipeline, str):
-            return SyncRun(self._loop, self._loop.call(self._client.start(pipeline, run_id=run_id, **kwargs)))
+            return SyncRun(self._loop, self._loop.call(self._client.start(pipeline, *args, run_id=run_id, **kwargs)))
         started = self._client.start(pipeline, *args, run_id=run_id, **kwargs)
         return SyncRun(self._loop, self._loop.call(started))
 

@@ -82,6 +82,12 @@ class Batch:
     told: list[tuple[str, Sequence[facts.Event]]] = field(default_factory=list)
     """What was folded and what follows from it, by pipeline: counted once the batch stands."""
 
+    direct: set[str] = field(default_factory=set)
+    """Runs that a client started without us, and that it takes for ended when their last success says so."""
+
+    foretold: int = 0
+    """Records and timers of such ends: nobody waits for those."""
+
     refusals: list[facts.RunRefused] = field(default_factory=list)
     asked: dict[str, int] = field(default_factory=dict)
     """When the start of a run was asked for: the timestamp of its command, ms."""
@@ -106,6 +112,7 @@ class Batch:
     def begin_directly(self, graph: Graph, event: facts.RunStarted, cause: Cause, offset: int) -> None:
         """Take in a run that was started without us; its first agent says so (direct start)."""
         run = start(graph, event)
+        self.direct.add(run.id)
         self._keep(run, [event])
         self.fold(run, event, cause, offset=offset)
 
@@ -132,10 +139,13 @@ class Batch:
                     return self._hold(run, error, blame or cause, offset)
             except Exception as error:  # one bad run never stops a partition (DESIGN section 8)
                 return self._hold(run, error, blame or cause, offset)
+        before = self._written
         self.records.extend(records)
         if it.run is not run:
             self.told.append((run.head.pipeline, (given,)))
         self._keep(it.run, it.events)
+        if run.id in self.direct and _is_foretold(given, it.events):
+            self.foretold += self._written - before
 
     def _hold(self, run: Run, error: Exception, cause: Cause, offset: int) -> None:
         moment = self.moment()
@@ -206,7 +216,11 @@ class Batch:
     @property
     def is_urgent(self) -> bool:
         """Whether somebody waits for what it says; else it only remembers what was folded."""
-        return bool(self.records or self.timers or self.taken or self.released)
+        return bool(self._written > self.foretold or self.taken or self.released)
+
+    @property
+    def _written(self) -> int:
+        return len(self.records) + len(self.timers)
 
     def publish(self) -> None:
         """After the commit: the new state replaces the old."""
@@ -226,3 +240,9 @@ class Batch:
         """After an abort: the home is as if the batch had never been."""
         self.home.draft = None
         self.home.remind(self.taken)
+
+
+def _is_foretold(given: facts.Event, consequences: Sequence[facts.Event]) -> bool:
+    """Whether a run ends with its final success: whoever waits for the result has it from that (direct end)."""
+    is_final = isinstance(given, facts.StepSucceeded) and given.final
+    return is_final and [type(each) for each in consequences] == [facts.RunSettled]

@@ -289,7 +289,8 @@ class CoordinatorLoop:
             self._instant = None  # told before that, in this very step, if another home has begun to run
             return self._writer.epochs(self._takeover, ready)
         ours = [home for home in self.homes.values() if home.number not in self._releasing]
-        busy = [home for home in ours if self._has_work(home)]
+        is_time = any(self._writer.is_overdue(home) for home in ours)
+        busy = [home for home in ours if self._has_work(home, is_time=is_time)]
         if busy:
             self._quiet_since = self._env.clock.monotonic()
             return self._writer.batches(busy)
@@ -297,9 +298,10 @@ class CoordinatorLoop:
         quiet = self._env.clock.monotonic() - self._quiet_since
         return bool(behind) and quiet >= self._settings.idle_commit.total_seconds() and self._writer.positions(behind)
 
-    def _has_work(self, home: Home) -> bool:
+    def _has_work(self, home: Home, *, is_time: bool) -> bool:
+        """`is_time`: a draft has waited long enough; the others go with it, in one transaction."""
         now = ms(self._now())
-        return home.has_work(now) or (now >= home.store.until and self._writer.is_overdue(home))
+        return home.has_work(now) or (now >= home.store.until and is_time and home.draft is not None)
 
     def _epoch_committed(self, flight: Flight) -> None:
         for claimed in self._takeover.claimed.values():

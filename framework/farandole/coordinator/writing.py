@@ -104,7 +104,9 @@ class Writer:
         certain, self.stale_definitions = self.stale_definitions, False
         definitions = Definitions(self.definitions.current, self.definitions.by_hash, certain)
         batches: list[Batch] = []
-        for home in self._chosen(list(homes)):
+        chosen = self._chosen(list(homes))
+        is_time = any(self.is_overdue(home) for home in chosen)
+        for home in chosen:
             try:
                 batch, is_full = self.builder.build(home, definitions, self.partitions)
             except StoreAway as away:
@@ -114,7 +116,7 @@ class Writer:
                 self.stale_definitions = True
             if batch.is_empty:
                 _pass_over(home, batch)
-            elif is_full or home.limit or batch.is_urgent or self.is_overdue(home):
+            elif is_full or home.limit or batch.is_urgent or is_time:
                 batches += self._stored(batch)
         if self.stale_definitions:
             self.definitions.refresh()

@@ -6,7 +6,6 @@ transaction and a question may be under way at once. Rebalance callbacks run ins
 """
 
 import logging
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ from farandole.transport.kafka.helper import Helper, Replies
 from farandole.transport.kafka.polling import Outage, polled, read
 from farandole.transport.kafka.queries import Queries
 from farandole.transport.kafka.settings import KafkaSettings
-from farandole.transport.kafka.transactions import Snapshot, Transactor
+from farandole.transport.kafka.transactions import Snapshot, Transactor, snapshot_of
 from farandole.transport.port import (
     Commit,
     FenceWriter,
@@ -171,8 +170,7 @@ class KafkaMember:
     def snapshot(self) -> Snapshot:
         """The group's view of this member, refused unless it has joined (R3)."""
         self._require_open()
-        raw = self._consumer.consumer_group_metadata()
-        snapshot = Snapshot(raw, _generation(bytes(raw)), self._consumer.memberid() or "")
+        snapshot = snapshot_of(self._consumer.consumer_group_metadata())
         if self._is_lost or not snapshot.has_joined:
             raise NotJoined(
                 f"{self._member.group}: expected {self.client_id} to have joined, but it has no member id or "
@@ -324,14 +322,6 @@ class KafkaMember:
 
 def _places(partitions: list[KafkaPartition]) -> list[TopicPartition]:
     return [TopicPartition(each.topic, each.partition) for each in partitions]
-
-
-def _generation(group_metadata: bytes) -> int:
-    """The generation inside librdkafka's serialised group metadata ("CGMDv2:", then an int32); -1 before joining.
-
-    Source: librdkafka `rd_kafka_consumer_group_metadata_write`.
-    """
-    return int(struct.unpack("<i", group_metadata[7:11])[0])
 
 
 def _check(request: Commit, client_id: str) -> None:

@@ -15,10 +15,12 @@ Source: librdkafka `rdkafka_txnmgr.c` (`rd_kafka_txn_handle_EndTxn`, `_TxnOffset
 """
 
 import contextlib
+import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
@@ -70,6 +72,20 @@ class Snapshot:
         """Whether the broker would fence with it."""
         return self.generation >= 0 and bool(self.member_id)
 
+
+def snapshot_of(group_metadata: Any) -> Snapshot:
+    """What a consumer tells of its group. Asked for the member id too, it would ask its own thread a second time.
+
+    Serialised it is "CGMDv2:", the generation as an int32 (-1: never joined), then group and member id, each closed
+    by a zero byte. Source: librdkafka `rd_kafka_consumer_group_metadata_write`.
+    """
+    told = bytes(group_metadata)
+    (generation,) = _GENERATION.unpack_from(told)
+    _, member, _ = told[_GENERATION.size :].split(b"\0", 2)
+    return Snapshot(group_metadata, generation, member.decode())
+
+
+_GENERATION = struct.Struct("<7xi")
 
 NEVER_JOINED = -1
 """Generation of a consumer that is in no group."""
