@@ -206,7 +206,8 @@ def test_no_process_starts_in_production_on_topics_with_one_replica(
     assert ran.exit_code == 2
     assert f"{applied}.commands (1)" in ran.stderr
     assert "kafka-reassign-partitions.sh" in ran.stderr
-    assert f"--entity-name {applied}.runs --add-config min.insync.replicas=2" in ran.stderr
+    assert f" {applied}.runs " in ran.stderr.partition("for topic in ")[2].partition(";")[0]
+    assert "--entity-name $topic --add-config min.insync.replicas=2; done" in ran.stderr
 
 
 def test_doctor_calls_one_replica_an_error_in_production(kafka: str, applied: str, tmp_path: Path) -> None:

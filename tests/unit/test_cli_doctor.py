@@ -80,7 +80,7 @@ CASES: Mapping[str, tuple[Facts, Severity, str]] = {
         Severity.ERROR,
         "kafka-reassign-partitions.sh",
     ),
-    "min_insync": (replace(SOUND, topics={"ns.runs": TopicFact(3, 1)}), Severity.ERROR, "--entity-name ns.runs"),
+    "min_insync": (replace(SOUND, topics={"ns.runs": TopicFact(3, 1)}), Severity.ERROR, "for topic in ns.runs; do kafka-configs.sh"),
     "under_replicated": (
         replace(SOUND, topics={"ns.runs": TopicFact(3, 2, in_sync=1)}),
         Severity.ERROR,

@@ -6,7 +6,6 @@ Whatever belongs to a run's home gets its partition here, explicitly: a key such
 
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import chain
 
 from farandole.events.outgoing import Outgoing
 from farandole.ids import partition_of
@@ -32,4 +31,4 @@ def new_records(outgoing: Iterable[Outgoing], home_partitions: int) -> list[NewR
 
 def size_of(it: NewRecord) -> int:
     """Bytes that a record takes on the log, headers included, framing not."""
-    return len(it.key or b"") + len(it.value or b"") + sum(map(len, chain.from_iterable(it.headers)))
+    return len(it.key or b"") + len(it.value or b"") + sum([len(name) + len(value) for name, value in it.headers])

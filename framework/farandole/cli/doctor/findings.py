@@ -159,17 +159,16 @@ def replicas(facts: Facts) -> Iterator[Finding]:
         )
     loose = {name: fact.min_insync for name, fact in facts.topics.items() if fact.min_insync < INSYNC_MIN}
     if loose:
-        entities = " ; ".join(
-            f"kafka-configs.sh --bootstrap-server {facts.bootstrap} --alter --entity-type topics "
-            f"--entity-name {name} --add-config min.insync.replicas={INSYNC_MIN}"
-            for name in sorted(loose)
+        alter = (
+            f"for topic in {' '.join(sorted(loose))}; do kafka-configs.sh --bootstrap-server {facts.bootstrap} --alter "
+            f"--entity-type topics --entity-name $topic --add-config min.insync.replicas={INSYNC_MIN}; done"
         )
         yield Finding(
             severity,
             "min_insync",
             f"{len(loose)} topics have min.insync.replicas below {INSYNC_MIN}: {_some(loose)}",
             "an acknowledged record may exist once, and is lost with that broker (R14)",
-            entities,
+            alter,
         )
 
 
