@@ -80,7 +80,11 @@ CASES: Mapping[str, tuple[Facts, Severity, str]] = {
         Severity.ERROR,
         "kafka-reassign-partitions.sh",
     ),
-    "min_insync": (replace(SOUND, topics={"ns.runs": TopicFact(3, 1)}), Severity.ERROR, "for topic in ns.runs; do kafka-configs.sh"),
+    "min_insync": (
+        replace(SOUND, topics={"ns.runs": TopicFact(3, 1)}),
+        Severity.ERROR,
+        "for topic in ns.runs;",
+    ),
     "under_replicated": (
         replace(SOUND, topics={"ns.runs": TopicFact(3, 2, in_sync=1)}),
         Severity.ERROR,

@@ -187,7 +187,7 @@ def bitmaps_keep_to_the_window(world: World) -> Iterator[str]:
 
 def instants_never_go_back(world: World) -> Iterator[str]:
     """I8: the instants that coordinators persist for a home never go back, whoever owns it."""
-    yield from world.taken_back
+    yield from world.instants.taken_back
 
 
 def timers_are_remembered(world: World) -> Iterator[str]:

@@ -4,37 +4,30 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from farandole.artifacts import LocalArtifacts
 from farandole.client.applying import apply, plan
 from farandole.client.planning import Deployment
 from farandole.clock import ManualClock
-from farandole.coordinator import CoordinatorLoop
-from farandole.coordinator.loop import Environment
 from farandole.definition.model import Definition
 from farandole.events.topics import Topics
-from farandole.runtime.handlers.environment import Environment as HandlerEnvironment
-from farandole.runtime.loop import AgentLoop, Surrounding
-from farandole.runtime.settings import FusionSettings
-from farandole.runtime.startup import check
 from farandole.testing.generate import Script, random_chain, random_definition
 from farandole.testing.simulation.clients import Clients
-from farandole.testing.simulation.executor import OWN_TOPIC, Ledger, SimExecutor, specs_of
+from farandole.testing.simulation.executor import OWN_TOPIC, Ledger, specs_of
 from farandole.testing.simulation.faults import OFTEN, Chaos, drawn_rates
-from farandole.testing.simulation.network import BROKERS, CUT_ROLES, CUT_SECONDS, CUTS, Network, SimHub
-from farandole.testing.simulation.process import Body, Process
+from farandole.testing.simulation.harm import Harm
+from farandole.testing.simulation.instants import Instants
+from farandole.testing.simulation.network import Network, SimHub
+from farandole.testing.simulation.process import Process
 from farandole.testing.simulation.reminders import Reminders
 from farandole.testing.simulation.retention import Retention
 from farandole.testing.simulation.sizes import Sizes
-from farandole.testing.simulation.transport import SimTransport, SkewedClock
+from farandole.testing.simulation.staff import Staff
+from farandole.testing.simulation.transport import SimTransport
 from farandole.transport.memory.broker import Broker
-from farandole.transport.metadata import decode
 from farandole.transport.port import Isolation, TopicPartition, TopicSpec
-
-FUSION = FusionSettings(timeout_max=timedelta(hours=1), p99_max=timedelta(hours=1), observed_min=0)
-"""Handlers take as long as the world wants."""
 
 STEPS_MAX = 20_000
 """Steps after which the second phase has failed: everything must have ended (L1)."""
@@ -57,16 +50,6 @@ TICKS = [timedelta(milliseconds=ms) for ms in (1, 5, 20, 60)]
 
 AWAKE = 0.8
 """How many turns go to those who have something to do."""
-
-BURST, BURST_STEPS = 10, 80
-"""Misfortunes seldom come singly: how much likelier others are soon after one, and for how many steps."""
-
-AT_STAKE = (1, 5, 30)
-"""How much likelier a fault is by what is being committed: nothing, results, results of several partitions. Most
-transactions tell of epochs and ends alone, and little can be lost of them."""
-
-SICK = 0.5
-"""How many faults strike whoever is sick."""
 
 LEAP, LEAP_CALM = timedelta(seconds=1), timedelta(seconds=2)
 """How far time leaps then: less while there are faults, so that they strike in the midst of things."""
@@ -101,17 +84,8 @@ class World:
     fusion: bool | None = None
     """Whether hops are fused; None: the seed says."""
 
-    instants: dict[TopicPartition, int] = field(default_factory=dict)
-    """The latest instant persisted for each home, ms."""
-
-    taken_back: list[str] = field(default_factory=list)
     reminders: Reminders = field(default_factory=Reminders)
-    """Homes for which an earlier instant was persisted after a later one."""
-
     _idle: int = field(default=0, init=False)
-    _added: int = field(default=0, init=False)
-    _burst_until: int = field(default=0, init=False)
-    _last_seen: dict[TopicPartition, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         drawn = random.Random(f"{self.seed}/drawn")
@@ -142,11 +116,22 @@ class World:
         self.artifacts = LocalArtifacts(self._folder.name)
         self.transport = SimTransport(self.network)
         self._apply()
-        self.processes = [
-            *(self._process(f"coordinator-{n}", self._coordinator) for n in range(self.sizes.coordinators)),
-            *(self._process(f"agent-{n}", self._agent) for n in range(self.sizes.agents)),
-        ]
+        staff = Staff(
+            self.network,
+            self.clock,
+            self.artifacts,
+            self.topics,
+            self.definition,
+            self.sizes,
+            self.script,
+            self.rng,
+            self.ledger,
+            self.fuses,
+        )
+        self.processes = staff.all()
+        self.instants = Instants(self.hub, self.topics, self.sizes.partitions)
         self.retention = Retention(self.hub, self.topics, [step.agent for step in self.definition.steps.values()])
+        self.harm = Harm(self.chaos, self.sizes, self.clock, self.network, self.retention, staff, self.processes)
         self.clients = Clients(
             self.network,
             self.transport,
@@ -187,14 +172,14 @@ class World:
         self.steps += 1
         self._pass_time()
         if not self.is_calm and self._idle == 0 and self._is_at_work():
-            self._harm()
+            self.harm.step(self.steps)
         if self.is_calm or self.rng.random() < self.sizes.late_marker:
             self.network.write_marker()
         if self.network.late and self.rng.random() < 0.02:
             self.network.deliver_late()
         self.clients.move(self.steps, self.progress, calm=self.is_calm)
         if self.steps % INSTANTS_EVERY == 0:
-            self._look_at_instants()
+            self.instants.look()
             self.reminders.look(self.processes)
         process = self._next()
         moved = process is not None and process.step()
@@ -246,19 +231,6 @@ class World:
         places = [TopicPartition(name, n) for name, spec in broker.topics.items() for n in range(spec.partitions)]
         return any(broker.end(at, Isolation.COMMITTED) < broker.end(at, Isolation.UNCOMMITTED) for at in places)
 
-    def _look_at_instants(self) -> None:
-        places = [TopicPartition(self.topics.events, n) for n in self._numbers]
-        with self.hub as broker:
-            found = broker.positions(self.topics.group("coordinator"), places, stable=False)
-        for at, position in found.items():
-            if position is None or position.metadata == self._last_seen.get(at):
-                continue
-            self._last_seen[at] = position.metadata
-            now = decode(position.metadata).now_ms or 0
-            if now < self.instants.get(at, 0):
-                self.taken_back.append(f"{at.topic}[{at.partition}]: {now} was persisted after {self.instants[at]}")
-            self.instants[at] = now
-
     @property
     def _numbers(self) -> range:
         return range(self.sizes.partitions)
@@ -278,113 +250,9 @@ class World:
         now = self.clock.monotonic()
         return self._idle >= IDLE_STEPS_MAX or all(it.frozen_until > now or it.is_resting for it in self.processes)
 
-    def _harm(self) -> None:
-        is_burst = self.steps < self._burst_until
-        at_stake = AT_STAKE[max(process.stake for process in self.processes)]
-        for _ in range(max(at_stake, BURST if is_burst else 1)):
-            struck = self.chaos.strikes("step")
-            if struck is None:
-                continue
-            if not is_burst:
-                self._burst_until = self.steps + BURST_STEPS
-            kind, how = struck
-            if kind == "expire":
-                told = self.retention.expire(how)
-            elif kind == "scale":
-                told = self._scale(how)
-            else:
-                told = self._hit(kind, self._victim(kind, how), how)
-            self.network.tell(told)
-
-    def _victim(self, kind: str, how: random.Random) -> Process:
-        """Whoever is sick; or mostly one that has much to lose: in the midst of a transaction, or a coordinator."""
-        sick = [process for process in self.processes if process.name == self.sizes.sick]
-        if sick and how.random() < SICK:
-            return sick[0]
-        busy = [process for process in self.processes if process.is_committing]
-        if busy and how.random() < (0.7 if kind == "cut" else 0.4):
-            most = max(process.stake for process in busy)
-            return how.choice([process for process in busy if process.stake == most])
-        return how.choice(self.processes[: self.sizes.coordinators] if how.random() < 0.4 else self.processes)
-
-    def _hit(self, kind: str, process: Process, how: random.Random) -> str:
-        """Let a fault of a step strike a process, or time; in words."""
-        match kind:
-            case "crash":
-                process.kill()
-                return self._keep_away(process, how, "killed")
-            case "pause":
-                process.frozen_until = self.clock.monotonic() + (seconds := how.choice((1, 8, 25)))
-                return f"{process.name}: frozen for {seconds} s"
-            case "leave":
-                process.leave()
-                return self._keep_away(process, how, "told to end")
-            case "skew":
-                process.clock.skew = timedelta(seconds=(skew := how.choice((-3600, -5, 5, 3600))))
-                return f"{process.name}: its wall clock is wrong by {skew} s"
-            case "cut":
-                role, seconds, fate = how.choice(CUT_ROLES), how.choice(CUT_SECONDS), how.choice(CUTS)
-                process.cut_off(role, seconds, fate)
-                return f"{process.name}: does not reach who keeps {role} for {seconds} s ({fate})"
-            case "stall":
-                self.network.stall(broker := how.randrange(BROKERS), seconds := how.choice((4, 10, 25)))
-                return f"broker {broker}: is not told how transactions end for {seconds} s"
-            case "deaf":
-                process.deafen(seconds := how.choice((3, 10, 30)))
-                return f"{process.name}: hears nothing of its group for {seconds} s"
-            case _:
-                self.clock.advance(timedelta(seconds=(leap := how.choice((2, 8, 30)))))
-                self.hub.tick()
-                return f"world: {leap} s in which nobody moves"
-
-    def _scale(self, how: random.Random) -> str:
-        """A process more, or the one that was added goes again; in words."""
-        kind = how.choice(("coordinator", "agent"))
-        added = next((each for each in self.processes if each.name.startswith(f"more-{kind}")), None)
-        if added is None:
-            self._added += 1
-            name = f"more-{kind}-{self._added}"
-            self.processes.append(self._process(name, self._agent if kind == "agent" else self._coordinator))
-            return f"world: scaled, {name} is more"
-        added.leave()
-        self.processes.remove(added)
-        return f"world: scaled, {added.name} is told to end, for good"
-
-    def _keep_away(self, process: Process, how: random.Random, what: str) -> str:
-        """It begins anew at once, or when others have taken over."""
-        seconds = how.choice((0, 0, 3, 12))
-        process.frozen_until = self.clock.monotonic() + seconds
-        return f"{process.name}: {what}, and away for {seconds} s"
-
     def _tell(self, line: str) -> None:
         assert self.told is not None
         self.told(f"{self.steps:6} {self.clock.monotonic():9.3f} {line}")
-
-    # --- processes ------------------------------------------------------------------------
-
-    def _process(self, name: str, make: Callable[[Process], Body]) -> Process:
-        return Process(name, self.network, SkewedClock(self.clock), make)
-
-    def _coordinator(self, process: Process) -> Body:
-        transport = SimTransport(self.network, self.sizes.poll_records)
-        environment = Environment(transport, process.clock, self.artifacts, self.rng.random)
-        loop = CoordinatorLoop(environment, self.sizes.coordinator(process.name), self.sizes.partitions)
-        return Body(loop, transport)
-
-    def _agent(self, process: Process) -> Body:
-        transport = SimTransport(self.network, self.sizes.poll_records, self.sizes.assignor)
-        made: list[SimExecutor] = []
-
-        def executor(environment: HandlerEnvironment) -> SimExecutor:
-            made.append(SimExecutor(environment, self.script, self.rng, self.ledger))
-            return made[-1]
-
-        specs = specs_of(self.definition, FUSION.timeout_max if self.fuses else None)
-        layout = check(transport.admin(), self.topics, specs.values())
-        surrounding = Surrounding(transport, process.clock, self.artifacts, layout, executor)
-        settings = replace(self.sizes.agent(process.name), fusion=self.fuses, fusing=FUSION)
-        loop = AgentLoop(specs, surrounding, settings)
-        return Body(loop, transport, made[0])
 
     def _apply(self) -> None:
         specs = specs_of(self.definition)
