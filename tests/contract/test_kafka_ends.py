@@ -1,6 +1,8 @@
-"""Ends that nobody told: a question to a leader that is away must never be answered by a number."""
+"""Questions that nobody answers: the end of a partition whose leader is away is no number, and nobody lives on."""
 
-from collections.abc import Iterator
+import gc
+import weakref
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
@@ -10,11 +12,12 @@ from farandole.client.insisting import insist
 from farandole.errors import NotReady
 from farandole.testing.proxy import Fate, KafkaProxy
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
+from farandole.transport.kafka.queries import Queries
 from farandole.transport.port import Admin, Isolation, NewRecord, TopicPartition, TopicSpec
 
 pytestmark = pytest.mark.kafka
 
-LIST_OFFSETS = 2
+LIST_OFFSETS, DESCRIBE_GROUPS = 2, 15
 PATIENCE = timedelta(seconds=2)
 
 
@@ -81,3 +84,33 @@ def test_more_replicas_than_brokers_may_be_a_matter_of_time(admin: Admin, unique
     """Three brokers that were started a moment ago know of each other one by one: `apply` gave up at the first."""
     with pytest.raises(NotReady, match="INVALID_REPLICATION_FACTOR"):
         admin.create([TopicSpec(unique, 1, 3)])
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda queries, topic: queries.ends([TopicPartition(topic, 0)], Isolation.COMMITTED),
+        lambda queries, topic: queries.member_ids(topic),
+    ],
+    ids=["ends", "members"],
+)
+def test_client_that_was_not_answered_and_is_thrown_away_does_not_live_on(
+    ask: Callable[[Queries, str], object], proxy: KafkaProxy, topic: str
+) -> None:
+    """The story: after 60 minutes of faults a process had a client more, with four threads, for each outage: a future
+    kept its error, that every frame it had passed, and those the future and the client.
+    """
+    queries = Queries(KafkaSettings(proxy.bootstrap, call_timeout=PATIENCE), "asker")
+    ask(queries, topic)
+    first = weakref.ref(queries.client)
+    gc.collect()
+    gc.disable()
+    try:
+        proxy.meddle(LIST_OFFSETS, Fate.LOSE_REQUEST, times=100)
+        proxy.meddle(DESCRIBE_GROUPS, Fate.LOSE_REQUEST, times=100)
+        with pytest.raises(NotReady):
+            ask(queries, topic)
+
+        assert first() is None
+    finally:
+        gc.enable()

@@ -181,27 +181,34 @@ class Queries:
         Raises:
             TransportError: an error, or nothing in time.
         """
-        try:
-            found = self._wait(self.client, future, self._patience + GRACE)
-        except KafkaException as error:
-            if error_of(error).code() in UNAUTHORIZED:
+        error = self._error_of(self.client, future, self._patience + GRACE)
+        match error:
+            case None:
+                self._refusals.answered()
+                return future.result()
+            case TimeoutError():
+                raise self._refusals.reason(f"{about}: no answer in {self._patience:.0f} s") from error
+            case KafkaException() if error_of(error).code() in UNAUTHORIZED:
                 raise unauthorized(error_of(error), about) from error
-            if error_of(error).code() in UNREACHABLE:
+            case KafkaException() if error_of(error).code() in UNREACHABLE:
                 raise self._refusals.reason(f"{about}: {told(error)}") from error
-            raise failure(f"{about}: {told(error)}", error) from error
-        except TimeoutError as error:
-            raise self._refusals.reason(f"{about}: no answer in {self._patience:.0f} s") from error
-        self._refusals.answered()
-        return found
+            case KafkaException():
+                raise failure(f"{about}: {told(error)}", error) from error
+            case _:
+                raise error
 
-    def _wait(self, client: AdminClient, future: "Future[T]", seconds: float) -> T:
-        """What a future brings; not waited for any longer once the client was refused."""
+    def _error_of(self, client: AdminClient, future: "Future[T]", seconds: float) -> BaseException | None:
+        """The error that a future brings, if any; not waited for any longer once the client was refused.
+
+        Not raised: a future keeps its error, and once raised that keeps every frame that it passed, with future and
+        client in them. A client that is thrown away lived on with its threads, one for each outage (a soak's find).
+        """
         until = time.monotonic() + seconds
         while not future.done() and (left := until - time.monotonic()) > 0:
             wait([future], min(SLICE, left))
             if not future.done():
                 self._hear(client)
-        return future.result(0)
+        return future.exception() if future.done() else TimeoutError()
 
     def _hear(self, client: AdminClient) -> None:
         """Take in what the connections have met."""
@@ -212,19 +219,25 @@ class Queries:
         client = self.client
         (future,) = ask(client).values()
         try:
-            return self._wait(client, future, self._patience)
-        except (TimeoutError, AccessDenied) as error:
+            error = self._error_of(client, future, self._patience)
+        except AccessDenied:
             self._throw_away(client)
-            if isinstance(error, AccessDenied):
-                raise
-            raise NotReady(f"{about}: no answer in {self._patience:.0f} s") from error
-        except KafkaException as error:
-            if error_of(error).code() in UNAUTHORIZED:
-                raise unauthorized(error_of(error), about) from error
-            if error_of(error).code() < 0:
-                # Not the broker's answer, but the client's own: it may have given up by itself.
+            raise
+        match error:
+            case None:
+                return future.result()
+            case TimeoutError():
                 self._throw_away(client)
-            raise failure(f"{about}: {told(error)}", error) from error
+                raise NotReady(f"{about}: no answer in {self._patience:.0f} s") from error
+            case KafkaException() if error_of(error).code() in UNAUTHORIZED:
+                raise unauthorized(error_of(error), about) from error
+            case KafkaException():
+                if error_of(error).code() < 0:
+                    # Not the broker's answer, but the client's own: it may have given up by itself.
+                    self._throw_away(client)
+                raise failure(f"{about}: {told(error)}", error) from error
+            case _:
+                raise error
 
     def _throw_away(self, client: AdminClient) -> None:
         if self.client is client:
