@@ -6,7 +6,8 @@ meanwhile, has the old one on its disk. Both are told to leave.
 
 A broker that starts (Kafka 4.3.1) may load a group twice, and forget who joined between. It waits for the old member,
 and the client for an answer to its join, as long as a rebalance may last: 5 min after 1 of 8 kills of an only broker
-[measured, with the broker's log]. Such a join is made anew, by another client.
+[measured, with the broker's log]. Such a join is made anew, by another client. Where both loads run into each other the
+broker tells of members whom it does not know, and waits for others until a rebalance has lasted its time (0112).
 """
 
 import contextlib
@@ -89,8 +90,7 @@ class Namesakes:
         """Take a predecessor out, before we are in ourselves. Blocks."""
         try:
             old = self._ids()
-            if old and arrival.is_awaited:
-                self._leave(old)
+            if old and arrival.is_awaited and self._leave(old):
                 log.info("%s: took its predecessor out of %s", self._client_id, self._group)
         except (TransportError, *CLIENT_ERRORS) as error:
             log.info(
@@ -138,15 +138,16 @@ class Namesakes:
 
     def _take_out(self, others: list[str]) -> None:
         try:
-            self._leave(others)
-            log.info("%s: took what was left of itself out of %s", self._client_id, self._group)
+            left = self._leave(others)
+            what = "took what was left of itself out of" if left else "is told of members of its name who are not in"
+            log.info("%s: %s %s", self._client_id, what, self._group)
         except (TransportError, *CLIENT_ERRORS) as error:
             log.info("%s: something of it stays in %s for a while: %s", self._client_id, self._group, error)
 
     def _ids(self) -> list[str]:
         return [member for client, member in self._members() if client == self._client_id]
 
-    def _leave(self, members: list[str]) -> None:
+    def _leave(self, members: list[str]) -> list[str]:
         from farandole.transport.kafka.succession import leave  # aiokafka, which nothing else needs here
 
-        leave(self._settings, self._group, members)
+        return leave(self._settings, self._group, members)

@@ -40,19 +40,23 @@ UNDER_WAY: Final = (
 """What it answers meanwhile, or while the id's coordinator changes."""
 
 
-def leave(settings: KafkaSettings, group: str, members: list[str]) -> None:
-    """Say for these members (by member id) that they leave the group; one that has left already is no error.
+def leave(settings: KafkaSettings, group: str, members: list[str]) -> list[str]:
+    """Say for these members (by member id) that they leave the group; those that the group's coordinator knew.
 
     Raises:
         TransportError: the group's coordinator cannot be reached.
     """
 
-    async def say(client: AIOKafkaClient) -> None:
+    async def say(client: AIOKafkaClient) -> list[str]:
         node = await _coordinator(client, CoordinationType.GROUP, group)
+        gone = []
         for member in members:
-            await client.send(node, LeaveGroupRequest(group, member), group=ConnectionGroup.COORDINATION)
+            answer = await client.send(node, LeaveGroupRequest(group, member), group=ConnectionGroup.COORDINATION)
+            if answer.error_code == 0:
+                gone.append(member)
+        return gone
 
-    _run(settings, f"{group}: its coordinator cannot be reached", say)
+    return _run(settings, f"{group}: its coordinator cannot be reached", say)
 
 
 def fence(settings: KafkaSettings, transactional_id: str) -> None:
