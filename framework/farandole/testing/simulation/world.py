@@ -116,18 +116,7 @@ class World:
         self.artifacts = LocalArtifacts(self._folder.name)
         self.transport = SimTransport(self.network)
         self._apply()
-        staff = Staff(
-            self.network,
-            self.clock,
-            self.artifacts,
-            self.topics,
-            self.definition,
-            self.sizes,
-            self.script,
-            self.rng,
-            self.ledger,
-            self.fuses,
-        )
+        staff = self._staff()
         self.processes = staff.all()
         self.instants = Instants(self.hub, self.topics, self.sizes.partitions)
         self.retention = Retention(self.hub, self.topics, [step.agent for step in self.definition.steps.values()])
@@ -249,6 +238,20 @@ class World:
         """Whether nobody has anything to do before some time has passed."""
         now = self.clock.monotonic()
         return self._idle >= IDLE_STEPS_MAX or all(it.frozen_until > now or it.is_resting for it in self.processes)
+
+    def _staff(self) -> Staff:
+        return Staff(
+            self.network,
+            self.clock,
+            self.artifacts,
+            self.topics,
+            self.definition,
+            self.sizes,
+            self.script,
+            self.rng,
+            self.ledger,
+            self.fuses,
+        )
 
     def _tell(self, line: str) -> None:
         assert self.told is not None
