@@ -68,3 +68,4 @@ def test_agent_and_coordinator_that_do_not_hear_how_a_transaction_ended_double_a
     report = trial("F6", fault=fault, folder=tmp_path)
 
     require_good(report, 2)
+    assert (report.lost, report.stuck, report.doubled) == (0, 0, 0)

@@ -168,6 +168,7 @@ def test_dev_on_a_full_disk_is_refused_with_a_way_out_and_starts_nothing(
     said = in_a_small_disk(tmp_path, f"$F init shop >/dev/null; cd shop; {FILL}; exec $F dev")
 
     is_clear(said, 2, "make room", "Nothing was started")
+    assert "ready after" not in said.stdout
 
 
 def test_init_on_a_full_disk_leaves_nothing_behind(
@@ -274,6 +275,7 @@ def test_port_in_use_is_told_before_anything_is_started(words: tuple[str, ...], 
         said = farandole(project, *words, "--metrics", f"127.0.0.1:{port}")
 
     is_clear(said, 2, f"127.0.0.1:{port}", "choose another port", "Nothing was started")
+    assert "has started" not in said.stderr + said.stdout
 
 
 def test_dev_listens_nowhere_so_that_no_port_can_be_in_its_way(project: Path) -> None:

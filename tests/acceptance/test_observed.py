@@ -3,11 +3,10 @@
 import json
 import re
 import socket
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from farandole.events.envelope import Envelope
 from farandole.telemetry.catalogue import METRICS
-from farandole.testing.cluster import Cluster, ManagedProcess
+from farandole.testing.cluster import Cluster, ManagedProcess, wait_until
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.port import NewRecord
 
@@ -29,10 +28,7 @@ FIELDS = ("run_id", "step", "attempt", "topic", "partition", "offset", "trace_id
 
 
 def until(condition: Callable[[], object], what: str, cluster: Cluster) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}\n{cluster.said()}"
-        time.sleep(0.05)
+    wait_until(condition, timedelta(minutes=1), what, cluster.said)
 
 
 def get(port: int, path: str) -> tuple[int, str]:

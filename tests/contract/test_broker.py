@@ -5,8 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from farandole.testing.broker import COORDINATION_LOG, Broker, BrokerSettings, TierUnavailable
 from farandole.testing.broker.maven import maven_tier
+from farandole.testing.cluster import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -57,10 +58,7 @@ def test_broker_of_killed_test_run_ends_with_it(own_settings: BrokerSettings) ->
         process.send_signal(signal.SIGKILL)
         process.wait()
 
-    deadline = time.monotonic() + 10
-    while _listens(bootstrap) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _listens(bootstrap)
+    wait_until(lambda: not _listens(bootstrap), timedelta(seconds=10), "the broker to be gone")
 
 
 def test_maven_tier_with_broken_property_of_the_caller_says_which(own_settings: BrokerSettings) -> None:

@@ -418,6 +418,22 @@ def test_ends_that_clients_of_direct_starts_know_already_wait_and_go_in_one_tran
     town.loop.close()
 
 
+def test_end_that_waits_goes_at_once_with_what_somebody_waits_for(tmp_path: Path) -> None:
+    town = Town(define(node("a"), name="p"), tmp_path)
+    town.rest()
+    known, asked = runs_at(0, 2)
+    town.send(*town.direct(known))
+    town.rest()
+    waiting, before = town.count(facts.RunSettled), town.transactions()
+
+    town.start(asked)
+    town.rest()
+
+    assert (waiting, town.count(facts.RunSettled)) == (0, 1)
+    assert town.transactions() == before + 1
+    town.loop.close()
+
+
 def test_end_of_a_run_that_was_asked_for_is_written_at_once(tmp_path: Path) -> None:
     town = Town(define(node("a"), name="p"), tmp_path)
     town.rest()

@@ -32,10 +32,10 @@ def coordinator_process(transport: Transport, settings: Settings, slot: str | No
     chosen = coordinator_settings(settings, slot)
     loop, stop = coordinator_loop(transport, artifacts_of(settings), chosen), Stop()
     tune_interpreter()
-    log.info("%s has started, after %.2f s of processor time", loop.client_id, time.process_time())
     view, since = loop.view, settings.metrics.stale_after
     observed = Observed("coordinator", UNIT, loop.client_id, view, lambda: view.samples(wall(), since))
     with closing(loop), observing(observed, transport, settings) as stepped, stopping_on_signals(stop):
+        log.info("%s has started, after %.2f s of processor time", loop.client_id, time.process_time())
         while not stop.is_set:
             loop.step(STEP_WAIT_S)
             stepped()

@@ -35,9 +35,9 @@ def agent_process(transport: Transport, settings: Settings, named: Named, slot: 
     chosen = agent_settings(settings, named, slot)
     loop, stop = agent_loop(transport, artifacts_of(settings), named, chosen), Stop()
     tune_interpreter()
-    log.info("%s has started, after %.2f s of processor time", chosen.client_id, time.process_time())
     observed = Observed("agent", named.name, chosen.client_id, loop.view, loop.view.samples)
     with closing(loop), observing(observed, transport, settings) as stepped, stopping_on_signals(stop):
+        log.info("%s has started, after %.2f s of processor time", chosen.client_id, time.process_time())
         return drive(loop, chosen, stop, stepped)
 
 

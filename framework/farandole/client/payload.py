@@ -71,6 +71,8 @@ def only_params(
     if not args and named.keys() <= {"params"} and isinstance(params, Mapping | str | bytes):
         return params
     told = ", ".join([*["a positional one"] * bool(args), *(f"{name}=" for name in named)])
+    if not isinstance(params, Mapping | str | bytes):
+        told += f" (of type {type(params).__name__})"
     raise TypeError(
         f"{pipeline}: a pipeline by name is started with params={{...}} or JSON text, but the arguments are {told}; "
         "to give them as to a function, start the Pipeline itself"

@@ -289,7 +289,7 @@ class CoordinatorLoop:
             self._instant = None  # told before that, in this very step, if another home has begun to run
             return self._writer.epochs(self._takeover, ready)
         ours = [home for home in self.homes.values() if home.number not in self._releasing]
-        is_time = any(self._writer.is_overdue(home) for home in ours)
+        is_time = self._writer.is_time(ours)
         busy = [home for home in ours if self._has_work(home, is_time=is_time)]
         if busy:
             self._quiet_since = self._env.clock.monotonic()

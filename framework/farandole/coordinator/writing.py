@@ -105,7 +105,7 @@ class Writer:
         definitions = Definitions(self.definitions.current, self.definitions.by_hash, certain)
         batches: list[Batch] = []
         chosen = self._chosen(list(homes))
-        is_time = any(self.is_overdue(home) for home in chosen)
+        is_time = self.is_time(chosen)
         for home in chosen:
             try:
                 batch, is_full = self.builder.build(home, definitions, self.partitions)
@@ -144,9 +144,10 @@ class Writer:
         """When batches may be tried again, ms of the log clock; 0 while all is well."""
         return self._aborts.until
 
-    def is_overdue(self, home: Home) -> bool:
-        """Whether the home's draft has waited long enough for something urgent to go with."""
-        return (due := self.draft_due(home)) is not None and due <= self.builder.monotonic()
+    def is_time(self, homes: Iterable[Home]) -> bool:
+        """Whether one of their drafts has waited long enough for something urgent to go with: then all of them go."""
+        now = self.builder.monotonic()
+        return any(due <= now for home in homes if (due := self.draft_due(home)) is not None)
 
     def draft_due(self, home: Home) -> float | None:
         """When the home's draft goes whatever is in it, on the monotonic clock; None if there is none."""

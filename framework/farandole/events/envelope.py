@@ -18,7 +18,6 @@ from farandole.ids import NO_ITEM
 SPEC_VERSION = "1.0"
 AVRO = "application/avro"
 JSON = "application/json"
-_AVRO = AVRO.encode()
 
 Headers = Sequence[tuple[str, bytes]]
 """Kafka record headers: ordered, values as bytes."""

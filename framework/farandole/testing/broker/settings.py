@@ -66,7 +66,7 @@ class BrokerSettings:
     cache: Path = field(default_factory=lambda: Path.home() / ".cache" / "farandole")
     java_home: Path | None = None
     folder: Path | None = None
-    """Where a broker of our own keeps its log, made for it and removed with it; a temporary folder by default."""
+    """Where a broker of our own keeps its data, made for it and removed with it; a temporary folder by default."""
     log: Path | None = None
     """Where a broker of our own, or each of three, appends what it logs and says; in its folder by default."""
     log_levels: Mapping[str, str] = field(default_factory=dict)

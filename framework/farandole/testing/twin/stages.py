@@ -76,7 +76,7 @@ def kit_of(stage: Stage) -> Kit:
         group: str,
         positions: Mapping[TopicPartition, Position],
     ) -> None:
-        raise NotImplementedError("a stage leaves transactions open by itself")
+        raise AssertionError("nobody asks the kit for an open transaction: a stage leaves them open by itself")
 
     return Kit(stage.make, hang=hang, settle=SETTLE, clock=stage.clock)
 

@@ -20,7 +20,7 @@ from farandole.errors import TransportError
 from farandole.transport.kafka.access import UNAUTHORIZED, unauthorized
 from farandole.transport.kafka.asking import ask
 from farandole.transport.kafka.inspection import CLIENT_ID, Described, described, is_under_way
-from farandole.transport.kafka.messages import TAGS, TEXT, message
+from farandole.transport.kafka.messages import TAGS, TEXT, UNSPOKEN, message
 from farandole.transport.kafka.settings import KafkaSettings
 from farandole.transport.port import TopicPartition
 
@@ -57,7 +57,7 @@ def forgotten(settings: KafkaSettings, prefix: str) -> list[Forgotten]:
     """
     try:
         return ask(settings, CLIENT_ID, lambda client: _certainly(client, prefix))
-    except (ValueError, NotImplementedError) as error:
+    except UNSPOKEN as error:
         raise TransportError(f"producers: {error}") from error
 
 

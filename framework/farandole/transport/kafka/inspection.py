@@ -21,7 +21,7 @@ from aiokafka.protocol.types import (
 
 from farandole.errors import TransportError
 from farandole.transport.kafka.asking import ask
-from farandole.transport.kafka.messages import TAGS, TEXT, message
+from farandole.transport.kafka.messages import TAGS, TEXT, UNSPOKEN, message
 from farandole.transport.kafka.settings import KafkaSettings
 from farandole.transport.port import TopicPartition
 
@@ -78,7 +78,7 @@ async def _ongoing(client: AIOKafkaClient, prefix: str) -> list[OpenTransaction]
     try:
         for each in client.cluster.brokers():
             found += await _transactions(client, each.nodeId, prefix)
-    except (ValueError, NotImplementedError) as error:
+    except UNSPOKEN as error:
         raise TransportError(f"transactions: {error}") from error
     return found
 
@@ -91,13 +91,13 @@ async def _ask(client: AIOKafkaClient, prefix: str) -> Inspected:
     clock_ms = asked_ms = 0
     try:
         clock_ms, asked_ms = await _clock(client, nodes[0])
-    except (aio.KafkaError, ValueError, NotImplementedError) as error:
+    except (aio.KafkaError, *UNSPOKEN) as error:
         untold.append(f"the controller's clock: {error}")
     found: list[OpenTransaction] = []
     try:
         for node in nodes:
             found += await _transactions(client, node, prefix)
-    except (aio.KafkaError, ValueError, NotImplementedError) as error:
+    except (aio.KafkaError, *UNSPOKEN) as error:
         untold.append(f"transactions: {error}")
     return Inspected(versions, clock_ms, asked_ms, tuple(found), tuple(untold))
 

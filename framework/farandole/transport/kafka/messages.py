@@ -10,6 +10,9 @@ from aiokafka.protocol.types import CompactString, Schema, TaggedFields
 
 TEXT, TAGS = CompactString("utf-8"), ("tags", TaggedFields)
 
+UNSPOKEN = (NotImplementedError, ValueError)
+"""What aiokafka raises where the broker does not speak a request's version, or answers what cannot be read as it."""
+
 
 class _Message(Request[RequestStruct]):  # type: ignore[misc]  # aiokafka has no types
     """A request with its fields, in order and without the tags of the whole."""

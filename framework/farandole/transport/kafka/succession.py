@@ -41,7 +41,9 @@ UNDER_WAY: Final = (
 
 
 def leave(settings: KafkaSettings, group: str, members: list[str]) -> list[str]:
-    """Say for these members (by member id) that they leave the group; those that the group's coordinator knew.
+    """Say for these members (by member id) that they leave the group; one that has left already is no error.
+
+    Returns those that the group's coordinator knew.
 
     Raises:
         TransportError: the group's coordinator cannot be reached.

@@ -74,7 +74,7 @@ class SqliteEdge:
         self._wake()
         await asyncio.to_thread(self._courier.close)
         if self._bell is not None:
-            with contextlib.suppress(NotImplementedError):
+            with contextlib.suppress(NotImplementedError):  # as in `_listen`: nothing was added there
                 self._loop.remove_reader(self._bell.fileno())
             self._bell.close()
         self._file.close()
