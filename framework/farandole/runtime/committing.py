@@ -88,7 +88,12 @@ class Committer:
         return min(dues, default=None)
 
     def look_at_end(self, partition: Partition) -> None:
-        """Commit over the markers and gaps at its end after a while, with whatever goes then (R9)."""
+        """Commit over the markers and gaps at its end after a while, with whatever goes then (R9).
+
+        Not of one that is no longer ours, which a transaction in doubt may have touched: its position is another's.
+        """
+        if not self.ownership.is_current(partition):
+            return
         if partition.offsets.is_settled and partition.offsets.base > partition.committed:
             self._settling[partition] = self.clock.monotonic() + self.settle_after_s
 
@@ -111,8 +116,7 @@ class Committer:
         opening = self.ownership.opening()
         lone_due = self._settling_due()
         may_go_alone = lone_due is not None and lone_due <= now
-        settling = [p for p, due in self._settling.items() if due <= now and p.stage is Stage.RUNNING]
-        if not (self.planner.has_answers or opening or closing or (settling and may_go_alone)):
+        if not (self.planner.has_answers or opening or closing or may_go_alone):
             return False
         if self.planner.has_answers:
             self._busy_at = now
@@ -121,6 +125,7 @@ class Committer:
             snapshot = self.member.snapshot()
         except NotJoined:
             return False
+        settling = [p for p, due in self._settling.items() if due <= now and p.stage is Stage.RUNNING]
         flight = self.planner.plan(opening, closing or (), settling)
         if flight is None:
             return False

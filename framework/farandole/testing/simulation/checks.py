@@ -187,7 +187,12 @@ def bitmaps_keep_to_the_window(world: World) -> Iterator[str]:
 
 def instants_never_go_back(world: World) -> Iterator[str]:
     """I8: the instants that coordinators persist for a home never go back, whoever owns it."""
-    yield from world.instants.taken_back
+    yield from world.network.persisted.instants_taken_back
+
+
+def positions_never_go_back(world: World) -> Iterator[str]:
+    """I11: no position of a group goes back, nor its owner's epoch: nobody else's is overwritten (R6)."""
+    yield from world.network.persisted.taken_back
 
 
 def timers_are_remembered(world: World) -> Iterator[str]:
@@ -268,6 +273,7 @@ CHECKS: tuple[Callable[[World], Iterator[str]], ...] = (
     the_kernel_makes_no_error,
     bitmaps_keep_to_the_window,
     instants_never_go_back,
+    positions_never_go_back,
     timers_are_remembered,
     what_was_published_follows_from_a_success,
 )

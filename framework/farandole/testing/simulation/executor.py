@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import NamedTuple
 
 from farandole.definition.context import Context
 from farandole.definition.model import Definition, Step
@@ -49,6 +50,13 @@ class Ledger:
         self.calls[at] = dataclasses.replace(self.calls[at], ended=self.instant())
 
 
+class Underway(NamedTuple):
+    """An attempt that has begun: its line in the ledger, and when it may end at the earliest, as its process counts."""
+
+    line: int
+    until: float
+
+
 @dataclass(slots=True)
 class SimExecutor:
     """`finish` is the world's: one attempt that is under way comes to its end."""
@@ -57,7 +65,7 @@ class SimExecutor:
     script: Script
     rng: random.Random
     ledger: Ledger
-    running: dict[Attempt, int] = field(default_factory=dict)
+    running: dict[Attempt, Underway] = field(default_factory=dict)
 
     def has_room(self, spec: AgentSpec) -> bool:
         """A few at a time, so that some wait with the loop."""
@@ -65,29 +73,27 @@ class SimExecutor:
 
     def submit(self, attempt: Attempt) -> None:
         """Begin; the handler's effects happen now."""
+        call = attempt.call
         attempt.started = self.environment.clock.monotonic()
-        self.running[attempt] = self.ledger.begin(attempt)
+        until = attempt.started + self.script.duration(call.step, call.item, call.attempt)
+        self.running[attempt] = Underway(self.ledger.begin(attempt), until)
 
     def finish(self) -> bool:
         """A random one of those that have lasted long enough ends; whether there was one."""
-        now = self.environment.clock.monotonic()
-        ready = [attempt for attempt in self.running if self._until(attempt) <= now]
-        if not ready:
+        if not self.has_ended():
             return False
+        now = self.environment.clock.monotonic()
+        ready = [attempt for attempt, it in self.running.items() if it.until <= now]
         for attempt in self.rng.sample(ready, self.rng.randint(1, len(ready))):
-            self.ledger.end(self.running.pop(attempt))
+            self.ledger.end(self.running.pop(attempt).line)
             if not attempt.is_over:
                 self.environment.results.put(attempt, self._outcome(attempt.call))
         return True
 
     def has_ended(self) -> bool:
         """Whether one of them has lasted long enough."""
-        now = self.environment.clock.monotonic()
-        return any(self._until(attempt) <= now for attempt in self.running)
-
-    def _until(self, attempt: Attempt) -> float:
-        call = attempt.call
-        return (attempt.started or 0.0) + self.script.duration(call.step, call.item, call.attempt)
+        now = self.environment.clock.monotonic() if self.running else 0.0
+        return any(it.until <= now for it in self.running.values())
 
     def _outcome(self, call: Call) -> Outcome:
         before = self.ledger.runs[call.run, call.step, call.item, call.attempt] - 1
@@ -100,12 +106,12 @@ class SimExecutor:
     def call_off(self, attempt: Attempt) -> None:
         """It timed out, or its partition goes."""
         if attempt in self.running:
-            self.ledger.end(self.running.pop(attempt))
+            self.ledger.end(self.running.pop(attempt).line)
 
     def die(self) -> None:
         """The process is gone, and what ran in it."""
-        for at in self.running.values():
-            self.ledger.end(at)
+        for it in self.running.values():
+            self.ledger.end(it.line)
         self.running.clear()
 
     def drain(self) -> Sequence[Done]:

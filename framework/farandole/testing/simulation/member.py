@@ -111,12 +111,12 @@ class SimMember(MemoryMember):
     @property
     def is_calling(self) -> bool:
         """Whether a call is under way that somebody answers, as far as anybody knows."""
-        return any(ticket not in self._stuck for ticket, _, _ in self._calls)
+        return bool(self._calls) and any(ticket not in self._stuck for ticket, _, _ in self._calls)
 
     @property
     def commits(self) -> list[Commit]:
         """Transactions under way: to die now would leave them open, perhaps."""
-        return [request for _, request, _ in self._calls if isinstance(request, Commit)]
+        return [it for _, it, _ in self._calls if isinstance(it, Commit)] if self._calls else []
 
     def advance(self) -> bool:
         """One piece of one call; whether there was one, and it brought the call on."""

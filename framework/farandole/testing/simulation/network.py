@@ -17,6 +17,7 @@ from zlib import crc32
 
 from farandole.clock import ManualClock
 from farandole.testing.simulation.faults import Chaos
+from farandole.testing.simulation.persisted import Persisted
 from farandole.transport.memory.broker import Broker, Changes
 from farandole.transport.memory.hub import Hub, Watch
 from farandole.transport.memory.refusals import Refusal
@@ -132,7 +133,7 @@ class SimHub(Hub):
 class Network:
     """`rare` counts what the coverage goals want to have seen; `told`, if there is one, takes the lines of a trace.
 
-    `widest`: most offsets above a base that a commit told of.
+    `widest`: most offsets above a base that a commit told of. `persisted`: what became of positions.
     """
 
     hub: SimHub
@@ -142,6 +143,7 @@ class Network:
     late: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
     told: Callable[[str], None] | None = None
     widest: int = 0
+    persisted: Persisted = field(default_factory=Persisted)
     cuts: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
     """Who does not reach whom (a role), until when, and how it shows."""
 
@@ -266,6 +268,8 @@ class Network:
             leader = _broker_of(place)
             for each in [at for writer, at in unmarked if writer == name and _broker_of(at) == leader]:
                 broker.transactions.mark(name, each)
+                if isinstance(each, str):
+                    self.persisted.look(broker, each)
             return True
 
     def _carry_out(self, who: str, kind: str, call: Callable[[Broker], T]) -> T:

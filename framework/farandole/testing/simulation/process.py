@@ -95,9 +95,11 @@ class Process:
     def _advance(self) -> bool:
         """One piece of a call; whether one could go on."""
         assert self.body is not None
-        moved = [member.advance() for member in self.body.transport.members]
-        self.is_idle &= not any(moved)
-        return any(moved)
+        moved = False
+        for member in self.body.transport.members:
+            moved |= member.advance()
+        self.is_idle &= not moved
+        return moved
 
     def _finish(self) -> bool:
         """An attempt goes on; whether one could."""
@@ -111,8 +113,9 @@ class Process:
         """Whether only time can bring it anything to do, as far as anybody knows."""
         if self.body is None or not self._has_nothing_new(self.body):
             return False
-        if any(member.is_calling for member in self.body.transport.members):
-            return False
+        for member in self.body.transport.members:
+            if member.is_calling:
+                return False
         return self.body.executor is None or not self.body.executor.has_ended()
 
     @property

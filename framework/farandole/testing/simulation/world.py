@@ -18,7 +18,6 @@ from farandole.testing.simulation.clients import Clients
 from farandole.testing.simulation.executor import OWN_TOPIC, Ledger, specs_of
 from farandole.testing.simulation.faults import OFTEN, Chaos, drawn_rates
 from farandole.testing.simulation.harm import Harm
-from farandole.testing.simulation.instants import Instants
 from farandole.testing.simulation.network import Network, SimHub
 from farandole.testing.simulation.process import Process
 from farandole.testing.simulation.reminders import Reminders
@@ -36,8 +35,8 @@ STEPS_MAX_SLOW = 60_000
 """The same where each poll gives one record: every record is a transaction of some 60 steps then, and four runs over
 70 items each, with retries and replays, are 2,000 of them (seed 1000508)."""
 
-INSTANTS_EVERY = 10
-"""Steps between two looks at the instants that coordinators persist: fewer than a take-over takes."""
+REMINDERS_EVERY = 10
+"""Steps between two looks at the instants that coordinators are reminded of."""
 
 LOOK_EVERY = 50
 """Steps between two looks whether all has ended."""
@@ -118,7 +117,6 @@ class World:
         self._apply()
         staff = self._staff()
         self.processes = staff.all()
-        self.instants = Instants(self.hub, self.topics, self.sizes.partitions)
         self.retention = Retention(self.hub, self.topics, [step.agent for step in self.definition.steps.values()])
         self.harm = Harm(self.chaos, self.sizes, self.clock, self.network, self.retention, staff, self.processes)
         self.clients = Clients(
@@ -167,8 +165,7 @@ class World:
         if self.network.late and self.rng.random() < 0.02:
             self.network.deliver_late()
         self.clients.move(self.steps, self.progress, calm=self.is_calm)
-        if self.steps % INSTANTS_EVERY == 0:
-            self.instants.look()
+        if self.steps % REMINDERS_EVERY == 0:
             self.reminders.look(self.processes)
         process = self._next()
         moved = process is not None and process.step()
