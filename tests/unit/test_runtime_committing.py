@@ -10,7 +10,8 @@ import pytest
 from farandole.clock import ManualClock
 from farandole.runtime.committing import Committer
 from farandole.runtime.lanes import Load
-from farandole.runtime.partition import Ownership, Partition, Stage
+from farandole.runtime.ownership import Ownership
+from farandole.runtime.partition import Partition, Stage
 from farandole.runtime.planner import Limits, Planner
 from farandole.runtime.recording import Counts
 from farandole.transport.metadata import Metadata, encode

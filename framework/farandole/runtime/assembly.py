@@ -22,7 +22,7 @@ from farandole.runtime.handlers.results import Results
 from farandole.runtime.handlers.storing import Payloads
 from farandole.runtime.intake import Intake
 from farandole.runtime.lanes import Load
-from farandole.runtime.partition import Ask, Ownership
+from farandole.runtime.ownership import Ask, Ownership
 from farandole.runtime.planner import Flight, Limits, Planner
 from farandole.runtime.reactions import Surroundings
 from farandole.runtime.recording import Counts, Troubles

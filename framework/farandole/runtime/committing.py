@@ -16,7 +16,8 @@ from functools import partial
 from farandole.clock import Clock
 from farandole.errors import FatalTransportError, MetadataUnreadable, NotJoined
 from farandole.runtime.lanes import Load
-from farandole.runtime.partition import Ask, Ownership, Partition, Stage
+from farandole.runtime.ownership import Ask, Ownership
+from farandole.runtime.partition import Partition, Stage
 from farandole.runtime.planner import Flight, Planner
 from farandole.runtime.recording import Counts
 from farandole.transport.doubt import judge_all

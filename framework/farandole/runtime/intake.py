@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from farandole.clock import Clock
 from farandole.runtime.committing import Committer
 from farandole.runtime.offsets import Admission
-from farandole.runtime.partition import Ownership, Partition, Stage
+from farandole.runtime.ownership import Ownership
+from farandole.runtime.partition import Partition, Stage
 from farandole.runtime.recording import Counts, Troubles
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.working import Workplace

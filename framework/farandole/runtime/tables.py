@@ -13,7 +13,7 @@ from farandole.events.catalogue import decode
 from farandole.events.tables import RunControl
 from farandole.events.topics import Topics
 from farandole.runtime.attempts import Arrival
-from farandole.runtime.partition import Ask
+from farandole.runtime.ownership import Ask
 from farandole.runtime.recording import Troubles
 from farandole.transport.port import Isolation, ReadEnds, Reader, Record, Reply, TopicPartition
 from farandole.transport.tables import Follower, Table

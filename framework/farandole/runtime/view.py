@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from farandole.errors import NotJoined
 from farandole.runtime.intake import Intake
-from farandole.runtime.partition import Ownership, Partition, Stage
+from farandole.runtime.ownership import Ownership
+from farandole.runtime.partition import Partition, Stage
 from farandole.runtime.recording import Counts
 from farandole.runtime.tables import AgentTables
 from farandole.runtime.working import Workplace

@@ -23,7 +23,8 @@ from farandole.runtime.fusion import Fusion
 from farandole.runtime.handlers.calls import timed_out
 from farandole.runtime.inbound import Quarantine, UnknownDefinition, read_trigger
 from farandole.runtime.lanes import Lanes, Load
-from farandole.runtime.partition import Ownership, Partition
+from farandole.runtime.ownership import Ownership
+from farandole.runtime.partition import Partition
 from farandole.runtime.planner import Answer, Planner
 from farandole.runtime.reactions import Surroundings
 from farandole.runtime.recording import Counts

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from farandole.errors import TransportError
-from farandole.runtime.partition import Ownership, Partition, Stage
+from farandole.runtime.ownership import Ownership
+from farandole.runtime.partition import Partition, Stage
 from farandole.transport.metadata import Metadata, decode, encode
 from farandole.transport.port import FenceWriter, ListMembers, Position, ReadPositions, Reply, Request, TopicPartition
 

@@ -1,0 +1,235 @@
+"""Which partitions are ours, and how a new one gets as far as `EPOCH`: whose it was is fenced, its position is read.
+
+Asks the broker through `ask`, never blocks, reads no clock.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from farandole.errors import MetadataUnreadable
+from farandole.runtime.partition import Partition, Stage
+from farandole.transport.metadata import WINDOW, decode
+from farandole.transport.port import (
+    FenceWriter,
+    ListMembers,
+    Position,
+    ReadPositions,
+    Reply,
+    Request,
+    TopicPartition,
+)
+
+Ask = Callable[[Request, Callable[[Reply], None]], None]
+
+RETRY_S = 0.1
+"""Wait before positions that are still pending, or that could not be read, are asked for again."""
+
+MISSING_RETRY_S = 5.0
+"""Wait before a partition without start position is looked at again: `apply` may be under way."""
+
+FENCE_TRIES = 5
+"""Tries to end a departed writer's transaction before the broker's own time-out (10 s, R14) is left to do it."""
+
+log = logging.getLogger("farandole.runtime")
+
+
+class Ownership:
+    """The partitions that are ours, and the way of new ones to `EPOCH`. `writer` is our transactional id."""
+
+    def __init__(self, writer: str, ask: Ask, *, window: int = WINDOW) -> None:
+        self._writer = writer
+        self._ask = ask
+        self._window = window
+        self._number = 0
+        self._fenced: set[str] = set()
+        self._departed: set[str] = set()
+        self._failures: dict[str, int] = {}
+        self.partitions: dict[TopicPartition, Partition] = {}
+        self.stopped = 0
+        self.fenced = 0
+        self._is_moving = False
+        """False once every partition stands still, so that a step costs nothing."""
+        self.is_fencing = False
+        """Whether a `FenceWriter` is in flight, beside which no transaction may be."""
+
+    def assigned(self, ats: Iterable[TopicPartition]) -> None:
+        """Partitions are ours from now on; nothing is known of them."""
+        self._fenced.clear()
+        self._departed.clear()
+        self._failures.clear()
+        self._is_moving = True
+        for at in ats:
+            self._number += 1
+            self.partitions[at] = Partition(at, self._number, self._window)
+
+    def gone(self, ats: Iterable[TopicPartition]) -> list[Partition]:
+        """Partitions are no longer ours."""
+        return [self.partitions.pop(at) for at in ats if at in self.partitions]
+
+    def is_current(self, partition: Partition) -> bool:
+        """Whether this assignment is still the one that stands (R6)."""
+        return self.partitions.get(partition.at) is partition
+
+    def opening(self) -> list[Partition]:
+        """Partitions whose epoch is to be committed."""
+        return self.at(Stage.EPOCH) if self._is_moving else []
+
+    def at(self, stage: Stage) -> list[Partition]:
+        """Partitions at a stage."""
+        return [p for p in self.partitions.values() if p.stage is stage]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no partition is on its way."""
+        if not self._is_moving:
+            return True
+        settled = (Stage.RUNNING, Stage.RELEASING, Stage.STOPPED)
+        return all(p.stage in settled for p in self.partitions.values())
+
+    def step(self, now: float, *, may_fence: bool) -> bool:
+        """Ask what can be asked now; whether anything was. `may_fence`: no transaction of ours is under way."""
+        if not self._is_moving:
+            return False
+        self._is_moving = not self.is_settled or any(p._not_before > 0 for p in self.partitions.values())
+        for p in self._due(Stage.STOPPED, now):
+            if p._not_before > 0:
+                p.stage = Stage.LAST_WRITER
+        asked = self._ask_positions(Stage.LAST_WRITER, now, stable=False)
+        asked |= self._ask_members(now)
+        if not may_fence:
+            return asked
+        # Not while a transaction of ours is under way: it might name a partition that has come back to us.
+        asked |= self._fence(now)
+        return self._ask_positions(Stage.POSITIONS, now, stable=True) or asked
+
+    def stop(self, p: Partition, why: str, again: float = 0.0) -> None:
+        """An operator is needed; the others go on. `again`: when its position is looked at once more."""
+        p.stage, p._not_before = Stage.STOPPED, again
+        if p.why != why:
+            p.why = why
+            self.stopped += 1
+            log.error("%s[%d] is stopped: %s", p.at.topic, p.at.partition, why)
+
+    def give_up(self, p: Partition, why: str, now: float) -> None:
+        """What it was read from is not there any more: nothing that we know of it counts.
+
+        Another assignment takes its place, stopped until the group has a position that is not the refused one.
+        """
+        self.assigned([p.at])
+        fresh = self.partitions[p.at]
+        fresh.refused, fresh.why = p.committed, p.why
+        self.stop(fresh, why, now + MISSING_RETRY_S)
+
+    def next_due(self) -> float | None:
+        """The earliest time at which `step` has something to ask again."""
+        if not self._is_moving:
+            return None
+        waiting = [p._not_before for p in self.partitions.values() if not p._asked and p._not_before > 0]
+        return min(waiting, default=None)
+
+    # --- asking ---------------------------------------------------------------------------
+
+    def _due(self, stage: Stage, now: float) -> list[Partition]:
+        return [p for p in self.at(stage) if not p._asked and p._not_before <= now]
+
+    def _send(self, request: Request, group: Sequence[Partition], then: Callable[[Reply], None]) -> None:
+        """Ask for a group; the answer counts for those that are still ours and where they were."""
+        for p in group:
+            p._asked, p._not_before = True, 0.0
+
+        def answered(reply: Reply) -> None:
+            for p in group:
+                p._asked = False
+            then(reply)
+
+        self._ask(request, answered)
+
+    def _ask_positions(self, stage: Stage, now: float, *, stable: bool) -> bool:
+        group = self._due(stage, now)
+        if not group:
+            return False
+
+        def answered(reply: Reply) -> None:
+            for p in group:
+                if not self.is_current(p) or p.stage is not stage:
+                    continue
+                if reply.error is None and p.at in reply.positions:
+                    self._take(p, reply.positions[p.at], now)
+                else:
+                    p._not_before = now + RETRY_S
+
+        self._send(ReadPositions([p.at for p in group], stable=stable), group, answered)
+        return True
+
+    def _take(self, p: Partition, position: Position | None, now: float) -> None:
+        if position is None:
+            agent = p.at.topic.rpartition(".")[2]
+            way_out = (
+                f"run `farandole apply`; if it had one, stop the unit and run `farandole agent reposition {agent}`"
+            )
+            self.stop(p, f"it has no start position (R8): {way_out}", now + MISSING_RETRY_S)
+            return
+        if position.offset == p.refused:
+            self.stop(p, p.why, now + MISSING_RETRY_S)
+            return
+        try:
+            metadata = decode(position.metadata)
+        except MetadataUnreadable as bad:
+            self.stop(p, str(bad))
+            return
+        if p.stage is Stage.POSITIONS:
+            p.restore(position, metadata)
+            return
+        p.last_writer = "" if metadata.clean else metadata.writer
+        p.stage = Stage.POSITIONS if self._is_harmless(p.last_writer) else Stage.FENCING
+
+    def _is_harmless(self, writer: str) -> bool:
+        """Whether the writer can have left no transaction open: none, we ourselves (our start ended it), or fenced."""
+        return writer in ("", self._writer) or writer in self._fenced
+
+    def _ask_members(self, now: float) -> bool:
+        for p in self.at(Stage.FENCING):
+            if not p._asked and self._is_harmless(p.last_writer):
+                p.stage = Stage.POSITIONS
+        group = [p for p in self._due(Stage.FENCING, now) if p.last_writer not in self._departed]
+        if not group:
+            return False
+
+        def answered(reply: Reply) -> None:
+            for p in group:
+                if not self.is_current(p) or p.stage is not Stage.FENCING:
+                    continue
+                if reply.error is not None:
+                    p._not_before = now + RETRY_S
+                elif p.last_writer in reply.members:
+                    # It lives: it will learn by itself that the partition is gone.
+                    p.stage = Stage.POSITIONS
+                else:
+                    self._departed.add(p.last_writer)
+
+        self._send(ListMembers(), group, answered)
+        return True
+
+    def _fence(self, now: float) -> bool:
+        """End what one departed writer may have left open."""
+        waiting = [p for p in self._due(Stage.FENCING, now) if p.last_writer in self._departed]
+        if not waiting or self.is_fencing:
+            return False
+        writer = waiting[0].last_writer
+        group = [p for p in waiting if p.last_writer == writer]
+
+        def answered(reply: Reply) -> None:
+            self.is_fencing = False
+            failed = self._failures[writer] = self._failures.get(writer, 0) + (reply.error is not None)
+            if reply.error is not None and failed < FENCE_TRIES:
+                for p in group:
+                    p._not_before = now + RETRY_S
+                return
+            self._departed.discard(writer)
+            self._fenced.add(writer)
+            self.fenced += reply.error is None
+            log.info("took over from %s, which is gone%s", writer, f" ({reply.error})" if reply.error else "")
+
+        self.is_fencing = True
+        self._send(FenceWriter(writer), group, answered)
+        return True
