@@ -145,6 +145,8 @@ class RetryableStepError(FarandoleError):
     """Raised by a handler: the attempt failed, another may succeed, not before `retry_after`."""
 
     def __init__(self, message: str = "", *, retry_after: timedelta | None = None) -> None:
+        if not isinstance(retry_after, timedelta | None):
+            raise TypeError(f"retry_after: expected a timedelta, but found {retry_after!r}")
         super().__init__(message)
         self.retry_after = retry_after
 

@@ -1,8 +1,10 @@
 """Handlers on real threads, event loops and processes: whatever they do, the unit's process goes on."""
 
+import errno
 import json
 import os
 import signal
+import subprocess
 import textwrap
 import threading
 import time
@@ -67,6 +69,24 @@ async def stubborn(n: int) -> int:
             await asyncio.sleep(0.01)
         except asyncio.CancelledError:
             pass
+    return n
+
+class Rude(Exception):
+    def __str__(self) -> str:
+        return None
+
+@agent
+def rude(n: int) -> int:
+    raise Rude()
+
+@agent
+async def rude_async(n: int) -> int:
+    raise Rude()
+
+@agent
+async def gives_itself_up(n: int) -> int:
+    asyncio.current_task().cancel()
+    await asyncio.sleep(1)
     return n
 
 @agent
@@ -167,8 +187,8 @@ class Bench:
         trigger = Trigger("r", name, name, 1, framed)
         return Attempt(partition, record, spec, envelope, trigger, definition, step, call)
 
-    def submit(self, name: str, value: object) -> Attempt:
-        it = self.attempt(name, value)
+    def submit(self, name: str, value: object, timeout_s: float | None = None) -> Attempt:
+        it = self.attempt(name, value, timeout_s)
         self.executor.submit(it)
         return it
 
@@ -250,7 +270,9 @@ def test_attempt_that_nobody_waits_for_any_more_gives_its_thread_back_while_the_
 
 
 def test_thread_that_is_left_behind_frees_its_place_and_too_many_wear_the_process_out(bench: Bench) -> None:
-    stuck = [bench.submit("sleepy", 8) for _ in range(2)]
+    stuck = [bench.submit("sleepy", 8, timeout_s=0.01) for _ in range(2)]
+    bench.wait(lambda: all(it.started is not None for it in stuck))
+    time.sleep(0.01)
     bench.wait(lambda: all(it.started is not None for it in stuck))
     for it in stuck:
         bench.executor.call_off(it)
@@ -259,6 +281,61 @@ def test_thread_that_is_left_behind_frees_its_place_and_too_many_wear_the_proces
     assert number(bench.outcome("plain", 1)) == 2
     bench.wait(lambda: not bench.executor.is_worn)
     assert bench.executor.drain() == []
+
+
+def test_threads_whose_partitions_went_free_their_places_and_are_not_stuck(bench: Bench) -> None:
+    """Two rebalances in a minute, and both threads were left to results that nobody took: what came waited for them."""
+    doomed = [bench.submit("sleepy", 8) for _ in range(2)]
+    bench.wait(lambda: all(it.started is not None for it in doomed))
+    for it in doomed:
+        bench.executor.call_off(it)
+
+    assert number(bench.outcome("plain", 1)) == 2
+    assert not bench.executor.is_worn, "they are within their time"
+    bench.wait(lambda: all(it.ended is not None for it in doomed))
+    assert bench.executor.drain() == []
+
+
+def test_threads_that_are_left_behind_again_and_again_are_not_replaced_without_end(bench: Bench) -> None:
+    before = threading.active_count()
+    for _ in range(5):
+        doomed = [bench.submit("sleepy", 5) for _ in range(2)]
+        bench.wait(lambda: threading.active_count() > before)
+        for it in doomed:
+            bench.executor.call_off(it)
+
+    assert threading.active_count() - before <= 2 * 2 + 2
+
+
+@pytest.mark.parametrize("name", ["rude", "rude_async", "gives_itself_up"])
+def test_whatever_a_handler_raises_its_attempt_has_an_outcome(bench: Bench, name: str) -> None:
+    """One whose text cannot be had ended its thread without a word, and after sixteen of them nothing ran any more."""
+    for _ in range(3):
+        outcome = failure(bench.outcome(name, 1))
+        assert outcome.kind == "exception"
+        assert outcome.retryable
+
+    assert number(bench.outcome("plain", 1)) == 2
+
+
+def test_child_that_cannot_be_begun_fails_its_attempt_and_the_next_has_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No memory for a new process, just after a handler had eaten it: the keeper of the children ended for ever."""
+    assert number(bench.outcome("apart", 1))
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", _no_memory)
+    assert failure(bench.outcome("dies", "exit")).kind == "crash"
+    refused = failure(bench.outcome("apart", 1))
+    monkeypatch.setattr(subprocess, "Popen", popen)
+
+    assert (refused.kind, refused.retryable) == ("crash", True)
+    assert "Cannot allocate memory" in refused.error
+    assert number(bench.outcome("apart", 1))
+
+
+def _no_memory(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
 
 def test_attempt_called_off_before_it_began_never_begins(bench: Bench) -> None:
@@ -321,7 +398,7 @@ def test_threads_that_time_out_because_the_process_stood_still_do_not_wear_it_ou
     clock = ManualClock()
     bench = Bench(tmp_path, clock)
     with closing(bench.executor):
-        running = [bench.submit("sleepy", 20) for _ in range(2)]
+        running = [bench.submit("sleepy", 20, timeout_s=30) for _ in range(2)]
         bench.wait(lambda: all(it.started is not None for it in running))
 
         clock.advance(timedelta(minutes=1))

@@ -26,6 +26,7 @@ from farandole.events.outgoing import Origin, Trigger, trigger_record
 from farandole.events.tables import RunControl
 from farandole.events.topics import Topics
 from farandole.ids import partition_of
+from farandole.runtime import reactions
 from farandole.runtime.attempts import Attempt
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.inline import InlineExecutor
@@ -524,6 +525,60 @@ def test_unknown_definition_is_looked_up_once_more_before_it_is_refused(world: W
     assert (by_run["r-unknown"].kind, by_run["r-unknown"].dead_lettered) == ("unknown", True)
 
 
+def test_end_of_the_table_that_was_asked_for_a_record_that_went_answers_for_no_other(world: World) -> None:
+    """Its partition went before its definition was read; days later a good run was refused by that old answer."""
+    loop = world.start()
+    world.run()
+    reader = loop._tables._follower._reader
+    is_away = True
+    poll = reader.poll
+    reader.poll = lambda timeout: () if is_away else poll(timeout)  # type: ignore[method-assign]
+    known = world.definition
+
+    def applied(name: str) -> None:
+        world.definition = replace(known, name=name)
+        world.apply(world.definition)
+        world.trigger(f"r-{name}")
+        for _ in range(6):
+            loop.step(0.0)
+
+    applied("first-to-come")
+    partitions = sorted(loop.ownership.partitions)
+    loop.gone(partitions, lost=True)
+    loop.assigned(partitions)
+    is_away = False
+    world.run(until=world.has_facts(2))
+    is_away = True
+    applied("later")
+    is_away = False
+    world.run(until=world.has_facts(4))
+
+    assert {type(fact) for fact in world.facts() if fact.step == "first"} == {StepSucceeded}
+
+
+def test_handlers_of_partitions_that_went_are_given_up(tmp_path: Path) -> None:
+    """Their results are dropped anyway, and they kept the places of those that count."""
+    executors: list[Held] = []
+    world = World(tmp_path, make(total_of))
+    loop = world.start(executor=holding(executors))
+    world.trigger("r-1")
+    world.run(until=lambda: bool(executors[0].held))
+    (doomed,) = executors[0].held
+    partitions = sorted(loop.ownership.partitions)
+
+    loop.gone(partitions, lost=True)
+
+    assert executors[0].held == []
+    assert doomed.is_over
+    assert loop.counts.dropped == 1
+    loop.assigned(partitions)
+    world.run(until=lambda: bool(executors[0].held))
+    executors[0].is_holding = False
+    executors[0].let_go()
+    world.run(until=world.has_facts(1))
+    assert doomed not in executors[0].held
+
+
 def test_trigger_of_a_stopping_run_is_answered_without_calling_the_handler(tmp_path: Path) -> None:
     calls: list[Order] = []
 
@@ -587,6 +642,72 @@ def test_context_tells_the_attempt_and_publishes_only_with_the_result(tmp_path: 
     assert parse_envelope(one.headers).content_type == "application/json"
     assert Schema.parse(second.spec.input_schema).decode(two.value or b"") == {"total": 1, "note": ""}
     assert two.key == b"r-1"
+
+
+HALF = "\ud83d"
+"""Half of an emoji, as somebody's JSON has it that was cut off."""
+
+
+class Hasty(RetryableStepError):
+    """Says in a way of its own when to try again."""
+
+    def __init__(self) -> None:
+        self.retry_after = 5  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError(f"bad title {HALF}"), r"bad title \ud83d"),
+        (Hasty(), "Hasty"),
+        (UnicodeEncodeError("utf-8", HALF, 0, 1, "surrogates"), "can't encode"),
+    ],
+    ids=["half an emoji", "a delay that is none", "an error of an error"],
+)
+def test_what_an_error_says_never_ends_the_process(tmp_path: Path, error: Exception, said: str) -> None:
+    """Each process that was given the record ended of it, one after the other, and all runs of the unit stood still."""
+    world = World(tmp_path, fails(error))
+    world.start()
+    world.trigger("r-1")
+
+    world.run()
+
+    (fact,) = world.facts(StepFailed)
+    assert said in fact.error
+    assert (fact.retryable, fact.retry_after_ms) == (True, None)
+
+
+@pytest.mark.parametrize("key", [7, HALF, b"k"])
+def test_key_that_cannot_be_written_is_refused_where_it_is_given(tmp_path: Path, key: Any) -> None:
+    def handler(ctx: Context, order: Order) -> Good:
+        ctx.publish("own.topic", 1, key=key)
+        return Good(1)
+
+    world = World(tmp_path, make(handler, publishes=["own.topic"]))
+    world.start()
+    world.trigger("r-1")
+
+    world.run()
+
+    (fact,) = world.facts()
+    assert (fact.kind, fact.retryable) == ("contract", False)
+    assert "key" in fact.error
+    assert world.records("own.topic") == []
+
+
+def test_result_that_cannot_be_told_fails_its_attempt_and_no_process(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else goes wrong between a result and its facts is one attempt's, too."""
+    world.start()
+    monkeypatch.setattr(reactions, "told", lambda *_, **__: 1 / 0)
+    world.trigger("r-1")
+
+    world.run()
+
+    (fact,) = world.facts()
+    assert isinstance(fact, StepFailed)
+    assert "ZeroDivisionError" in fact.error
 
 
 def test_publishing_to_an_undeclared_topic_is_a_contract_failure(tmp_path: Path) -> None:

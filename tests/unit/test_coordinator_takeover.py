@@ -1,13 +1,16 @@
-"""A home that does not come says what it waits for."""
+"""How homes become ours: the dead are fenced one after the other, and a home that does not come says why."""
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 import pytest
 
-from farandole.coordinator.takeover import SLOW_S, Stage, Takeover
+from farandole.coordinator.takeover import FENCE_TRIES, SLOW_S, Stage, Takeover
+from farandole.errors import TransportError
 from farandole.events.topics import Topics
-from farandole.transport.port import Reply, Request
+from farandole.transport.metadata import Metadata, encode
+from farandole.transport.port import FenceWriter, ListMembers, Position, ReadPositions, Reply, Request
 
 
 def takeover() -> Takeover:
@@ -60,3 +63,66 @@ def test_every_stage_has_its_words_or_has_told_already(stage: Stage, told: Calla
     it.tell_slow(SLOW_S)
 
     assert len(told()) == (stage is not Stage.STOPPED)
+
+
+class Answering:
+    """A takeover of homes that these writers left, whose questions are answered; some cannot be fenced."""
+
+    def __init__(self, writers: Mapping[int, str], refused: str = "") -> None:
+        self.writers = writers
+        self.refused = refused
+        self.fenced = Counter[str]()
+        self.asked: list[tuple[Request, Callable[[Reply], None]]] = []
+        self.takeover = Takeover(Topics("ns"), "us", lambda request, then: self.asked.append((request, then)))
+        for number in writers:
+            self.takeover.begin(number)
+
+    def answer(self) -> None:
+        asked, self.asked = self.asked, []
+        for request, then in asked:
+            then(self._reply(request))
+
+    def _reply(self, request: Request) -> Reply:
+        match request:
+            case ReadPositions(partitions=partitions):
+                left = {at: Position(0, encode(Metadata(self.writers[at.partition], 1, 1))) for at in partitions}
+                return Reply(1, request, positions=left)
+            case ListMembers():
+                return Reply(1, request, members=frozenset({"us"}))
+            case FenceWriter(transactional_id=writer):
+                self.fenced[writer] += 1
+                return Reply(1, request, error=TransportError("not allowed") if writer == self.refused else None)
+            case _:
+                return Reply(1, request)
+
+    def stages(self) -> dict[int, Stage]:
+        return {number: claimed.stage for number, claimed in self.takeover.claimed.items()}
+
+
+def test_nobody_is_fenced_while_a_transaction_of_ours_is_under_way() -> None:
+    """The answer to a Commit that hung was given to the FenceWriter behind it: the coordinator stood still for ever."""
+    it = Answering({0: "dead"})
+    for _ in range(5):
+        it.takeover.step(may_fence=False)
+        it.answer()
+    assert it.stages() == {0: Stage.FENCING}
+    assert it.fenced == {}
+
+    looks = []
+    for look in (lambda: it.takeover.step(may_fence=True), it.answer):
+        look()
+        looks.append(it.takeover.is_fencing)
+
+    assert looks == [True, False]
+    assert it.fenced == {"dead": 1}
+
+
+def test_writer_that_cannot_be_fenced_holds_up_no_other_and_its_own_home_only_for_a_while() -> None:
+    """It was tried for ever, and before all others. The broker ends what it left when its time is over."""
+    it = Answering({0: "a", 1: "b"}, refused="a")
+    for _ in range(20):
+        it.takeover.step(may_fence=True)
+        it.answer()
+
+    assert it.stages() == {0: Stage.EPOCH, 1: Stage.EPOCH}
+    assert it.fenced == {"a": FENCE_TRIES, "b": 1}

@@ -130,6 +130,24 @@ def test_a_partition_that_was_lost_while_a_transaction_was_in_doubt_is_never_nam
     assert it.commit() is None
 
 
+def test_nobody_looks_again_at_once_for_what_cannot_go_now() -> None:
+    """A settle time that had passed was told while a transaction was under way: the loop turned at full speed."""
+    it = Owner()
+    it.reach_end(it.ownership.partitions[LOST], 7)
+    it.wait(SETTLE_AFTER_S)
+    assert it.committer.next_due() == it.clock.monotonic()
+    it.commit()
+    assert it.committer.next_due() is None
+
+    it.answer(verdict=Verdict.ABORTED)
+    it.commit()  # the first repetition goes at once
+    it.answer(verdict=Verdict.ABORTED)
+
+    due = it.committer.next_due()
+    assert due is not None
+    assert due > it.clock.monotonic()
+
+
 def test_a_new_producer_is_asked_for_before_anybody_judges() -> None:
     it = Owner()
     it.reach_end(it.ownership.partitions[LOST], 7)

@@ -118,7 +118,7 @@ class CoordinatorLoop:
         did = self._poll(0.0 if busy or replies else self._patience(wait)) or bool(replies)
         self._instant = None  # the poll may have waited
         did |= self._definitions.step()
-        did |= self._takeover.step()
+        did |= self._takeover.step(may_fence=self._writer.is_free)
         self._takeover.tell_slow(self._env.clock.monotonic())
         did |= self._restored()
         did |= self._refold.step()
@@ -280,7 +280,7 @@ class CoordinatorLoop:
 
     def _submit(self) -> bool:
         """The next transaction: epochs first, then batches."""
-        if not self._writer.is_free:
+        if not self._may_write:
             return False
         if ready := self._takeover.at(Stage.EPOCH):
             for claimed in ready:
@@ -297,6 +297,11 @@ class CoordinatorLoop:
         behind = [home for home in ours if home.draft is None and home.at != home.committed_at]
         quiet = self._env.clock.monotonic() - self._quiet_since
         return bool(behind) and quiet >= self._settings.idle_commit.total_seconds() and self._writer.positions(behind)
+
+    @property
+    def _may_write(self) -> bool:
+        """Whether nothing is under way as a writer: a transaction, a new producer, the end of somebody else's."""
+        return self._writer.is_free and not self._takeover.is_fencing
 
     def _has_work(self, home: Home, *, is_time: bool) -> bool:
         """`is_time`: a draft has waited long enough; the others go with it, in one transaction."""
@@ -333,7 +338,7 @@ class CoordinatorLoop:
         self._instant = None
         for reply in self._member.replies(0.02):
             self._answered(reply)
-        if not self._writer.is_free:
+        if not self._may_write:
             return False
         homes = [self.homes[n] for n in sorted({at.partition for at in partitions}) if n in self.homes]
         unclean = [home for home in homes if home.number not in self._releasing]

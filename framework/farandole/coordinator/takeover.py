@@ -6,6 +6,7 @@ before its epoch is committed and its state restored.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +29,9 @@ from farandole.transport.port import (
 )
 
 log = logging.getLogger("farandole.coordinator")
+
+FENCE_TRIES = 5
+"""Tries to end a departed writer's transaction before the broker's own time-out (10 s, R14) is left to do it."""
 
 Ask = Callable[[Request, Callable[[Reply], None]], None]
 
@@ -87,10 +91,17 @@ class Takeover:
     claimed: dict[int, Claimed] = field(default_factory=dict)
     parked: dict[int, Home] = field(default_factory=dict)
     fenced: set[str] = field(default_factory=set)
+    is_fencing: bool = False
+    """Whether a `FenceWriter` is in flight, beside which no transaction may be."""
+
+    _departed: set[str] = field(default_factory=set)
+    _failures: Counter[str] = field(default_factory=Counter)
 
     def begin(self, number: int) -> None:
         """A home was assigned, or must be restored after doubt."""
         self.fenced.clear()
+        self._departed.clear()
+        self._failures.clear()
         home = self.parked.pop(number, None) or Home(number)
         home.emptied()
         self.claimed[number] = Claimed(home)
@@ -103,10 +114,11 @@ class Takeover:
         """Homes at a stage with no answer under way."""
         return [c for c in self.claimed.values() if c.stage is stage and not c.waiting]
 
-    def step(self) -> bool:
-        """Ask what can be asked now; whether anything was."""
+    def step(self, *, may_fence: bool) -> bool:
+        """Ask what can be asked now; whether anything was. `may_fence`: nothing of ours is under way as a writer."""
         asked = self._ask_positions(Stage.LAST_WRITER, stable=False)
-        asked |= self._fence()
+        asked |= self._ask_members()
+        asked |= may_fence and self._fence()
         asked |= self._ask_positions(Stage.POSITIONS, stable=True)
         asked |= self._ask_ends()
         return asked
@@ -178,37 +190,49 @@ class Takeover:
         home.events_at, home.commands_at = events_at, commands_at
         claimed.stage = Stage.EPOCH
 
-    def _fence(self) -> bool:
-        group = self.at(Stage.FENCING)
-        for c in [c for c in group if self._writer_of(c) in ("", self.writer) or self._writer_of(c) in self.fenced]:
-            c.stage = Stage.POSITIONS
-            group.remove(c)
+    def _ask_members(self) -> bool:
+        for c in self.at(Stage.FENCING):
+            if self._writer_of(c) in ("", self.writer) or self._writer_of(c) in self.fenced:
+                c.stage = Stage.POSITIONS
+        group = [c for c in self.at(Stage.FENCING) if self._writer_of(c) not in self._departed]
         if not group:
             return False
 
-        def members(reply: Reply) -> None:
+        def answered(reply: Reply) -> None:
             for c in group:
                 c.waiting = False
                 if reply.error is None and self._writer_of(c) in reply.members:
                     c.stage = Stage.POSITIONS  # it lives: it will notice by itself that the partition is gone
-            dead = sorted({self._writer_of(c) for c in group if c.stage is Stage.FENCING})
-            if reply.error is None and dead:
-                self._fence_one(dead[0], [c for c in group if c.stage is Stage.FENCING])
+                elif reply.error is None:
+                    self._departed.add(self._writer_of(c))
 
         _wait(group)
-        self.ask(ListMembers(), members)
+        self.ask(ListMembers(), answered)
         return True
 
-    def _fence_one(self, writer: str, group: list[Claimed]) -> None:
+    def _fence(self) -> bool:
+        """End what one departed writer may have left open; the one that failed least comes first."""
+        waiting = [c for c in self.at(Stage.FENCING) if self._writer_of(c) in self._departed]
+        if not waiting or self.is_fencing:
+            return False
+        writer = min((self._writer_of(c) for c in waiting), key=lambda it: (self._failures[it], it))
+        group = [c for c in waiting if self._writer_of(c) == writer]
+
         def done(reply: Reply) -> None:
+            self.is_fencing = False
             for c in group:
                 c.waiting = False
-            if reply.error is None:
-                self.fenced.add(writer)
-                log.info("took over from %s, which is gone", writer)
+            self._failures[writer] += reply.error is not None
+            if reply.error is not None and self._failures[writer] < FENCE_TRIES:
+                return
+            self._departed.discard(writer)
+            self.fenced.add(writer)
+            log.info("took over from %s, which is gone%s", writer, f" ({reply.error})" if reply.error else "")
 
+        self.is_fencing = True
         _wait(group)
         self.ask(FenceWriter(writer), done)
+        return True
 
     def _writer_of(self, claimed: Claimed) -> str:
         return claimed.metadata.writer if claimed.metadata else ""

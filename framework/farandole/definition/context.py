@@ -73,6 +73,6 @@ class Context(Protocol):
         """Write a record to one of the agent's declared topics, in the transaction that carries the result.
 
         Raises:
-            DefinitionError: the agent did not declare the topic in `publishes`.
+            DefinitionError: the agent did not declare the topic in `publishes`, or key or value cannot be written.
         """
         ...

@@ -175,7 +175,10 @@ class Executor(Protocol):
         ...
 
     def call_off(self, attempt: Attempt) -> None:
-        """The attempt has timed out: stop it if that is possible, and free its place; no `Done` is wanted."""
+        """Nobody waits for the attempt any more: it timed out, or its partition is another's.
+
+        Stop it if that is possible, and free its place; no `Done` is wanted.
+        """
         ...
 
     def drain(self) -> Sequence[Done]:

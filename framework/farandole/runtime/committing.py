@@ -83,7 +83,9 @@ class Committer:
         """When something has to be submitted that cannot be now, on the monotonic clock."""
         if self._again is not None:
             return self._again[0]
-        dues = [] if (settling := self._settling_due()) is None else [settling]
+        if self.flight is not None:
+            return None  # its end is what is waited for
+        dues = [] if (settling := self._settling_due()) is None else [max(settling, self._not_before)]
         if (self.planner.has_answers or self.ownership.opening()) and self._not_before > 0:
             dues.append(self._not_before)
         return min(dues, default=None)

@@ -102,7 +102,7 @@ class AttemptContext:
         """Keep a record to be written with the result: Avro for records, bytes as they are, else JSON.
 
         Raises:
-            DefinitionError: the topic was not declared in `publishes`, or the value cannot be written.
+            DefinitionError: the topic was not declared in `publishes`, or key or value cannot be written.
         """
         if topic not in self._publishes:
             raise DefinitionError(
@@ -110,6 +110,7 @@ class AttemptContext:
                 f"{topic!r}; name it in @agent(publishes=[...])"
             )
         body, content_type = _encoded(value)
+        _require_writable(topic, key)
         self.published.append(Published(topic, key, body, content_type))
 
 
@@ -122,6 +123,16 @@ class _FieldLogger(logging.LoggerAdapter[logging.Logger]):
         return msg, kwargs
 
 
+def _require_writable(topic: str, key: object) -> None:
+    """Refuse a key here, where the handler sees it: later on nobody could say whose it is."""
+    try:
+        if key is None or (isinstance(key, str) and key.encode() is not None):
+            return
+    except UnicodeEncodeError as bad:
+        raise DefinitionError(f"publish({topic!r}): expected a key that UTF-8 can hold, but {bad}") from None
+    raise DefinitionError(f"publish({topic!r}): expected text or None as key, but found {key!r}")
+
+
 def _encoded(value: object) -> tuple[bytes, str]:
     if isinstance(value, bytes):
         return value, OCTETS
@@ -130,7 +141,7 @@ def _encoded(value: object) -> tuple[bytes, str]:
         return Schema.parse(text(kind)).encode(to_plain(value, kind)), AVRO
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False).encode(), JSON
-    except (TypeError, ValueError) as bad:
+    except (TypeError, ValueError, RecursionError) as bad:
         raise DefinitionError(f"publish(): expected a record, bytes or JSON, but {bad}") from None
 
 

@@ -124,6 +124,7 @@ class Intake:
         self._pause([p])
         self.ownership.give_up(p, f"{trouble.kind}: {trouble.error}; {way_out}", self.clock.monotonic())
         self.workplace.forget_queued(lambda each: not self.ownership.is_current(each))
+        self.workplace.give_up_lost()
         self.committer.forget(self.ownership.is_current)
 
     def _pause(self, partitions: Iterable[Partition]) -> None:

@@ -176,6 +176,7 @@ class AgentLoop:
         for p in self.ownership.gone(partitions):
             p.later.clear()
         self._work.forget_queued(lambda partition: not self.ownership.is_current(partition))
+        self._work.give_up_lost()
         self._committer.forget(self.ownership.is_current)
         if lost:
             log.warning("%d partitions were lost: others may have had them for a while", len(partitions))

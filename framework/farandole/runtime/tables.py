@@ -133,6 +133,7 @@ class AgentTables:
     def _ask_ends(self) -> None:
         self._is_asking = True
         self._waiting, self._wanting = self._wanting, []
+        self._ends = None  # of an earlier question, whose records have gone meanwhile
 
         def answered(reply: Reply) -> None:
             self._is_asking = False

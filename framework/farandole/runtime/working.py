@@ -20,7 +20,7 @@ from farandole.events.outgoing import Outgoing
 from farandole.runtime import reactions
 from farandole.runtime.attempts import Arrival, Attempt, Chain, Done, Executor, Failed, Outcome, Succeeded
 from farandole.runtime.fusion import Fusion
-from farandole.runtime.handlers.calls import timed_out
+from farandole.runtime.handlers.calls import failure_of, timed_out
 from farandole.runtime.inbound import Quarantine, UnknownDefinition, read_trigger
 from farandole.runtime.lanes import Lanes, Load
 from farandole.runtime.ownership import Ownership
@@ -117,6 +117,13 @@ class Workplace:
                 self._forget(attempt)
         for attempt in [a for a in self.running if a.started is None and is_gone(a.partition)]:
             self.executor.call_off(attempt)
+            self._forget(attempt)
+
+    def give_up_lost(self) -> None:
+        """Stop handlers of partitions that are no longer ours, as far as that goes: their results are dropped."""
+        for attempt in [a for a in self.running if not self.ownership.is_current(a.partition)]:
+            self.executor.call_off(attempt)
+            self.counts.dropped += 1
             self._forget(attempt)
 
     def _forget(self, attempt: Attempt) -> None:
@@ -253,11 +260,17 @@ class Workplace:
         """Answer, or go on with the one successor at once."""
         self.counts.published += len(outcome.published)
         is_free = self.tables.is_free(attempt.trigger.run)
-        children = reactions.children_of(self.around, attempt, outcome.output) if is_free else []
-        child = self.fusion.follows(attempt, children, is_free=is_free)
-        if child is None or not self.executor.has_room(self.fusion.agents[child.agent]):
-            return self._answer(attempt, reactions.told(self.around, attempt, outcome, when, children))
-        told = reactions.told(self.around, attempt, outcome, when, children, fused=True)
+        try:
+            children = reactions.children_of(self.around, attempt, outcome.output) if is_free else []
+            child = self.fusion.follows(attempt, children, is_free=is_free)
+            if child is not None and not self.executor.has_room(self.fusion.agents[child.agent]):
+                child = None
+            told = reactions.told(self.around, attempt, outcome, when, children, fused=child is not None)
+        except Exception as error:  # else every process that gets this record would end of it
+            log.exception("what came of %s/%s cannot be told", attempt.trigger.run, attempt.step.name)
+            return self._answer(attempt, self._failure(attempt, failure_of(error), when))
+        if child is None:
+            return self._answer(attempt, told)
         apart = partial(reactions.told, self.around, attempt, outcome, when, children)
         self._end(attempt)
         self.counts.fused += 1

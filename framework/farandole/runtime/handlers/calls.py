@@ -9,6 +9,7 @@ import hashlib
 import re
 import traceback
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import PurePath
 
 from farandole.definition.calling import arguments, result_plain
@@ -51,6 +52,8 @@ def run_plain(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Pa
             return Succeeded(payloads.put(output), tuple(context.published))
     except _Bad as bad:
         return bad.failure
+    except BaseException as error:  # an exit that a constructor of the user's asks for, say: its thread goes on
+        return failure_of(error)
 
 
 async def run_async(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
@@ -65,7 +68,7 @@ async def run_async(spec: AgentSpec, call: Call, context: AttemptContext, payloa
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            return Failed("exception", "CancelledError: the handler cancelled itself", fingerprint_of("CancelledError"))
+            return cancelled_itself()
         except BaseException as error:
             return failure_of(error)
         output = _encoded(spec, call, result)
@@ -73,6 +76,15 @@ async def run_async(spec: AgentSpec, call: Call, context: AttemptContext, payloa
             return Succeeded(await payloads.put_async(output), tuple(context.published))
     except _Bad as bad:
         return bad.failure
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        return failure_of(error)
+
+
+def cancelled_itself() -> Failed:
+    """An attempt whose task was cancelled by nobody but its handler."""
+    return Failed("exception", "CancelledError: the handler cancelled itself", fingerprint_of("CancelledError"))
 
 
 def failure_of(error: BaseException) -> Failed:
@@ -81,7 +93,7 @@ def failure_of(error: BaseException) -> Failed:
     match error:
         case TerminalStepError():
             retryable = False
-        case RetryableStepError(retry_after=after):
+        case RetryableStepError(retry_after=timedelta() as after):
             retry_after = after
         case MemoryError():
             kind = "memory"
@@ -90,9 +102,22 @@ def failure_of(error: BaseException) -> Failed:
         case _:
             pass
     name, place = type(error).__qualname__, _place(error)
-    text = str(error) or "(no message)"
-    shown = f"{name}: {text}"[: ERROR_MAX - 200] + (f" ({place[0]})" if place[0] else "")
-    return Failed(kind, shown, fingerprint_of(name, text, place[1]), retryable, retry_after)
+    text = _said(error)
+    shown = _writable(f"{name}: {text}"[: ERROR_MAX - 200] + (f" ({place[0]})" if place[0] else ""))
+    return Failed(kind, shown[:ERROR_MAX], fingerprint_of(name, text, place[1]), retryable, retry_after)
+
+
+def _said(error: BaseException) -> str:
+    """What an exception says of itself; some cannot."""
+    try:
+        return str(error) or "(no message)"
+    except Exception as worse:
+        return f"(its text cannot be had: {type(worse).__name__})"
+
+
+def _writable(text: str) -> str:
+    """Text that has a form in UTF-8: halves of surrogate pairs, as of a truncated emoji in JSON, are written out."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def timed_out(call: Call) -> Failed:
@@ -124,7 +149,8 @@ class _Failing:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, RecordError):
             fingerprint = fingerprint_of("undecodable", error.reason, self._call.step)
-            raise _Bad(Failed("undecodable", f"input: {error}"[:ERROR_MAX], fingerprint, False)) from error
+            told = _writable(f"input: {error}")[:ERROR_MAX]
+            raise _Bad(Failed("undecodable", told, fingerprint, False)) from error
         if isinstance(error, Exception):
             # The artifact store is away, or a constructor of the user's failed in a way of its own.
             raise _Bad(failure_of(error)) from error
@@ -154,7 +180,7 @@ def _encoded(spec: AgentSpec, call: Call, result: object) -> bytes:
     try:
         return Schema.parse(call.output_schema).encode(result_plain(spec, result))
     except RecordError as bad:
-        told = str(bad)
+        told = _writable(str(bad))
         raise _Bad(Failed("contract", told[:ERROR_MAX], fingerprint_of("contract", told, call.step), False)) from bad
     except Exception as error:
         raise _Bad(failure_of(error)) from error

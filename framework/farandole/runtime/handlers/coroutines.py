@@ -10,7 +10,7 @@ import threading
 from collections import deque
 
 from farandole.runtime.attempts import Attempt
-from farandole.runtime.handlers.calls import run_async
+from farandole.runtime.handlers.calls import cancelled_itself, run_async
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.stillness import LET_GO_S, Stillness
 
@@ -31,6 +31,7 @@ class Coroutines:
         self._given: set[Attempt] = set()
         self._inbox: deque[Attempt] = deque()
         self._is_woken = False
+        self._is_stopping = False
         self._woken_at = 0.0
         self._stillness = Stillness(environment.clock)
         self._tasks: dict[Attempt, asyncio.Task[None]] = {}
@@ -119,7 +120,12 @@ class Coroutines:
             if attempt.is_over:
                 return
             attempt.started = env.clock.monotonic()
-            outcome = await run_async(attempt.spec, attempt.call, env.context(attempt), env.awaited(attempt))
+            try:
+                outcome = await run_async(attempt.spec, attempt.call, env.context(attempt), env.awaited(attempt))
+            except asyncio.CancelledError:
+                if self._is_stopping or attempt in self._left:
+                    raise
+                outcome = cancelled_itself()
             attempt.ended = env.clock.monotonic()
             if not attempt.is_over:
                 env.results.put(attempt, outcome)
@@ -135,6 +141,7 @@ class Coroutines:
             task.cancel()
 
     def _stop(self) -> None:
+        self._is_stopping = True
         for task in self._tasks.values():
             task.cancel()
         asyncio.get_running_loop().stop()

@@ -64,7 +64,11 @@ class Child:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), str(theirs.fileno())]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+            try:
+                self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+            except OSError:
+                ours.close()
+                raise
         self._channel = Connection(ours.detach())
         self._setup = Setup(str(unit), os.getpid(), progress_every_s)
 
@@ -207,13 +211,15 @@ class Processes:
             return None, "the process is stopping"
         if self._unit is None:
             return None, "expected agents with isolation='process' to be in a file, but the unit has no path"
-        child = Child(self._unit, self._env.progress_every.total_seconds())
+        try:
+            child = Child(self._unit, self._env.progress_every.total_seconds())
+        except OSError as error:  # no memory, no room for a process: it is tried again for the next attempt
+            return None, _unbegun(error)
         try:
             child.wait_loaded()
         except ChildFailed as failed:
             child.bury()
-            log.error("a child process could not be started: %s", failed)
-            return None, str(failed)
+            return None, _unbegun(failed)
         return child, ""
 
     def _run(self, child: Child, attempt: Attempt) -> bool:
@@ -264,6 +270,11 @@ class Processes:
             return Succeeded(self._env.awaited(attempt).put(outcome.output), outcome.published)
         except Exception as error:
             return failure_of(error)
+
+
+def _unbegun(error: Exception) -> str:
+    log.error("a child process could not be started: %s", error)
+    return str(error)
 
 
 def _log(line: Line) -> None:

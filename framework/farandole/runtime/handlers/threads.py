@@ -1,8 +1,9 @@
 """Plain functions in threads.
 
-A thread cannot be stopped: an attempt that times out leaves its thread behind, another takes
-its place, and when too many pile up the executor is worn and the process asks to be replaced.
-The threads are daemons, so that a stuck one never keeps the process alive.
+A thread cannot be stopped: an attempt that times out, or loses its partition, leaves its thread
+behind and another takes its place. When too many pile up beyond their time, the executor is worn
+and the process asks to be replaced. The threads are daemons, so that a stuck one never keeps the
+process alive.
 """
 
 import queue
@@ -63,7 +64,10 @@ class Threads:
     def is_worn(self) -> bool:
         """Whether too many threads are stuck; not those whose time passed while the process stood still."""
         now = self._stillness.seen()
-        return len(self._left) >= self._stuck_max and now - self._stillness.resumed_at > LET_GO_S
+        if len(self._left) < self._stuck_max or now - self._stillness.resumed_at <= LET_GO_S:
+            return False
+        with self._lock:
+            return sum(_is_late(attempt, now) for attempt in self._left) >= self._stuck_max
 
     def close(self) -> None:
         """Let idle threads end; the others are daemons."""
@@ -74,7 +78,7 @@ class Threads:
         """One more thread if there is more to do than there are threads for it."""
         with self._lock:
             working = self._threads - len(self._left)
-            if working >= min(self._count, len(self._given)):
+            if working >= min(self._count, len(self._given)) or self._threads >= 2 * self._count + self._stuck_max:
                 return
             self._threads += 1
         threading.Thread(target=self._work, name="farandole-handler", daemon=True).start()
@@ -82,7 +86,7 @@ class Threads:
     def _work(self) -> None:
         while (attempt := self._queue.get()) is not None:
             if self._run(attempt):
-                break
+                return  # no longer counted
         with self._lock:
             self._threads -= 1
 
@@ -98,8 +102,16 @@ class Threads:
         attempt.ended = env.clock.monotonic()
         with self._lock:
             if attempt in self._left:
+                # In one breath: whoever counts in between would find a free thread where there is none.
                 self._left.discard(attempt)
+                self._threads -= 1
                 return True
             self._running.discard(attempt)
         env.results.put(attempt, outcome)
         return False
+
+
+def _is_late(attempt: Attempt, now: float) -> bool:
+    """Whether it runs longer than it may; one that lost its partition may still be within its time."""
+    timeout_s = attempt.call.timeout_s
+    return timeout_s is not None and attempt.started is not None and now - attempt.started >= timeout_s

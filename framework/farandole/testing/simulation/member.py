@@ -39,6 +39,9 @@ from farandole.transport.port import (
     Verdict,
 )
 
+WRITING = (Commit, RenewProducer, FenceWriter)
+"""At most one of these is in flight (`transport.port`): a member that dies of one answers that one alone."""
+
 
 class SimMember(MemoryMember):
     """`advance` is the world's: one piece of one call that is under way. `deaf_until`: on the monotonic clock."""
@@ -94,6 +97,7 @@ class SimMember(MemoryMember):
     def call(self, request: Request) -> int:
         """Begin a call."""
         ticket = next(self._sim_tickets)
+        self._require_alone(request)
         if isinstance(request, Commit):
             check_commit(request, self.client_id)
         self._calls.append((ticket, request, self._perform(ticket, request)))
@@ -117,6 +121,12 @@ class SimMember(MemoryMember):
     def commits(self) -> list[Commit]:
         """Transactions under way: to die now would leave them open, perhaps."""
         return [it for _, it, _ in self._calls if isinstance(it, Commit)] if self._calls else []
+
+    def _require_alone(self, request: Request) -> None:
+        """Refuse a second request that writes, beside one that is still in flight."""
+        beside = [type(it).__name__ for _, it, _ in self._calls if isinstance(it, WRITING)]
+        if isinstance(request, WRITING) and beside:
+            raise AssertionError(f"{self.client_id}: a {type(request).__name__} beside {', '.join(beside)}")
 
     def advance(self) -> bool:
         """One piece of one call; whether there was one, and it brought the call on."""

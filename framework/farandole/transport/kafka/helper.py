@@ -3,12 +3,18 @@
 Work goes in as closures and comes out as replies, in the order in which it ends.
 """
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from farandole.transport.port import Reply
+
+T = TypeVar("T")
+
+log = logging.getLogger("farandole.transport")
 
 
 class Replies:
@@ -86,11 +92,11 @@ class Helper:
             try:
                 work = self._queue.get(timeout=TICK)
             except Empty:
-                self._rest()
+                self._do(self._rest)
                 continue
             if work is None:
                 return
-            reply = work()
+            reply = self._do(work)
             with self._lock:
                 if self._is_dismissed:
                     return
@@ -98,4 +104,12 @@ class Helper:
                 if reply is not None:
                     self._replies.put(reply)
             if self._queue.empty():
-                self._rest()
+                self._do(self._rest)
+
+    def _do(self, work: Callable[[], T | None]) -> T | None:
+        """What it brings. Nothing that goes wrong in it ends the thread: others wait for its answers."""
+        try:
+            return work()
+        except Exception:
+            log.exception("%s: something failed in a way of its own", self._thread.name)
+            return None

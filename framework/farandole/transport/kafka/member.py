@@ -72,8 +72,8 @@ class KafkaMember:
         )
         self._replies = Replies()
         self._writing = self._new_writing()
-        self._written: tuple[int, Request] | None = None
-        """The request under way with the writing helper: there is at most one."""
+        self._written: dict[int, Request] = {}
+        """Requests under way with the writing helper, by ticket: each is answered, whatever becomes of it."""
 
         self._reading = Helper(f"{member.client_id}.reading", self._replies)
         self._tickets = count(1)
@@ -186,7 +186,8 @@ class KafkaMember:
         ticket = next(self._tickets)
         helper = self._reading
         if isinstance(request, Commit | RenewProducer | FenceWriter):
-            helper, self._written = self._writing, (ticket, request)
+            helper = self._writing
+            self._written[ticket] = request
         transactor = self._transactor
         helper.submit(lambda: self._perform(ticket, request, transactor))
         return ticket
@@ -195,8 +196,8 @@ class KafkaMember:
         """What has been answered."""
         self._look_after_the_writing()
         found = self._replies.take(timeout)
-        if self._written is not None and any(reply.ticket == self._written[0] for reply in found):
-            self._written = None
+        for reply in found:
+            self._written.pop(reply.ticket, None)
         return found
 
     def wake(self) -> None:
@@ -217,16 +218,16 @@ class KafkaMember:
 
     def _look_after_the_writing(self) -> None:
         """Give up a helper that does not come back from a call of its client, and its producer with it."""
-        lasted, written = self._transactor.calls.overdue, self._written
-        if not lasted or written is None or not self._writing.dismiss():
+        lasted, written = self._transactor.calls.overdue, list(self._written.items())
+        if not lasted or not written or not self._writing.dismiss():
             return
-        ticket, request = written
         self._transactor.calls.give_up()
         self._transactor = Transactor(self._settings, self.client_id, self._member.transaction_timeout, is_spent=True)
         self._writing = self._new_writing()
         told = f"the client did not come back from a call for {lasted:.0f} s, and was given up (librdkafka issue 5456)"
-        verdict = Verdict.DOUBT if isinstance(request, Commit) else None
-        self._replies.put(Reply(ticket, request, verdict, error=TransportError(f"{self.client_id}: {told}")))
+        for ticket, request in written:
+            verdict = Verdict.DOUBT if isinstance(request, Commit) else None
+            self._replies.put(Reply(ticket, request, verdict, error=TransportError(f"{self.client_id}: {told}")))
 
     def _require_open(self) -> None:
         if self._is_closed:

@@ -6,6 +6,8 @@ brokers). Here such an answer is what it is: the coordinator is looked up again.
 """
 
 import asyncio
+import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +26,10 @@ from farandole.transport.port import Position, TopicPartition
 
 RETRY_S = 0.1
 """Before a coordinator that is moving, or has not read its log yet, is asked for again. Kafka's `retry.backoff.ms`."""
+
+WITNESSES = 3
+"""Brokers that are asked who coordinates a group. One that is cut off from the others, and not from us, goes on naming
+itself, and the positions that it knows are of before: what was committed since would be done again (decision 0104)."""
 
 MOVING = frozenset(
     {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
@@ -74,11 +80,26 @@ async def _fetch(client: AIOKafkaClient, group: str, topics: list[Any] | None, s
 
 
 async def _coordinator(client: AIOKafkaClient, group: str) -> int:
-    found = await client.send(client.get_random_node(), FindCoordinatorRequest(group, 0))
-    if found.error_code:
-        raise aio.for_code(found.error_code)()
-    node: int = found.coordinator_id
-    return node
+    """Who coordinates the group, as more than half of those say who are asked."""
+    nodes = [each.nodeId for each in client.cluster.brokers()]
+    asked = random.sample(nodes, min(WITNESSES, len(nodes)))
+    questions = [asyncio.ensure_future(client.send(node, FindCoordinatorRequest(group, 0))) for node in asked]
+    named = Counter[int]()
+    try:
+        for question in asyncio.as_completed(questions):
+            try:
+                found = await question
+            except (aio.KafkaError, OSError):
+                continue
+            if not found.error_code:
+                named[found.coordinator_id] += 1
+                if named[found.coordinator_id] * 2 > len(asked):
+                    return int(found.coordinator_id)
+    finally:
+        for each in questions:
+            each.cancel()
+        await asyncio.gather(*questions, return_exceptions=True)
+    raise aio.GroupCoordinatorNotAvailableError(f"{group}: {dict(named)} of {len(asked)} brokers")
 
 
 def _by_topic(partitions: Sequence[TopicPartition]) -> list[Any]:

@@ -195,9 +195,9 @@ class Transactor:
 
     def _initialise(self) -> None:
         self._producer, self._is_worn = None, False
-        producer = Producer({**self._settings.transactional(self._id, self._timeout), "error_cb": self._signs})
         began = time.monotonic()
         try:
+            producer = Producer({**self._settings.transactional(self._id, self._timeout), "error_cb": self._signs})
             with self.calls:
                 producer.init_transactions(self._settings.patience)
         except CLIENT_ERRORS as error:
