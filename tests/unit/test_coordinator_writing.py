@@ -77,6 +77,11 @@ class Town:
                 return n
         raise AssertionError(f"still busy after {steps} steps")
 
+    def rest_until_in_flight(self) -> None:
+        """Step until a batch is under way."""
+        while (flight := self.loop._writer.flight) is None or not flight.batches:
+            self.loop.step(0.0)
+
     def pass_time(self, by: timedelta) -> None:
         """Let time pass in steps that nobody takes for death."""
         for _ in range(10):
@@ -208,6 +213,49 @@ def test_refused_records_of_two_runs_hold_both_and_others_go_on(narrow: Town) ->
 
     assert narrow.held() == culprits
     assert len(narrow.tasks("j")) == 10
+
+
+def test_refused_start_holds_nothing_of_a_run_whose_report_comes_in_meanwhile(narrow: Town) -> None:
+    # The story: the start went alone, and was refused. A report had come in by then; events are read first, so that it
+    # was the report which stood first when the culprit was given up, and its run was held.
+    innocent, culprit = runs_at(0, 2)
+    narrow.start(innocent)
+    narrow.rest()
+    narrow.transport.admin().configure(narrow.topics.inbox("a"), {"max.message.bytes": "100"})
+
+    narrow.start(culprit)
+    narrow.rest_until_in_flight()
+    narrow.send(*(narrow.success(task) for task in narrow.tasks("a")))
+    narrow.rest()
+
+    assert narrow.held() == []
+    assert [(it.run, it.reason) for it in narrow.events() if isinstance(it, facts.RunRefused)] == [
+        (culprit, "unproducible")
+    ]
+
+
+def test_refused_marker_of_a_timer_holds_nothing_of_the_record_that_was_with_it(tmp_path: Path) -> None:
+    """A record alone in its batch was blamed, whatever timers had written beside it."""
+    late = define(node("a", deadline=timedelta(seconds=5)), node("b"), node("j", "a", "b"), name="p")
+    town = Town(late, tmp_path)
+    town.rest()
+    waiting, reporting = runs_at(0, 2)
+    town.start(waiting)
+    town.rest()
+    town.pass_time(timedelta(seconds=3))
+    town.start(reporting)
+    town.rest()
+
+    town.send(*(town.success(task) for task in town.tasks("a") if task.run == reporting))
+    town.transport.admin().configure(town.topics.events, {"max.message.bytes": "80"})
+    town.clock.advance(timedelta(seconds=3))
+    town.rest()
+    town.transport.admin().configure(town.topics.events, {"max.message.bytes": "1000000"})
+    town.pass_time(timedelta(seconds=10))
+
+    assert town.held() == [waiting], "by its deadline"
+    assert town.count(facts.DeadlinePassed) == 1
+    town.loop.close()
 
 
 class Refusing:

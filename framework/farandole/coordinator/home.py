@@ -29,6 +29,14 @@ TRACE_CHARACTERS_MAX = 128
 """Longest context that is written beside the state: W3C's has 55, a stranger may send anything."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that was alone in its batch when the log refused that, and why: this one is given up, no other."""
+
+    record: Record
+    why: str
+
+
 @dataclass(slots=True)
 class Home:
     """Partition `number` of `commands`, `events` and `runs`.
@@ -64,8 +72,8 @@ class Home:
     draft: "Batch | None" = None
     """The batch in the making, kept from one look to the next while nothing in it is urgent."""
 
-    refused: str = ""
-    """Why the next record, alone in its batch, cannot be produced: what it leads to is held instead."""
+    refused: Refused | None = None
+    """What the next batch gives up: what it leads to cannot be produced, and is held instead."""
 
     store: Patience = field(default_factory=Patience)
     """While the artifact store is away, nothing of the home is folded: order is kept, and no run is held for it."""
@@ -150,7 +158,7 @@ class Home:
         self.events.clear()
         self.commands.clear()
         self.ends = (0, 0)
-        self.limit, self.refused = 0, ""
+        self.limit, self.refused = 0, None
         self.forsake()
 
     def _drop_folded(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from farandole.coordinator.batch import TEXT_MAX, Batch, StoreAway
-from farandole.coordinator.home import Home
+from farandole.coordinator.home import Refused
 from farandole.coordinator.refold import RefoldWanted
 from farandole.definition.graph import Graph, graph_of
 from farandole.definition.model import Definition
@@ -199,13 +199,12 @@ def read_command(batch: Batch, record: Record, definitions: Definitions, partiti
     return word
 
 
-def give_up(batch: Batch, home: Home) -> str:
-    """The first waiting record leads to something that the log refuses: hold its run, or refuse the command."""
-    why = f"what follows from it cannot be written: {home.refused}"
-    if not home.events:
-        batch.commands_at = home.commands[0].offset + 1
-        return _refuse(batch, home.commands[0], "unproducible", why)
-    record = home.events[0]
+def give_up(batch: Batch, refused: Refused) -> str:
+    """A record leads to something that the log refuses: hold its run, or refuse the command."""
+    record, why = refused.record, f"what follows from it cannot be written: {refused.why}"
+    if record.topic == batch.topics.commands:
+        batch.commands_at = record.offset + 1
+        return _refuse(batch, record, "unproducible", why)
     batch.events_at = record.offset + 1
     try:
         envelope = parse_envelope(record.headers)

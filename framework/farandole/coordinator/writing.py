@@ -13,7 +13,7 @@ from farandole.coordinator.batch import Batch, StoreAway
 from farandole.coordinator.building import Builder
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.flight import Flight, Numbers, positions_of
-from farandole.coordinator.home import Home
+from farandole.coordinator.home import Home, Refused
 from farandole.coordinator.patience import Patience
 from farandole.coordinator.reading import Definitions
 from farandole.coordinator.settings import CoordinatorSettings
@@ -215,7 +215,7 @@ class Writer:
         for batch in flight.batches:
             self.builder.measures.committed(batch, now_ms)
             batch.publish()
-            batch.home.limit, batch.home.refused = 0, ""
+            batch.home.limit, batch.home.refused = 0, None
             if batch.taken:
                 batch.home.late.ended()
             if not batch.errors:  # else it may be the store for which a run was held: it is as broken for the next
@@ -235,19 +235,24 @@ class Writer:
             log.warning("the log takes no transaction of ours: %s; trying again", error)
 
     def _bisect(self, flight: Flight, error: TransportError | None) -> None:
-        """A record of the batch cannot be produced: find its cause by halves, then hold the run it belongs to."""
+        """A record of the batch cannot be produced: find its cause by halves, then hold the run it belongs to.
+
+        Only what was read alone, under a limit of 1, is blamed: a batch without limit may hold markers of timers too,
+        and a record that comes in meanwhile may stand before the one that was refused.
+        """
         log.error("a transaction was refused: %s", error)
         for batch in flight.batches:
-            home = batch.home
-            taken = sum(batch.read) or bool(home.refused)
-            if len(flight.batches) > 1:
-                home.limit = taken  # whose batch it was comes first: each goes alone
-            elif taken > 1:
-                home.limit = (taken + 1) // 2
-            elif taken:
-                home.limit, home.refused = 1, str(error)
-            if not taken:
+            home, read = batch.home, sum(batch.read)
+            if home.refused is not None:
+                continue  # that it is given up cannot be written either: there is nothing else to try
+            if not read:
                 home.late.failed(ms(self.now()))
+            elif len(flight.batches) > 1:
+                home.limit = read  # whose batch it was comes first: each goes alone
+            elif home.limit == 1:
+                home.refused = Refused(home.events[0] if batch.read[0] else home.commands[0], str(error))
+            else:
+                home.limit = (read + 1) // 2
 
     def _in_doubt(self, flight: Flight, verdict: Verdict, error: TransportError | None) -> None:
         """We do not know: a new producer, and the homes are restored from what the log says (R4)."""
@@ -274,7 +279,7 @@ def _pass_over(home: Home, batch: Batch) -> None:
     """Go past records and timers that lead to nothing; the timers are not given back, or they would be due for ever."""
     home.draft = None
     home.move(batch.events_at, batch.commands_at)
-    home.refused = ""
+    home.refused = None
     home.store.ended()
     if not home.events and not home.commands:
         home.limit = 0
