@@ -170,6 +170,22 @@ def test_release_waits_until_what_was_missed_has_been_read() -> None:
     assert len(desk.events(facts.RunReleased)) == 1
 
 
+def test_release_that_waits_for_what_was_missed_stays_on_its_way() -> None:
+    """It was noted as read back while it waited: asked for again meanwhile, it was written again."""
+    desk = Desk(JOIN)
+    desk.start("r-1")
+    desk.turns()
+    unreadable(desk)
+    desk.command(ReleaseRun("r-1"))
+    desk.turn()
+
+    desk.batch().publish()
+    desk.command(ReleaseRun("r-1"))
+    desk.turns()
+
+    assert len(desk.events(facts.ReleaseRequested)) == 1
+
+
 def test_release_thrown_away_with_its_batch_is_made_once() -> None:
     desk = Desk(JOIN)
     desk.start("r-1")

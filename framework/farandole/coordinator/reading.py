@@ -86,14 +86,16 @@ def read_event(batch: Batch, record: Record, definitions: Definitions | None = N
     except Exception as bad:
         batch.hold_unreadable(run, bad, cause, record.offset)
         return "unreadable"
+    word = "folded"
+    if run.head.kernel_error and isinstance(fact, facts.ReleaseRequested):
+        word = _release(batch, run, record, cause)
+    elif run.head.kernel_error and not isinstance(fact, facts.Marker):
+        word = "standing"
+    else:
+        batch.fold(run, fact, cause, offset=record.offset)
     if isinstance(fact, facts.Marker):
         batch.read_back.append(fact)
-    if run.head.kernel_error and isinstance(fact, facts.ReleaseRequested):
-        return _release(batch, run, record, cause)
-    if run.head.kernel_error and not isinstance(fact, facts.Marker):
-        return "standing"
-    batch.fold(run, fact, cause, offset=record.offset)
-    return "folded"
+    return word
 
 
 def _place(record: Record) -> dict[str, object]:
@@ -210,10 +212,20 @@ def give_up(batch: Batch, refused: Refused) -> str:
         envelope = parse_envelope(record.headers)
     except RecordError:
         return "unreadable"
+    batch.read_back += _markers(record, envelope.run)
     cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place))
     if (run := batch.run(envelope.run)) is not None:
         batch.hold_unreadable(run, RecordError(why, reason="unproducible"), cause, record.offset)
     return "unproducible"
+
+
+def _markers(record: Record, run_id: str) -> list[facts.Marker]:
+    """The marker that a record is, if it is one: who gives it up has read it back all the same."""
+    try:
+        fact = _fact(record, run_id)
+    except Exception:  # nobody can read it: it was not written by us
+        return []
+    return [fact] if isinstance(fact, facts.Marker) else []
 
 
 def _refuse(batch: Batch, record: Record, reason: str, detail: str) -> str:

@@ -279,6 +279,7 @@ def _pass_over(home: Home, batch: Batch) -> None:
     """Go past records and timers that lead to nothing; the timers are not given back, or they would be due for ever."""
     home.draft = None
     home.move(batch.events_at, batch.commands_at)
+    home.marked.difference_update(batch.read_back)
     home.refused = None
     home.store.ended()
     if not home.events and not home.commands:
