@@ -432,6 +432,96 @@ def test_marker_that_was_not_read_back_is_not_written_again_by_the_next_owner(tm
     town.loop.close()
 
 
+# --- commands after a take-over -----------------------------------------------------------------------
+
+
+CHAIN = define(node("a"), node("b", "a"), name="p")
+
+
+class Bystander:
+    """What a member does that lets its partitions come and go."""
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        pass
+
+    def releasing(self, partitions: Sequence[TopicPartition]) -> bool:
+        return True
+
+    def gone(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
+        pass
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Iterator[Town]:
+    """A town of two steps, the first of which starts runs directly."""
+    town = Town(CHAIN, tmp_path)
+    town.rest()
+    yield town
+    town.loop.close()
+
+
+def serve_with_late_events(town: Town, number: int) -> None:
+    """Step until a home is served, and on while the first fetch of its `events` has not come yet."""
+    while number not in town.loop.homes:
+        town.loop.step(0.0)
+    late = [TopicPartition(town.topics.events, number)]
+    town.loop._member.pause(late)
+    for _ in range(5):
+        town.loop.step(0.0)
+    town.loop._member.resume(late)
+    town.rest()
+    town.pass_time(timedelta(seconds=1))
+
+
+def test_cancel_that_is_fetched_before_the_start_of_its_run_is_not_lost(chain: Town) -> None:
+    # The story: an agent began a run while no coordinator served its home. The client saw it begun and cancelled it.
+    # The first poll of the next owner brought `commands` before `events`: no such run was known, and it went on.
+    (run,) = runs_at(0, 1)
+    chain.loop.close()
+    chain.send(chain.direct(run)[0])
+    chain.command(CancelRun(run, "please"))
+
+    chain.loop = chain.begin()
+    serve_with_late_events(chain, 0)
+
+    assert chain.count(facts.CancelRequested) == 1
+
+
+def test_cancel_is_not_lost_when_a_home_comes_back_whose_state_was_kept(chain: Town) -> None:
+    """What agents wrote while the home was away is as unread as after a restore."""
+    before = dict(chain.loop.homes)
+    other = chain.transport.member(CoordinatorSettings(slot="1").member())
+    other.subscribe([chain.topics.commands, chain.topics.events], Bystander())
+    while len(other.assignment()) < 2 or len(chain.loop.homes) < PARTITIONS - 1:
+        other.poll(0.0)
+        chain.loop.step(0.0)
+    (away,) = set(before) - set(chain.loop.homes)
+    (run,) = runs_at(away, 1)
+
+    chain.send(chain.direct(run)[0])
+    chain.command(CancelRun(run, "please"))
+    other.close()
+    serve_with_late_events(chain, away)
+
+    assert chain.loop.homes[away] is before[away], "it was kept"
+    assert chain.count(facts.CancelRequested) == 1
+
+
+def test_commands_beyond_what_is_buffered_wait_for_late_events_and_are_all_answered(
+    chain: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farandole.coordinator.loop.BUFFER_MAX", 4)
+    (direct, *asked) = runs_at(0, 20)
+    chain.loop.close()
+    chain.send(*chain.direct(direct))
+    chain.start(*asked)
+
+    chain.loop = chain.begin()
+    serve_with_late_events(chain, 0)
+
+    assert chain.count(facts.RunStarted) == 20
+
+
 # --- what can wait ------------------------------------------------------------------------------------
 
 

@@ -63,8 +63,9 @@ class Home:
     """Where the ends of both were last told: each is told once, and records before it may still be buffered then."""
 
     read_first: int = 0
-    """Where `events` ended when the home was restored: markers of its predecessor may stand before, not read back yet,
-    and a timer would become the same marker again. Timers wait until all of that is folded."""
+    """Where `events` ended when the home was taken over: markers of its predecessor may stand before, not read back
+    yet, and a timer would become the same marker again; so may the start of a run that a command is about, since a
+    client that sees a run begun directly may cancel it. Timers and commands wait until all of that is folded."""
 
     limit: int = 0
     """Most records in the next batch while a batch that could not be produced is bisected; 0 = the usual."""
@@ -100,7 +101,7 @@ class Home:
     def due(self, now_ms: int, most: int) -> list[Timer]:
         """Take up to `most` timers whose instant has come; none while there is something to read first."""
         out: list[Timer] = []
-        while not self._is_behind and self.timers and self.timers[0].due <= now_ms and len(out) < most:
+        while not self.is_behind and self.timers and self.timers[0].due <= now_ms and len(out) < most:
             out.append(heapq.heappop(self.timers))
         return out
 
@@ -169,13 +170,14 @@ class Home:
             self.commands.popleft()
 
     @property
-    def _is_behind(self) -> bool:
+    def is_behind(self) -> bool:
+        """Whether something that stood on `events` at the take-over is not folded yet."""
         return self.events_at < self.read_first
 
     @property
     def next_due(self) -> int | None:
         """When something is to be done without a record, ms: a timer, or another try; None if there is nothing."""
-        instants = [max(self.timers[0].due, self.late.until)] if self.timers and not self._is_behind else []
+        instants = [max(self.timers[0].due, self.late.until)] if self.timers and not self.is_behind else []
         if self.store.failures and (self.events or self.commands):
             instants.append(self.store.until)
         return max(min(instants), self.store.until) if instants else None

@@ -92,6 +92,7 @@ class CoordinatorLoop:
         self._instant: datetime | None = None
         self._asked: dict[int, Callable[[Reply], None]] = {}
         self._paused: set[int] = set()
+        self._behind: set[int] = set()
         self._releasing: set[int] = set()
         self._told_unreachable = -60.0
         self._quiet_since = 0.0
@@ -123,7 +124,8 @@ class CoordinatorLoop:
         did |= self._restored()
         did |= self._refold.step()
         did |= self._watchdog.step(self._env.clock.monotonic(), self.homes.values())
-        return did | self._submit()
+        did |= self._submit()
+        return did | self._caught_up()
 
     def next_due(self) -> datetime | None:
         """When the next timer comes, for whoever drives virtual time."""
@@ -200,7 +202,21 @@ class CoordinatorLoop:
                 self._member.pause(self._pair(number))
             elif waiting < BUFFER_MAX // 2 and number in self._paused:
                 self._paused.discard(number)
+                self._member.resume(self._wanted(home))
+
+    def _caught_up(self) -> bool:
+        """Read the commands of homes that are not behind any more; whether there are such."""
+        found = [number for number in self._behind if not self.homes[number].is_behind]
+        self._behind.difference_update(found)
+        for number in found:
+            if number not in self._paused:
                 self._member.resume(self._pair(number))
+        return bool(found)
+
+    def _wanted(self, home: Home) -> list[TopicPartition]:
+        """What is read of a home: `events` alone while a run may stand there, unread, that a command is about."""
+        commands, events = self._pair(home.number)
+        return [events] if home.is_behind else [commands, events]
 
     def _trouble(self, trouble: Trouble) -> None:
         now = self._env.clock.monotonic()
@@ -266,7 +282,9 @@ class CoordinatorLoop:
         commands, events = self._pair(home.number)
         self._member.seek(commands, home.commands_at)
         self._member.seek(events, home.events_at)
-        self._member.resume([commands, events])
+        if home.is_behind:
+            self._behind.add(home.number)
+        self._member.resume(self._wanted(home))
         state = "kept in memory" if claimed.keeps_state else "restored"
         log.info("home %d: %d runs, epoch %d, %s", home.number, len(home.runs), home.epoch, state)
 
@@ -306,13 +324,14 @@ class CoordinatorLoop:
     def _epoch_committed(self, flight: Flight) -> None:
         for claimed in self._takeover.claimed.values():
             if claimed.home in flight.homes and claimed.stage is Stage.EPOCH:
-                claimed.stage = Stage.RESTORE if claimed.keeps_state else Stage.ENDS
+                claimed.stage = Stage.ENDS
 
     def _doubted(self, numbers: frozenset[int]) -> None:
         for number in numbers:
             if self.homes.pop(number, None) is not None or number in self._takeover.claimed:
                 self._member.pause(self._pair(number))
                 self._paused.discard(number)
+                self._behind.discard(number)
                 self._begin(number)
 
     # --- Rebalance: partitions come and go ---------------------------------------------------
@@ -349,6 +368,7 @@ class CoordinatorLoop:
             self._restore.drop(number)
             self._releasing.discard(number)
             self._paused.discard(number)
+            self._behind.discard(number)
             self._builder.measures.left(number)
             home = self.homes.pop(number, None)
             if home is not None:
