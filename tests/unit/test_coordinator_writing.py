@@ -13,6 +13,7 @@ from farandole.client.planning import Deployment
 from farandole.clock import ManualClock
 from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
 from farandole.coordinator.loop import Environment
+from farandole.coordinator.refold import RefoldWanted
 from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
 from farandole.errors import FatalTransportError, TransportError
@@ -282,6 +283,49 @@ def test_release_that_was_given_up_does_not_keep_later_ones_from_being_written(n
 
     assert given_up == []
     assert [task.run for task in narrow.tasks("j")] == [run]
+
+
+def test_release_of_a_run_whose_missed_facts_were_deleted_leaves_it_held_and_others_go_on(
+    narrow: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The story: what the run had missed had expired. It was waited for for ever, at the release: nothing behind that
+    # was folded, no run of any other home could be released, and a restart began the same again.
+    (run, other), (elsewhere,) = runs_at(0, 2), runs_at(1, 1)
+    narrow.start(run, other, elsewhere)
+    narrow.rest()
+    narrow.send(*(narrow.success(task) for task in narrow.tasks("a")))
+    narrow.send(*(narrow.success(task, "x" * 3000) for task in narrow.tasks("b") if task.run != other))
+    narrow.rest()
+    narrow.transport.admin().configure(narrow.topics.inbox("j"), {"max.message.bytes": "1000000"})
+    since = narrow.loop.homes[0].runs[run].head.unfolded_from
+    with narrow.transport.hub as broker:
+        broker.truncate_before(TopicPartition(narrow.topics.events, 0), since + 1)
+
+    narrow.command(ReleaseRun(run))
+    narrow.rest()
+    narrow.command(ReleaseRun(elsewhere))
+    narrow.send(*(narrow.success(task) for task in narrow.tasks("b") if task.run == other))
+    narrow.rest()
+
+    assert sorted(task.run for task in narrow.tasks("j")) == sorted([other, elsewhere])
+    assert f"expected what run {run} missed while it was held, but it was deleted" in caplog.text
+    narrow.command(CancelRun(run))
+    narrow.rest()
+    assert [(it.run, it.outcome) for it in narrow.events() if isinstance(it, facts.RunSettled)] == [(run, "cancelled")]
+
+
+@pytest.mark.parametrize("how", ["revoked", "in_doubt"])
+def test_release_that_waits_does_not_outlive_its_home(narrow: Town, how: str) -> None:
+    """Runs of other homes waited behind it, for a release that somebody else folded by then."""
+    refold, at = narrow.loop._refold, TopicPartition(narrow.topics.events, 0)
+    refold.want(RefoldWanted("r-1", at, 0, 1_000))
+
+    if how == "revoked":
+        narrow.loop.gone([at], lost=False)
+    else:
+        narrow.loop._doubted(frozenset({0}))
+
+    assert refold.wanted is None
 
 
 class Refusing:

@@ -332,6 +332,7 @@ class CoordinatorLoop:
                 self._member.pause(self._pair(number))
                 self._paused.discard(number)
                 self._behind.discard(number)
+                self._refold.drop(number)
                 self._begin(number)
 
     # --- Rebalance: partitions come and go ---------------------------------------------------
@@ -366,6 +367,7 @@ class CoordinatorLoop:
         for number in {at.partition for at in partitions}:
             self._takeover.drop(number)
             self._restore.drop(number)
+            self._refold.drop(number)
             self._releasing.discard(number)
             self._paused.discard(number)
             self._behind.discard(number)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from farandole.coordinator.batch import TEXT_MAX, Batch, StoreAway
 from farandole.coordinator.home import Refused
-from farandole.coordinator.refold import RefoldWanted
+from farandole.coordinator.refold import Missed, RefoldWanted
 from farandole.definition.graph import Graph, graph_of
 from farandole.definition.model import Definition
 from farandole.errors import InvariantViolation, RecordError
@@ -129,22 +129,27 @@ def is_folded(record: Record) -> bool:
 
 
 def _release(batch: Batch, run: Run, record: Record, cause: Cause) -> str:
-    """Let a run go on that a kernel error held: fold what it missed, in the log's order.
+    """Let a run go on that a kernel error held: fold what it missed, in the log's order, unless that was deleted.
 
     Raises:
         RefoldWanted: what it missed must be read again first.
     """
     since = run.head.unfolded_from
-    missed = batch.missed(run.id, range(since, record.offset)) if since >= 0 else []
-    if missed is None:
-        batch.events_at = record.offset
-        raise RefoldWanted(run.id, record.at, since, record.offset)
+    missed = Missed(record.at, range(0), [])
+    if since >= 0:
+        found = batch.missed(run.id, range(since, record.offset))
+        if found is None:
+            batch.events_at = record.offset
+            raise RefoldWanted(run.id, record.at, since, record.offset)
+        missed = found
+    if missed.records is None:
+        return "deleted"
     batch.fold(run, facts.ReleaseRequested(run.id), cause, offset=record.offset)
     freed = batch.run(run.id)
     if since < 0 and freed is not None:
         batch.fold(freed, started_again(freed), cause, offset=-1)
     batch.released.append(run.id)
-    for old in missed:
+    for old in missed.records:
         if not is_folded(old):
             _refold(batch, run.id, old, batch.origin(batch.moment().now, old.place), cause)
     return "released"
