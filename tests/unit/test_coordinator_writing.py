@@ -83,6 +83,12 @@ class Town:
         while (flight := self.loop._writer.flight) is None or not flight.batches:
             self.loop.step(0.0)
 
+    def hide_definitions(self, polls: int) -> None:
+        """Bring rows of `definitions` some polls later, as another broker's long poll does."""
+        follower = self.loop._definitions._follower
+        follow, left = follower.follow, iter(range(polls))
+        follower.follow = lambda timeout=0.0: follow(timeout) if next(left, None) is None else 0  # type: ignore[method-assign]
+
     def pass_time(self, by: timedelta) -> None:
         """Let time pass in steps that nobody takes for death."""
         for _ in range(10):
@@ -564,6 +570,59 @@ def test_commands_beyond_what_is_buffered_wait_for_late_events_and_are_all_answe
     serve_with_late_events(chain, 0)
 
     assert chain.count(facts.RunStarted) == 20
+
+
+# --- definitions that come meanwhile --------------------------------------------------------------------
+
+
+def test_pipeline_that_is_applied_while_the_table_is_read_for_another_start_is_known(tmp_path: Path) -> None:
+    # The story: home 0 was asked for a pipeline that nobody has, and the table was read once more. A pipeline was
+    # applied after its end had been asked for, and started on home 1: refused, as if the table had been read for it.
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    (typo,), (late,) = runs_at(0, 1), runs_at(1, 1)
+    town.command(StartRun("typo", framed_params(), typo))
+    while town.loop._definitions.is_fresh:
+        town.loop.step(0.0)
+    ends = town.loop._member.replies(0.0)
+
+    new = define(node("a"), node("b"), node("j", "a", "b"), name="late")
+    deployment = Deployment("tests", tuple(new.steps), definitions=(new,))
+    apply(town.transport, plan(town.transport, town.topics, deployment, partitions=PARTITIONS))
+    town.command(StartRun("late", framed_params(), late))
+    town.hide_definitions(polls=3)
+    for reply in ends:
+        town.loop._answered(reply)
+    for _ in range(50):
+        town.loop.step(0.0)
+    town.rest()
+
+    assert [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)] == [
+        (typo, "unknown_pipeline")
+    ]
+    assert [(it.run, it.pipeline) for it in town.events() if isinstance(it, facts.RunStarted)] == [(late, "late")]
+    town.loop.close()
+
+
+def test_table_is_read_once_for_all_starts_that_were_seen_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    refresh, asked = town.loop._definitions.refresh, []
+
+    def counted() -> None:
+        asked.append(1)
+        refresh()
+
+    monkeypatch.setattr(town.loop._definitions, "refresh", counted)
+
+    for run in runs_at(0, 20):
+        town.command(StartRun("typo", framed_params(), run))
+    town.rest()
+
+    assert (town.count(facts.RunRefused), len(asked)) == (20, 1)
+    town.loop.close()
 
 
 # --- what can wait ------------------------------------------------------------------------------------

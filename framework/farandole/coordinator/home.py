@@ -14,7 +14,7 @@ from farandole.coordinator.patience import Patience
 from farandole.events.facts import Marker
 from farandole.kernel.state import Run
 from farandole.kernel.timers import Timer, timers
-from farandole.transport.port import Record
+from farandole.transport.port import Record, TopicPartition
 
 if TYPE_CHECKING:
     from farandole.coordinator.batch import Batch
@@ -139,6 +139,11 @@ class Home:
         """An end was told (0: not of this one): gone to at once, or when what is buffered before it is folded."""
         self.ends = max(self.ends[0], events_end), max(self.ends[1], commands_end)
         self.move(0, 0)
+
+    @property
+    def seen(self) -> dict[TopicPartition, int]:
+        """Offset of the last record that is buffered, of each topic."""
+        return {queue[-1].at: queue[-1].offset for queue in (self.events, self.commands) if queue}
 
     @property
     def has_unread(self) -> bool:

@@ -41,11 +41,11 @@ class DefinitionWanted(Exception):  # noqa: N818 - a request to the loop, not an
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """How a batch looks up definitions. `certain`: the table was read to its end since the record was seen."""
+    """How a batch looks up definitions. `is_certain`: the table was read to its end since that record was seen."""
 
     current: Callable[[str], Definition | None]
     by_hash: Callable[[str], Definition | None]
-    certain: bool = False
+    is_certain: Callable[[Record], bool]
 
     def graph(self, digest: str) -> Graph:
         """The graph of a pinned definition.
@@ -113,7 +113,7 @@ def _started(batch: Batch, record: Record, cause: Cause, definitions: Definition
         log.warning("%s: a second start of a run was refused", record.place)
         return "second_start"
     definition = definitions.by_hash(fact.definition) if definitions is not None else None
-    if definition is None and definitions is not None and not definitions.certain:
+    if definition is None and definitions is not None and not definitions.is_certain(record):
         batch.events_at = record.offset
         raise DefinitionWanted(fact.definition)
     if definition is None or any(root not in definition.steps for root in fact.fired):
@@ -264,7 +264,7 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
             batch.refuse(facts.RunRefused(run_id, "", "undecodable", reason), cause)
             return "undecodable"
         case StartRun():
-            return _start(batch, command, run_id, definitions, cause)
+            return _start(batch, record, command, run_id, definitions, cause)
         case CancelRun(reason=why):
             marker: facts.Marker = facts.CancelRequested(run_id, why[:TEXT_MAX])
         case ReplayDeadLetter():
@@ -296,9 +296,9 @@ def _has(run: Run, asked: facts.ReplayRequested | facts.DiscardRequested) -> boo
     return True
 
 
-def _start(batch: Batch, command: StartRun, run_id: str, definitions: Definitions, cause: Cause) -> str:
+def _start(batch: Batch, record: Record, command: StartRun, run_id: str, definitions: Definitions, cause: Cause) -> str:
     definition = definitions.current(command.pipeline)
-    if definition is None and not definitions.certain:
+    if definition is None and not definitions.is_certain(record):
         raise DefinitionWanted(command.pipeline)
     answer = admit(command, run_id, definition, batch.run(run_id), batch.moment())
     match answer:

@@ -29,6 +29,7 @@ from farandole.transport.port import (
     Commit,
     Member,
     Position,
+    Record,
     RenewProducer,
     Reply,
     Request,
@@ -58,7 +59,12 @@ class Writer:
     doubted: Callable[[frozenset[int]], None]
     flight: Flight | None = None
     renewing: bool = False
-    stale_definitions: bool = False
+    _unsure: dict[TopicPartition, int] = field(default_factory=dict)
+    """Up to where records were seen of homes that want a fresh table of definitions, as its end is asked for."""
+
+    _certain: dict[TopicPartition, int] = field(default_factory=dict)
+    """Up to where records were seen before the table was last read to its end for their home's sake."""
+
     _numbers: Numbers = field(default_factory=Numbers)
     _aborts: Patience = field(default_factory=Patience)
     """While the log takes nothing from us (as when this machine's clock is wrong), we do not ask it all the time."""
@@ -99,10 +105,11 @@ class Writer:
         """Fold what the homes have buffered, and submit it."""
         if ms(self.now()) < self._aborts.until:
             return False
-        if not self.definitions.is_ready or (self.stale_definitions and not self.definitions.is_fresh):
+        if not self.definitions.is_ready or (self._unsure and not self.definitions.is_fresh):
             return False
-        certain, self.stale_definitions = self.stale_definitions, False
-        definitions = Definitions(self.definitions.current, self.definitions.by_hash, certain)
+        self._certain.update(self._unsure)
+        self._unsure.clear()
+        definitions = Definitions(self.definitions.current, self.definitions.by_hash, self._is_certain)
         batches: list[Batch] = []
         chosen = self._chosen(list(homes))
         is_time = self.is_time(chosen)
@@ -113,14 +120,18 @@ class Writer:
                 self._wait_for_store(home, away)
                 continue
             if self.builder.wanted:
-                self.stale_definitions = True
+                self._unsure.update(home.seen)
             if batch.is_empty:
                 _pass_over(home, batch)
             elif is_full or home.limit or batch.is_urgent or is_time:
                 batches += self._stored(batch)
-        if self.stale_definitions:
+        if self._unsure:
             self.definitions.refresh()
         return bool(batches) and self._send(self._flight_of(batches))
+
+    def _is_certain(self, record: Record) -> bool:
+        """Whether what is not in the table of definitions now was not there when the record was written (R13)."""
+        return record.offset <= self._certain.get(record.at, -1)
 
     def _stored(self, batch: Batch) -> list[Batch]:
         """The batch, once what it refers to is where it is found (twice is once); nothing while the store is away."""

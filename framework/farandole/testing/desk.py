@@ -170,7 +170,7 @@ class Desk:
 
     def batch(self) -> Batch:
         """The next batch of what waits, as it would be submitted."""
-        definitions = Definitions(self.by_name.get, self.by_hash.get, self.certain)
+        definitions = Definitions(self.by_name.get, self.by_hash.get, lambda _: self.certain)
         batch, _ = self.builder.build(self.home, definitions, self.partitions)
         return batch
 
