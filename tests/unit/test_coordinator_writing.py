@@ -560,7 +560,7 @@ def test_cancel_is_not_lost_when_a_home_comes_back_whose_state_was_kept(chain: T
 def test_commands_beyond_what_is_buffered_wait_for_late_events_and_are_all_answered(
     chain: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("farandole.coordinator.loop.BUFFER_MAX", 4)
+    monkeypatch.setattr("farandole.coordinator.intake.BUFFER_MAX", 4)
     (direct, *asked) = runs_at(0, 20)
     chain.loop.close()
     chain.send(*chain.direct(direct))

@@ -16,6 +16,7 @@ from farandole.coordinator.building import Builder
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.flight import Flight
 from farandole.coordinator.home import Home
+from farandole.coordinator.intake import Intake
 from farandole.coordinator.logclock import LogClock
 from farandole.coordinator.refold import Refold
 from farandole.coordinator.repair import Repair
@@ -41,9 +42,6 @@ from farandole.transport.port import (
 )
 
 log = logging.getLogger("farandole.coordinator")
-
-BUFFER_MAX = 5_000
-"""Records buffered per home before its partitions are paused: ten batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +89,7 @@ class CoordinatorLoop:
         )
         self._instant: datetime | None = None
         self._asked: dict[int, Callable[[Reply], None]] = {}
-        self._paused: set[int] = set()
-        self._behind: set[int] = set()
+        self._intake = Intake(self._member, settings.topics)
         self._releasing: set[int] = set()
         self._told_unreachable = -60.0
         self._quiet_since = 0.0
@@ -125,7 +122,7 @@ class CoordinatorLoop:
         did |= self._refold.step()
         did |= self._watchdog.step(self._env.clock.monotonic(), self.homes.values())
         did |= self._submit()
-        return did | self._caught_up()
+        return did | self._intake.caught_up(self.homes)
 
     def next_due(self) -> datetime | None:
         """When the next timer comes, for whoever drives virtual time."""
@@ -181,7 +178,7 @@ class CoordinatorLoop:
                 self._at_end(item)
             else:
                 self._trouble(item)
-        self._throttle()
+        self._intake.throttle(self.homes.values())
         return bool(polled)
 
     def _at_end(self, end: End) -> None:
@@ -194,30 +191,6 @@ class CoordinatorLoop:
         elif end.at.topic == self._topics.commands:
             home.ended(0, end.position)
 
-    def _throttle(self) -> None:
-        for number, home in self.homes.items():
-            waiting = len(home.events) + len(home.commands)
-            if waiting > BUFFER_MAX and number not in self._paused:
-                self._paused.add(number)
-                self._member.pause(self._pair(number))
-            elif waiting < BUFFER_MAX // 2 and number in self._paused:
-                self._paused.discard(number)
-                self._member.resume(self._wanted(home))
-
-    def _caught_up(self) -> bool:
-        """Read the commands of homes that are not behind any more; whether there are such."""
-        found = [number for number in self._behind if not self.homes[number].is_behind]
-        self._behind.difference_update(found)
-        for number in found:
-            if number not in self._paused:
-                self._member.resume(self._pair(number))
-        return bool(found)
-
-    def _wanted(self, home: Home) -> list[TopicPartition]:
-        """What is read of a home: `events` alone while a run may stand there, unread, that a command is about."""
-        commands, events = self._pair(home.number)
-        return [events] if home.is_behind else [commands, events]
-
     def _trouble(self, trouble: Trouble) -> None:
         now = self._env.clock.monotonic()
         if trouble.at is None:
@@ -226,9 +199,6 @@ class CoordinatorLoop:
                 log.warning("the log is unreachable: %s; trying again", trouble.error)
             return
         log.error("%s/%d does not deliver: %s (%s)", *trouble.at, trouble.error, trouble.kind)
-
-    def _pair(self, number: int) -> list[TopicPartition]:
-        return [TopicPartition(self._topics.commands, number), TopicPartition(self._topics.events, number)]
 
     # --- asking -------------------------------------------------------------------------
 
@@ -279,12 +249,7 @@ class CoordinatorLoop:
         self._takeover.drop(home.number)
         self.homes[home.number] = home
         self._builder.measures.running(home, self._env.clock.monotonic(), ms(self._now()))
-        commands, events = self._pair(home.number)
-        self._member.seek(commands, home.commands_at)
-        self._member.seek(events, home.events_at)
-        if home.is_behind:
-            self._behind.add(home.number)
-        self._member.resume(self._wanted(home))
+        self._intake.begin(home)
         state = "kept in memory" if claimed.keeps_state else "restored"
         log.info("home %d: %d runs, epoch %d, %s", home.number, len(home.runs), home.epoch, state)
 
@@ -329,9 +294,7 @@ class CoordinatorLoop:
     def _doubted(self, numbers: frozenset[int]) -> None:
         for number in numbers:
             if self.homes.pop(number, None) is not None or number in self._takeover.claimed:
-                self._member.pause(self._pair(number))
-                self._paused.discard(number)
-                self._behind.discard(number)
+                self._intake.stop(number)
                 self._refold.drop(number)
                 self._begin(number)
 
@@ -341,7 +304,7 @@ class CoordinatorLoop:
         """Take over each home of which we have both partitions."""
         ours = self._member.assignment() | frozenset(partitions)
         for number in sorted({at.partition for at in partitions}):
-            if all(at in ours for at in self._pair(number)):
+            if all(at in ours for at in self._intake.pair(number)):
                 self._begin(number)
 
     def _begin(self, number: int) -> None:
@@ -369,8 +332,7 @@ class CoordinatorLoop:
             self._restore.drop(number)
             self._refold.drop(number)
             self._releasing.discard(number)
-            self._paused.discard(number)
-            self._behind.discard(number)
+            self._intake.forget(number)
             self._builder.measures.left(number)
             home = self.homes.pop(number, None)
             if home is not None:
