@@ -105,6 +105,7 @@ class Desk:
         self.artifacts = LocalArtifacts(artifacts)
         self.builder = Builder(self.settings, self._moment, self.artifacts, self._suspects, self.refold, lambda: 0.0)
         self.home = Home(number)
+        self.builder.measures.running(self.home, 0.0, ms(self.now))
         self.certain = True
 
     def _moment(self) -> Moment:
