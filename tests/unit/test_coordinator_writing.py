@@ -390,6 +390,32 @@ def test_log_that_takes_nothing_from_us_holds_no_run_and_is_not_asked_all_the_ti
     town.loop.close()
 
 
+def test_timer_that_is_due_while_the_log_takes_nothing_lets_the_loop_sleep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told as due at once, though nothing was tried: the loop polled without waiting, up to 5 s at a time."""
+    made: list[Refusing] = []
+    member = MemoryTransport.member
+
+    def refusing(transport: MemoryTransport, settings: MemberSettings) -> Any:
+        made.append(Refusing(member(transport, settings)))
+        return made[-1]
+
+    monkeypatch.setattr(MemoryTransport, "member", refusing)
+    town = Town(define(node("a", deadline=timedelta(seconds=5)), node("b"), name="p"), tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+
+    made[0].is_refusing = True
+    town.clock.advance(timedelta(seconds=6))
+    town.rest()
+
+    assert made[0].refused == 1
+    assert town.loop.next_due() == town.clock.now() + timedelta(milliseconds=100)
+    town.loop.close()
+
+
 class Fenced(Refusing):
     """A member of which the next `most` transactions are fenced."""
 

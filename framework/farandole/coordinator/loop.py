@@ -125,16 +125,17 @@ class CoordinatorLoop:
         return did | self._intake.caught_up(self.homes)
 
     def next_due(self) -> datetime | None:
-        """When the next timer comes, for whoever drives virtual time."""
+        """When the next timer comes that may be written, for whoever drives virtual time."""
         timers = [home.next_due for home in self.homes.values() if home.next_due is not None]
         drafts = [due for home in self.homes.values() if (due := self._writer.draft_due(home)) is not None]
-        if any(home.has_unread for home in self.homes.values()) and self._writer.waits_until > ms(self._now()):
+        rest_ms = max(0, self._writer.waits_until - ms(self._now()))
+        if rest_ms and any(home.has_unread for home in self.homes.values()):
             timers.append(self._writer.waits_until)
         if not timers and not drafts:
             return None
         aheads = [(min(timers) - ms(self._now())) / 1000] if timers else []
         aheads += [min(drafts) - self._env.clock.monotonic()] if drafts else []
-        return self._env.clock.now() + timedelta(seconds=max(0.0, min(aheads)))
+        return self._env.clock.now() + timedelta(seconds=max(rest_ms / 1000, min(aheads)))
 
     @property
     def client_id(self) -> str:
