@@ -6,6 +6,7 @@ from datetime import timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from farandole.coordinator.home import Refused
 from farandole.coordinator.reading import give_up
 from farandole.definition.graph import graph_of
 from farandole.events import facts
@@ -228,7 +229,7 @@ def test_batch_takes_no_more_than_its_limit_and_events_first() -> None:
 
 def refused(desk: Desk) -> None:
     """The next record, alone in its batch, could not be produced."""
-    desk.home.limit, desk.home.refused = 1, "too large"
+    desk.home.limit, desk.home.refused = 1, Refused((*desk.home.events, *desk.home.commands)[0], "too large")
 
 
 def test_give_up_of_an_event_holds_its_run_alone() -> None:
@@ -254,6 +255,21 @@ def test_give_up_of_a_command_refuses_it() -> None:
 
     assert [(it.run, it.reason) for it in desk.events(facts.RunRefused)] == [("r-1", "unproducible")]
     assert desk.home.runs == {}
+
+
+def test_give_up_of_a_command_holds_nothing_that_came_in_meanwhile() -> None:
+    """Only the error was remembered: the event that stood first by then was given up in the command's place."""
+    desk = started("r-1")
+    desk.start("r-2")
+    refused(desk)
+    desk.succeed("a", run="r-1")
+
+    desk.turn()
+    left = (len(desk.home.events), len(desk.home.commands))
+
+    assert [(it.run, it.reason) for it in desk.events(facts.RunRefused)] == [("r-2", "unproducible")]
+    assert desk.events(facts.RunHeld) == []
+    assert left == (2, 0), "the report, and the refusal"
 
 
 def test_give_up_of_a_release_keeps_what_the_run_has_missed() -> None:
@@ -292,7 +308,8 @@ def test_give_up_of_an_event_that_nobody_can_read_passes_over_it() -> None:
     batch = desk.batch()
 
     assert (batch.is_empty, batch.events_at) == (True, desk.home.events[0].offset + 1)
-    assert give_up(batch, desk.home) == "unreadable"
+    assert desk.home.refused is not None
+    assert give_up(batch, desk.home.refused) == "unreadable"
 
 
 def test_timers_wait_while_a_culprit_is_looked_for() -> None:
@@ -304,6 +321,21 @@ def test_timers_wait_while_a_culprit_is_looked_for() -> None:
     desk.home.limit = 1
 
     assert desk.batch().taken == []
+
+
+def test_suspicions_wait_while_a_culprit_is_looked_for() -> None:
+    """They stood in the batch of a record that was tried alone, which was blamed if the log refused them."""
+    desk = started()
+    desk.start("r-2")
+    desk.suspects = [facts.TriggerSuspected("r-1", "a", 1)]
+    desk.home.limit = 1
+
+    alone = desk.batch()
+    desk.commit(alone)
+    desk.home.limit = 0
+
+    assert alone.markers == []
+    assert desk.batch().markers == [facts.TriggerSuspected("r-1", "a", 1)]
 
 
 # --- the laws, over whole homes -----------------------------------------------------------------------

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from farandole.coordinator.refold import Refold
+from farandole.coordinator.refold import Missed, Refold, RefoldWanted
 from farandole.definition.graph import graph_of
 from farandole.events import facts
 from farandole.events.catalogue import encode
@@ -170,6 +170,22 @@ def test_release_waits_until_what_was_missed_has_been_read() -> None:
     assert len(desk.events(facts.RunReleased)) == 1
 
 
+def test_release_that_waits_for_what_was_missed_stays_on_its_way() -> None:
+    """It was noted as read back while it waited: asked for again meanwhile, it was written again."""
+    desk = Desk(JOIN)
+    desk.start("r-1")
+    desk.turns()
+    unreadable(desk)
+    desk.command(ReleaseRun("r-1"))
+    desk.turn()
+
+    desk.batch().publish()
+    desk.command(ReleaseRun("r-1"))
+    desk.turns()
+
+    assert len(desk.events(facts.ReleaseRequested)) == 1
+
+
 def test_release_thrown_away_with_its_batch_is_made_once() -> None:
     desk = Desk(JOIN)
     desk.start("r-1")
@@ -187,6 +203,20 @@ def test_release_thrown_away_with_its_batch_is_made_once() -> None:
     assert len(desk.events(facts.RunReleased)) == 1
     assert desk.run().step("x").status is Status.SUCCEEDED
     assert desk.refold.found == {}
+
+
+def test_release_that_waits_is_forgotten_with_its_home_and_no_other_home_waits_for_it() -> None:
+    """It was waited for by whoever came next, though nobody was there any more to fold it."""
+    away, here = (RefoldWanted(f"r-{n}", TopicPartition("farandole.events", n), 5, 9) for n in (1, 2))
+    refold = Refold(lambda: LogReader({away.at: [], here.at: []}))
+    refold.found["r-0"] = Missed(away.at, range(5), [])
+    refold.want(away)
+    refold.step()
+
+    refold.drop(1)
+    refold.want(here)
+
+    assert (refold.wanted, refold.found) == (here, {})
 
 
 def test_release_folds_what_this_hold_missed_not_what_was_read_for_an_earlier_one() -> None:

@@ -1,6 +1,6 @@
 """Where a home stands: past what it folded, and past the markers and gaps at an end."""
 
-from farandole.coordinator.home import Home
+from farandole.coordinator.home import Home, Refused
 from farandole.transport.port import Record
 
 
@@ -32,15 +32,26 @@ def test_home_remembers_an_end_told_while_records_before_it_are_buffered() -> No
     assert home.at == (8, 9)
 
 
+def test_home_is_behind_until_it_is_told_that_markers_are_all_there_is() -> None:
+    home = Home(0, events_at=5, commands_at=7, read_first=8)
+    home.events.append(record("events", 5))
+    home.ended(8, 0)
+    before = home.is_behind
+
+    home.move(6, 0)
+
+    assert (before, home.is_behind) == (True, False)
+
+
 def test_home_that_is_read_anew_looks_for_a_culprit_anew() -> None:
     """What arrived first was given up in its place; where only a timer was due, the process ended."""
-    home = Home(0, events_at=5, commands_at=7)
-    home.events.append(record("events", 5))
-    home.limit, home.refused = 1, "too large"
+    first = record("events", 5)
+    home = Home(0, events_at=5, commands_at=7, limit=1, refused=Refused(first, "too large"))
+    home.events.append(first)
 
     home.emptied()
 
-    assert (home.limit, home.refused) == (0, "")
+    assert (home.limit, home.refused) == (0, None)
 
 
 def test_home_that_is_read_anew_forgets_its_ends() -> None:

@@ -129,6 +129,18 @@ def test_home_that_is_taken_over_counts_its_live_runs_anew_and_its_totals_not() 
     assert fresh.states() == {}
 
 
+def test_batch_that_stands_after_its_home_has_left_is_counted_and_its_runs_are_not_live_here() -> None:
+    """They were live for as long as the process lived: their home was counted by its new owner too."""
+    desk = Desk(ONE)
+    desk.start("r-1")
+    batch = desk.batch()
+
+    measures(desk).left(0)
+    desk.commit(batch)
+
+    assert (measures(desk).states(), measures(desk).started.values) == ({}, {("p",): 1})
+
+
 def test_start_delay_is_measured_from_the_commands_timestamp() -> None:
     desk = Desk(ONE)
     desk.start("r-1")

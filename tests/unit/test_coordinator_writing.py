@@ -13,12 +13,13 @@ from farandole.client.planning import Deployment
 from farandole.clock import ManualClock
 from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
 from farandole.coordinator.loop import Environment
+from farandole.coordinator.refold import RefoldWanted
 from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
 from farandole.errors import FatalTransportError, TransportError
 from farandole.events import facts
 from farandole.events.catalogue import decode, encode
-from farandole.events.commands import StartRun
+from farandole.events.commands import CancelRun, ReleaseRun, StartRun
 from farandole.events.outgoing import Origin, Outgoing, event_record
 from farandole.events.tables import RunHead
 from farandole.events.topics import Topics
@@ -77,6 +78,17 @@ class Town:
                 return n
         raise AssertionError(f"still busy after {steps} steps")
 
+    def rest_until_in_flight(self) -> None:
+        """Step until a batch is under way."""
+        while (flight := self.loop._writer.flight) is None or not flight.batches:
+            self.loop.step(0.0)
+
+    def hide_definitions(self, polls: int) -> None:
+        """Bring rows of `definitions` some polls later, as another broker's long poll does."""
+        follower = self.loop._definitions._follower
+        follow, left = follower.follow, iter(range(polls))
+        follower.follow = lambda timeout=0.0: follow(timeout) if next(left, None) is None else 0  # type: ignore[method-assign]
+
     def pass_time(self, by: timedelta) -> None:
         """Let time pass in steps that nobody takes for death."""
         for _ in range(10):
@@ -93,6 +105,11 @@ class Town:
         """Ask for runs."""
         body = [(run, encode(StartRun("p", framed_params(), run))) for run in runs]
         self.send(*(NewRecord(self.topics.commands, run.encode(), b, partition=home(run)) for run, b in body))
+
+    def command(self, command: CancelRun | ReleaseRun | StartRun) -> None:
+        """Ask for something of a run."""
+        run = command.run_id or ""
+        self.send(NewRecord(self.topics.commands, run.encode(), encode(command), partition=home(run)))
 
     def success(self, task: Task, pad: str = "") -> NewRecord:
         """The result of a task."""
@@ -210,6 +227,113 @@ def test_refused_records_of_two_runs_hold_both_and_others_go_on(narrow: Town) ->
     assert len(narrow.tasks("j")) == 10
 
 
+def test_refused_start_holds_nothing_of_a_run_whose_report_comes_in_meanwhile(narrow: Town) -> None:
+    # The story: the start went alone, and was refused. A report had come in by then; events are read first, so that it
+    # was the report which stood first when the culprit was given up, and its run was held.
+    innocent, culprit = runs_at(0, 2)
+    narrow.start(innocent)
+    narrow.rest()
+    narrow.transport.admin().configure(narrow.topics.inbox("a"), {"max.message.bytes": "100"})
+
+    narrow.start(culprit)
+    narrow.rest_until_in_flight()
+    narrow.send(*(narrow.success(task) for task in narrow.tasks("a")))
+    narrow.rest()
+
+    assert narrow.held() == []
+    assert [(it.run, it.reason) for it in narrow.events() if isinstance(it, facts.RunRefused)] == [
+        (culprit, "unproducible")
+    ]
+
+
+def test_refused_marker_of_a_timer_holds_nothing_of_the_record_that_was_with_it(tmp_path: Path) -> None:
+    """A record alone in its batch was blamed, whatever timers had written beside it."""
+    late = define(node("a", deadline=timedelta(seconds=5)), node("b"), node("j", "a", "b"), name="p")
+    town = Town(late, tmp_path)
+    town.rest()
+    waiting, reporting = runs_at(0, 2)
+    town.start(waiting)
+    town.rest()
+    town.pass_time(timedelta(seconds=3))
+    town.start(reporting)
+    town.rest()
+
+    town.send(*(town.success(task) for task in town.tasks("a") if task.run == reporting))
+    town.transport.admin().configure(town.topics.events, {"max.message.bytes": "80"})
+    town.clock.advance(timedelta(seconds=3))
+    town.rest()
+    town.transport.admin().configure(town.topics.events, {"max.message.bytes": "1000000"})
+    town.pass_time(timedelta(seconds=10))
+
+    assert town.held() == [waiting], "by its deadline"
+    assert town.count(facts.DeadlinePassed) == 1
+    town.loop.close()
+
+
+def test_release_that_was_given_up_does_not_keep_later_ones_from_being_written(narrow: Town) -> None:
+    # The story: a run was released before the inbox was mended. Its release was given up without being noted as read
+    # back. It stood as written but unread until the coordinator was restarted: every later release was taken for it.
+    (run,) = runs_at(0, 1)
+    narrow.start(run)
+    narrow.rest()
+    narrow.send(*(narrow.success(task) for task in narrow.tasks("a")))
+    narrow.send(*(narrow.success(task, "x" * 3000) for task in narrow.tasks("b")))
+    narrow.rest()
+
+    narrow.command(ReleaseRun(run))
+    narrow.rest()
+    given_up = narrow.tasks("j")
+    narrow.transport.admin().configure(narrow.topics.inbox("j"), {"max.message.bytes": "1000000"})
+    narrow.command(ReleaseRun(run))
+    narrow.rest()
+
+    assert given_up == []
+    assert [task.run for task in narrow.tasks("j")] == [run]
+
+
+def test_release_of_a_run_whose_missed_facts_were_deleted_leaves_it_held_and_others_go_on(
+    narrow: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The story: what the run had missed had expired. It was waited for for ever, at the release: nothing behind that
+    # was folded, no run of any other home could be released, and a restart began the same again.
+    (run, other), (elsewhere,) = runs_at(0, 2), runs_at(1, 1)
+    narrow.start(run, other, elsewhere)
+    narrow.rest()
+    narrow.send(*(narrow.success(task) for task in narrow.tasks("a")))
+    narrow.send(*(narrow.success(task, "x" * 3000) for task in narrow.tasks("b") if task.run != other))
+    narrow.rest()
+    narrow.transport.admin().configure(narrow.topics.inbox("j"), {"max.message.bytes": "1000000"})
+    since = narrow.loop.homes[0].runs[run].head.unfolded_from
+    with narrow.transport.hub as broker:
+        broker.truncate_before(TopicPartition(narrow.topics.events, 0), since + 1)
+
+    narrow.command(ReleaseRun(run))
+    narrow.rest()
+    narrow.command(ReleaseRun(elsewhere))
+    narrow.send(*(narrow.success(task) for task in narrow.tasks("b") if task.run == other))
+    narrow.rest()
+
+    assert sorted(task.run for task in narrow.tasks("j")) == sorted([other, elsewhere])
+    assert f"expected what run {run} missed while it was held, but it was deleted" in caplog.text
+    narrow.command(CancelRun(run))
+    narrow.rest()
+    assert [(it.run, it.outcome) for it in narrow.events() if isinstance(it, facts.RunSettled)] == [(run, "cancelled")]
+
+
+@pytest.mark.parametrize("how", ["revoked", "in_doubt"])
+def test_release_that_waits_does_not_outlive_its_home(narrow: Town, how: str) -> None:
+    """Runs of other homes waited behind it, for a release that somebody else folded by then."""
+    refold, at = narrow.loop._refold, TopicPartition(narrow.topics.events, 0)
+    refold.want(RefoldWanted("r-1", at, 0, 1_000))
+
+    if how == "revoked":
+        narrow.loop.gone([at], lost=False)
+    else:
+        narrow.loop._doubted(frozenset({0}))
+
+    assert refold.wanted is None
+
+
 class Refusing:
     """A member whose transactions have no effect while `is_refusing`: the broker takes nothing from this machine."""
 
@@ -263,6 +387,32 @@ def test_log_that_takes_nothing_from_us_holds_no_run_and_is_not_asked_all_the_ti
     assert 5 <= tried <= 20
     assert town.held() == []
     assert [task.run for task in town.tasks("a")] == ["r-1", "r-2"]
+    town.loop.close()
+
+
+def test_timer_that_is_due_while_the_log_takes_nothing_lets_the_loop_sleep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told as due at once, though nothing was tried: the loop polled without waiting, up to 5 s at a time."""
+    made: list[Refusing] = []
+    member = MemoryTransport.member
+
+    def refusing(transport: MemoryTransport, settings: MemberSettings) -> Any:
+        made.append(Refusing(member(transport, settings)))
+        return made[-1]
+
+    monkeypatch.setattr(MemoryTransport, "member", refusing)
+    town = Town(define(node("a", deadline=timedelta(seconds=5)), node("b"), name="p"), tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+
+    made[0].is_refusing = True
+    town.clock.advance(timedelta(seconds=6))
+    town.rest()
+
+    assert made[0].refused == 1
+    assert town.loop.next_due() == town.clock.now() + timedelta(milliseconds=100)
     town.loop.close()
 
 
@@ -355,6 +505,149 @@ def test_marker_that_was_not_read_back_is_not_written_again_by_the_next_owner(tm
 
     assert town.count(facts.RetryDue) == 1
     assert [task.attempt for task in town.tasks("a")] == [1, 2]
+    town.loop.close()
+
+
+# --- commands after a take-over -----------------------------------------------------------------------
+
+
+CHAIN = define(node("a"), node("b", "a"), name="p")
+
+
+class Bystander:
+    """What a member does that lets its partitions come and go."""
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        pass
+
+    def releasing(self, partitions: Sequence[TopicPartition]) -> bool:
+        return True
+
+    def gone(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
+        pass
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Iterator[Town]:
+    """A town of two steps, the first of which starts runs directly."""
+    town = Town(CHAIN, tmp_path)
+    town.rest()
+    yield town
+    town.loop.close()
+
+
+def serve_with_late_events(town: Town, number: int) -> None:
+    """Step until a home is served, and on while the first fetch of its `events` has not come yet."""
+    while number not in town.loop.homes:
+        town.loop.step(0.0)
+    late = [TopicPartition(town.topics.events, number)]
+    town.loop._member.pause(late)
+    for _ in range(5):
+        town.loop.step(0.0)
+    town.loop._member.resume(late)
+    town.rest()
+    town.pass_time(timedelta(seconds=1))
+
+
+def test_cancel_that_is_fetched_before_the_start_of_its_run_is_not_lost(chain: Town) -> None:
+    # The story: an agent began a run while no coordinator served its home. The client saw it begun and cancelled it.
+    # The first poll of the next owner brought `commands` before `events`: no such run was known, and it went on.
+    (run,) = runs_at(0, 1)
+    chain.loop.close()
+    chain.send(chain.direct(run)[0])
+    chain.command(CancelRun(run, "please"))
+
+    chain.loop = chain.begin()
+    serve_with_late_events(chain, 0)
+
+    assert chain.count(facts.CancelRequested) == 1
+
+
+def test_cancel_is_not_lost_when_a_home_comes_back_whose_state_was_kept(chain: Town) -> None:
+    """What agents wrote while the home was away is as unread as after a restore."""
+    before = dict(chain.loop.homes)
+    other = chain.transport.member(CoordinatorSettings(slot="1").member())
+    other.subscribe([chain.topics.commands, chain.topics.events], Bystander())
+    while len(other.assignment()) < 2 or len(chain.loop.homes) < PARTITIONS - 1:
+        other.poll(0.0)
+        chain.loop.step(0.0)
+    (away,) = set(before) - set(chain.loop.homes)
+    (run,) = runs_at(away, 1)
+
+    chain.send(chain.direct(run)[0])
+    chain.command(CancelRun(run, "please"))
+    other.close()
+    serve_with_late_events(chain, away)
+
+    assert chain.loop.homes[away] is before[away], "it was kept"
+    assert chain.count(facts.CancelRequested) == 1
+
+
+def test_commands_beyond_what_is_buffered_wait_for_late_events_and_are_all_answered(
+    chain: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farandole.coordinator.intake.BUFFER_MAX", 4)
+    (direct, *asked) = runs_at(0, 20)
+    chain.loop.close()
+    chain.send(*chain.direct(direct))
+    chain.start(*asked)
+
+    chain.loop = chain.begin()
+    serve_with_late_events(chain, 0)
+
+    assert chain.count(facts.RunStarted) == 20
+
+
+# --- definitions that come meanwhile --------------------------------------------------------------------
+
+
+def test_pipeline_that_is_applied_while_the_table_is_read_for_another_start_is_known(tmp_path: Path) -> None:
+    # The story: home 0 was asked for a pipeline that nobody has, and the table was read once more. A pipeline was
+    # applied after its end had been asked for, and started on home 1: refused, as if the table had been read for it.
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    (typo,), (late,) = runs_at(0, 1), runs_at(1, 1)
+    town.command(StartRun("typo", framed_params(), typo))
+    while town.loop._definitions.is_fresh:
+        town.loop.step(0.0)
+    ends = town.loop._member.replies(0.0)
+
+    new = define(node("a"), node("b"), node("j", "a", "b"), name="late")
+    deployment = Deployment("tests", tuple(new.steps), definitions=(new,))
+    apply(town.transport, plan(town.transport, town.topics, deployment, partitions=PARTITIONS))
+    town.command(StartRun("late", framed_params(), late))
+    town.hide_definitions(polls=3)
+    for reply in ends:
+        town.loop._answered(reply)
+    for _ in range(50):
+        town.loop.step(0.0)
+    town.rest()
+
+    assert [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)] == [
+        (typo, "unknown_pipeline")
+    ]
+    assert [(it.run, it.pipeline) for it in town.events() if isinstance(it, facts.RunStarted)] == [(late, "late")]
+    town.loop.close()
+
+
+def test_table_is_read_once_for_all_starts_that_were_seen_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    refresh, asked = town.loop._definitions.refresh, []
+
+    def counted() -> None:
+        asked.append(1)
+        refresh()
+
+    monkeypatch.setattr(town.loop._definitions, "refresh", counted)
+
+    for run in runs_at(0, 20):
+        town.command(StartRun("typo", framed_params(), run))
+    town.rest()
+
+    assert (town.count(facts.RunRefused), len(asked)) == (20, 1)
     town.loop.close()
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from msgspec import structs
 
 from farandole.coordinator.home import Home
+from farandole.coordinator.refold import Missed
 from farandole.definition.graph import Graph
 from farandole.events import facts
 from farandole.events.envelope import Envelope
@@ -27,7 +28,6 @@ from farandole.kernel.snapshot import state_records, tombstones
 from farandole.kernel.state import Run
 from farandole.kernel.timers import Timer, timers_after
 from farandole.kernel.values import ClaimNeeded, Values
-from farandole.transport.port import Record
 
 TEXT_MAX = 500
 """Characters of an error or a reason that a record carries: it stands in several, and a command may hold a megabyte."""
@@ -52,7 +52,7 @@ class Batch:
     source: str
     moment: Callable[[], Moment]
     fetch: FetchClaim
-    missed: Callable[[str, range], list[Record] | None]
+    missed: Callable[[str, range], Missed | None]
     """What a held run missed at these offsets, once it has been read again; None before."""
 
     events_at: int

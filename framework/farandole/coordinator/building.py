@@ -67,7 +67,7 @@ class Builder:
         home.draft = batch
         left = (home.limit or self.size) - sum(batch.read)
         if home.refused:
-            self.words[give_up(batch, home)] += 1
+            self.words[give_up(batch, home.refused)] += 1
             left = 0
         self.wanted = False
         try:
@@ -76,12 +76,8 @@ class Builder:
         except StoreAway:
             home.forsake()
             raise
-        # While a culprit is looked for, nothing but the records in question is in a batch.
-        if not home.limit and ms(self.moment().now) >= home.late.until:
-            self._timers(batch, home)
-        for fact in self.suspects(home.number):
-            about = attempt_id(fact.run, fact.step, fact.item, fact.attempt)
-            batch.mark(fact, event_id=f"{about}/suspected", cause=f"{about}/trigger", now=self.moment().now)
+        if not home.limit:  # while a culprit is looked for, nothing but the records in question is in a batch
+            self._unasked(batch, home)
         for run_id, detail in batch.errors[batch.logged :]:
             log.error("run %s is held by an error: %s", run_id, detail, extra={"run_id": run_id})
         batch.logged = len(batch.errors)
@@ -131,6 +127,14 @@ class Builder:
         finally:
             batch.read = events, commands
         return False
+
+    def _unasked(self, batch: Batch, home: Home) -> None:
+        """Write what no record leads to: timers that are due, and suspicions."""
+        if ms(self.moment().now) >= home.late.until:
+            self._timers(batch, home)
+        for fact in self.suspects(home.number):
+            about = attempt_id(fact.run, fact.step, fact.item, fact.attempt)
+            batch.mark(fact, event_id=f"{about}/suspected", cause=f"{about}/trigger", now=self.moment().now)
 
     def _timers(self, batch: Batch, home: Home) -> None:
         now = self.moment().now

@@ -14,7 +14,7 @@ from farandole.coordinator.patience import Patience
 from farandole.events.facts import Marker
 from farandole.kernel.state import Run
 from farandole.kernel.timers import Timer, timers
-from farandole.transport.port import Record
+from farandole.transport.port import Record, TopicPartition
 
 if TYPE_CHECKING:
     from farandole.coordinator.batch import Batch
@@ -27,6 +27,14 @@ TRACE_HEADER = "traceparent"
 
 TRACE_CHARACTERS_MAX = 128
 """Longest context that is written beside the state: W3C's has 55, a stranger may send anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that was alone in its batch when the log refused that, and why: this one is given up, no other."""
+
+    record: Record
+    why: str
 
 
 @dataclass(slots=True)
@@ -55,8 +63,9 @@ class Home:
     """Where the ends of both were last told: each is told once, and records before it may still be buffered then."""
 
     read_first: int = 0
-    """Where `events` ended when the home was restored: markers of its predecessor may stand before, not read back yet,
-    and a timer would become the same marker again. Timers wait until all of that is folded."""
+    """Where `events` ended when the home was taken over: markers of its predecessor may stand before, not read back
+    yet, and a timer would become the same marker again; so may the start of a run that a command is about, since a
+    client that sees a run begun directly may cancel it. Timers and commands wait until all of that is folded."""
 
     limit: int = 0
     """Most records in the next batch while a batch that could not be produced is bisected; 0 = the usual."""
@@ -64,8 +73,8 @@ class Home:
     draft: "Batch | None" = None
     """The batch in the making, kept from one look to the next while nothing in it is urgent."""
 
-    refused: str = ""
-    """Why the next record, alone in its batch, cannot be produced: what it leads to is held instead."""
+    refused: Refused | None = None
+    """What the next batch gives up: what it leads to cannot be produced, and is held instead."""
 
     store: Patience = field(default_factory=Patience)
     """While the artifact store is away, nothing of the home is folded: order is kept, and no run is held for it."""
@@ -92,7 +101,7 @@ class Home:
     def due(self, now_ms: int, most: int) -> list[Timer]:
         """Take up to `most` timers whose instant has come; none while there is something to read first."""
         out: list[Timer] = []
-        while not self._is_behind and self.timers and self.timers[0].due <= now_ms and len(out) < most:
+        while not self.is_behind and self.timers and self.timers[0].due <= now_ms and len(out) < most:
             out.append(heapq.heappop(self.timers))
         return out
 
@@ -132,6 +141,11 @@ class Home:
         self.move(0, 0)
 
     @property
+    def seen(self) -> dict[TopicPartition, int]:
+        """Offset of the last record that is buffered, of each topic."""
+        return {queue[-1].at: queue[-1].offset for queue in (self.events, self.commands) if queue}
+
+    @property
     def has_unread(self) -> bool:
         """Whether records are buffered that the draft has not answered."""
         events, commands = self.draft.read if self.draft is not None else (0, 0)
@@ -150,7 +164,7 @@ class Home:
         self.events.clear()
         self.commands.clear()
         self.ends = (0, 0)
-        self.limit, self.refused = 0, ""
+        self.limit, self.refused = 0, None
         self.forsake()
 
     def _drop_folded(self) -> None:
@@ -161,13 +175,14 @@ class Home:
             self.commands.popleft()
 
     @property
-    def _is_behind(self) -> bool:
+    def is_behind(self) -> bool:
+        """Whether something that stood on `events` at the take-over is not folded yet."""
         return self.events_at < self.read_first
 
     @property
     def next_due(self) -> int | None:
         """When something is to be done without a record, ms: a timer, or another try; None if there is nothing."""
-        instants = [max(self.timers[0].due, self.late.until)] if self.timers and not self._is_behind else []
+        instants = [max(self.timers[0].due, self.late.until)] if self.timers and not self.is_behind else []
         if self.store.failures and (self.events or self.commands):
             instants.append(self.store.until)
         return max(min(instants), self.store.until) if instants else None

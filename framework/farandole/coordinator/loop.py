@@ -16,6 +16,7 @@ from farandole.coordinator.building import Builder
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.flight import Flight
 from farandole.coordinator.home import Home
+from farandole.coordinator.intake import Intake
 from farandole.coordinator.logclock import LogClock
 from farandole.coordinator.refold import Refold
 from farandole.coordinator.repair import Repair
@@ -41,9 +42,6 @@ from farandole.transport.port import (
 )
 
 log = logging.getLogger("farandole.coordinator")
-
-BUFFER_MAX = 5_000
-"""Records buffered per home before its partitions are paused: ten batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ class CoordinatorLoop:
         )
         self._instant: datetime | None = None
         self._asked: dict[int, Callable[[Reply], None]] = {}
-        self._paused: set[int] = set()
+        self._intake = Intake(self._member, settings.topics)
         self._releasing: set[int] = set()
         self._told_unreachable = -60.0
         self._quiet_since = 0.0
@@ -123,19 +121,21 @@ class CoordinatorLoop:
         did |= self._restored()
         did |= self._refold.step()
         did |= self._watchdog.step(self._env.clock.monotonic(), self.homes.values())
-        return did | self._submit()
+        did |= self._submit()
+        return did | self._intake.caught_up(self.homes)
 
     def next_due(self) -> datetime | None:
-        """When the next timer comes, for whoever drives virtual time."""
+        """When the next timer comes that may be written, for whoever drives virtual time."""
         timers = [home.next_due for home in self.homes.values() if home.next_due is not None]
         drafts = [due for home in self.homes.values() if (due := self._writer.draft_due(home)) is not None]
-        if any(home.has_unread for home in self.homes.values()) and self._writer.waits_until > ms(self._now()):
+        rest_ms = max(0, self._writer.waits_until - ms(self._now()))
+        if rest_ms and any(home.has_unread for home in self.homes.values()):
             timers.append(self._writer.waits_until)
         if not timers and not drafts:
             return None
         aheads = [(min(timers) - ms(self._now())) / 1000] if timers else []
         aheads += [min(drafts) - self._env.clock.monotonic()] if drafts else []
-        return self._env.clock.now() + timedelta(seconds=max(0.0, min(aheads)))
+        return self._env.clock.now() + timedelta(seconds=max(rest_ms / 1000, min(aheads)))
 
     @property
     def client_id(self) -> str:
@@ -179,7 +179,7 @@ class CoordinatorLoop:
                 self._at_end(item)
             else:
                 self._trouble(item)
-        self._throttle()
+        self._intake.throttle(self.homes.values())
         return bool(polled)
 
     def _at_end(self, end: End) -> None:
@@ -192,16 +192,6 @@ class CoordinatorLoop:
         elif end.at.topic == self._topics.commands:
             home.ended(0, end.position)
 
-    def _throttle(self) -> None:
-        for number, home in self.homes.items():
-            waiting = len(home.events) + len(home.commands)
-            if waiting > BUFFER_MAX and number not in self._paused:
-                self._paused.add(number)
-                self._member.pause(self._pair(number))
-            elif waiting < BUFFER_MAX // 2 and number in self._paused:
-                self._paused.discard(number)
-                self._member.resume(self._pair(number))
-
     def _trouble(self, trouble: Trouble) -> None:
         now = self._env.clock.monotonic()
         if trouble.at is None:
@@ -210,9 +200,6 @@ class CoordinatorLoop:
                 log.warning("the log is unreachable: %s; trying again", trouble.error)
             return
         log.error("%s/%d does not deliver: %s (%s)", *trouble.at, trouble.error, trouble.kind)
-
-    def _pair(self, number: int) -> list[TopicPartition]:
-        return [TopicPartition(self._topics.commands, number), TopicPartition(self._topics.events, number)]
 
     # --- asking -------------------------------------------------------------------------
 
@@ -263,10 +250,7 @@ class CoordinatorLoop:
         self._takeover.drop(home.number)
         self.homes[home.number] = home
         self._builder.measures.running(home, self._env.clock.monotonic(), ms(self._now()))
-        commands, events = self._pair(home.number)
-        self._member.seek(commands, home.commands_at)
-        self._member.seek(events, home.events_at)
-        self._member.resume([commands, events])
+        self._intake.begin(home)
         state = "kept in memory" if claimed.keeps_state else "restored"
         log.info("home %d: %d runs, epoch %d, %s", home.number, len(home.runs), home.epoch, state)
 
@@ -311,13 +295,13 @@ class CoordinatorLoop:
     def _epoch_committed(self, flight: Flight) -> None:
         for claimed in self._takeover.claimed.values():
             if claimed.home in flight.homes and claimed.stage is Stage.EPOCH:
-                claimed.stage = Stage.RESTORE if claimed.keeps_state else Stage.ENDS
+                claimed.stage = Stage.ENDS
 
     def _doubted(self, numbers: frozenset[int]) -> None:
         for number in numbers:
             if self.homes.pop(number, None) is not None or number in self._takeover.claimed:
-                self._member.pause(self._pair(number))
-                self._paused.discard(number)
+                self._intake.stop(number)
+                self._refold.drop(number)
                 self._begin(number)
 
     # --- Rebalance: partitions come and go ---------------------------------------------------
@@ -326,7 +310,7 @@ class CoordinatorLoop:
         """Take over each home of which we have both partitions."""
         ours = self._member.assignment() | frozenset(partitions)
         for number in sorted({at.partition for at in partitions}):
-            if all(at in ours for at in self._pair(number)):
+            if all(at in ours for at in self._intake.pair(number)):
                 self._begin(number)
 
     def _begin(self, number: int) -> None:
@@ -352,8 +336,9 @@ class CoordinatorLoop:
         for number in {at.partition for at in partitions}:
             self._takeover.drop(number)
             self._restore.drop(number)
+            self._refold.drop(number)
             self._releasing.discard(number)
-            self._paused.discard(number)
+            self._intake.forget(number)
             self._builder.measures.left(number)
             home = self.homes.pop(number, None)
             if home is not None:

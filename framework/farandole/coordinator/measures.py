@@ -68,14 +68,15 @@ class Measures:
         self.taken_at.pop(number, None)
 
     def committed(self, batch: Batch, now_ms: int) -> None:
-        """A batch stands; called before its state replaces the old one."""
-        live = self.live.get(batch.home.number) or self.live.setdefault(batch.home.number, Live())
+        """A batch stands; called before its state replaces the old one. Its home may have left while it was written."""
+        live = self.live.get(batch.home.number)
         before = batch.home.runs
         for run_id, after in batch.runs.items():
             was = before.get(run_id)
             if was is None and after is not None:
                 self._started(batch, after)
-            self._moved(live, was, after, now_ms)
+            if live is not None:
+                self._moved(live, was, after, now_ms)
             if after is not None and after.is_settled and not (was is not None and was.is_settled):
                 self._ended(after.head)
         for pipeline, events in batch.told:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from farandole.coordinator.batch import TEXT_MAX, Batch, StoreAway
-from farandole.coordinator.home import Home
-from farandole.coordinator.refold import RefoldWanted
+from farandole.coordinator.home import Refused
+from farandole.coordinator.refold import Missed, RefoldWanted
 from farandole.definition.graph import Graph, graph_of
 from farandole.definition.model import Definition
 from farandole.errors import InvariantViolation, RecordError
@@ -41,11 +41,11 @@ class DefinitionWanted(Exception):  # noqa: N818 - a request to the loop, not an
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """How a batch looks up definitions. `certain`: the table was read to its end since the record was seen."""
+    """How a batch looks up definitions. `is_certain`: the table was read to its end since that record was seen."""
 
     current: Callable[[str], Definition | None]
     by_hash: Callable[[str], Definition | None]
-    certain: bool = False
+    is_certain: Callable[[Record], bool]
 
     def graph(self, digest: str) -> Graph:
         """The graph of a pinned definition.
@@ -86,14 +86,16 @@ def read_event(batch: Batch, record: Record, definitions: Definitions | None = N
     except Exception as bad:
         batch.hold_unreadable(run, bad, cause, record.offset)
         return "unreadable"
+    word = "folded"
+    if run.head.kernel_error and isinstance(fact, facts.ReleaseRequested):
+        word = _release(batch, run, record, cause)
+    elif run.head.kernel_error and not isinstance(fact, facts.Marker):
+        word = "standing"
+    else:
+        batch.fold(run, fact, cause, offset=record.offset)
     if isinstance(fact, facts.Marker):
         batch.read_back.append(fact)
-    if run.head.kernel_error and isinstance(fact, facts.ReleaseRequested):
-        return _release(batch, run, record, cause)
-    if run.head.kernel_error and not isinstance(fact, facts.Marker):
-        return "standing"
-    batch.fold(run, fact, cause, offset=record.offset)
-    return "folded"
+    return word
 
 
 def _place(record: Record) -> dict[str, object]:
@@ -111,7 +113,7 @@ def _started(batch: Batch, record: Record, cause: Cause, definitions: Definition
         log.warning("%s: a second start of a run was refused", record.place)
         return "second_start"
     definition = definitions.by_hash(fact.definition) if definitions is not None else None
-    if definition is None and definitions is not None and not definitions.certain:
+    if definition is None and definitions is not None and not definitions.is_certain(record):
         batch.events_at = record.offset
         raise DefinitionWanted(fact.definition)
     if definition is None or any(root not in definition.steps for root in fact.fired):
@@ -127,22 +129,27 @@ def is_folded(record: Record) -> bool:
 
 
 def _release(batch: Batch, run: Run, record: Record, cause: Cause) -> str:
-    """Let a run go on that a kernel error held: fold what it missed, in the log's order.
+    """Let a run go on that a kernel error held: fold what it missed, in the log's order, unless that was deleted.
 
     Raises:
         RefoldWanted: what it missed must be read again first.
     """
     since = run.head.unfolded_from
-    missed = batch.missed(run.id, range(since, record.offset)) if since >= 0 else []
-    if missed is None:
-        batch.events_at = record.offset
-        raise RefoldWanted(run.id, record.at, since, record.offset)
+    missed = Missed(record.at, range(0), [])
+    if since >= 0:
+        found = batch.missed(run.id, range(since, record.offset))
+        if found is None:
+            batch.events_at = record.offset
+            raise RefoldWanted(run.id, record.at, since, record.offset)
+        missed = found
+    if missed.records is None:
+        return "deleted"
     batch.fold(run, facts.ReleaseRequested(run.id), cause, offset=record.offset)
     freed = batch.run(run.id)
     if since < 0 and freed is not None:
         batch.fold(freed, started_again(freed), cause, offset=-1)
     batch.released.append(run.id)
-    for old in missed:
+    for old in missed.records:
         if not is_folded(old):
             _refold(batch, run.id, old, batch.origin(batch.moment().now, old.place), cause)
     return "released"
@@ -199,22 +206,31 @@ def read_command(batch: Batch, record: Record, definitions: Definitions, partiti
     return word
 
 
-def give_up(batch: Batch, home: Home) -> str:
-    """The first waiting record leads to something that the log refuses: hold its run, or refuse the command."""
-    why = f"what follows from it cannot be written: {home.refused}"
-    if not home.events:
-        batch.commands_at = home.commands[0].offset + 1
-        return _refuse(batch, home.commands[0], "unproducible", why)
-    record = home.events[0]
+def give_up(batch: Batch, refused: Refused) -> str:
+    """A record leads to something that the log refuses: hold its run, or refuse the command."""
+    record, why = refused.record, f"what follows from it cannot be written: {refused.why}"
+    if record.topic == batch.topics.commands:
+        batch.commands_at = record.offset + 1
+        return _refuse(batch, record, "unproducible", why)
     batch.events_at = record.offset + 1
     try:
         envelope = parse_envelope(record.headers)
     except RecordError:
         return "unreadable"
+    batch.read_back += _markers(record, envelope.run)
     cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place))
     if (run := batch.run(envelope.run)) is not None:
         batch.hold_unreadable(run, RecordError(why, reason="unproducible"), cause, record.offset)
     return "unproducible"
+
+
+def _markers(record: Record, run_id: str) -> list[facts.Marker]:
+    """The marker that a record is, if it is one: who gives it up has read it back all the same."""
+    try:
+        fact = _fact(record, run_id)
+    except Exception:  # nobody can read it: it was not written by us
+        return []
+    return [fact] if isinstance(fact, facts.Marker) else []
 
 
 def _refuse(batch: Batch, record: Record, reason: str, detail: str) -> str:
@@ -248,7 +264,7 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
             batch.refuse(facts.RunRefused(run_id, "", "undecodable", reason), cause)
             return "undecodable"
         case StartRun():
-            return _start(batch, command, run_id, definitions, cause)
+            return _start(batch, record, command, run_id, definitions, cause)
         case CancelRun(reason=why):
             marker: facts.Marker = facts.CancelRequested(run_id, why[:TEXT_MAX])
         case ReplayDeadLetter():
@@ -280,9 +296,9 @@ def _has(run: Run, asked: facts.ReplayRequested | facts.DiscardRequested) -> boo
     return True
 
 
-def _start(batch: Batch, command: StartRun, run_id: str, definitions: Definitions, cause: Cause) -> str:
+def _start(batch: Batch, record: Record, command: StartRun, run_id: str, definitions: Definitions, cause: Cause) -> str:
     definition = definitions.current(command.pipeline)
-    if definition is None and not definitions.certain:
+    if definition is None and not definitions.is_certain(record):
         raise DefinitionWanted(command.pipeline)
     answer = admit(command, run_id, definition, batch.run(run_id), batch.moment())
     match answer:

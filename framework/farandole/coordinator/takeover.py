@@ -238,7 +238,8 @@ class Takeover:
         return claimed.metadata.writer if claimed.metadata else ""
 
     def _read(self, number: int) -> tuple[TopicPartition, TopicPartition]:
-        """What is read to the end that it has now: `runs` before anything else, `events` before timers are written."""
+        """What is read to the end that it has now: `runs` before anything else, unless the state was kept; `events`
+        before timers are written and commands answered, kept or not: agents wrote there while the home was away."""
         return TopicPartition(self.topics.runs, number), TopicPartition(self.topics.events, number)
 
     def _ask_ends(self) -> bool:

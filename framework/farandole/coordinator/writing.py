@@ -13,7 +13,7 @@ from farandole.coordinator.batch import Batch, StoreAway
 from farandole.coordinator.building import Builder
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.flight import Flight, Numbers, positions_of
-from farandole.coordinator.home import Home
+from farandole.coordinator.home import Home, Refused
 from farandole.coordinator.patience import Patience
 from farandole.coordinator.reading import Definitions
 from farandole.coordinator.settings import CoordinatorSettings
@@ -29,6 +29,7 @@ from farandole.transport.port import (
     Commit,
     Member,
     Position,
+    Record,
     RenewProducer,
     Reply,
     Request,
@@ -58,7 +59,12 @@ class Writer:
     doubted: Callable[[frozenset[int]], None]
     flight: Flight | None = None
     renewing: bool = False
-    stale_definitions: bool = False
+    _unsure: dict[TopicPartition, int] = field(default_factory=dict)
+    """Up to where records were seen of homes that want a fresh table of definitions, as its end is asked for."""
+
+    _certain: dict[TopicPartition, int] = field(default_factory=dict)
+    """Up to where records were seen before the table was last read to its end for their home's sake."""
+
     _numbers: Numbers = field(default_factory=Numbers)
     _aborts: Patience = field(default_factory=Patience)
     """While the log takes nothing from us (as when this machine's clock is wrong), we do not ask it all the time."""
@@ -99,10 +105,11 @@ class Writer:
         """Fold what the homes have buffered, and submit it."""
         if ms(self.now()) < self._aborts.until:
             return False
-        if not self.definitions.is_ready or (self.stale_definitions and not self.definitions.is_fresh):
+        if not self.definitions.is_ready or (self._unsure and not self.definitions.is_fresh):
             return False
-        certain, self.stale_definitions = self.stale_definitions, False
-        definitions = Definitions(self.definitions.current, self.definitions.by_hash, certain)
+        self._certain.update(self._unsure)
+        self._unsure.clear()
+        definitions = Definitions(self.definitions.current, self.definitions.by_hash, self._is_certain)
         batches: list[Batch] = []
         chosen = self._chosen(list(homes))
         is_time = self.is_time(chosen)
@@ -113,14 +120,18 @@ class Writer:
                 self._wait_for_store(home, away)
                 continue
             if self.builder.wanted:
-                self.stale_definitions = True
+                self._unsure.update(home.seen)
             if batch.is_empty:
                 _pass_over(home, batch)
             elif is_full or home.limit or batch.is_urgent or is_time:
                 batches += self._stored(batch)
-        if self.stale_definitions:
+        if self._unsure:
             self.definitions.refresh()
         return bool(batches) and self._send(self._flight_of(batches))
+
+    def _is_certain(self, record: Record) -> bool:
+        """Whether what is not in the table of definitions now was not there when the record was written (R13)."""
+        return record.offset <= self._certain.get(record.at, -1)
 
     def _stored(self, batch: Batch) -> list[Batch]:
         """The batch, once what it refers to is where it is found (twice is once); nothing while the store is away."""
@@ -215,7 +226,7 @@ class Writer:
         for batch in flight.batches:
             self.builder.measures.committed(batch, now_ms)
             batch.publish()
-            batch.home.limit, batch.home.refused = 0, ""
+            batch.home.limit, batch.home.refused = 0, None
             if batch.taken:
                 batch.home.late.ended()
             if not batch.errors:  # else it may be the store for which a run was held: it is as broken for the next
@@ -235,19 +246,24 @@ class Writer:
             log.warning("the log takes no transaction of ours: %s; trying again", error)
 
     def _bisect(self, flight: Flight, error: TransportError | None) -> None:
-        """A record of the batch cannot be produced: find its cause by halves, then hold the run it belongs to."""
+        """A record of the batch cannot be produced: find its cause by halves, then hold the run it belongs to.
+
+        Only what was read alone, under a limit of 1, is blamed: a batch without limit may hold markers of timers too,
+        and a record that comes in meanwhile may stand before the one that was refused.
+        """
         log.error("a transaction was refused: %s", error)
         for batch in flight.batches:
-            home = batch.home
-            taken = sum(batch.read) or bool(home.refused)
-            if len(flight.batches) > 1:
-                home.limit = taken  # whose batch it was comes first: each goes alone
-            elif taken > 1:
-                home.limit = (taken + 1) // 2
-            elif taken:
-                home.limit, home.refused = 1, str(error)
-            if not taken:
+            home, read = batch.home, sum(batch.read)
+            if home.refused is not None:
+                continue  # that it is given up cannot be written either: there is nothing else to try
+            if not read:
                 home.late.failed(ms(self.now()))
+            elif len(flight.batches) > 1:
+                home.limit = read  # whose batch it was comes first: each goes alone
+            elif home.limit == 1:
+                home.refused = Refused(home.events[0] if batch.read[0] else home.commands[0], str(error))
+            else:
+                home.limit = (read + 1) // 2
 
     def _in_doubt(self, flight: Flight, verdict: Verdict, error: TransportError | None) -> None:
         """We do not know: a new producer, and the homes are restored from what the log says (R4)."""
@@ -274,7 +290,8 @@ def _pass_over(home: Home, batch: Batch) -> None:
     """Go past records and timers that lead to nothing; the timers are not given back, or they would be due for ever."""
     home.draft = None
     home.move(batch.events_at, batch.commands_at)
-    home.refused = ""
+    home.marked.difference_update(batch.read_back)
+    home.refused = None
     home.store.ended()
     if not home.events and not home.commands:
         home.limit = 0

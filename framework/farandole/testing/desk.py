@@ -105,6 +105,7 @@ class Desk:
         self.artifacts = LocalArtifacts(artifacts)
         self.builder = Builder(self.settings, self._moment, self.artifacts, self._suspects, self.refold, lambda: 0.0)
         self.home = Home(number)
+        self.builder.measures.running(self.home, 0.0, ms(self.now))
         self.certain = True
 
     def _moment(self) -> Moment:
@@ -170,7 +171,7 @@ class Desk:
 
     def batch(self) -> Batch:
         """The next batch of what waits, as it would be submitted."""
-        definitions = Definitions(self.by_name.get, self.by_hash.get, self.certain)
+        definitions = Definitions(self.by_name.get, self.by_hash.get, lambda _: self.certain)
         batch, _ = self.builder.build(self.home, definitions, self.partitions)
         return batch
 
