@@ -1,7 +1,9 @@
 """The client against a running deployment, on every log: each promise of `Client` and of the queries."""
 
 import asyncio
+import contextlib
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -26,8 +28,10 @@ from farandole import (
 from farandole import agent as declare
 from farandole.client.dead import dead_record, grouped, input_of, list_dead
 from farandole.client.query import list_runs, run_detail
+from farandole.client.run import Run
 from farandole.client.trail import trail_of
 from farandole.events import facts
+from farandole.events.commands import StartRun
 from farandole.testing.inprocess import InProcess
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.memory import MemoryTransport
@@ -378,6 +382,68 @@ def test_closed_client_says_so(cluster: InProcess) -> None:
 
     with pytest.raises(TransportError, match="closed"):
         client.start(calculate, Number(4))
+
+
+def test_who_waits_for_a_run_is_told_when_the_client_is_closed(cluster: InProcess) -> None:
+    """They waited for ever: nobody reads the events any more that would end it."""
+
+    async def closed() -> list[BaseException]:
+        async with await _connected(cluster) as client:
+            run = await client.start(stand, Number(4))
+            waiting = [asyncio.ensure_future(work) for work in (run.result(), run.ended(), _watched(run))]
+            await asyncio.sleep(0.1)
+        late = [run.result(), run.ended(), _watched(run)]
+        async with asyncio.timeout(20):
+            found = await asyncio.gather(*waiting, *late, return_exceptions=True)
+        return [each for each in found if isinstance(each, BaseException)]
+
+    told = asyncio.run(closed())
+
+    assert [type(each) for each in told] == [TransportError] * 6
+    assert all("closed" in str(each) for each in told)
+
+
+async def _watched(run: Run[Any]) -> list[facts.Event]:
+    return [event async for event in run.watch()]
+
+
+def test_client_that_is_closed_by_one_thread_leaves_no_other_waiting(cluster: InProcess) -> None:
+    """What was handed over between the last cancellation and the end of the loop was never answered."""
+    for _ in range(10):
+        client = SyncClient(cluster.transport, cluster.namespace)
+        threads = [threading.Thread(target=_start_until_closed, args=(client,), daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.02)
+
+        client.close()
+        client.close()
+
+        for thread in threads:
+            thread.join(20)
+        assert not any(thread.is_alive() for thread in threads)
+
+
+def _start_until_closed(client: SyncClient) -> None:
+    with contextlib.suppress(TransportError):
+        while True:
+            client.start(calculate, Number(1))
+
+
+def test_watching_what_was_refused_comes_to_an_end(cluster: InProcess, unique: str) -> None:
+    """It waited for the end of a run that there never was."""
+
+    async def watched() -> list[facts.Event]:
+        async with await _connected(cluster) as client, asyncio.timeout(20):
+            await client.session.send(StartRun("nobody-has-it", b"{}", unique))
+            while True:
+                with contextlib.suppress(RunNotFound):  # not answered yet
+                    return await _watched(await client.run(unique))
+                await asyncio.sleep(0.05)
+
+    (event,) = asyncio.run(watched())
+
+    assert isinstance(event, facts.RunRefused)
 
 
 def _until(events: Iterator[facts.Event], kind: type[facts.Event]) -> None:

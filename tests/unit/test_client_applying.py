@@ -57,6 +57,22 @@ def test_apply_publishes_definition_pointer_and_owner() -> None:
     assert read_rows(transport, transport.admin(), TOPICS.schemas) == {"f1": "schema"}
 
 
+def test_of_two_units_that_take_an_agent_at_the_same_time_one_is_refused() -> None:
+    """Both were told "applied", both consumed the inbox, and every charge was made twice."""
+    transport = MemoryTransport()
+    first, second = SHOP, replace(SHOP, unit="market")
+    plans = [plan(transport, TOPICS, unit, partitions=3) for unit in (first, second)]
+    apply(transport, plans[0])
+
+    with pytest.raises(ConfigError, match="charge to shop"):
+        apply(transport, plans[1])
+
+    assert rows(transport)["inbox:charge"] == "shop"
+    apply(transport, plan(transport, TOPICS, first))
+    with pytest.raises(ConfigError, match="belongs to shop"):
+        apply(transport, plan(transport, TOPICS, second))
+
+
 def test_apply_gives_start_positions_to_coordinators_and_unit() -> None:
     transport = applied()
 

@@ -71,6 +71,7 @@ def apply(
     from farandole.cli.units import load
     from farandole.client.applying import apply as carry_out
     from farandole.client.insisting import insist
+    from farandole.errors import ConfigError
 
     settings = target.settings()
     named = load(path, unit)
@@ -83,6 +84,8 @@ def apply(
         register(transport, made)
         return
     confirmed("do this?", yes)
+    if not yes and make(transport, settings, named) != made:
+        raise ConfigError("expected the log to be as it was when the plan was made, but it has changed. Do it again")
     register(transport, made)
     told = [made]  # a second try looks anew at what is there
     insist(lambda: carry_out(transport, told.pop() if told else make(transport, settings, named)), work, _waiting)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from farandole.client.planning import INBOX, PIPELINE, Deployment, Observed, Plan, make_plan, wanted_topics
-from farandole.errors import NotReady
+from farandole.errors import ConfigError, NotReady
 from farandole.events.topics import Topics
 from farandole.transport.drift import faults, partitions_of_homes
 from farandole.transport.port import (
@@ -65,7 +65,7 @@ def apply(transport: Transport, it: Plan) -> None:
     """Carry out a plan.
 
     Raises:
-        ConfigError: something is in its way; nothing was changed.
+        ConfigError: something is in its way, and nothing was changed; or another unit took an inbox meanwhile.
         TransportError: it broke off; do it again.
         NotReady: it broke off because the brokers cannot do it yet.
     """
@@ -81,8 +81,42 @@ def apply(transport: Transport, it: Plan) -> None:
     producer = transport.producer(f"{it.topics.namespace}.apply")
     try:
         _publish(producer, it)
+        if lost := _lost(transport, it):
+            _send(producer, it.topics.definitions, sorted(lost.items()))  # as they were
+            told = ", ".join(f"{key.removeprefix(INBOX)} to {unit}" for key, unit in sorted(lost.items()))
+            raise ConfigError(
+                f"unit {it.deployment.unit}: expected the inboxes of its agents to be its own, but another `apply` "
+                f"gave them away meanwhile: {told}. Do not start it: rename the agents, or deploy them with that unit"
+            )
     finally:
         producer.close()
+
+
+def _lost(transport: Transport, it: Plan) -> dict[str, str]:
+    """Rows of owners that we wrote, and somebody else had written since we looked: the first on the log stands."""
+    ours = {key for key, _ in it.rows if key.startswith(INBOX)}
+    if not ours:
+        return {}
+    claims = _Claims(it.topics.definitions)
+    with _admin(transport) as admin:
+        _follow_to_end(transport, admin, claims)
+    return {key: unit for key, unit in claims.first.items() if key in ours and unit != it.deployment.unit}
+
+
+class _Claims(Table[str]):
+    """The first row of each key, since the key was last deleted: the table itself has the latest."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(topic, 1, _text)
+        self.first: dict[str, str] = {}
+
+    def apply(self, record: Record) -> None:
+        """Take in one record."""
+        key = (record.key or b"").decode(errors="replace")
+        if record.value is None:
+            self.first.pop(key, None)
+        else:
+            self.first.setdefault(key, _text(record))
 
 
 def observe(transport: Transport, admin: Admin, topics: Topics) -> Observed:
@@ -108,6 +142,10 @@ def _grown(admin: Admin, topics: Topics, deployment: Deployment, rows: Mapping[s
     return frozenset(spec.name for spec in admin.topics(inboxes).values() if 0 < placed[spec.name] < spec.partitions)
 
 
+def _text(record: Record) -> str:
+    return (record.value or b"").decode(errors="replace")
+
+
 def read_rows(transport: Transport, admin: Admin, topic: str) -> dict[str, str]:
     """A compacted topic as texts by key, to the end that stands now; empty if it does not exist.
 
@@ -118,6 +156,12 @@ def read_rows(transport: Transport, admin: Admin, topic: str) -> dict[str, str]:
     if found is None:
         return {}
     table = Table(topic, found.partitions, _text)
+    _follow_to_end(transport, admin, table)
+    return dict(table.rows)
+
+
+def _follow_to_end(transport: Transport, admin: Admin, table: Table[str]) -> None:
+    topic = table.topic
     follower = Follower(transport.reader(f"{topic}.apply"), [table])
     try:
         ends = admin.ends(table.places, Isolation.UNCOMMITTED)
@@ -128,11 +172,6 @@ def read_rows(transport: Transport, admin: Admin, topic: str) -> dict[str, str]:
             follower.follow(0.2)
     finally:
         follower.close()
-    return dict(table.rows)
-
-
-def _text(record: Record) -> str:
-    return (record.value or b"").decode(errors="replace")
 
 
 def _start(admin: Admin, group: str, topic: str, created: int | None) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from farandole.client.final import FinalWatch
 from farandole.client.scan import header
+from farandole.errors import TransportError
 from farandole.events.catalogue import decode, type_name
 from farandole.events.facts import RunRefused, RunSettled, RunStarted
 from farandole.transport.port import Record
@@ -43,7 +44,7 @@ class Following:
     @property
     def ending(self) -> Ending | None:
         """How the run ended, if that is known."""
-        return self._ending.result() if self._ending.done() else None
+        return self._ending.result() if self._ending.done() and self._ending.exception() is None else None
 
     async def wait(self) -> Ending:
         """Wait for the end."""
@@ -70,6 +71,13 @@ class Following:
         if not self._ending.done():
             self._ending.set_result(ending)
         self._tell(ending)
+
+    def lose(self, error: TransportError) -> None:
+        """Nobody will tell how it ends: whoever waits for that is told so."""
+        for future in (self._ending, self._result):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # seen, even if nobody waits
 
     def _tell(self, ending: Ending) -> None:
         if not self._result.done():

@@ -18,7 +18,15 @@ from farandole.client.scan import BEGINNING, header, span
 from farandole.client.session import Session
 from farandole.client.tail import Subscription
 from farandole.definition.policy import duration, duration_text
-from farandole.errors import RunCancelled, RunError, RunFailed, RunNotFound, RunRefused, RunTimedOut
+from farandole.errors import (
+    RunCancelled,
+    RunError,
+    RunFailed,
+    RunNotFound,
+    RunRefused,
+    RunTimedOut,
+    TransportError,
+)
 from farandole.events.catalogue import decode, type_name
 from farandole.events.commands import CancelRun
 from farandole.events.facts import Event, RunSettled
@@ -78,7 +86,7 @@ async def follow(session: Session, run_id: str, start: Start | None = None) -> F
     """Follow a run from now on; before its start command is sent, so that nothing is missed."""
     home = await session.home(run_id)
     following = Following(start.command if start else "")
-    subscription = await session.tail.follow(run_id, home, following.take)
+    subscription = await session.tail.follow(run_id, home, following.take, following.lose)
     return Followed(run_id, home, following, subscription, start)
 
 
@@ -113,6 +121,7 @@ class Run(Generic[R]):
             RunRefused, RunFailed, RunCancelled: so it ended, with the reason.
             RunTimedOut: its deadline passed, or `timeout` did (the run goes on then).
             RunNotFound: nothing is known of a run that was not started here.
+            TransportError: the client was closed meanwhile.
         """
         following = self._followed.following
         ending = await self._within(timeout, following.wait_for_result if self._ends_early else following.wait)
@@ -127,6 +136,7 @@ class Run(Generic[R]):
         Raises:
             RunTimedOut: `timeout` passed; the run goes on.
             RunNotFound: nothing is known of a run that was not started here.
+            TransportError: the client was closed meanwhile.
         """
         return await self._within(timeout, self._followed.following.wait)
 
@@ -146,6 +156,7 @@ class Run(Generic[R]):
         """Every event of the run in the order of the log, from its beginning to its end.
 
         Raises:
+            TransportError: the client was closed meanwhile.
             RunNotFound: nothing is known of a run that was not started here.
         """
         seen = 0
@@ -158,21 +169,23 @@ class Run(Generic[R]):
 
     async def watch_records(self) -> AsyncGenerator[Record, None]:
         """As `watch`, as records with their headers; empty for a run of which nothing is known."""
-        queue: asyncio.Queue[Record] = asyncio.Queue()
+        queue: asyncio.Queue[Record | TransportError] = asyncio.Queue()
         session, home = self._session, self._followed.home
-        live = await session.tail.follow(self.id, home, queue.put_nowait)
+        live = await session.tail.follow(self.id, home, queue.put_nowait, queue.put_nowait)
         try:
             seen = False
             async with aclosing(self._past(live.position)) as past:
                 async for record in past:
-                    seen = True
+                    seen |= header(record, "ce_type") != _REFUSED  # of a command that came to nothing, there is no run
                     yield record
                     if self._is_last(record):
                         return
             while seen or self._followed.start is not None:
-                record = await queue.get()
-                yield record
-                if self._is_last(record):
+                told = await queue.get()
+                if isinstance(told, TransportError):
+                    raise told
+                yield told
+                if self._is_last(told):
                     return
         finally:
             session.tail.unfollow(live)

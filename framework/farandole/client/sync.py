@@ -37,6 +37,10 @@ class LoopThread:
 
     def __init__(self, name: str = "farandole-client") -> None:
         self._loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self.is_stopped = False
+        """Whether nothing is handed over any more: what came before is cancelled, nothing is left waiting."""
+
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -50,10 +54,12 @@ class LoopThread:
         Raises:
             TransportError: the loop was stopped.
         """
-        if not self._thread.is_alive():
+        with self._lock:
+            is_open = not self.is_stopped and self._thread.is_alive()  # no thread outlives a fork
+            future = asyncio.run_coroutine_threadsafe(work, self._loop) if is_open else None
+        if future is None:
             work.close()
             raise TransportError("expected an open client, but it was closed; make a new one")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
         except CancelledError:
@@ -63,8 +69,10 @@ class LoopThread:
             raise
 
     def stop(self) -> None:
-        """Cancel what is under way and end the thread."""
-        if not self._thread.is_alive():
+        """Cancel what is under way and end the thread; doing it twice is harmless."""
+        with self._lock:
+            was_stopped, self.is_stopped = self.is_stopped, True
+        if was_stopped or not self._thread.is_alive():
             return
         asyncio.run_coroutine_threadsafe(self._cancel_all(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -155,7 +163,9 @@ class SyncClient:
         self.close()
 
     def close(self) -> None:
-        """Stop following, free everything and end the thread; runs go on without us."""
+        """Stop following, free everything and end the thread; runs go on without us. Twice is harmless."""
+        if self._loop.is_stopped:
+            return
         try:
             self._loop.call(self._client.close())
         finally:

@@ -25,11 +25,21 @@ BACKOFF_MAX = 10.0
 
 
 class Subscription:
-    """Records of one run, handed to `on_record` on the event loop; ends when it is closed or forgotten."""
+    """Records of one run, handed to `on_record` on the event loop; ends when it is closed or forgotten.
 
-    def __init__(self, run_id: str, on_record: Callable[[Record], None], position: int) -> None:
+    `on_end` is told when the tail itself ends, so that nobody waits for what does not come any more.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        on_record: Callable[[Record], None],
+        on_end: Callable[[TransportError], None],
+        position: int,
+    ) -> None:
         self.run = run_id.encode()
         self.on_record = on_record
+        self.on_end = on_end
         self.position = position
         """Next offset of the run's home partition: everything from there on is handed over."""
 
@@ -44,12 +54,21 @@ class EventTail:
         self._starting: asyncio.Task[None] | None = None
         self._positions: dict[TopicPartition, int] = {}
         self._following: dict[bytes, WeakSet[Subscription]] = {}
+        self._is_closed = False
 
-    async def follow(self, run_id: str, home: int, on_record: Callable[[Record], None]) -> Subscription:
-        """Hand over what `events` will hold about a run; keep the subscription for as long as it matters."""
+    async def follow(
+        self, run_id: str, home: int, on_record: Callable[[Record], None], on_end: Callable[[TransportError], None]
+    ) -> Subscription:
+        """Hand over what `events` will hold about a run; keep the subscription for as long as it matters.
+
+        Raises:
+            TransportError: the tail was closed, or cannot be begun.
+        """
+        if self._is_closed:
+            raise _closed(run_id)
         await self._started()
         position = self._positions.get(TopicPartition(self._topic, home), 0)
-        subscription = Subscription(run_id, on_record, position)
+        subscription = Subscription(run_id, on_record, on_end, position)
         self._following.setdefault(subscription.run, WeakSet()).add(subscription)
         return subscription
 
@@ -62,7 +81,12 @@ class EventTail:
                 del self._following[subscription.run]
 
     async def close(self) -> None:
-        """Stop reading."""
+        """Stop reading, and tell all who follow."""
+        self._is_closed = True
+        for followers in list(self._following.values()):
+            for subscription in list(followers):
+                subscription.on_end(_closed(subscription.run.decode(errors="replace")))
+        self._following.clear()
         for task in (self._starting, self._task):
             if task is not None:
                 task.cancel()
@@ -112,3 +136,7 @@ class EventTail:
                 subscription.on_record(record)
             except Exception:
                 log.exception("%s: a follower of run %s failed", record.place, run.decode(errors="replace"))
+
+
+def _closed(run_id: str) -> TransportError:
+    return TransportError(f"run {run_id}: expected an open client, but it was closed; make a new one. The run goes on")
