@@ -13,6 +13,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Generic, ParamSpec, Self, TypeVar
 
+from farandole.client.payload import plain_of
 from farandole.definition.agents import Agent
 from farandole.definition.pipelines import Pipeline
 from farandole.definition.policy import duration
@@ -184,6 +185,6 @@ class Harness(Generic[P, R]):
     def _result(self, framed: bytes) -> R:
         schema = self._pipeline.definition.output_schema
         assert schema is not None
-        plain = Schema.parse(schema).decode(framed)
+        plain = plain_of(schema, framed, self._stage.artifacts)
         result: R = from_plain(plain, self._pipeline.result_type)  # type: ignore[assignment]
         return result
