@@ -17,7 +17,7 @@ from farandole.client.payload import plain_of
 from farandole.definition.agents import Agent
 from farandole.definition.pipelines import Pipeline
 from farandole.definition.policy import duration
-from farandole.definition.types import from_plain, to_plain
+from farandole.definition.types import to_plain
 from farandole.errors import RecordError, RetryableStepError, RunNotFound
 from farandole.events.avro import Schema
 from farandole.events.catalogue import decode, encode, type_name
@@ -182,9 +182,8 @@ class Harness(Generic[P, R]):
                 run.events.append(event)  # type: ignore[arg-type]
         self._read = len(self._stage.records)
 
-    def _result(self, framed: bytes) -> R:
+    def _result(self, framed: bytes | None) -> R:
         schema = self._pipeline.definition.output_schema
-        assert schema is not None
-        plain = plain_of(schema, framed, self._stage.artifacts)
-        result: R = from_plain(plain, self._pipeline.result_type)  # type: ignore[assignment]
-        return result
+        if framed is None or schema is None:
+            return self._pipeline.result_from_plain(None)
+        return self._pipeline.result_from_plain(plain_of(schema, framed, self._stage.artifacts))
