@@ -1,6 +1,8 @@
 """What a pipeline does in production it does in the harness: each test tells of a difference that there was."""
 
-from farandole import agent, pipeline
+import pytest
+
+from farandole import Agent, DefinitionError, Retry, agent, pipeline
 from farandole.testing.harness import Harness
 
 ABOVE_INLINE = 300_000
@@ -36,6 +38,28 @@ def silent(n: int) -> None:
     forget(n)
 
 
+CHARGED: list[int] = []
+"""What the real handler of `charge` took from somebody's card."""
+
+
+@agent(retry=Retry(attempts=1))
+def charge(amount: int, card: str) -> int:
+    """Takes money."""
+    CHARGED.append(amount)
+    return amount
+
+
+@pipeline(owner="tests@example.org")
+def pay(amount: int) -> int:
+    """From an amount to a receipt."""
+    return charge(amount, "visa")
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_charged_yet() -> None:
+    CHARGED.clear()
+
+
 def test_a_result_above_the_inline_limit_is_fetched_from_the_store() -> None:
     """It was decoded as it stands on the log, a claim: `UnknownSchema`."""
     with Harness(large) as harness:
@@ -55,3 +79,12 @@ def test_a_result_whose_step_was_skipped_is_none() -> None:
     with Harness(perhaps) as harness:
         assert harness.run(1).result is None
         assert harness.run(11).result == "x" * 11
+
+
+@pytest.mark.parametrize("nobody", ["chrage", inflate])
+def test_a_stub_for_an_agent_that_there_is_not_is_refused(nobody: "Agent[..., object] | str") -> None:
+    """It was taken and never used: the real handler ran, a real charge in a test."""
+    with Harness(pay) as harness, pytest.raises(DefinitionError, match=r"pay: expected one of its agents \(charge\)"):
+        harness.stub(nobody, lambda amount, card: 7).run(1)
+
+    assert CHARGED == []

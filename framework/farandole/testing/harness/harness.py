@@ -18,7 +18,7 @@ from farandole.definition.agents import Agent
 from farandole.definition.pipelines import Pipeline
 from farandole.definition.policy import duration
 from farandole.definition.types import to_plain
-from farandole.errors import RecordError, RetryableStepError, RunNotFound
+from farandole.errors import DefinitionError, RecordError, RetryableStepError, RunNotFound
 from farandole.events.avro import Schema
 from farandole.events.catalogue import decode, encode, type_name
 from farandole.events.commands import CancelRun, Command, ReplayDeadLetter, StartRun
@@ -62,8 +62,12 @@ class Harness(Generic[P, R]):
         return self._script(agent, Rule(Mishap.TWICE), times)
 
     def stub(self, agent: "Agent[..., object] | str", handler: Callable[..., object]) -> Self:
-        """Call `handler` in place of an agent's own, with the same arguments."""
-        self._stage.script.stubs[name_of(agent)] = handler
+        """Call `handler` in place of an agent's own, with the same arguments.
+
+        Raises:
+            DefinitionError: the pipeline has no such agent.
+        """
+        self._stage.script.stubs[self._known(agent)] = handler
         return self
 
     @property
@@ -135,14 +139,22 @@ class Harness(Generic[P, R]):
         self.close()
 
     def _script(self, agent: "Agent[..., object] | str", rule: Rule, times: int) -> Self:
-        name = name_of(agent)
-        if all(spec.name != name for spec in self._pipeline.agents.values()):
-            known = ", ".join(sorted(spec.name for spec in self._pipeline.agents.values()))
-            raise ValueError(
-                f"{self._pipeline.definition.name}: expected one of its agents ({known}), but found {name}"
-            )
-        self._stage.script.add(name, rule, times)
+        self._stage.script.add(self._known(agent), rule, times)
         return self
+
+    def _known(self, agent: "Agent[..., object] | str") -> str:
+        """The name of one of the pipeline's agents: a slip must not let the real handler run.
+
+        Raises:
+            DefinitionError: it is none of them.
+        """
+        name = name_of(agent)
+        known = {spec.name for spec in self._pipeline.agents.values()}
+        if name not in known:
+            raise DefinitionError(
+                f"{self._pipeline.name}: expected one of its agents ({', '.join(sorted(known))}), but found {name}"
+            )
+        return name
 
     def _send(self, command: Command) -> None:
         self._commands += 1
