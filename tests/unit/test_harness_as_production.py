@@ -1,5 +1,9 @@
 """What a pipeline does in production it does in the harness: each test tells of a difference that there was."""
 
+import asyncio
+from collections.abc import Callable
+from unittest.mock import AsyncMock
+
 import pytest
 
 from farandole import Agent, DefinitionError, Retry, agent, pipeline
@@ -55,6 +59,19 @@ def pay(amount: int) -> int:
     return charge(amount, "visa")
 
 
+@agent(retry=Retry(attempts=1))
+async def count(n: int) -> int:
+    """Waits for nothing, on a loop."""
+    await asyncio.sleep(0)
+    return n
+
+
+@pipeline(owner="tests@example.org")
+def counted(n: int) -> int:
+    """An async agent's."""
+    return count(n)
+
+
 @pytest.fixture(autouse=True)
 def _nobody_is_charged_yet() -> None:
     CHARGED.clear()
@@ -82,9 +99,26 @@ def test_a_result_whose_step_was_skipped_is_none() -> None:
 
 
 @pytest.mark.parametrize("nobody", ["chrage", inflate])
-def test_a_stub_for_an_agent_that_there_is_not_is_refused(nobody: "Agent[..., object] | str") -> None:
+def test_a_stub_for_an_agent_that_there_is_not_is_refused(nobody: Agent[..., object] | str) -> None:
     """It was taken and never used: the real handler ran, a real charge in a test."""
     with Harness(pay) as harness, pytest.raises(DefinitionError, match=r"pay: expected one of its agents \(charge\)"):
         harness.stub(nobody, lambda amount, card: 7).run(1)
 
     assert CHARGED == []
+
+
+async def _async_seven(**_: object) -> int:
+    await asyncio.sleep(0)
+    return 7
+
+
+def _seven(**_: object) -> int:
+    return 7
+
+
+@pytest.mark.parametrize("stub", [_seven, _async_seven, AsyncMock(return_value=7)], ids=["plain", "async", "mock"])
+def test_a_stub_may_be_async_or_plain_whatever_its_agent_is(stub: Callable[..., object]) -> None:
+    """Every stub was called as a plain function: of an async one the coroutine was the result, a dead letter."""
+    with Harness(pay) as plain, Harness(counted) as on_a_loop:
+        assert plain.stub(charge, stub).run(1).result == 7
+        assert on_a_loop.stub(count, stub).run(1).result == 7

@@ -62,7 +62,7 @@ class Harness(Generic[P, R]):
         return self._script(agent, Rule(Mishap.TWICE), times)
 
     def stub(self, agent: "Agent[..., object] | str", handler: Callable[..., object]) -> Self:
-        """Call `handler` in place of an agent's own, with the same arguments.
+        """Call `handler` in place of an agent's own, with the same arguments; either may be async.
 
         Raises:
             DefinitionError: the pipeline has no such agent.
