@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextvars import ContextVar
 from unittest.mock import AsyncMock
 
 import pytest
@@ -72,6 +73,23 @@ def counted(n: int) -> int:
     return count(n)
 
 
+TENANT = ContextVar("TENANT", default="nobody")
+"""What a user's test may have set around its run."""
+
+
+@agent
+async def whose() -> str:
+    """Says for whom it works."""
+    await asyncio.sleep(0)
+    return TENANT.get()
+
+
+@pipeline(owner="tests@example.org")
+def tenants() -> str:
+    """For whom it ran."""
+    return whose()
+
+
 @pytest.fixture(autouse=True)
 def _nobody_is_charged_yet() -> None:
     CHARGED.clear()
@@ -122,3 +140,14 @@ def test_a_stub_may_be_async_or_plain_whatever_its_agent_is(stub: Callable[..., 
     with Harness(pay) as plain, Harness(counted) as on_a_loop:
         assert plain.stub(charge, stub).run(1).result == 7
         assert on_a_loop.stub(count, stub).run(1).result == 7
+
+
+def test_an_async_agent_runs_inside_an_async_test() -> None:
+    """A loop was running there already: `asyncio.run() cannot be called`. Context variables are seen as elsewhere."""
+
+    async def a_test_of_a_user() -> tuple[int, str]:
+        TENANT.set("acme")
+        with Harness(counted) as counting, Harness(tenants) as asking:
+            return counting.run(3).result, asking.run().result
+
+    assert asyncio.run(a_test_of_a_user()) == (3, "acme")
