@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from unittest.mock import AsyncMock
 
 import pytest
 
-from farandole import Agent, DefinitionError, Retry, agent, pipeline
+from farandole import Agent, DefinitionError, Retry, RunRefused, agent, pipeline
 from farandole.testing.harness import Harness
 
 ABOVE_INLINE = 300_000
@@ -41,6 +42,14 @@ def forget(n: int) -> None:
 def silent(n: int) -> None:
     """It has no result."""
     forget(n)
+
+
+@dataclass(frozen=True)
+class Charge:
+    """The input of `charge` as a record."""
+
+    amount: int
+    card: str
 
 
 CHARGED: list[int] = []
@@ -151,3 +160,25 @@ def test_an_async_agent_runs_inside_an_async_test() -> None:
             return counting.run(3).result, asking.run().result
 
     assert asyncio.run(a_test_of_a_user()) == (3, "acme")
+
+
+@pytest.mark.parametrize(
+    "repaired",
+    [{"amount": 5, "card": "amex"}, '{"amount": 5, "card": "amex"}', Charge(5, "amex")],
+    ids=["plain", "json", "record"],
+)
+def test_a_replay_takes_the_input_that_a_client_takes(repaired: object) -> None:
+    """Plain values raised `DefinitionError: type dict`, and JSON text was no record; only a dataclass was taken."""
+    with Harness(pay) as harness:
+        run = harness.fail(charge).run(1)
+
+        assert harness.replay(run, charge, input=repaired).result == 5
+
+
+def test_a_replay_with_an_input_that_does_not_fit_is_refused_and_nothing_is_sent() -> None:
+    with Harness(pay) as harness:
+        run = harness.fail(charge).run(1)
+
+        with pytest.raises(RunRefused, match=r"input of charge: .*amount.* Nothing was sent"):
+            harness.replay(run, charge, input={"amount": "five", "card": "amex"})
+        assert run.status == "held"

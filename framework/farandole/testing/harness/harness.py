@@ -8,17 +8,17 @@ Back-offs, deadlines and time-outs pass in no time at all; what a test does not 
 the handlers do it. `start` and `advance` let a test look between.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Generic, ParamSpec, Self, TypeVar
 
-from farandole.client.payload import plain_of
+from farandole.client.payload import framed_input, plain_of
 from farandole.definition.agents import Agent
 from farandole.definition.pipelines import Pipeline
 from farandole.definition.policy import duration
 from farandole.definition.types import to_plain
-from farandole.errors import DefinitionError, RecordError, RetryableStepError, RunNotFound
+from farandole.errors import DefinitionError, RecordError, RetryableStepError, RunNotFound, RunRefused
 from farandole.events.avro import Schema
 from farandole.events.catalogue import decode, encode, type_name
 from farandole.events.commands import CancelRun, Command, ReplayDeadLetter, StartRun
@@ -112,15 +112,17 @@ class Harness(Generic[P, R]):
     ) -> HarnessRun[R]:
         """Replay a dead-lettered step, with another input if one is given, and live on.
 
+        `input` is the plain inbox value or JSON text of it, as for a client, or a record with its fields.
+
         Raises:
             RunNotFound: the run has no dead letter of that step.
+            RunRefused: the input does not fit the step.
         """
         name = name_of(step)
         dead = next((d for d in reversed(run.dead_letters()) if d.step == name and d.item == item), None)
         if dead is None:
             raise RunNotFound(f"run {run.id}: expected a dead letter of {name}, but there is none", run_id=run.id)
-        schema = self._pipeline.definition.steps[name].input_schema
-        given = None if input is None else Schema.parse(schema).encode(to_plain(input, type(input)))
+        given = None if input is None else self._input(run.id, name, input)
         self._send(ReplayDeadLetter(run.id, name, dead.attempt, "harness", given, item))
         return self._live(run)
 
@@ -193,6 +195,13 @@ class Harness(Generic[P, R]):
             if run is not None:
                 run.events.append(event)  # type: ignore[arg-type]
         self._read = len(self._stage.records)
+
+    def _input(self, run: str, step: str, given: object) -> bytes:
+        try:
+            plain = given if isinstance(given, Mapping | str | bytes) else to_plain(given, type(given))
+            return framed_input(self._pipeline.definition.steps[step], plain)
+        except RecordError as bad:
+            raise RunRefused(f"run {run}: input of {step}: {bad}. Nothing was sent.", run_id=run) from bad
 
     def _result(self, framed: bytes | None) -> R:
         schema = self._pipeline.definition.output_schema
