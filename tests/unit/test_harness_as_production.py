@@ -1,9 +1,13 @@
 """What a pipeline does in production it does in the harness: each test tells of a difference that there was."""
 
 import asyncio
+import gc
+import tempfile
+import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from unittest.mock import AsyncMock
 
 import pytest
@@ -182,3 +186,18 @@ def test_a_replay_with_an_input_that_does_not_fit_is_refused_and_nothing_is_sent
         with pytest.raises(RunRefused, match=r"input of charge: .*amount.* Nothing was sent"):
             harness.replay(run, charge, input={"amount": "five", "card": "amex"})
         assert run.status == "held"
+
+
+def test_a_harness_that_nobody_closes_leaves_no_folder_and_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Harness(pay).run(1)`, as the documentation has it, ended `pytest -W error` with a ResourceWarning."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert len(Harness(large).run(ABOVE_INLINE).result) == ABOVE_INLINE
+        gc.collect()
+
+    assert [str(each.message) for each in warned] == []
+    assert list(tmp_path.iterdir()) == []

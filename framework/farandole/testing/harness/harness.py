@@ -37,7 +37,10 @@ HORIZON = timedelta(hours=1)
 
 
 class Harness(Generic[P, R]):
-    """One pipeline with its agents: first what goes wrong, then runs. A context manager; `close` frees its folder."""
+    """One pipeline with its agents: first what goes wrong, then runs.
+
+    A context manager; without `close` its folder goes when the harness does.
+    """
 
     def __init__(self, pipeline: Pipeline[P, R]) -> None:
         self._pipeline = pipeline
