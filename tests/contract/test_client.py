@@ -255,6 +255,18 @@ def test_run_of_somebody_else_is_found_again_by_its_id(client: SyncClient, clust
         assert found.status().status == "succeeded"
 
 
+def test_rerun_is_a_new_run_with_the_params_of_the_ended_one_or_others(client: SyncClient, unique: str) -> None:
+    ended = client.start(calculate, Number(4))
+    ended.result("20s")
+
+    again = client.rerun(ended.id)
+    other = client.rerun(ended.id, params={"number": {"n": 5}}, new_id=unique)
+
+    assert again.id != ended.id
+    assert again.result("20s") == {"n": 9}
+    assert (other.id, other.result("20s")) == (unique, {"n": 11})
+
+
 def test_unknown_run_is_not_found(client: SyncClient, unique: str) -> None:
     run = client.run(unique)
 

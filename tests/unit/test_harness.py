@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from farandole import RunCancelled, RunTimedOut, TerminalStepError
+from farandole import DefinitionError, RunCancelled, RunTimedOut, TerminalStepError
 from farandole.definition.loading import load_unit
 from farandole.definition.types import from_plain
 from farandole.testing.harness import Harness
@@ -107,5 +107,5 @@ def test_a_stub_stands_in_for_a_handler(harness: Harness[..., Any]) -> None:
 
 
 def test_an_unknown_agent_is_refused_with_those_there_are(harness: Harness[..., Any]) -> None:
-    with pytest.raises(ValueError, match="charge, notify"):
+    with pytest.raises(DefinitionError, match="charge, notify"):
         harness.fail("chargee")

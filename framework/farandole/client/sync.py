@@ -188,6 +188,16 @@ class SyncClient:
         started = self._client.start(pipeline, *args, run_id=run_id, **kwargs)
         return SyncRun(self._loop, self._loop.call(started))
 
+    def rerun(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, object] | str | bytes | None = None,
+        new_id: str | None = None,
+    ) -> SyncRun[object]:
+        """As `Client.rerun`."""
+        return SyncRun(self._loop, self._loop.call(self._client.rerun(run_id, params=params, new_id=new_id)))
+
     @overload
     def run(self, run_id: str, pipeline: Pipeline[..., R]) -> SyncRun[R]: ...
     @overload

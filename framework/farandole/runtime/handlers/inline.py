@@ -1,14 +1,17 @@
 """Handlers called at once, on the loop's own thread: for one-threaded drivers such as a test harness.
 
-An async handler is run to its end on a loop of its own. A handler cannot time out here; a
+An async handler is run to its end on a loop of its own; where one runs already, as in an async
+test, that needs a thread of its own too. A handler cannot time out here; a
 driver that wants a time-out answers the attempt itself.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 from farandole.definition.spec import AgentSpec
-from farandole.runtime.attempts import Attempt, Done
+from farandole.runtime.attempts import Attempt, Done, Outcome
 from farandole.runtime.handlers.calls import run_async, run_plain
 from farandole.runtime.handlers.environment import Environment
 
@@ -29,7 +32,7 @@ class InlineExecutor:
         attempt.started = env.clock.monotonic()
         context = env.context(attempt)
         if attempt.spec.is_async:
-            outcome = asyncio.run(run_async(attempt.spec, attempt.call, context, env.payloads))
+            outcome = _to_its_end(run_async(attempt.spec, attempt.call, context, env.payloads))
         else:
             outcome = run_plain(attempt.spec, attempt.call, context, env.payloads)
         env.results.put(attempt, outcome)
@@ -48,3 +51,13 @@ class InlineExecutor:
 
     def close(self) -> None:
         """Nothing to stop."""
+
+
+def _to_its_end(work: Coroutine[object, object, Outcome]) -> Outcome:
+    """What a coroutine returns. A thread that runs a loop can run no second one."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1, "farandole-inline") as aside:
+        return aside.submit(copy_context().run, asyncio.run, work).result()

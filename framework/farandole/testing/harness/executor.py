@@ -1,5 +1,6 @@
 """Handlers called at once on the harness's own thread, as the script wants it."""
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -46,7 +47,7 @@ class ScriptedExecutor:
             self.environment.results.put(attempt, failure_of(rule.error))
             return
         if (stub := self.script.stubs.get(attempt.spec.name)) is not None:
-            attempt.spec = replace(attempt.spec, handler=stub, is_async=False)
+            attempt.spec = replace(attempt.spec, handler=stub, is_async=inspect.iscoroutinefunction(stub))
         if rule is not None:
             self._call(attempt)
             for done in self.environment.results.drain():

@@ -8,16 +8,17 @@ Back-offs, deadlines and time-outs pass in no time at all; what a test does not 
 the handlers do it. `start` and `advance` let a test look between.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Generic, ParamSpec, Self, TypeVar
 
+from farandole.client.payload import framed_input, plain_of
 from farandole.definition.agents import Agent
 from farandole.definition.pipelines import Pipeline
 from farandole.definition.policy import duration
-from farandole.definition.types import from_plain, to_plain
-from farandole.errors import RecordError, RetryableStepError, RunNotFound
+from farandole.definition.types import to_plain
+from farandole.errors import DefinitionError, RecordError, RetryableStepError, RunNotFound, RunRefused
 from farandole.events.avro import Schema
 from farandole.events.catalogue import decode, encode, type_name
 from farandole.events.commands import CancelRun, Command, ReplayDeadLetter, StartRun
@@ -36,7 +37,10 @@ HORIZON = timedelta(hours=1)
 
 
 class Harness(Generic[P, R]):
-    """One pipeline with its agents: first what goes wrong, then runs. A context manager; `close` frees its folder."""
+    """One pipeline with its agents: first what goes wrong, then runs.
+
+    A context manager; without `close` its folder goes when the harness does.
+    """
 
     def __init__(self, pipeline: Pipeline[P, R]) -> None:
         self._pipeline = pipeline
@@ -61,8 +65,12 @@ class Harness(Generic[P, R]):
         return self._script(agent, Rule(Mishap.TWICE), times)
 
     def stub(self, agent: "Agent[..., object] | str", handler: Callable[..., object]) -> Self:
-        """Call `handler` in place of an agent's own, with the same arguments."""
-        self._stage.script.stubs[name_of(agent)] = handler
+        """Call `handler` in place of an agent's own, with the same arguments; either may be async.
+
+        Raises:
+            DefinitionError: the pipeline has no such agent.
+        """
+        self._stage.script.stubs[self._known(agent)] = handler
         return self
 
     @property
@@ -107,15 +115,17 @@ class Harness(Generic[P, R]):
     ) -> HarnessRun[R]:
         """Replay a dead-lettered step, with another input if one is given, and live on.
 
+        `input` is the plain inbox value or JSON text of it, as for a client, or a record with its fields.
+
         Raises:
             RunNotFound: the run has no dead letter of that step.
+            RunRefused: the input does not fit the step.
         """
         name = name_of(step)
         dead = next((d for d in reversed(run.dead_letters()) if d.step == name and d.item == item), None)
         if dead is None:
             raise RunNotFound(f"run {run.id}: expected a dead letter of {name}, but there is none", run_id=run.id)
-        schema = self._pipeline.definition.steps[name].input_schema
-        given = None if input is None else Schema.parse(schema).encode(to_plain(input, type(input)))
+        given = None if input is None else self._input(run.id, name, input)
         self._send(ReplayDeadLetter(run.id, name, dead.attempt, "harness", given, item))
         return self._live(run)
 
@@ -134,14 +144,22 @@ class Harness(Generic[P, R]):
         self.close()
 
     def _script(self, agent: "Agent[..., object] | str", rule: Rule, times: int) -> Self:
-        name = name_of(agent)
-        if all(spec.name != name for spec in self._pipeline.agents.values()):
-            known = ", ".join(sorted(spec.name for spec in self._pipeline.agents.values()))
-            raise ValueError(
-                f"{self._pipeline.definition.name}: expected one of its agents ({known}), but found {name}"
-            )
-        self._stage.script.add(name, rule, times)
+        self._stage.script.add(self._known(agent), rule, times)
         return self
+
+    def _known(self, agent: "Agent[..., object] | str") -> str:
+        """The name of one of the pipeline's agents: a slip must not let the real handler run.
+
+        Raises:
+            DefinitionError: it is none of them.
+        """
+        name = name_of(agent)
+        known = {spec.name for spec in self._pipeline.agents.values()}
+        if name not in known:
+            raise DefinitionError(
+                f"{self._pipeline.name}: expected one of its agents ({', '.join(sorted(known))}), but found {name}"
+            )
+        return name
 
     def _send(self, command: Command) -> None:
         self._commands += 1
@@ -181,9 +199,15 @@ class Harness(Generic[P, R]):
                 run.events.append(event)  # type: ignore[arg-type]
         self._read = len(self._stage.records)
 
-    def _result(self, framed: bytes) -> R:
+    def _input(self, run: str, step: str, given: object) -> bytes:
+        try:
+            plain = given if isinstance(given, Mapping | str | bytes) else to_plain(given, type(given))
+            return framed_input(self._pipeline.definition.steps[step], plain)
+        except RecordError as bad:
+            raise RunRefused(f"run {run}: input of {step}: {bad}. Nothing was sent.", run_id=run) from bad
+
+    def _result(self, framed: bytes | None) -> R:
         schema = self._pipeline.definition.output_schema
-        assert schema is not None
-        plain = Schema.parse(schema).decode(framed)
-        result: R = from_plain(plain, self._pipeline.result_type)  # type: ignore[assignment]
-        return result
+        if framed is None or schema is None:
+            return self._pipeline.result_from_plain(None)
+        return self._pipeline.result_from_plain(plain_of(schema, framed, self._stage.artifacts))

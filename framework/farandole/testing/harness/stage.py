@@ -4,7 +4,9 @@ Nothing sleeps. `settle` steps everybody until nothing moves, and then moves the
 next instant that somebody waits for, as long as it is within the horizon.
 """
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -51,8 +53,10 @@ class Stage:
     def __post_init__(self) -> None:
         self.topics = Topics()
         self.transport = MemoryTransport(self.clock)
-        self._folder = tempfile.TemporaryDirectory(prefix="farandole-harness-")
-        self.artifacts = LocalArtifacts(self._folder.name)
+        folder = tempfile.mkdtemp(prefix="farandole-harness-")
+        # A TemporaryDirectory warns where nobody closes the harness, and a test of one line does not.
+        self._remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.artifacts = LocalArtifacts(folder)
         deployment = Deployment(
             "harness",
             tuple(spec.name for spec in self.agents.values()),
@@ -116,7 +120,7 @@ class Stage:
         self.coordinator.close()
         self._reader.close()
         self._producer.close()
-        self._folder.cleanup()
+        self._remove_folder()
 
     def _next_due(self) -> datetime | None:
         dues = [due for due in (self.coordinator.next_due(), self.unit.next_due()) if due is not None]
