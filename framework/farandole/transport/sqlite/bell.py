@@ -143,9 +143,12 @@ class Bells:
             return
         if changed_ns == self._listed_ns and not self._is_young:
             return
+        try:
+            names = {name for name in os.listdir(self.folder) if not name.startswith(".")}
+        except OSError:
+            return  # no descriptor is free just now: the next ring lists them, and those that are known are rung
         self._is_young = time.time() - changed_ns / 1e9 < YOUNG_S
         self._listed_ns = changed_ns
-        names = {name for name in os.listdir(self.folder) if not name.startswith(".")}
         for gone in self._cords.keys() - names:
             os.close(self._cords.pop(gone))
         for name in names - self._cords.keys():
