@@ -1,12 +1,14 @@
 """The file of the embedded log in bad company: each a clear error with a way out, and nothing lost."""
 
+import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +30,7 @@ from farandole.transport.sqlite import SqliteSettings, SqliteTransport, machine
 from farandole.transport.sqlite.errors import LogBusy
 from farandole.transport.sqlite.file import File
 from farandole.transport.sqlite.member import SqliteMember
+from farandole.transport.sqlite.reader import SqliteReader
 from farandole.transport.sqlite.schema import VERSION
 
 AT = TopicPartition("t", 0)
@@ -322,10 +325,69 @@ def test_a_log_that_is_removed_under_a_member_ends_it_with_the_reason(path: Path
     member.close()
 
 
-def poll_on(member: SqliteMember) -> None:
+def poll_on(member: SqliteMember | SqliteReader) -> None:
     """Poll for longer than a sign of life may take."""
     for _ in range(20):
         member.poll(0.1)
+
+
+@pytest.fixture
+def replaced(path: Path) -> Callable[[], None]:
+    """A way to remove the log and make it anew, as `rm -r .farandole` and another process do."""
+
+    def replace() -> None:
+        shutil.rmtree(path.parent)
+        made(path)
+
+    return replace
+
+
+def test_what_is_sent_to_a_log_that_is_another_one_now_is_not_acknowledged(
+    path: Path, replaced: Callable[[], None]
+) -> None:
+    """A web server went on for days with (partition, offset) for each command, in a file without a name."""
+    transport = made(path)
+
+    async def send() -> None:
+        edge = transport.edge("web")
+        await edge.send(NewRecord(AT.topic, b"k", b"v", (), 0))
+        replaced()
+        for _ in range(2):
+            with pytest.raises(FatalTransportError, match=r"removed or replaced.*start the processes anew"):
+                await edge.send(NewRecord(AT.topic, b"k", b"v", (), 0))
+        await edge.close()
+
+    asyncio.run(send())
+
+    with closing(transport.producer("p")) as producer:
+        producer.send(NewRecord(AT.topic, b"k", b"v", (), 0))
+        assert producer.flush(10) == 0
+        replaced()
+        producer.send(NewRecord(AT.topic, b"k", b"v", (), 0))
+        with pytest.raises(FatalTransportError, match="start the processes anew"):
+            producer.flush(10)
+
+
+def test_who_reads_a_log_that_is_another_one_now_is_told_so(path: Path, replaced: Callable[[], None]) -> None:
+    transport = made(path, 1)
+
+    async def follow() -> None:
+        edge = transport.edge("web")
+        tail = edge.tail({AT: 0})
+        await anext(tail)  # the record
+        await anext(tail)  # the end
+        replaced()
+        with pytest.raises(FatalTransportError, match="start the processes anew"):
+            await asyncio.wait_for(anext(tail), 20)
+        await edge.close()
+
+    asyncio.run(follow())
+
+    with closing(transport.reader("r")) as reader:
+        reader.assign({AT: 0})
+        replaced()
+        with pytest.raises(FatalTransportError, match="start the processes anew"):
+            poll_on(reader)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from farandole.errors import FarandoleError, TransportError
+from farandole.errors import FarandoleError, FatalTransportError, TransportError
 from farandole.transport.memory.refusals import Refusal
 from farandole.transport.port import NewRecord
 from farandole.transport.sqlite.batches import body_of
@@ -126,6 +126,7 @@ class Courier:
         rows = [Rows(at, len(group), body_of([parcels[n].record for n in group])) for at, group in groups.items()]
         with file.writing as db:
             bases = append(db, rows, markers=0)
+        file.require_in_place()  # after the commit: one to a file that nobody opens any more is no acknowledgement
         names = self._catalog.by_number()
         for at, group in groups.items():
             outcomes |= {n: (names[at].partition, bases[at] + i) for i, n in enumerate(group)}
@@ -134,4 +135,5 @@ class Courier:
 
 def _failed(error: Exception, count: int) -> TransportError:
     why = error if isinstance(error, FarandoleError) else f"{type(error).__name__}: {error}"
-    return TransportError(f"{why}. Of {count} records none is known to be written")
+    kind = FatalTransportError if isinstance(error, FatalTransportError) else TransportError
+    return kind(f"{why}. Of {count} records none is known to be written")
