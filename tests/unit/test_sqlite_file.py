@@ -22,8 +22,10 @@ from farandole.transport.port import (
     MemberSettings,
     NewRecord,
     Position,
+    Record,
     TopicPartition,
     TopicSpec,
+    Trouble,
     Verdict,
 )
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport, machine
@@ -32,6 +34,7 @@ from farandole.transport.sqlite.file import File
 from farandole.transport.sqlite.member import SqliteMember
 from farandole.transport.sqlite.reader import SqliteReader
 from farandole.transport.sqlite.schema import VERSION
+from farandole.transport.sqlite.view import View
 
 AT = TopicPartition("t", 0)
 
@@ -193,6 +196,31 @@ def test_a_damaged_log_is_told_as_one_by_whoever_reads_the_damage(path: Path) ->
         reader.assign({AT: 0})
         with pytest.raises(FatalTransportError, match=r"damaged.*\.recover"):
             reader.poll(0)
+
+
+def test_what_could_not_be_read_once_is_read_although_nothing_is_written_after_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The failed read had noted that the file was read as it is: a reader saw nothing until somebody wrote again."""
+    transport = made(path)
+    with closing(transport.reader("r")) as reader:
+        reader.assign({AT: 0})
+        while reader.poll(0):
+            pass
+        write(transport, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(View, "read", fail)
+            (trouble,) = reader.poll(0)
+
+        found = reader.poll(0)
+
+    assert isinstance(trouble, Trouble)
+    assert [each.value for each in found if isinstance(each, Record)] == [b"x"]
+
+
+def fail(*_: object) -> None:
+    """As a disk does."""
+    raise sqlite3.OperationalError("disk I/O error")
 
 
 def test_a_full_log_refuses_transactions_whole_and_goes_on_when_there_is_room(path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from farandole.testing.cluster.waiting import wait_until
 from farandole.transport.port import MemberSettings, NewRecord, TopicPartition, TopicSpec
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport, keeper
+from farandole.transport.sqlite.bell import Bells
 from farandole.transport.sqlite.file import File
 
 AT = TopicPartition("t", 0)
@@ -59,6 +60,39 @@ def test_a_clock_that_was_once_ahead_ends_neither_retention_nor_compaction(trans
 
         with closing(transport.member(MemberSettings("g", "c"))):
             wait_until(lambda: admin.beginnings([AT]) == {AT: 1}, WITHIN, "records to be removed")
+
+
+def test_a_wal_is_copied_again_only_when_there_is_something_new_in_it_or_somebody_was_in_the_way(
+    transport: SqliteTransport,
+) -> None:
+    """A WAL never shrinks: after one of 8 MB, every process copied nothing at all once a second for its whole life."""
+    modes, kept = list[str](), keeper.Keeper(transport.settings, Bells(transport.settings.path.parent / "bells"))
+    with closing(File(transport.settings)) as file, closing(transport.producer("p")) as producer:
+        copy = file.checkpoint
+
+        def noted(mode: str) -> bool:
+            modes.append(mode)
+            return copy(mode)
+
+        file.checkpoint = noted  # type: ignore[method-assign]
+        counts = []
+        with closing(File(transport.settings)) as reader:
+            for in_the_way in (True, False, False):
+                producer.send(NewRecord(AT.topic, None, b"x", (), 0))
+                producer.flush(10)
+                if in_the_way:
+                    reader.db.execute("BEGIN")
+                    reader.db.execute("SELECT count(*) FROM batches").fetchone()
+                    producer.send(NewRecord(AT.topic, None, b"x", (), 0))
+                    producer.flush(10)
+                time.sleep(0.02)  # a tick of the file system's clock
+                for _ in range(5):
+                    kept._checkpoint(file)
+                counts.append(len(modes))
+                if in_the_way:
+                    reader.db.execute("ROLLBACK")
+
+    assert counts == [5, 6, 7]
 
 
 def test_members_of_a_transport_share_one_keeper_and_it_ends_with_the_last(transport: SqliteTransport) -> None:

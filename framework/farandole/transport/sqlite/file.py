@@ -125,14 +125,16 @@ class File:
         except sqlite3.Error as error:
             raise told(self.path, error) from None
 
-    def checkpoint(self, mode: str) -> None:
-        """Copy the WAL into the file, as far as nobody is in the way."""
+    def checkpoint(self, mode: str) -> bool:
+        """Copy the WAL into the file, as far as nobody is in the way; whether all of it was."""
         try:
-            self.db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            is_busy, pages, copied = self.db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         except sqlite3.Error as error:
             refused = told(self.path, error)
             if not isinstance(refused, LogBusy):
                 raise refused from None
+            return False
+        return not is_busy and copied == pages
 
     def close(self) -> None:
         """Close it; what was begun is forgotten."""
