@@ -1,5 +1,6 @@
 """The conformance suite on a transport that reframes, and what it does while the registry is away."""
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +39,8 @@ class Swap:
     def __init__(self) -> None:
         self.is_away = False
         self.is_ignorant = False
+        self.refused = b""
+        self.asked = 0
 
     def outbound(self, framed: bytes) -> bytes:
         """One byte more."""
@@ -47,6 +50,9 @@ class Swap:
     def inbound(self, value: bytes) -> bytes:
         """One byte less."""
         self._check()
+        self.asked += 1
+        if self.refused and self.refused in value:
+            raise TransportError("registry: 500 for this one")
         return value[1:] if value[:1] == b"\0" else value
 
     def _check(self) -> None:
@@ -119,9 +125,11 @@ def values(polled: "Sequence[object]") -> list[bytes | None]:
 
 
 def polled_until(poll: "Callable[[float], Sequence[object]]", enough: "Callable[[list[object]], bool]") -> list[object]:
-    """What polls bring, until it is enough; the test's own time limit ends it otherwise."""
+    """What polls bring, until it is enough."""
     out: list[object] = []
+    until = time.monotonic() + 10
     while not enough(out):
+        assert time.monotonic() < until, out[:5]
         out += poll(0.2)
     return out
 
@@ -160,22 +168,14 @@ def test_records_wait_for_a_registry_that_is_away_and_none_is_lost_or_told_as_re
     assert reader.position(AT) == 3
 
 
-def test_member_with_much_waiting_for_a_registry_goes_on_being_polled_and_takes_no_more(
-    inner: MemoryTransport, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_member_with_much_waiting_for_a_registry_goes_on_being_polled_and_takes_no_more(inner: MemoryTransport) -> None:
     # The story: while the registry was away for longer than `max.poll.interval.ms`, a member with 10,000 records in
     # hand was not polled any more, lost its partitions to nobody who could do better, and threw the records away.
-    monkeypatch.setattr("farandole.transport.framed.HELD_MAX", 4)
-    framing, taking = Swap(), Taking()
+    framing = Swap()
     framed = FramedTransport(inner, framing)
-    producer, member = framed.producer("p"), framed.member(MemberSettings("g", "c", poll_max_records=1))
-    for n in range(12):
-        producer.send(NewRecord("t", b"k", b"%d" % n))
-    producer.flush(1)
-    taking.member = member
+    write(framed, [b"%d" % n for n in range(12)])
     framing.is_away = True
-    member.subscribe(["t"], taking)
-    polled_until(member.poll, lambda out: bool(member.assignment()))
+    member = taking(framed, ["t"])
 
     told = [each for _ in range(30) for each in member.poll(0.01)]
     with inner.hub as broker:
@@ -188,6 +188,83 @@ def test_member_with_much_waiting_for_a_registry_goes_on_being_polled_and_takes_
     assert held <= 5
     assert values(back) == [b"%d" % n for n in range(12)]
     member.close()
+
+
+def test_a_record_that_waits_for_the_registry_holds_its_own_partition_and_no_other(inner: MemoryTransport) -> None:
+    """One foreign record, for which the registry said 500, stopped every partition of the member for good."""
+    inner.admin().create([TopicSpec("u", 1)])
+    framing = Swap()
+    framed = FramedTransport(inner, framing)
+    framing.refused = b"foreign"
+    write(framed, [b"foreign", *(b"behind %d" % n for n in range(12))])
+    member = taking(framed, ["t", "u"])
+    before = polled_until(member.poll, lambda out: any(isinstance(each, Trouble) for each in out))
+
+    write(framed, [b"%d" % n for n in range(12)], "u")
+    others = polled_until(member.poll, lambda out: len(values([*before, *out])) == 12)
+    held = len(member._waiting)  # type: ignore[attr-defined]
+    framing.refused = b""
+    back = polled_until(member.poll, lambda out: len(values(out)) == 13)
+
+    assert values([*before, *others]) == [b"%d" % n for n in range(12)]
+    assert held == 1
+    assert values(back) == [b"foreign", *(b"behind %d" % n for n in range(12))]
+    member.close()
+
+
+def test_a_partition_that_waits_for_the_registry_is_read_anew_from_where_it_is_sought(inner: MemoryTransport) -> None:
+    framing = Swap()
+    framed = FramedTransport(inner, framing)
+    framing.refused = b"foreign"
+    write(framed, [b"foreign", b"behind"])
+    member = taking(framed, ["t"])
+    polled_until(member.poll, lambda out: any(isinstance(each, Trouble) for each in out))
+
+    member.pause([AT])
+    member.seek(AT, 1)
+    member.resume([AT])
+
+    assert values(polled_until(member.poll, lambda out: bool(values(out)))) == [b"behind"]
+    member.close()
+
+
+@pytest.mark.parametrize("held_max", [10_000, 2], ids=["with room", "full"])
+def test_a_reader_or_member_that_waits_for_the_registry_does_not_wait_in_a_busy_loop(
+    inner: MemoryTransport, monkeypatch: pytest.MonkeyPatch, held_max: int
+) -> None:
+    monkeypatch.setattr("farandole.transport.framed.HELD_MAX", held_max)
+    framing = Swap()
+    framed = FramedTransport(inner, framing)
+    framing.refused = b"foreign"
+    write(framed, [b"foreign", b"behind"])
+    member, reader = taking(framed, ["t"]), framed.reader("r")
+    reader.assign({AT: 0})
+
+    for poll in (member.poll, reader.poll):
+        polled_until(poll, lambda out: any(isinstance(each, Trouble) for each in out))
+        framing.asked, began = 0, time.monotonic()
+        for _ in range(4):
+            poll(0.05)
+        assert time.monotonic() - began >= 0.15
+        assert framing.asked <= 4
+    member.close()
+
+
+def write(transport: Transport, texts: "Sequence[bytes]", topic: str = "t") -> None:
+    """Records on a topic."""
+    producer = transport.producer("p")
+    for each in texts:
+        producer.send(NewRecord(topic, b"k", each))
+    producer.flush(1)
+
+
+def taking(transport: Transport, topics: "Sequence[str]") -> Member:
+    """A member that reads its topics from their beginning, a record at a time."""
+    made = transport.member(MemberSettings("g", "c", poll_max_records=1))
+    loop = Taking()
+    loop.member = made
+    made.subscribe(topics, loop)
+    return made
 
 
 def test_a_value_of_an_unknown_schema_is_left_as_it_is(inner: MemoryTransport) -> None:

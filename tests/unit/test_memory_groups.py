@@ -1,6 +1,6 @@
 """Groups in the broker in memory: generations, sessions, who may commit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from farandole.errors import TransportError
 from farandole.transport.memory.groups import Assigned, Groups, Join, Standing
 from farandole.transport.memory.membership import Membership
-from farandole.transport.memory.refusals import AssignorDiffers, StaleGeneration
+from farandole.transport.memory.refusals import AssignorDiffers, StaleGeneration, UnknownMember
 from farandole.transport.port import MemberSettings, TopicPartition
 
 SESSION = 10.0
@@ -115,6 +115,22 @@ def test_zombie_may_not_commit_once_it_was_removed(world: World) -> None:
     assert world.groups.client_ids(G) == frozenset()
 
 
+def test_member_that_was_removed_joins_again_as_a_new_one_and_not_with_its_claims(world: World) -> None:
+    """As Kafka has it (UNKNOWN_MEMBER_ID); here it had a new id for the asking, and kept what others had by then."""
+    removed = world.join("a", now=0.0)
+    generation, partitions = world.groups.assigned(G, removed)
+    world.groups.expire(10.0)
+    world.groups.changed.clear()
+    again = Join("a", frozenset("t"), "cooperative-sticky", SESSION, removed, partitions, generation)
+
+    with pytest.raises(UnknownMember, match="was removed"):
+        world.groups.join(G, again, 10.0)
+
+    assert world.groups.changed == set()
+    assert world.groups.client_ids(G) == frozenset()
+    assert world.join("a", now=10.0) != removed
+
+
 def test_generation_goes_on_after_a_group_was_empty(world: World) -> None:
     first = world.join("a")
     world.groups.leave(G, first)
@@ -196,15 +212,18 @@ def test_member_that_joins_with_other_topics_begins_a_rebalance(world: World) ->
 
 
 class FailsOnce:
-    """A group whose first join does not reach the log."""
+    """A group whose first join does not reach the log; its time is what somebody says it is."""
 
     def __init__(self) -> None:
         self.groups = Groups(lambda topic: 2)
         self.fails = True
+        self.fails_in_a_pause = False
+        self.now = 0.0
 
     def standing(self, group: str, member_id: str) -> tuple[Standing, Assigned | None]:
         """As the group has it."""
-        standing = self.groups.heartbeat(group, member_id, 0.0)
+        self.groups.expire(self.now)
+        standing = self.groups.heartbeat(group, member_id, self.now)
         return standing, self.groups.assigned(group, member_id) if standing is Standing.ASSIGNED else None
 
     def join(self, group: str, join: Join) -> str:
@@ -212,36 +231,106 @@ class FailsOnce:
         if self.fails:
             self.fails = False
             raise TransportError("the disk is full")
-        return self.groups.join(group, join, 0.0)
+        self.groups.expire(self.now)
+        return self.groups.join(group, join, self.now)
 
     def leave(self, group: str, member_id: str) -> None:
         """Nobody does here."""
 
     def monotonic(self) -> float:
-        """Time stands still."""
-        return 0.0
+        """It stands still by itself."""
+        return self.now
 
     def pause(self, seconds: float) -> bool:
-        """It does."""
+        """It does; the log is asked here too, and may fail."""
+        if self.fails_in_a_pause:
+            raise TransportError("the disk is full")
         return False
 
 
 class Noting:
-    """Notes what it was given."""
+    """Notes what it was given and what it lost; `release` is what it does when it is to let go."""
 
     def __init__(self) -> None:
         self.given: list[TopicPartition] = []
+        self.lost: list[TopicPartition] = []
+        self.let_go: list[TopicPartition] = []
+        self.release: Callable[[], bool] = lambda: True
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """More."""
         self.given += partitions
 
     def releasing(self, partitions: Sequence[TopicPartition]) -> bool:
-        """At once."""
-        return True
+        """As it is told."""
+        return self.release()
 
     def gone(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
         """Less."""
+        (self.lost if lost else self.let_go).extend(partitions)
+
+
+def member_of(meeting: FailsOnce, client_id: str) -> tuple[Membership, Noting]:
+    """A cooperative member that has made its first move."""
+    noting = Noting()
+    membership = Membership(meeting, MemberSettings(G, client_id, "cooperative-sticky"), lambda partitions: None)
+    membership.subscribe(frozenset(["t"]), noting)
+    moved(membership)
+    return membership, noting
+
+
+def moved(membership: Membership) -> None:
+    """All moves that are due."""
+    while membership.step(lambda partitions: None):
+        pass
+
+
+def test_a_member_that_is_removed_while_it_lets_go_has_lost_the_rest_and_joins_without_it() -> None:
+    """It was stopped for longer than its session while it let go of one partition. It joined again with a claim on the
+    other, which it had lost, under a new id: its commits were accepted again, and overwrote those of the owner."""
+    meeting = FailsOnce()
+    meeting.fails = False
+    stopped, noting = member_of(meeting, "a")
+    other, others = member_of(meeting, "b")
+
+    def stand_still() -> bool:
+        noting.release = lambda: True
+        meeting.now += 1_000.0
+        moved(other)
+        return True
+
+    noting.release = stand_still
+    moved(stopped)  # everybody has joined again: the other one is to have a partition
+    before = set(others.given)
+    moved(stopped)
+    moved(other)
+    moved(stopped)
+    moved(other)
+
+    assert len(noting.let_go) == 1
+    assert noting.lost == [at for at in (TopicPartition("t", 0), TopicPartition("t", 1)) if at not in noting.let_go]
+    assert before == {TopicPartition("t", 0), TopicPartition("t", 1)}
+    assert not stopped.owned & other.owned
+    assert stopped.owned | other.owned == before
+
+
+def test_a_log_that_fails_while_a_member_lets_go_costs_neither_side_a_partition() -> None:
+    """The generation was noted before its share was taken: what it took away stayed here, for nobody else to have."""
+    meeting = FailsOnce()
+    meeting.fails = False
+    first, noting = member_of(meeting, "a")
+    second, _ = member_of(meeting, "b")
+    answers = iter([False])
+    noting.release = lambda: next(answers, True)
+    meeting.fails_in_a_pause = True
+
+    with pytest.raises(TransportError):
+        moved(first)
+    meeting.fails_in_a_pause = False
+    for each in (first, second, first, second):
+        moved(each)
+
+    assert len(noting.let_go) == len(first.owned) == len(second.owned) == 1
 
 
 def test_a_join_for_more_topics_that_the_log_refused_is_made_again() -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from farandole.clock import ManualClock
-from farandole.errors import ConfigError, TransportError, UnknownSchema
+from farandole.errors import ConfigError, RegistryError, TransportError, UnknownSchema
 from farandole.events.avro import Schema
 from farandole.registry.exchange import READ_AGAIN, Exchange
 from farandole.registry.http import HttpSettings
@@ -95,6 +95,51 @@ def test_a_registry_that_is_away_is_told_as_such_and_nothing_is_forgotten(server
         ours.outbound(PLAIN)
 
     assert ours.outbound(PLAIN)[:1] == b"\0"
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 406, 422])
+def test_an_id_that_the_registry_does_not_show_us_is_an_unknown_schema(server: RegistryServer, status: int) -> None:
+    """A record of another team's type on an inbox, 403 for its id: it ended each process that read it, in turn."""
+    ours = exchange(server, Rows())
+    server.instead.append((status, b'{"error_code":40301,"message":"denied"}', {}))
+
+    for _ in range(2):
+        with pytest.raises(UnknownSchema, match="registry id 77"):
+            ours.inbound(b"\0\0\0\0\x4dx")
+
+    assert len(server.asked) == 1
+    assert ours.inbound(b"\0\0\0\0\2" + PLAIN[10:]) == PLAIN
+
+
+@pytest.mark.parametrize("status", [401, 408, 425, 429, 500, 501, 302])
+def test_an_id_that_says_nothing_of_itself_is_asked_again(server: RegistryServer, status: int) -> None:
+    ours = exchange(server, Rows())
+    server.instead.append((status, b"{}", {}))
+
+    with pytest.raises(RegistryError):
+        ours.inbound(b"\0\0\0\0\2" + PLAIN[10:])
+
+    assert ours.inbound(b"\0\0\0\0\2" + PLAIN[10:]) == PLAIN
+
+
+@pytest.mark.parametrize("status", [401, 403, 422])
+def test_a_registry_that_lets_a_running_writer_in_no_more_is_one_that_is_away(
+    server: RegistryServer, status: int
+) -> None:
+    ours = exchange(server, Rows(ORDER))
+    server.instead.append((status, b"{}", {}))
+
+    with pytest.raises(RegistryError):
+        ours.outbound(PLAIN)
+
+    assert ours.outbound(PLAIN)[:1] == b"\0"
+
+
+def test_a_process_that_a_registry_does_not_let_in_is_not_started(server: RegistryServer) -> None:
+    server.instead.append((403, b"{}", {}))
+
+    with pytest.raises(ConfigError, match="let in"):
+        exchange(server, Rows()).require([ORDER])
 
 
 def test_a_process_is_refused_whose_schemas_were_not_registered(server: RegistryServer) -> None:

@@ -1,6 +1,7 @@
 """Bells: who is woken, what a dead process leaves, and what happens where there are none."""
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -73,6 +74,28 @@ def test_a_wait_ends_with_a_ring_from_another_thread(tmp_path: Path) -> None:
     ringer.join()
     assert any(rang)
     heard.close()
+
+
+def test_a_bell_beyond_the_first_thousand_descriptors_is_heard(tmp_path: Path) -> None:
+    """`select` knows no more than that: a web server with many connections could not read its log any more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1_400:
+        pytest.skip("this machine allows fewer descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1_400, hard))
+    held: list[int] = []
+    try:
+        while len(held) < 1_100:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+        heard = Bell(tmp_path)
+        heard.ring()
+        rang = [heard.wait(0.01) for _ in range(2)]
+        heard.close()
+    finally:
+        for each in held:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert rang == [True, False]
 
 
 def test_only_the_bell_of_a_dead_process_says_so(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """The file of the embedded log in bad company: each a clear error with a way out, and nothing lost."""
 
+import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -20,15 +22,19 @@ from farandole.transport.port import (
     MemberSettings,
     NewRecord,
     Position,
+    Record,
     TopicPartition,
     TopicSpec,
+    Trouble,
     Verdict,
 )
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport, machine
 from farandole.transport.sqlite.errors import LogBusy
 from farandole.transport.sqlite.file import File
 from farandole.transport.sqlite.member import SqliteMember
+from farandole.transport.sqlite.reader import SqliteReader
 from farandole.transport.sqlite.schema import VERSION
+from farandole.transport.sqlite.view import View
 
 AT = TopicPartition("t", 0)
 
@@ -192,6 +198,31 @@ def test_a_damaged_log_is_told_as_one_by_whoever_reads_the_damage(path: Path) ->
             reader.poll(0)
 
 
+def test_what_could_not_be_read_once_is_read_although_nothing_is_written_after_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The failed read had noted that the file was read as it is: a reader saw nothing until somebody wrote again."""
+    transport = made(path)
+    with closing(transport.reader("r")) as reader:
+        reader.assign({AT: 0})
+        while reader.poll(0):
+            pass
+        write(transport, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(View, "read", fail)
+            (trouble,) = reader.poll(0)
+
+        found = reader.poll(0)
+
+    assert isinstance(trouble, Trouble)
+    assert [each.value for each in found if isinstance(each, Record)] == [b"x"]
+
+
+def fail(*_: object) -> None:
+    """As a disk does."""
+    raise sqlite3.OperationalError("disk I/O error")
+
+
 def test_a_full_log_refuses_transactions_whole_and_goes_on_when_there_is_room(path: Path) -> None:
     made(path, 1)
     small = SqliteTransport(SqliteSettings(path, bytes_max=300_000))
@@ -322,10 +353,69 @@ def test_a_log_that_is_removed_under_a_member_ends_it_with_the_reason(path: Path
     member.close()
 
 
-def poll_on(member: SqliteMember) -> None:
+def poll_on(member: SqliteMember | SqliteReader) -> None:
     """Poll for longer than a sign of life may take."""
     for _ in range(20):
         member.poll(0.1)
+
+
+@pytest.fixture
+def replaced(path: Path) -> Callable[[], None]:
+    """A way to remove the log and make it anew, as `rm -r .farandole` and another process do."""
+
+    def replace() -> None:
+        shutil.rmtree(path.parent)
+        made(path)
+
+    return replace
+
+
+def test_what_is_sent_to_a_log_that_is_another_one_now_is_not_acknowledged(
+    path: Path, replaced: Callable[[], None]
+) -> None:
+    """A web server went on for days with (partition, offset) for each command, in a file without a name."""
+    transport = made(path)
+
+    async def send() -> None:
+        edge = transport.edge("web")
+        await edge.send(NewRecord(AT.topic, b"k", b"v", (), 0))
+        replaced()
+        for _ in range(2):
+            with pytest.raises(FatalTransportError, match=r"removed or replaced.*start the processes anew"):
+                await edge.send(NewRecord(AT.topic, b"k", b"v", (), 0))
+        await edge.close()
+
+    asyncio.run(send())
+
+    with closing(transport.producer("p")) as producer:
+        producer.send(NewRecord(AT.topic, b"k", b"v", (), 0))
+        assert producer.flush(10) == 0
+        replaced()
+        producer.send(NewRecord(AT.topic, b"k", b"v", (), 0))
+        with pytest.raises(FatalTransportError, match="start the processes anew"):
+            producer.flush(10)
+
+
+def test_who_reads_a_log_that_is_another_one_now_is_told_so(path: Path, replaced: Callable[[], None]) -> None:
+    transport = made(path, 1)
+
+    async def follow() -> None:
+        edge = transport.edge("web")
+        tail = edge.tail({AT: 0})
+        await anext(tail)  # the record
+        await anext(tail)  # the end
+        replaced()
+        with pytest.raises(FatalTransportError, match="start the processes anew"):
+            await asyncio.wait_for(anext(tail), 20)
+        await edge.close()
+
+    asyncio.run(follow())
+
+    with closing(transport.reader("r")) as reader:
+        reader.assign({AT: 0})
+        replaced()
+        with pytest.raises(FatalTransportError, match="start the processes anew"):
+            poll_on(reader)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The keeper: while somebody works on the log, it is kept in order; and it ends with the last of them."""
 
 import threading
+import time
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from farandole.testing.cluster.waiting import wait_until
 from farandole.transport.port import MemberSettings, NewRecord, TopicPartition, TopicSpec
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport, keeper
+from farandole.transport.sqlite.bell import Bells
+from farandole.transport.sqlite.file import File
 
 AT = TopicPartition("t", 0)
 WITHIN = timedelta(seconds=20)
@@ -44,6 +47,52 @@ def test_while_a_member_is_there_the_wal_is_copied_and_old_records_go(transport:
             wait_until(lambda: path.stat().st_size >= 300_000, WITHIN, "the WAL to be copied into the file")
             admin.configure(AT.topic, {"retention.ms": "1"})
             wait_until(lambda: admin.beginnings([AT]) == {AT: 300}, WITHIN, "records to be removed")
+
+
+def test_a_clock_that_was_once_ahead_ends_neither_retention_nor_compaction(transport: SqliteTransport) -> None:
+    """One round under a clock that was a year ahead: for a year nobody took a turn again, and the log only grew."""
+    with closing(transport.admin()) as admin, closing(transport.producer("p")) as producer:
+        producer.send(NewRecord(AT.topic, None, b"old", (), 0))
+        assert producer.flush(10) == 0
+        admin.configure(AT.topic, {"retention.ms": "1"})
+        with closing(File(transport.settings)) as file, file.writing as db:
+            db.execute("UPDATE meta SET value = ? WHERE name = 'kept'", (int(time.time()) + 365 * 24 * 3600,))
+
+        with closing(transport.member(MemberSettings("g", "c"))):
+            wait_until(lambda: admin.beginnings([AT]) == {AT: 1}, WITHIN, "records to be removed")
+
+
+def test_a_wal_is_copied_again_only_when_there_is_something_new_in_it_or_somebody_was_in_the_way(
+    transport: SqliteTransport,
+) -> None:
+    """A WAL never shrinks: after one of 8 MB, every process copied nothing at all once a second for its whole life."""
+    modes, kept = list[str](), keeper.Keeper(transport.settings, Bells(transport.settings.path.parent / "bells"))
+    with closing(File(transport.settings)) as file, closing(transport.producer("p")) as producer:
+        copy = file.checkpoint
+
+        def noted(mode: str) -> bool:
+            modes.append(mode)
+            return copy(mode)
+
+        file.checkpoint = noted  # type: ignore[method-assign]
+        counts = []
+        with closing(File(transport.settings)) as reader:
+            for in_the_way in (True, False, False):
+                producer.send(NewRecord(AT.topic, None, b"x", (), 0))
+                producer.flush(10)
+                if in_the_way:
+                    reader.db.execute("BEGIN")
+                    reader.db.execute("SELECT count(*) FROM batches").fetchone()
+                    producer.send(NewRecord(AT.topic, None, b"x", (), 0))
+                    producer.flush(10)
+                time.sleep(0.02)  # a tick of the file system's clock
+                for _ in range(5):
+                    kept._checkpoint(file)
+                counts.append(len(modes))
+                if in_the_way:
+                    reader.db.execute("ROLLBACK")
+
+    assert counts == [5, 6, 7]
 
 
 def test_members_of_a_transport_share_one_keeper_and_it_ends_with_the_last(transport: SqliteTransport) -> None:

@@ -1,8 +1,9 @@
 """Retention and compaction of the embedded log: the file does not grow for ever, and nobody misses anything."""
 
+import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,97 @@ def test_a_tombstone_outlives_the_compaction_that_removes_what_it_deletes(log: t
     restored |= {each.key: each.value for each in read(transport, 2)}
 
     assert restored == {b"gone": None, b"k": b"%d" % (upkeep.COMPACTED_AFTER - 1)}
+
+
+class Paused:
+    """A file whose write transactions are each preceded by what others do meanwhile, one thing at a time."""
+
+    def __init__(self, file: File, *meanwhile: Callable[[], object]) -> None:
+        self._file = file
+        self._meanwhile = iter(meanwhile)
+        self.reading = file.reading
+
+    @property
+    def writing(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Entered when this process goes on."""
+        next(self._meanwhile, lambda: None)()
+        return self._file.writing
+
+
+@pytest.fixture
+def other(log: tuple[SqliteTransport, File]) -> Iterator[File]:
+    """The connection of another process."""
+    with closing(File(log[0].settings)) as made:
+        yield made
+
+
+def busy(file: File) -> None:
+    """So many changes of one key that a partition is compacted again."""
+    for n in range(upkeep.COMPACTED_AFTER):
+        write(file, [(b"k", b"%d" % n)])
+
+
+def table(transport: SqliteTransport) -> dict[bytes | None, bytes | None]:
+    """What a restore makes of the partition: no row where the last thing said was a tombstone."""
+    rows = {each.key: each.value for each in read(transport)}
+    return {key: value for key, value in rows.items() if value is not None}
+
+
+def test_a_compaction_that_stood_still_brings_nothing_back_that_was_deleted_meanwhile(
+    log: tuple[SqliteTransport, File], other: File
+) -> None:
+    """Ctrl-Z at the wrong moment: a run that had ended was running again after `fg`, its tombstone long gone."""
+    transport, file = log
+    write(file, [(b"run", b"running"), (b"lives", b"on"), (b"k", b"-")])
+    busy(file)
+    number, later = number_of(file), int(time.time() * 1000) + DAY_MS
+
+    def end_the_run_and_compact_twice() -> None:
+        write(other, [(b"run", None)])
+        busy(other)
+        upkeep.compact(other, number, 0)
+        busy(other)
+        busy(other)
+        upkeep.compact(other, number, later)
+
+    upkeep.compact(Paused(file, end_the_run_and_compact_twice), number, 0)  # type: ignore[arg-type]
+
+    assert table(transport) == {b"lives": b"on", b"k": b"%d" % (upkeep.COMPACTED_AFTER - 1)}
+    assert b"run" not in {each.key for each in read(transport)}
+
+
+def test_of_two_compactions_at_once_the_one_that_knows_less_undoes_nothing_of_the_other(
+    log: tuple[SqliteTransport, File], other: File
+) -> None:
+    """The other one has written a slice and is not done: how far it was at its end tells nothing of it yet."""
+    transport, file = log
+    write(file, [(b"run", b"running"), (b"lives", b"on"), (b"k", b"-")])
+    busy(file)
+    number = number_of(file)
+    before = compacted(file, number)
+
+    def end_the_run_and_compact_half() -> None:
+        write(other, [(b"run", None)])
+        busy(other)
+        halfway = Paused(other, lambda: None, stop)
+        with pytest.raises(KeyboardInterrupt):
+            upkeep.compact(halfway, number, 0)  # type: ignore[arg-type]
+
+    upkeep.compact(Paused(file, end_the_run_and_compact_half), number, 0)  # type: ignore[arg-type]
+
+    assert [each.value for each in read(transport) if each.key == b"run"] == [None]
+    assert compacted(file, number) == before, "who gave up says nothing of how far it was"
+
+
+def stop() -> None:
+    """Another process ends here."""
+    raise KeyboardInterrupt
+
+
+def compacted(file: File, number: int) -> int:
+    """Up to where a partition was compacted."""
+    with file.reading as db:
+        return int(db.execute("SELECT compacted FROM parts WHERE number = ?", (number,)).fetchone()[0])
 
 
 def test_a_table_that_rests_is_not_compacted_again(log: tuple[SqliteTransport, File]) -> None:

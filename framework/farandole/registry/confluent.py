@@ -16,7 +16,7 @@ from farandole.errors import RegistryError, SchemaRefused, UnknownSchema
 from farandole.events.avro import Schema, SchemaBook
 from farandole.events.framing import Kind, confluent, single_object, unframe
 from farandole.registry.compatibility import Compatibility, problems
-from farandole.registry.http import JsonHttp, Refused
+from farandole.registry.http import Forbidden, JsonHttp, Refused
 
 UNKNOWN_FOR = timedelta(seconds=5)
 """How long an answer "not found" is believed; a schema published meanwhile is seen after this."""
@@ -55,7 +55,10 @@ class ConfluentRegistry:
             self._learn(each, _id(answer))
 
     def find(self, name: bytes | int) -> Schema:
-        """The schema of an id. A registry cannot be asked for fingerprints: those are found if they were met."""
+        """The schema of an id. A registry cannot be asked for fingerprints: those are found if they were met.
+
+        An id that it refuses to us is one that it does not have: anybody can write a record with any id in it.
+        """
         if name in self._book or not isinstance(name, int):
             return self._book.find(name)
         return self._asked(name, lambda: self._fetch(name))
@@ -107,8 +110,12 @@ class ConfluentRegistry:
         try:
             return ask()
         except Refused as no:
-            if no.status != _NOT_FOUND:
+            if no.status != _NOT_FOUND and not (isinstance(name, int) and 400 <= no.status < 500):
                 raise _unusable(no) from None
+        except Forbidden as no:
+            if not isinstance(name, int):
+                raise
+            unknown = UnknownSchema(f"expected a published schema, but the registry shows us no {told}: {no}")
         if len(self._unknown) >= UNKNOWN_MAX:
             self._unknown.clear()
         self._unknown[name] = self._clock.monotonic() + UNKNOWN_FOR.total_seconds()

@@ -5,12 +5,13 @@ asked for that. Thread-safe; one per process.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 from farandole.clock import Clock, SystemClock
-from farandole.errors import ConfigError, RecordError, UnknownSchema
+from farandole.errors import ConfigError, RecordError, RegistryError, UnknownSchema
 from farandole.events.avro import Schema, SchemaBook
 from farandole.events.framing import Kind, unframe
 from farandole.registry.confluent import ConfluentRegistry
@@ -48,15 +49,15 @@ class Exchange:
         """
         if not _is_framed(framed, Kind.SINGLE_OBJECT):
             return framed
-        with self._lock:
+        with self._lock, _while_running():
             self._learn(framed[2:10])
             return self._registry.outbound(framed)
 
     def inbound(self, value: bytes) -> bytes:
-        """A value as everybody inside sees it; errors as `outbound`."""
+        """A value as everybody inside sees it; errors as `outbound`. An id that is refused to us is unknown."""
         if not _is_framed(value, Kind.CONFLUENT):
             return value
-        with self._lock:
+        with self._lock, _while_running():
             return self._registry.inbound(value)
 
     def publish(self, schemas: Iterable[Schema]) -> None:
@@ -96,6 +97,15 @@ class Exchange:
         self._log.catch_up()
         if fingerprint not in self._book:
             self._missing[fingerprint] = now + READ_AGAIN.total_seconds()
+
+
+@contextmanager
+def _while_running() -> Iterator[None]:
+    """A registry that lets us in no more is one that is away: whoever runs already waits for it, and does not end."""
+    try:
+        yield
+    except ConfigError as refused:
+        raise RegistryError(str(refused)) from refused
 
 
 def _is_framed(value: bytes, kind: Kind) -> bool:

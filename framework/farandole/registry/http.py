@@ -103,6 +103,10 @@ class Refused(Exception):  # noqa: N818 - internal to this package; becomes an e
         self.message = message
 
 
+class Forbidden(ConfigError):
+    """It knows who we are and does not show us this; other questions may be answered."""
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: object, **__: object) -> None:
         return None
@@ -123,7 +127,7 @@ class JsonHttp:
 
         Raises:
             Refused: the registry said no, and asking again would not help.
-            ConfigError: it does not accept who we are.
+            ConfigError: it does not accept who we are; `Forbidden` if it may be this question alone.
             TransportError: it was not reached, or gave no usable answer, in all attempts.
         """
         wait = self._settings.wait
@@ -163,7 +167,8 @@ class JsonHttp:
 
     def _no(self, error: urllib.error.HTTPError) -> Exception:
         if error.code in (401, 403):
-            return ConfigError(f"registry {self._settings.url}: expected to be let in, but it answered {error.code}")
+            kind = Forbidden if error.code == 403 else ConfigError
+            return kind(f"registry {self._settings.url}: expected to be let in, but it answered {error.code}")
         try:
             told = json.loads(error.read(ANSWER_BYTES_MAX))
             return Refused(error.code, int(told["error_code"]), str(told["message"])[:500])

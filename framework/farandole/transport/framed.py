@@ -6,7 +6,7 @@ nothing is decided about what needs it: records wait here, and a transaction is 
 """
 
 import asyncio
-from collections import deque
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -40,8 +40,11 @@ from farandole.transport.port import (
 )
 
 HELD_MAX = 10_000
-"""Records that wait for the registry before nothing more is taken from the log: some polls of a member. It is polled
-all the same, with everything paused: a member that is not loses its partitions after `max.poll.interval.ms`."""
+"""Records of a reader that wait for the registry before nothing more is taken from the log. A member takes nothing more
+from the partitions that wait; it is polled all the same, or it would lose them after `max.poll.interval.ms`."""
+
+ASK_S = 2.0
+"""Of one poll, after which no more is asked of a registry that does not answer: well below any session."""
 
 HEAD_BYTES = 5
 """Of a registry's frame: what says which schema it is."""
@@ -122,8 +125,10 @@ class _Waiting:
 
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
-        self._held: deque[Polled] = deque()
+        self._held: list[Polled] = []
         self.paused: set[TopicPartition] = set()
+        self.stuck: set[TopicPartition | None] = set()
+        """Partitions whose next record the registry did not answer for, as of the last `tell`."""
 
     def __len__(self) -> int:
         return len(self._held)
@@ -131,15 +136,16 @@ class _Waiting:
     @property
     def is_ready(self) -> bool:
         """Whether something may be told without asking the log."""
-        return any(_place(each) not in self.paused for each in self._held)
+        return any(each.at not in self.paused and each.at not in self.stuck for each in self._held)
 
     def has(self, at: TopicPartition) -> bool:
         """Whether something of a partition waits."""
-        return any(_place(each) == at for each in self._held)
+        return any(each.at == at for each in self._held)
 
     def clear(self) -> None:
         """Forget everything."""
         self._held.clear()
+        self.stuck.clear()
 
     def take(self, polled: Sequence[Polled]) -> None:
         """Put what was polled at the end."""
@@ -147,30 +153,31 @@ class _Waiting:
 
     def drop(self, places: Sequence[TopicPartition]) -> None:
         """Forget what came from these: it is stale."""
-        gone = frozenset(places)
-        self._held = deque(each for each in self._held if _place(each) not in gone)
+        self._held = [each for each in self._held if each.at not in places]
+        self.stuck.difference_update(places)
 
     def tell(self) -> list[Polled]:
-        """What can be told now, in order; the last is a trouble if the registry is away."""
+        """What can be told now, in order within each partition; the last is a trouble if the registry is away.
+
+        A partition whose record waits holds up no other: those that wait come last the next time.
+        """
         out: list[Polled] = []
-        kept: deque[Polled] = deque()
-        while self._held:
-            each = self._held.popleft()
-            if _place(each) in self.paused:
+        kept: list[Polled] = []
+        self.stuck &= self.paused
+        trouble: Trouble | None = None
+        until = time.monotonic() + ASK_S
+        for each in self._held:
+            if each.at in self.paused or each.at in self.stuck or (trouble is not None and time.monotonic() >= until):
                 kept.append(each)
                 continue
             try:
                 out.append(inbound(each, self._framing) if isinstance(each, Record) else each)
             except TransportError as error:
-                self._held.appendleft(each)
-                out.append(Trouble("unreachable", str(error)))
-                break
-        self._held.extendleft(reversed(kept))
-        return out
-
-
-def _place(polled: Polled) -> TopicPartition | None:
-    return polled.at
+                self.stuck.add(each.at)
+                kept.append(each)
+                trouble = trouble or Trouble("unreachable", str(error))
+        self._held = sorted(kept, key=lambda each: each.at in self.stuck)
+        return out if trouble is None else [*out, trouble]
 
 
 class FramedReader:
@@ -189,8 +196,11 @@ class FramedReader:
 
     def poll(self, timeout: float) -> Sequence[Polled]:
         """As the inner one's."""
+        patience = 0.0 if self._waiting.is_ready else timeout
         if len(self._waiting) < HELD_MAX:
-            self._waiting.take(self._inner.poll(0.0 if self._waiting.is_ready else timeout))
+            self._waiting.take(self._inner.poll(patience))
+        else:
+            time.sleep(patience)
         out = self._waiting.tell()
         for each in out:
             if isinstance(each, Record):
@@ -301,7 +311,7 @@ class FramedMember:
         self._framing = framing
         self._waiting = _Waiting(framing)
         self._commits: dict[int, Commit] = {}
-        self._is_full = False
+        self._halted: set[TopicPartition] = set()
         self._unsent: list[Reply] = []
         self._tickets = count(-1, -1)  # the inner one's are positive
 
@@ -316,20 +326,20 @@ class FramedMember:
 
     def poll(self, timeout: float) -> Sequence[Polled]:
         """As the inner one's; a trouble tells that the registry is away."""
-        self._waiting.take(self._inner.poll(0.0 if self._waiting.is_ready and not self._is_full else timeout))
-        self._throttle()
+        self._waiting.take(self._inner.poll(0.0 if self._waiting.is_ready else timeout))
         told = self._waiting.tell()
         self._throttle()
         return told
 
     def _throttle(self) -> None:
-        """Take nothing more while too much waits; go on at half."""
-        if not self._is_full and len(self._waiting) >= HELD_MAX:
-            self._is_full = True
-            self._inner.pause(sorted(self._inner.assignment()))
-        elif self._is_full and len(self._waiting) < HELD_MAX // 2:
-            self._is_full = False
-            self._inner.resume(sorted(self._inner.assignment() - self._waiting.paused))
+        """Take nothing more from partitions that wait for the registry; go on with those that do no more."""
+        ours = self._inner.assignment()
+        halted = ours & self._waiting.stuck
+        if more := halted - self._halted:
+            self._inner.pause(sorted(more))
+        if back := (self._halted - halted - self._waiting.paused) & ours:
+            self._inner.resume(sorted(back))
+        self._halted = set(halted)
 
     def snapshot(self) -> GroupSnapshot:
         """As the inner one's."""
@@ -368,13 +378,13 @@ class FramedMember:
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
         """As the inner one's."""
         self._waiting.paused -= set(partitions)
-        if not self._is_full:
-            self._inner.resume(partitions)
+        self._inner.resume([at for at in partitions if at not in self._waiting.stuck])
 
     def seek(self, at: TopicPartition, position: int) -> None:
         """As the inner one's; nothing stale is told after it."""
         self._waiting.drop([at])
         self._inner.seek(at, position)
+        self._throttle()
 
     def assignment(self) -> frozenset[TopicPartition]:
         """As the inner one's."""

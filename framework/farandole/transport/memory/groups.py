@@ -13,7 +13,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from farandole.transport.memory.assignors import ASSIGNORS, Candidate
-from farandole.transport.memory.refusals import AssignorDiffers, StaleGeneration
+from farandole.transport.memory.refusals import AssignorDiffers, StaleGeneration, UnknownMember
 from farandole.transport.port import TopicPartition
 
 NEVER_JOINED = -1
@@ -150,6 +150,7 @@ class Groups:
 
         Raises:
             AssignorDiffers: the group divides its partitions otherwise.
+            UnknownMember: it was removed; what it says it holds may be another's by now.
         """
         it = self._groups.setdefault(group, Group())
         for each in it.members.values():
@@ -158,9 +159,11 @@ class Groups:
                     f"{group}: expected the assignor {each.join.assignor!r} of its members, but {join.client_id} "
                     f"has {join.assignor!r}. It cannot join"
                 )
-        member_id = join.member_id
-        if member_id not in it.members:
-            member_id = self._named(join.client_id)
+        if join.member_id and join.member_id not in it.members:
+            raise UnknownMember(
+                f"{group}: expected {join.member_id} to be a member still, but it was removed. It joins as a new one"
+            )
+        member_id = join.member_id or self._named(join.client_id)
         it.begin()
         it.members[member_id] = Seat(join, now)
         self._due = min(self._due, now + join.session)

@@ -13,7 +13,7 @@ from typing import Protocol
 from farandole.errors import FatalTransportError, NotJoined
 from farandole.transport.memory.assignors import EAGER
 from farandole.transport.memory.groups import NEVER_JOINED, Assigned, Join, Standing
-from farandole.transport.memory.refusals import AssignorDiffers
+from farandole.transport.memory.refusals import AssignorDiffers, UnknownMember
 from farandole.transport.port import MemberSettings, Rebalance, TopicPartition
 
 RELEASE_PAUSE = 0.005
@@ -52,7 +52,11 @@ class Meeting(Protocol):
         ...
 
     def join(self, group: str, join: Join) -> str:
-        """Join, or join again; the member id."""
+        """Join, or join again; the member id.
+
+        Raises:
+            AssignorDiffers, UnknownMember: as `Groups.join`.
+        """
         ...
 
     def leave(self, group: str, member_id: str) -> None:
@@ -81,6 +85,7 @@ class Membership:
         self._rebalance: Rebalance | None = None
         self._member_id = ""
         self._generation = NEVER_JOINED
+        self._taken = NEVER_JOINED  # the generation whose share was taken as a whole
         self._must_join = False
         self.owned: set[TopicPartition] = set()
 
@@ -113,7 +118,7 @@ class Membership:
             return self._start_anew()
         if standing is Standing.REJOIN or self._must_join:
             return self._join_again()
-        if assigned is not None and assigned.generation != self._generation:
+        if assigned is not None and assigned.generation != self._taken:
             return self._take(assigned, add)
         return False
 
@@ -123,11 +128,11 @@ class Membership:
             self._release(self.owned)
             self._rebalance = None
         self._meeting.leave(self._settings.group, self._member_id)
-        self._member_id, self._generation = "", NEVER_JOINED
+        self._member_id, self._generation, self._taken = "", NEVER_JOINED, NEVER_JOINED
 
     def _start_anew(self) -> bool:
         """We are no member: never were, or were removed, and others may have our partitions for a while already."""
-        self._member_id, self._generation = "", NEVER_JOINED
+        self._member_id, self._generation, self._taken = "", NEVER_JOINED, NEVER_JOINED
         if self.owned:
             self._forget(self.owned, lost=True)
         self._join()
@@ -140,7 +145,11 @@ class Membership:
         return True
 
     def _take(self, assigned: Assigned, add: Callable[[Collection[TopicPartition]], None]) -> bool:
-        """A new generation: let go of what it takes away, then take what it brings."""
+        """A new generation: let go of what it takes away, then take what it brings.
+
+        The log may fail while we let go; then all of it is done at the next step. Whoever lets go commits in this
+        generation already (R11).
+        """
         self._generation = assigned.generation
         surplus = self.owned - assigned.partitions
         self._release(surplus)
@@ -150,6 +159,7 @@ class Membership:
             add(fresh)
             assert self._rebalance is not None
             self._rebalance.assigned(fresh)
+        self._taken = assigned.generation
         if surplus:
             self._join()
         return True
@@ -167,6 +177,9 @@ class Membership:
         )
         try:
             self._member_id = self._meeting.join(self._settings.group, join)
+        except UnknownMember:  # a release took longer than our session: others have what we own
+            self._start_anew()
+            return
         except AssignorDiffers as refusal:
             raise FatalTransportError(str(refusal)) from refusal
         self._must_join = False

@@ -36,5 +36,9 @@ class StaleGeneration(Refusal):
     """The member is unknown to the group, or its generation is over (R3, R11)."""
 
 
+class UnknownMember(Refusal):
+    """Who wants to join again is no member any more: it joins as a new one, without its claims."""
+
+
 class AssignorDiffers(Refusal):
     """The group's members use another assignor than the one who wants to join."""

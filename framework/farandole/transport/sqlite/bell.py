@@ -57,8 +57,10 @@ class Bell:
     def wait(self, timeout: float) -> bool:
         """Wait for it, not longer than is good without a look; whether it rang. Rung before, it has rung."""
         most = LOOK_S if self.name else self._look
+        ear = select.poll()  # unlike `select`, it knows descriptors beyond 1,024
+        ear.register(self._ear, select.POLLIN)
         try:
-            rang = bool(select.select([self._ear], [], [], max(0.0, min(timeout, most)))[0])
+            rang = bool(ear.poll(max(0.0, min(timeout, most)) * 1_000))
         except InterruptedError:
             return False
         if rang:
@@ -143,9 +145,12 @@ class Bells:
             return
         if changed_ns == self._listed_ns and not self._is_young:
             return
+        try:
+            names = {name for name in os.listdir(self.folder) if not name.startswith(".")}
+        except OSError:
+            return  # no descriptor is free just now: the next ring lists them, and those that are known are rung
         self._is_young = time.time() - changed_ns / 1e9 < YOUNG_S
         self._listed_ns = changed_ns
-        names = {name for name in os.listdir(self.folder) if not name.startswith(".")}
         for gone in self._cords.keys() - names:
             os.close(self._cords.pop(gone))
         for name in names - self._cords.keys():

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from farandole.errors import FarandoleError, TransportError
+from farandole.errors import FarandoleError, FatalTransportError, TransportError
 from farandole.transport.memory.refusals import Refusal
 from farandole.transport.port import NewRecord
 from farandole.transport.sqlite.batches import body_of
@@ -86,13 +86,15 @@ class Courier:
         file: File | None = None
         try:
             while parcels := self._take():
+                outcomes: dict[int, Placed | TransportError] = {}
+                failed = TransportError(f"{self._name}: expected an outcome of a record, but there is none")
                 try:
                     file = file or self._shared.open()
-                    self._deliver(file, parcels)
-                except FarandoleError as error:
-                    failed = TransportError(f"{error}. Of {len(parcels)} records none is known to be written")
-                    for each in parcels:
-                        each.done(failed)
+                    self._deliver(file, parcels, outcomes)
+                except Exception as error:  # whatever it is, somebody waits for each of these, and for what comes later
+                    failed = _failed(error, len(parcels) - len(outcomes))
+                for n, each in enumerate(parcels):
+                    each.done(outcomes.get(n, failed))
         finally:
             if file is not None:
                 file.close()
@@ -109,22 +111,29 @@ class Courier:
             self._hurries = self._hurries and bool(self._waiting)
             return parcels
 
-    def _deliver(self, file: File, parcels: list[Parcel]) -> None:
+    def _deliver(self, file: File, parcels: list[Parcel], outcomes: dict[int, Placed | TransportError]) -> None:
+        """Write a batch; what became of each parcel, by its place in the batch, as far as it is known."""
         with file.reading as db:
             self._catalog.refresh(db)
-        groups: dict[int, list[Parcel]] = {}
-        for each in parcels:
+        groups: dict[int, list[int]] = {}
+        for n, each in enumerate(parcels):
             try:
-                groups.setdefault(self._catalog.place(each.record), []).append(each)
+                groups.setdefault(self._catalog.place(each.record), []).append(n)
             except Refusal as refusal:
-                each.done(TransportError(f"{refusal}. It was refused, nothing was written"))
+                outcomes[n] = TransportError(f"{refusal}. It was refused, nothing was written")
         if not groups:
             return
-        rows = [Rows(n, len(each), body_of([it.record for it in each])) for n, each in groups.items()]
+        rows = [Rows(at, len(group), body_of([parcels[n].record for n in group])) for at, group in groups.items()]
         with file.writing as db:
             bases = append(db, rows, markers=0)
-        self._shared.bells.ring()
+        file.require_in_place()  # after the commit: one to a file that nobody opens any more is no acknowledgement
         names = self._catalog.by_number()
-        for number, group in groups.items():
-            for n, each in enumerate(group):
-                each.done((names[number].partition, bases[number] + n))
+        for at, group in groups.items():
+            outcomes |= {n: (names[at].partition, bases[at] + i) for i, n in enumerate(group)}
+        self._shared.bells.ring()
+
+
+def _failed(error: Exception, count: int) -> TransportError:
+    why = error if isinstance(error, FarandoleError) else f"{type(error).__name__}: {error}"
+    kind = FatalTransportError if isinstance(error, FatalTransportError) else TransportError
+    return kind(f"{why}. Of {count} records none is known to be written")

@@ -23,6 +23,9 @@ STATEMENTS_KEPT = 256
 RETRY_MIN_S, RETRY_MAX_S = 0.0001, 0.003
 """Between two tries for the write lock; it grows while the lock is held."""
 
+IN_PLACE_S = 1.0
+"""Between two looks at whether the file is still the one at its path: a `stat`, and how long who reads is misled."""
+
 CHECKPOINT_PAGES = 16_000
 """64 MB of WAL, at which a writer copies them into the file itself; usually the keeper was there before."""
 
@@ -40,6 +43,7 @@ class File:
         self.writing = _Writing(self)
         self._patience = settings.patience.total_seconds()
         self._version = -1
+        self._in_place_until = time.monotonic() + IN_PLACE_S
         _make_folder(self.path)
         _refuse_other_file(self.path)
         try:
@@ -62,7 +66,14 @@ class File:
             raise
 
     def observe(self) -> None:
-        """Learn whether anybody else has changed the file."""
+        """Learn whether anybody else has changed the file, and once in a while whether it is still the one at its path.
+
+        Raises:
+            FatalTransportError: it was removed or replaced; what others write is not in it.
+        """
+        if time.monotonic() >= self._in_place_until:
+            self.require_in_place()
+            self._in_place_until = time.monotonic() + IN_PLACE_S
         try:
             (version,) = self.db.execute("PRAGMA data_version").fetchone()
         except sqlite3.Error as error:
@@ -114,14 +125,16 @@ class File:
         except sqlite3.Error as error:
             raise told(self.path, error) from None
 
-    def checkpoint(self, mode: str) -> None:
-        """Copy the WAL into the file, as far as nobody is in the way."""
+    def checkpoint(self, mode: str) -> bool:
+        """Copy the WAL into the file, as far as nobody is in the way; whether all of it was."""
         try:
-            self.db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            is_busy, pages, copied = self.db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         except sqlite3.Error as error:
             refused = told(self.path, error)
             if not isinstance(refused, LogBusy):
                 raise refused from None
+            return False
+        return not is_busy and copied == pages
 
     def close(self) -> None:
         """Close it; what was begun is forgotten."""

@@ -42,6 +42,7 @@ class Keeper:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="farandole.keeper", daemon=True)
         self._told_at = -60.0
+        self._copied_ns = -1  # when the WAL was last written to before all of it was copied
 
     def start(self) -> None:
         """Begin."""
@@ -71,17 +72,21 @@ class Keeper:
 
     def _checkpoint(self, file: File) -> None:
         try:
-            size = os.stat(self._wal).st_size
+            wal = os.stat(self._wal)
         except OSError:
             return
-        if size > CHECKPOINT_BYTES:
-            file.checkpoint("RESTART" if size > RESTART_BYTES else "PASSIVE")
+        # It does not shrink when it was copied: only what was written since is a reason to do so again.
+        if wal.st_size <= CHECKPOINT_BYTES or wal.st_mtime_ns == self._copied_ns:
+            return
+        is_whole = file.checkpoint("RESTART" if wal.st_size > RESTART_BYTES else "PASSIVE")
+        self._copied_ns = wal.st_mtime_ns if is_whole else -1
 
     def _keep(self, file: File) -> None:
         now_s = int(time.time())
         with file.writing as db:
             (kept,) = db.execute("SELECT value FROM meta WHERE name = 'kept'").fetchone()
-            if now_s - kept < KEEP_EVERY_S / 2:
+            # A time that is still to come was written by a clock that was wrong: nobody waits for it.
+            if 0 <= now_s - kept < KEEP_EVERY_S / 2:
                 return
             db.execute("UPDATE meta SET value = ? WHERE name = 'kept'", (now_s,))
         self._bells.bury()

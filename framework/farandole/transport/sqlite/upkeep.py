@@ -65,7 +65,11 @@ def expire(file: File, number: int, before_ms: int) -> int:
 
 
 def compact(file: File, number: int, tombstones_before_ms: int) -> int:
-    """Remove records that a later one replaces; how many batches were removed or changed."""
+    """Remove records that a later one replaces; how many batches were to be removed or changed.
+
+    Another process may compact too while this one stands still. Once it has gone further, what we read is out of date:
+    writing that would bring back records whose tombstones have gone already. So we give up.
+    """
     with file.reading as db:
         if db.execute("SELECT 1 FROM opened LIMIT 1").fetchone():
             return 0  # a record that may yet be aborted replaces nothing
@@ -75,28 +79,34 @@ def compact(file: File, number: int, tombstones_before_ms: int) -> int:
         if fresh < max(COMPACTED_AFTER, DIRTY_SHARE * (len(keys) - fresh)):
             return 0
         latest: dict[bytes | None, int] = {}
-        for _, base, _, items in _batches(db, number):
+        for _, base, _, _, items in _batches(db, number):
             latest.update((item.key, base + item.delta) for item in items)
         droppable = key_of(number, compacted), tombstones_before_ms
         changes = list(_changes(db, number, keys[-1], latest, droppable))
     for start in range(0, len(changes), SLICE):
         slice_ = changes[start : start + SLICE]
         with file.writing as db:
-            db.executemany("DELETE FROM batches WHERE key = ?", [(key,) for key, body in slice_ if body is None])
-            db.executemany("UPDATE batches SET body = ? WHERE key = ?", [(body, key) for key, body in slice_ if body])
+            if db.execute("SELECT compacted FROM parts WHERE number = ?", (number,)).fetchone() != (compacted,):
+                return start
+            db.executemany("DELETE FROM batches WHERE key = ?", [(key,) for key, _, left in slice_ if left is None])
+            # Bodies only ever shrink: one of the same size is the one that we read.
+            shrunk = [(left, key, size) for key, size, left in slice_ if left]
+            done = db.executemany("UPDATE batches SET body = ? WHERE key = ? AND length(body) = ?", shrunk)
+            if done.rowcount < len(shrunk):
+                return start
     with file.writing as db:
-        db.execute("UPDATE parts SET compacted = ? WHERE number = ?", (offset_of(keys[-1]) + 1, number))
+        db.execute("UPDATE parts SET compacted = max(compacted, ?) WHERE number = ?", (offset_of(keys[-1]) + 1, number))
     return len(changes)
 
 
 def _changes(
     db: sqlite3.Connection, number: int, last: int, latest: dict[bytes | None, int], droppable: tuple[int, int]
-) -> Iterator[tuple[int, bytes | None]]:
-    """Batches that lose something: their keys with what is left, None for nothing.
+) -> Iterator[tuple[int, int, bytes | None]]:
+    """Batches that lose something: their keys with the bytes they have and what is left, None for nothing.
 
     `droppable`: tombstones go that lie before this key, where an earlier compaction was, and are older than this time.
     """
-    for key, base, ms, items in _batches(db, number):
+    for key, base, ms, size, items in _batches(db, number):
         if key == last:
             return
         drops_tombstones = key < droppable[0] and ms < droppable[1]
@@ -107,13 +117,13 @@ def _changes(
             or (latest[item.key] == base + item.delta and not (item.value is None and drops_tombstones))
         ]
         if len(left) < len(items):
-            yield key, body_of_items(left) if left else None
+            yield key, size, body_of_items(left) if left else None
 
 
-def _batches(db: sqlite3.Connection, number: int) -> Iterator[tuple[int, int, int, list[Item]]]:
+def _batches(db: sqlite3.Connection, number: int) -> Iterator[tuple[int, int, int, int, list[Item]]]:
     rows = db.execute("SELECT key, base, ms, body FROM batches WHERE key BETWEEN ? AND ? ORDER BY key", _range(number))
     for key, base, ms, body in rows:
-        yield key, base, ms, items_of(body)
+        yield key, base, ms, len(body), items_of(body)
 
 
 def _heads(db: sqlite3.Connection, number: int, most: int = -1) -> list[tuple[int, int]]:

@@ -143,6 +143,7 @@ class Feed:
         """Up to `most` records with the ends and troubles met, of one moment of the log."""
         if self._moves == self._file.moves and not self._may_have_more:
             return []
+        self._may_have_more = True  # until it was read: the log may fail in between, and need not move again after that
         with self._file.reading:
             self._file.observe()
             self.view.look()
