@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -110,6 +111,33 @@ def test_two_terminals_meet_and_a_save_a_mistake_a_second_dev_and_ctrl_c_do_what
     assert dev.wait() == 0
     assert "ending: what has begun is finished first" in dev.said()
     assert "Traceback" not in dev.log.read_text()
+    assert not [pid for pid in ours if is_alive(pid)]
+
+
+@pytest.mark.timeout(300)
+def test_save_while_an_earlier_one_loads_for_ever_starts_the_new_agents_and_ctrl_c_does_not_wait(
+    project: Path, dev: Dev
+) -> None:
+    """The agents that ran had been ended, nothing followed them whatever was saved, and Ctrl-C took 25 s."""
+    dev.start().hears("ready after")
+    source = project / "agents" / "greetings" / "greetings.py"
+    good = source.read_text()
+    stuck = f"import time\nprint('stuck', flush=True)\ntime.sleep(100000)\n{good}"
+    source.write_text(stuck)
+    dev.hears("stuck")
+
+    source.write_text(good.replace(".capitalize()", ".upper()"))
+    dev.hears("ready after", 2)
+    changed = farandole(project, "run", "start", "greetings", "--params", '{"name": "Eve"}', "--wait")
+    assert json.loads(changed.stdout)["text"] == "HELLO EVE.", changed.stderr
+    assert len(processes(dev.pid)) == 2, "what was overtaken is gone, and cannot apply"
+
+    source.write_text(stuck)
+    dev.hears("stuck", 2)
+    ours, before = processes(dev.pid), time.monotonic()
+    os.kill(dev.pid, signal.SIGINT)
+    assert dev.wait() == 0
+    assert time.monotonic() - before < 15
     assert not [pid for pid in ours if is_alive(pid)]
 
 
