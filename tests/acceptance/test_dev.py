@@ -142,6 +142,28 @@ def test_save_while_an_earlier_one_loads_for_ever_starts_the_new_agents_and_ctrl
 
 
 @pytest.mark.timeout(300)
+def test_agents_of_dev_work_under_the_settings_file_that_it_was_given(project: Path) -> None:
+    """They read the project's own file: they applied to another log, where nobody served what was started."""
+    (project / "other").mkdir()
+    (project / "other" / "other.toml").write_text('namespace = "shop"\npartitions = 3\n')
+    dev = Dev("dev", [*CLI, "dev", "--config", "other/other.toml"], project, {"NO_COLOR": "1"})
+    try:
+        dev.start().hears("ready after")
+        words = ("run", "start", "greetings", "--params", '{"name": "Ada"}', "--wait", "--config", "other/other.toml")
+
+        ran = farandole(project, *words)
+
+        assert ran.returncode == 0, ran.stderr + dev.said()
+        assert json.loads(ran.stdout)["text"] == "Hello ada."
+        assert not (project / ".farandole" / "log.db").exists()
+        with closing(sqlite3.connect(project / "other" / ".farandole" / "log.db")) as db:
+            topics = dict(db.execute("SELECT name, partitions FROM topics"))
+        assert topics["shop.commands"] == 3
+    finally:
+        dev.end()
+
+
+@pytest.mark.timeout(300)
 def test_kill_9_of_dev_leaves_no_orphan_and_the_next_one_goes_on(project: Path, dev: Dev) -> None:
     dev.start().hears("ready after")
     held = farandole(project, "run", "start", "greetings", "--params", '{"name": " "}', "--id", "r-1", "--wait")

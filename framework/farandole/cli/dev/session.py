@@ -28,8 +28,8 @@ END_GRACE_S = 5.0
 SLOT = "dev"
 
 
-def run(settings: Settings, path: Path | None) -> int:
-    """Work until Ctrl-C; the exit code.
+def run(settings: Settings, path: Path | None, config: Path | None = None) -> int:
+    """Work until Ctrl-C; the exit code. `config` is the file that the settings were read from, if one was named.
 
     Raises:
         ConfigError: there is nothing to run, or another `dev` runs here.
@@ -41,7 +41,7 @@ def run(settings: Settings, path: Path | None) -> int:
     stop = Stop()
     with alone(root / ".farandole"), stopping_on_signals(stop):
         _require_log(settings)
-        Session(settings, units).run(stop)
+        Session(settings, units, config).run(stop)
     return 0
 
 
@@ -57,9 +57,10 @@ def _require_log(settings: Settings) -> None:
 class Session:
     """Everything that runs, and what it says. Belongs to the main thread; only the queue is shared."""
 
-    def __init__(self, settings: Settings, units: list[Path]) -> None:
+    def __init__(self, settings: Settings, units: list[Path], config: Path | None) -> None:
         self._settings = settings
-        self._words = [settings.bootstrap or "", settings.namespace, settings.log.level]
+        file = str(config.absolute()) if config is not None else ""
+        self._words = [file, settings.bootstrap or "", settings.namespace, settings.log.level]
         self._transport = transport_of(settings)
         self._screen = Screen()
         self._said: SimpleQueue[Said | Told | Logged] = SimpleQueue()
