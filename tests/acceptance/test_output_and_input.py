@@ -1,4 +1,4 @@
-"""What programs read is JSON and nothing else, whatever user code prints and returns."""
+"""What programs read is JSON and nothing else, and bytes that are no text are bad input, not a traceback."""
 
 import json
 import os
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from farandole.client import SyncClient
+from farandole.errors import RunNotFound, RunRefused
 from farandole.testing.cluster.process import ManagedProcess
 from farandole.testing.cluster.waiting import wait_until
 
@@ -103,3 +105,59 @@ def test_result_that_json_cannot_hold_is_printed_as_text(project: Path) -> None:
 
     assert said.returncode == 0, said.stderr.decode()
     assert json.loads(said.stdout)["result"] == "NaN"
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "code"),
+    [
+        (("run", "start", "halves", "--params", b'{"text": "\xff"}'), b"", 2),
+        (("run", "start", "halves", "--params", "-"), b'{"text": "\xff"}', 2),
+        (("run", "start", "halves", "--id", b"\xff"), b"", 1),
+        (("run", "start", b"\xff"), b"", 2),
+        (("run", "rerun", "held", "--params", b"\xff"), b"", 2),
+        (("run", "show", b"\xff"), b"", 1),
+        (("run", "events", b"\xff"), b"", 1),
+        (("run", "cancel", "held", "--reason", b"\xff"), b"", 1),
+        (("lineage", b"\xff"), b"", 1),
+        (("lineage", b"\xff/0/0"), b"", 1),
+        (("dead", "show", b"\xff/0/0"), b"", 1),
+        (("topics", "consume", b"\xff"), b"", 2),
+        (("topics", "consume", "events", "--run", b"\xff"), b"", 2),
+        (("topics", "produce", "commands", "--value", b"\xff"), b"", 2),
+        (("topics", "produce", "commands", "--value", "{}", "--key", b"\xff"), b"", 2),
+        (("topics", "produce", "commands", "--value", "{}", "--header", b"a=\xff"), b"", 2),
+        (("topics", "produce", b"\xff", "--value", "{}"), b"", 2),
+        (("run", "list", "--bootstrap", b"\xff:1"), b"", 2),
+    ],
+)  # fmt: skip
+def test_bytes_that_are_no_text_are_refused_in_a_message(
+    words: tuple[str | bytes, ...], given: bytes, code: int, project: Path
+) -> None:
+    said = farandole(project, *words, given=given)
+
+    assert b"Traceback" not in said.stderr, said.stderr.decode(errors="replace")
+    assert b"error: " in said.stderr.lower(), said.stderr
+    assert said.returncode == code, said.stderr.decode(errors="replace")
+
+
+def test_client_refuses_text_that_utf_8_cannot_hold_with_its_own_errors(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    with SyncClient() as client:
+        with pytest.raises(RunRefused, match="lone surrogate"):
+            client.start("halves", params='{"text": "\ud800"}')
+        with pytest.raises(RunNotFound, match="no run has it"):
+            client.run("\ud800").status()
+        with pytest.raises(RunNotFound, match="no run has it"):
+            client.release("\ud800")
+
+
+@pytest.mark.parametrize("words", [("dead", "list"), ("lineage", "held"), ("run", "show", "held")], ids=" ".join)
+def test_terminal_that_lacks_a_character_gets_another_one(words: tuple[str, ...], project: Path) -> None:
+    said = farandole(project, *words, PYTHONIOENCODING="latin-1")
+    as_json = farandole(project, *words, "--json", PYTHONIOENCODING="latin-1")
+
+    assert (said.returncode, as_json.returncode) == (0, 0), said.stderr + as_json.stderr
+    assert b"Traceback" not in said.stderr + as_json.stderr
+    assert json.loads(as_json.stdout)

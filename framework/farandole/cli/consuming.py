@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import typer
 
 from farandole.cli.output import as_json, instant, print_json
+from farandole.cli.texts import encodable
 from farandole.client import Client
 from farandole.client.published import book_of
 from farandole.client.records import Readable, Reading
 from farandole.client.scan import BEGINNING, closing, header, places_of, span
 from farandole.client.session import Session
 from farandole.errors import ConfigError
+from farandole.ids import is_text
 from farandole.transport.port import Isolation, Record, TopicPartition
 
 END = -1
@@ -37,15 +39,15 @@ async def consume_topic(client: Client, wanted: Wanted, *, headers: bool, as_jso
     """Print them.
 
     Raises:
-        ConfigError: the topic or partition does not exist, or `--from` is none of its words.
+        ConfigError: the topic or partition does not exist, or an option is none of its words.
     """
-    session = client.session
+    session, run = client.session, encodable(wanted.run, "--run").encode()
     places = await _places(session, wanted)
     reading = Reading(await book_of(session), session.topics, session.artifacts)
     count = 0
     async with aclosing(_records(session, wanted, places)) as records:
         async for record in records:
-            if wanted.run and wanted.run.encode() not in (header(record, "ce_run"), record.key):
+            if run and run not in (header(record, "ce_run"), record.key):
                 continue
             _print(reading.readable(record), headers=headers, as_json=as_json)
             count += 1
@@ -60,7 +62,7 @@ async def topic_named(session: Session, name: str) -> str:
         ConfigError: there is none.
     """
     for candidate in (name, f"{session.topics.namespace}.{name}"):
-        if await session.edge.partitions(candidate):
+        if is_text(name) and await session.edge.partitions(candidate):
             return candidate
     raise ConfigError(f"topic {name!r}: expected one that exists, but there is none. `farandole topics list`")
 

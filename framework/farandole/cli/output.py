@@ -1,5 +1,6 @@
 """What commands print: text for people, JSON for programs; both from the same values."""
 
+import codecs
 import dataclasses
 import json
 import math
@@ -70,7 +71,12 @@ def as_fields(value: object) -> dict[str, object]:
 
 def print_json(value: object, *, indent: int | None = 2) -> None:
     """One JSON document; `indent=None` for one line."""
-    typer.echo(json.dumps(as_json(value), indent=indent, ensure_ascii=False, allow_nan=False))
+    typer.echo(json.dumps(as_json(value), indent=indent, ensure_ascii=is_narrow(), allow_nan=False))
+
+
+def is_narrow() -> bool:
+    """Whether standard output cannot take every character: what it writes instead would be no JSON."""
+    return codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8"
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
