@@ -37,6 +37,15 @@ def is_run_id(text: str) -> bool:
     return RUN_ID.match(text) is not None
 
 
+def is_text(text: str) -> bool:
+    """Whether UTF-8 can hold a text: not half of a surrogate pair, which a wrong byte of a command line becomes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def murmur2(data: bytes) -> int:
     """Java's `Utils.murmur2` as an unsigned 31-bit number (`toPositive`).
 

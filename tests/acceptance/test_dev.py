@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -111,6 +112,55 @@ def test_two_terminals_meet_and_a_save_a_mistake_a_second_dev_and_ctrl_c_do_what
     assert "ending: what has begun is finished first" in dev.said()
     assert "Traceback" not in dev.log.read_text()
     assert not [pid for pid in ours if is_alive(pid)]
+
+
+@pytest.mark.timeout(300)
+def test_save_while_an_earlier_one_loads_for_ever_starts_the_new_agents_and_ctrl_c_does_not_wait(
+    project: Path, dev: Dev
+) -> None:
+    """The agents that ran had been ended, nothing followed them whatever was saved, and Ctrl-C took 25 s."""
+    dev.start().hears("ready after")
+    source = project / "agents" / "greetings" / "greetings.py"
+    good = source.read_text()
+    stuck = f"import time\nprint('stuck', flush=True)\ntime.sleep(100000)\n{good}"
+    source.write_text(stuck)
+    dev.hears("stuck")
+
+    source.write_text(good.replace(".capitalize()", ".upper()"))
+    dev.hears("ready after", 2)
+    changed = farandole(project, "run", "start", "greetings", "--params", '{"name": "Eve"}', "--wait")
+    assert json.loads(changed.stdout)["text"] == "HELLO EVE.", changed.stderr
+    assert len(processes(dev.pid)) == 2, "what was overtaken is gone, and cannot apply"
+
+    source.write_text(stuck)
+    dev.hears("stuck", 2)
+    ours, before = processes(dev.pid), time.monotonic()
+    os.kill(dev.pid, signal.SIGINT)
+    assert dev.wait() == 0
+    assert time.monotonic() - before < 15
+    assert not [pid for pid in ours if is_alive(pid)]
+
+
+@pytest.mark.timeout(300)
+def test_agents_of_dev_work_under_the_settings_file_that_it_was_given(project: Path) -> None:
+    """They read the project's own file: they applied to another log, where nobody served what was started."""
+    (project / "other").mkdir()
+    (project / "other" / "other.toml").write_text('namespace = "shop"\npartitions = 3\n')
+    dev = Dev("dev", [*CLI, "dev", "--config", "other/other.toml"], project, {"NO_COLOR": "1"})
+    try:
+        dev.start().hears("ready after")
+        words = ("run", "start", "greetings", "--params", '{"name": "Ada"}', "--wait", "--config", "other/other.toml")
+
+        ran = farandole(project, *words)
+
+        assert ran.returncode == 0, ran.stderr + dev.said()
+        assert json.loads(ran.stdout)["text"] == "Hello ada."
+        assert not (project / ".farandole" / "log.db").exists()
+        with closing(sqlite3.connect(project / "other" / ".farandole" / "log.db")) as db:
+            topics = dict(db.execute("SELECT name, partitions FROM topics"))
+        assert topics["shop.commands"] == 3
+    finally:
+        dev.end()
 
 
 @pytest.mark.timeout(300)

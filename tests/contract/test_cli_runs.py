@@ -148,6 +148,26 @@ def test_start_that_waits_too_long_says_so_and_exits_with_1(cli: Cli) -> None:
     assert "it goes on" in result.output
 
 
+def test_start_with_a_limit_of_the_wait_waits(cli: Cli) -> None:
+    """The limit was ignored without a word, where `run result` takes it as asking to wait."""
+    ended = cli.start("twice", 4, "--timeout", "20s")
+    goes_on = cli.start("patient", 1, "--timeout", "200ms")
+
+    assert (ended.exit_code, json.loads(ended.stdout)) == (0, {"n": 8})
+    assert (goes_on.exit_code, "it goes on" in goes_on.output) == (1, True)
+
+
+@pytest.mark.parametrize("verb", ["release", "cancel"])
+def test_nothing_is_asked_of_a_run_that_has_ended(cli: Cli, unique: str, verb: str) -> None:
+    """`release` said that it had asked, and nobody ever answered."""
+    assert cli.start("twice", 4, "--id", unique, "--wait").exit_code == 0
+
+    result = cli.type("run", verb, unique)
+
+    assert result.exit_code == 1
+    assert "ended succeeded. Nothing was asked" in result.output
+
+
 def test_params_come_from_a_file_or_standard_input(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "params.json").write_text('{"number": {"n": 4}}')
 

@@ -1,21 +1,25 @@
 """What `farandole dev` decides by itself: its folders, what counts as a change, who may run it, which process lives."""
 
 import os
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from farandole.cli.dev.narrator import told_of
 from farandole.cli.dev.project import alone, changed, find_units, stamp
-from farandole.cli.dev.unit import Child, UnitCrew
+from farandole.cli.dev.unit import Child, Said, UnitCrew
 from farandole.errors import ConfigError
 from farandole.events import facts
 from farandole.events.catalogue import encode
 from farandole.transport.port import Record
+
+PATIENCE_S = 25.0
 
 
 class FakeChild:
@@ -24,6 +28,7 @@ class FakeChild:
     def __init__(self) -> None:
         self.is_applied = False
         self.is_ended = False
+        self.is_killed = False
         self.went = False
 
     def go(self) -> None:
@@ -31,6 +36,9 @@ class FakeChild:
 
     def end(self) -> None:
         self.is_ended = True
+
+    def kill(self) -> None:
+        self.is_ended = self.is_killed = True
 
     def wait(self, timeout: float) -> None:
         assert self.is_ended
@@ -53,7 +61,7 @@ def crew(project: Path) -> tuple[UnitCrew, list[Any]]:
         fake: Child = started[-1]
         return fake
 
-    return UnitCrew(project / "agents" / "greetings", spawn), started
+    return UnitCrew(project / "agents" / "greetings", spawn, PATIENCE_S), started
 
 
 def test_units_are_the_folders_with_code_in_agents(project: Path) -> None:
@@ -125,10 +133,10 @@ def test_lock_of_a_dev_that_was_killed_is_free(tmp_path: Path) -> None:
 
 def test_unit_runs_once_it_is_applied(project: Path) -> None:
     unit, started = crew(project)
-    unit.begin()
+    unit.begin(now=0.0)
     assert not started[0].went
 
-    unit.applied(started[0])
+    unit.applied(started[0], now=0.0)
 
     assert started[0].went
     assert unit.is_running
@@ -136,12 +144,12 @@ def test_unit_runs_once_it_is_applied(project: Path) -> None:
 
 def test_successor_goes_only_when_it_is_applied_and_its_predecessor_has_ended(project: Path) -> None:
     unit, started = crew(project)
-    unit.begin()
-    unit.applied(started[0])
-    unit.begin()
+    unit.begin(now=0.0)
+    unit.applied(started[0], now=0.0)
+    unit.begin(now=0.0)
     assert not started[0].is_ended
 
-    unit.applied(started[1])
+    unit.applied(started[1], now=0.0)
     assert started[0].is_ended
     assert not started[1].went
     unit.ended(started[0], now=0.0)
@@ -149,11 +157,76 @@ def test_successor_goes_only_when_it_is_applied_and_its_predecessor_has_ended(pr
     assert started[1].went
 
 
+def test_process_that_a_newer_save_overtakes_is_killed_before_it_can_apply(project: Path) -> None:
+    """It was asked to end by a pipe that it reads only once it has applied: the older pipeline was published last."""
+    unit, started = crew(project)
+    unit.begin(now=0.0)
+    unit.applied(started[0], now=0.0)
+    unit.begin(now=1.0)
+
+    unit.begin(now=2.0)
+    unit.applied(started[1], now=3.0)  # said before it was killed
+    assert started[1].is_killed
+    assert not started[0].is_ended
+
+    unit.applied(started[2], now=4.0)
+    unit.ended(started[1], now=4.0)
+    assert not started[2].went, "the one that runs has not ended"
+    unit.ended(started[0], now=5.0)
+
+    assert started[2].went
+    assert not started[0].is_killed
+
+
+def test_process_that_does_not_drain_in_time_is_killed_and_its_successor_goes(project: Path) -> None:
+    unit, started = crew(project)
+    unit.begin(now=0.0)
+    unit.applied(started[0], now=0.0)
+    unit.begin(now=1.0)
+    unit.applied(started[1], now=2.0)
+
+    unit.step(now=2.0 + PATIENCE_S - 0.1)
+    assert not started[0].is_killed
+    unit.step(now=2.0 + PATIENCE_S)
+    assert started[0].is_killed
+    unit.ended(started[0], now=2.0 + PATIENCE_S)
+
+    assert started[1].went
+
+
+def test_end_of_a_session_does_not_wait_for_what_is_loading(project: Path) -> None:
+    unit, started = crew(project)
+    unit.begin(now=0.0)
+    unit.applied(started[0], now=0.0)
+    unit.begin(now=1.0)
+
+    unit.end()
+
+    assert started[1].is_killed
+    assert not started[0].is_killed
+
+
+def test_process_has_ended_although_what_it_left_running_holds_its_output() -> None:
+    """Its end was the end of the pipe: the next agents did not start until what a handler had begun was over."""
+    left = "import subprocess, os; left = subprocess.Popen(['sleep', '600']); print(left.pid, flush=True); os._exit(3)"
+    said: SimpleQueue[Said] = SimpleQueue()
+
+    child = Child("greetings", [sys.executable, "-c", left], {}, said.put)
+    told = said.get(timeout=30)
+    child.end()
+    try:
+        assert said.get(timeout=30).line is None
+        assert child.code == 3
+        child.wait(timeout=30)
+    finally:
+        os.kill(int(str(told.line)), signal.SIGKILL)
+
+
 def test_unit_that_cannot_be_loaded_leaves_the_running_one_alone(project: Path) -> None:
     unit, started = crew(project)
-    unit.begin()
-    unit.applied(started[0])
-    unit.begin()
+    unit.begin(now=0.0)
+    unit.applied(started[0], now=0.0)
+    unit.begin(now=0.0)
 
     by_itself = unit.ended(started[1], now=0.0)
     unit.step(now=100.0)
@@ -166,8 +239,8 @@ def test_unit_that_cannot_be_loaded_leaves_the_running_one_alone(project: Path) 
 
 def test_process_that_dies_by_itself_is_started_again_after_a_while(project: Path) -> None:
     unit, started = crew(project)
-    unit.begin()
-    unit.applied(started[0])
+    unit.begin(now=0.0)
+    unit.applied(started[0], now=0.0)
 
     unit.ended(started[0], now=10.0)
     unit.step(now=10.5)
@@ -179,8 +252,8 @@ def test_process_that_dies_by_itself_is_started_again_after_a_while(project: Pat
 
 def test_end_of_a_session_starts_nothing_again(project: Path) -> None:
     unit, started = crew(project)
-    unit.begin()
-    unit.applied(started[0])
+    unit.begin(now=0.0)
+    unit.applied(started[0], now=0.0)
     unit.end()
 
     by_itself = unit.ended(started[0], now=10.0)

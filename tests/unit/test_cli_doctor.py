@@ -216,6 +216,15 @@ MACHINE: Mapping[str, Local] = {
     "artifacts_space": Local(artifacts=replace(ROOM, free_bytes=GIB - 1)),
     "log_space": Local(log=replace(LOG, folder=replace(ROOM, free_bytes=1))),
     "log_damaged": Local(log=replace(LOG, integrity="row 3 missing from index")),
+    "log_unseen": Local(log=replace(LOG, integrity="", unseen="unable to open database file")),
+    "log_read_only": Local(
+        log=replace(
+            LOG,
+            integrity="",
+            unseen="attempt to write a readonly database",
+            folder=replace(ROOM, is_writable=False, is_on_read_only=True),
+        )
+    ),
     "log_newer": Local(log=replace(LOG, version=2)),
     "log_on_network": Local(log=replace(LOG, folder=replace(ROOM, filesystem="nfs4"))),
     "readable_secrets": Local(readable_secrets=Path("farandole.toml")),
@@ -255,6 +264,16 @@ def test_a_file_that_is_no_database_is_seen_as_damaged(tmp_path: Path) -> None:
     path.write_bytes(b"this is no database, and long enough to be looked at" * 100)
 
     assert "not a database" in file(path, 1).integrity
+
+
+def test_a_log_that_may_not_be_looked_at_is_not_called_damaged(tmp_path: Path) -> None:
+    """On a disk that is read-only SQLite cannot open it: that its records may be lost was said of a sound log."""
+    path = tmp_path / "log.db"
+    path.mkdir()
+
+    seen = file(path, 1)
+
+    assert (seen.integrity, bool(seen.unseen)) == ("", True)
 
 
 def test_a_folder_that_does_not_exist_yet_is_judged_by_the_one_above(tmp_path: Path) -> None:

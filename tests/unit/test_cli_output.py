@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,7 @@ import pytest
 from farandole.cli.demo.tally import Tally
 from farandole.cli.event_lines import event_line
 from farandole.cli.logs import JsonFormatter, TextFormatter, setup_logging
-from farandole.cli.output import ago, as_json, shorten
+from farandole.cli.output import ago, as_json, print_json, shorten
 from farandole.cli.showing import alike, wait_line
 from farandole.cli.texts import read_text
 from farandole.client.waiting import Wait
@@ -32,6 +33,17 @@ def test_json_of_a_dataclass_has_its_fields_and_rfc_3339_instants() -> None:
     value = as_json(_Thing(NOW, (1, 2), b"text"))
 
     assert value == {"at": "2026-01-01T12:00:00Z", "parts": [1, 2], "raw": "text"}
+
+
+def test_numbers_that_json_does_not_have_are_printed_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """They came out as `NaN` and `Infinity`, which no strict reader takes, under exit code 0."""
+    print_json({"rates": [math.nan, math.inf, -math.inf, 1.5], "at": {"x": math.nan}})
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    found = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert found == {"rates": ["NaN", "Infinity", "-Infinity", 1.5], "at": {"x": "NaN"}}
 
 
 @pytest.mark.parametrize(

@@ -67,13 +67,13 @@ def rights_of(role: str, unit: str | None, own: Path | None, topics: "Topics") -
     Raises:
         ConfigError: there is no such role and no such folder.
     """
-    from farandole.cli.units import load
+    from farandole.cli.units import examined
     from farandole.client.access import ROLES, rights
     from farandole.errors import ConfigError
 
     if role in ROLES:
-        return rights(role, topics, publishes=load(own, unit).publishes if own is not None else ())
+        return rights(role, topics, publishes=examined(own, unit).publishes if own is not None else ())
     if not Path(role).exists():
         raise ConfigError(f"acls: expected one of {', '.join(ROLES)}, or the folder of a unit, but found {role!r}")
-    named = load(Path(role), unit)
+    named = examined(Path(role), unit)
     return rights(named.name, topics, named.agents, named.publishes)

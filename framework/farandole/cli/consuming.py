@@ -1,23 +1,33 @@
 """`topics consume`: committed records as they stand, decoded."""
 
 import json
-from collections.abc import AsyncGenerator
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
 import typer
 
 from farandole.cli.output import as_json, instant, print_json
+from farandole.cli.texts import encodable
 from farandole.client import Client
 from farandole.client.published import book_of
 from farandole.client.records import Readable, Reading
 from farandole.client.scan import BEGINNING, closing, header, places_of, span
 from farandole.client.session import Session
 from farandole.errors import ConfigError
+from farandole.ids import is_text
 from farandole.transport.port import Isolation, Record, TopicPartition
 
 END = -1
 """Kafka's logical offset for what will be written next."""
+
+LOOK_BACK = 8
+"""How many times farther back each look for the last records goes: offsets are also taken by the marks of transactions,
+by what was aborted, and by what was compacted away."""
+
+LOOKS_MAX = 8
+"""After so many looks, 16 million offsets back for each record that is wanted, those that were found are all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,7 @@ class Wanted:
 
     topic: str
     partition: int | None
-    since: str
+    since: str | None
     last: int | None
     limit: int
     follow: bool
@@ -37,15 +47,17 @@ async def consume_topic(client: Client, wanted: Wanted, *, headers: bool, as_jso
     """Print them.
 
     Raises:
-        ConfigError: the topic or partition does not exist, or `--from` is none of its words.
+        ConfigError: the topic or partition does not exist, an option is none of its words, or two exclude each other.
     """
-    session = client.session
+    if wanted.last is not None and wanted.since is not None:
+        raise ConfigError("--last: expected either this or --from, but found both: each says where to begin")
+    session, run = client.session, encodable(wanted.run, "--run").encode()
     places = await _places(session, wanted)
     reading = Reading(await book_of(session), session.topics, session.artifacts)
     count = 0
     async with aclosing(_records(session, wanted, places)) as records:
         async for record in records:
-            if wanted.run and wanted.run.encode() not in (header(record, "ce_run"), record.key):
+            if run and run not in (header(record, "ce_run"), record.key):
                 continue
             _print(reading.readable(record), headers=headers, as_json=as_json)
             count += 1
@@ -60,7 +72,7 @@ async def topic_named(session: Session, name: str) -> str:
         ConfigError: there is none.
     """
     for candidate in (name, f"{session.topics.namespace}.{name}"):
-        if await session.edge.partitions(candidate):
+        if is_text(name) and await session.edge.partitions(candidate):
             return candidate
     raise ConfigError(f"topic {name!r}: expected one that exists, but there is none. `farandole topics list`")
 
@@ -77,7 +89,10 @@ async def _places(session: Session, wanted: Wanted) -> list[TopicPartition]:
 
 async def _records(session: Session, wanted: Wanted, places: list[TopicPartition]) -> AsyncGenerator[Record, None]:
     ends = await session.edge.ends(places, Isolation.COMMITTED)
-    begin = {at: _begin(wanted, ends.get(at, 0)) for at in places}
+    if wanted.last is None:
+        begin = {at: _begin(wanted, ends.get(at, 0)) for at in places}
+    else:
+        begin = await _begin_of_last(session, {at: ends.get(at, 0) for at in places}, wanted.last)
     if not wanted.follow:
         async with aclosing(span(session.edge, begin, ends)) as records:
             async for record in records:
@@ -89,10 +104,24 @@ async def _records(session: Session, wanted: Wanted, places: list[TopicPartition
                 yield item
 
 
+async def _begin_of_last(session: Session, ends: Mapping[TopicPartition, int], count: int) -> dict[TopicPartition, int]:
+    """Where the last so many committed records of each partition begin: looked for ever farther back."""
+    begin: dict[TopicPartition, int] = {}
+    for look in range(1, LOOKS_MAX + 1):
+        left = {at: end for at, end in ends.items() if at not in begin}
+        back = {at: max(0, end - count * LOOK_BACK**look) for at, end in left.items()}
+        found: dict[TopicPartition, deque[int]] = {at: deque(maxlen=count) for at in left}
+        async with aclosing(span(session.edge, back, left)) as records:
+            async for record in records:
+                found[record.at].append(record.offset)
+        for at, offsets in found.items():
+            if len(offsets) == count or back[at] == 0 or look == LOOKS_MAX:
+                begin[at] = offsets[0] if offsets else ends[at]
+    return begin
+
+
 def _begin(wanted: Wanted, end: int) -> int:
-    if wanted.last is not None:
-        return max(0, end - wanted.last)
-    if wanted.since == "beginning":
+    if wanted.since in (None, "beginning"):
         return BEGINNING
     if wanted.since == "end":
         return end

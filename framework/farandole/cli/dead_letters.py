@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import typer
 
-from farandole.cli.output import ago, as_fields, as_json, instant, print_table, shorten
+from farandole.cli.output import ago, as_fields, as_json, instant, is_narrow, print_table, shorten
 from farandole.client import Client
 from farandole.client.dead import OPEN, QUARANTINED, DeadLetter, Group, dead_record, input_of, is_start
 from farandole.errors import RecordError
@@ -125,7 +125,7 @@ async def exported(client: Client, letter: DeadLetter, record: Record) -> str:
             "value": _base64(record.value),
             "headers": [[name, _base64(value)] for name, value in record.headers],
         },
-        ensure_ascii=False,
+        ensure_ascii=is_narrow(),
     )
 
 

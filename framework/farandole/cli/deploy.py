@@ -23,9 +23,9 @@ def check(path: UnitPath, unit: UnitName = None, json: Json = False) -> None:
     """Validate the agents and pipelines of a folder, and describe them. Needs no Kafka."""
     from farandole.cli.describing import describe_unit, unit_fields
     from farandole.cli.output import print_json
-    from farandole.cli.units import load
+    from farandole.cli.units import examined
 
-    named = load(path, unit)
+    named = examined(path, unit)
     if json:
         print_json(unit_fields(named))
     else:
@@ -40,10 +40,10 @@ def plan(
 ) -> None:
     """Show what `apply` would do, and do nothing."""
     from farandole.cli.connect import transport_of
-    from farandole.cli.units import load
+    from farandole.cli.units import examined
 
     settings = target.settings()
-    named = load(path, unit)
+    named = examined(path, unit)
     made = make(transport_of(settings), settings, named)
     _print(made, target.json)
     made.check()
@@ -68,13 +68,13 @@ def apply(
     """Create topics, commit start positions, publish definitions. Doing it twice changes nothing."""
     from farandole.cli.confirming import confirmed
     from farandole.cli.connect import transport_of
-    from farandole.cli.units import load
+    from farandole.cli.units import examined
     from farandole.client.applying import apply as carry_out
     from farandole.client.insisting import insist
     from farandole.errors import ConfigError
 
     settings = target.settings()
-    named = load(path, unit)
+    named = examined(path, unit)
     transport = transport_of(settings)
     contact, work = _patience(wait)
     made = insist(lambda: make(transport, settings, named), contact, _waiting)

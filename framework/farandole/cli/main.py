@@ -1,5 +1,8 @@
 """The verbs of `farandole`. A command's module is imported with its options only; its work comes when it runs."""
 
+import io
+import sys
+
 import typer
 
 from farandole.cli import (
@@ -89,5 +92,7 @@ def version(json: Json = False) -> None:
 
 def main() -> None:
     """Entry point of the installed command. What libraries log is told by our errors, once and with a way out."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that has no `├` is no reason to end
     setup_logging()
     app()

@@ -1,8 +1,13 @@
 """What commands print: text for people, JSON for programs; both from the same values."""
 
+import codecs
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -10,12 +15,34 @@ from pathlib import Path
 
 import typer
 
+STDOUT, STDERR = 1, 2
+"""Where processes write that user code begins, whatever Python calls its standard output."""
+
+
+@contextmanager
+def prints_aside() -> Iterator[None]:
+    """Send to standard error what user code prints meanwhile: standard output is for what the command was asked."""
+    sys.stdout.flush()
+    kept = None
+    with suppress(OSError):  # one of the two is closed: then nobody reads it either
+        kept = os.dup(STDOUT)
+        os.dup2(STDERR, STDOUT)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, STDOUT)
+            os.close(kept)
+
 
 def as_json(value: object) -> object:
     """A value as JSON can hold it: dataclasses as objects, instants as RFC 3339, bytes as text where they are."""
     match value:
         case Enum():
             return value.value
+        case float() if not math.isfinite(value):  # JSON has no such numbers, and strict readers refuse the document
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         case None | bool() | int() | float() | str():
             return value
         case datetime():
@@ -44,7 +71,12 @@ def as_fields(value: object) -> dict[str, object]:
 
 def print_json(value: object, *, indent: int | None = 2) -> None:
     """One JSON document; `indent=None` for one line."""
-    typer.echo(json.dumps(as_json(value), indent=indent, ensure_ascii=False))
+    typer.echo(json.dumps(as_json(value), indent=indent, ensure_ascii=is_narrow(), allow_nan=False))
+
+
+def is_narrow() -> bool:
+    """Whether standard output cannot take every character: what it writes instead would be no JSON."""
+    return codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8"
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from farandole.cli.consuming import topic_named
 from farandole.cli.schema_texts import is_file, schema_file
+from farandole.cli.texts import encodable
 from farandole.client import Client
 from farandole.client.schema_names import schema_named
 from farandole.client.session import Session
@@ -34,13 +35,15 @@ async def produce_record(client: Client, given: Given) -> str:
     """Write it; the place where it stands.
 
     Raises:
-        ConfigError: there is no such topic or schema, it is not to be written by hand, or a header is malformed.
+        ConfigError: there is no such topic or schema, it is not to be written by hand, or a header or the key is
+            malformed.
         RunRefused: the value does not fit. Nothing was written.
         TransportError: it was not acknowledged.
     """
     session = client.session
     topic = await topic_named(session, given.topic)
     headers = list(_headers(given.headers))
+    encodable(given.key or "", "--key")
     if topic == session.topics.commands:
         record = await _command(session, given, headers)
     elif topic.startswith(f"{session.topics.namespace}."):
@@ -61,6 +64,7 @@ def _headers(given: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
         name, found, value = each.partition("=")
         if not found or not name:
             raise ConfigError(f"--header: expected NAME=VALUE, but found {each!r}. Nothing was written.")
+        encodable(each, "--header")
         yield name, value.encode()
 
 

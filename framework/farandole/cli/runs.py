@@ -10,7 +10,7 @@ from farandole.cli.options import RunIdArgument
 from farandole.cli.target import Target, on_log
 
 if TYPE_CHECKING:
-    from farandole.client import Client
+    from farandole.client import Client, Run
 
 app = typer.Typer(help="Start runs, and see how they stand.", no_args_is_help=True)
 
@@ -18,7 +18,7 @@ NewId = Annotated[
     str | None, typer.Option("--id", metavar="ID", help="Run id; the same id twice is one run.", show_default=False)
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the run ends or is held; see the exit codes.")]
-Timeout = Annotated[str | None, typer.Option(help="Wait no longer than this (such as 30s).", show_default=False)]
+Timeout = Annotated[str | None, typer.Option(help="Wait, but no longer than this (such as 30s).", show_default=False)]
 
 
 @app.command()
@@ -196,7 +196,7 @@ def release(
     settings = target.settings()
 
     async def ask(client: "Client") -> None:
-        await (await client.run(run)).status()
+        await _going_on(client, run)
         await client.release(run)
 
     with_client(settings, ask)
@@ -216,19 +216,30 @@ def cancel(
     """Ask that a run stop; steps that have begun are waited for."""
     from farandole.cli.connect import with_client
     from farandole.cli.output import print_json
-    from farandole.errors import RunError
 
     settings = target.settings()
 
     async def ask(client: "Client") -> None:
-        handle = await client.run(run)
-        status = await handle.status()  # a run that nobody knows is an error here, not silence
-        if status.is_over:
-            raise RunError(f"run {run}: expected a run that goes on, but it ended {status.status}. Nothing was asked.")
-        await handle.cancel(reason)
+        await (await _going_on(client, run)).cancel(reason)
 
     with_client(settings, ask)
     if target.json:
         print_json({"run": run, "asked": "cancel"})
     else:
         typer.echo(f"asked {run} to stop; `farandole run watch {run}` shows it end")
+
+
+async def _going_on(client: "Client", run: str) -> "Run[object]":
+    """A run of which something can still be asked: the coordinator answers for no other, and nobody would hear.
+
+    Raises:
+        RunNotFound: nothing is known of it.
+        RunError: it has ended.
+    """
+    from farandole.errors import RunError
+
+    handle = await client.run(run)
+    status = await handle.status()
+    if status.is_over:
+        raise RunError(f"run {run}: expected a run that goes on, but it ended {status.status}. Nothing was asked.")
+    return handle

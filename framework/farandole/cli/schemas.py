@@ -62,10 +62,10 @@ def check(
     from farandole.cli.exit_codes import FAILED, OK
     from farandole.cli.output import print_json
     from farandole.cli.schema_check import compare, mode_of, print_compared
-    from farandole.cli.units import load
+    from farandole.cli.units import examined
 
     settings, how = target.settings(), mode_of(mode)
-    named = load(path, unit)
+    named = examined(path, unit)
     found = with_client(settings, lambda client: compare(client, named.definitions, how))
     print_json(found) if target.json else print_compared(found, mode)
     raise typer.Exit(FAILED if any(each.problems for each in found) else OK)

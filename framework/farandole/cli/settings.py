@@ -39,7 +39,7 @@ from farandole.cli.sources import (
 from farandole.coordinator.settings import CoordinatorLimits
 from farandole.definition.policy import duration
 from farandole.errors import ConfigError, DefinitionError
-from farandole.ids import is_name
+from farandole.ids import is_name, is_text
 from farandole.registry.http import HttpSettings
 from farandole.runtime.settings import AgentLimits
 from farandole.telemetry.settings import MetricsSettings
@@ -149,6 +149,13 @@ class Settings(BaseModel):
         if not isinstance(value, dict):
             return value
         return {name: str(each).lower() if isinstance(each, bool) else str(each) for name, each in flat(value)}
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None and not is_text(value):
+            raise ValueError("expected host:port in UTF-8")
+        return value
 
     @field_validator("namespace")
     @classmethod

@@ -25,12 +25,15 @@ def simulate(
     json: Json = False,
 ) -> None:
     """Run pipelines under crashes, redeliveries, delays and poison on virtual time. Needs no Kafka."""
+    from farandole.cli.output import prints_aside
     from farandole.cli.units import load
 
-    chosen = simulations_of(load(path, None), pipeline)
+    with prints_aside():
+        chosen = simulations_of(load(path, None), pipeline)
     reports: list[Report] = []
     for each in chosen:
-        reports.append(each.check(seeds, start))
+        with prints_aside():
+            reports.append(each.check(seeds, start))
         if not json:
             _print(each, reports[-1], path)
     if json:

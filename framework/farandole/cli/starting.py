@@ -47,7 +47,7 @@ async def rerun(
 
 
 async def _told_or_waited(run: Run[object], wait: bool, limit: timedelta | None, as_json: bool) -> int:
-    if not wait:
+    if not wait and limit is None:
         print_json({"run": run.id}, indent=None) if as_json else typer.echo(run.id)
         return OK
     if not as_json:
@@ -90,7 +90,7 @@ async def wait_for(run: Run[object], limit: timedelta | None, as_json: bool) -> 
 
 async def _within(run: Run[object], limit: timedelta | None) -> tuple[str, str]:
     try:
-        async with asyncio.timeout(limit.total_seconds() if limit else None):
+        async with asyncio.timeout(limit.total_seconds() if limit is not None else None):
             return await _outcome(run)
     except TimeoutError:
         raise RunTimedOut(f"run {run.id}: expected it to end within {limit}, but it did not; it goes on") from None

@@ -60,10 +60,17 @@ def consume(
     topic: TopicArgument,
     partition: Annotated[int | None, typer.Option(min=0, help="Only this partition.", show_default=False)] = None,
     since: Annotated[
-        str, typer.Option("--from", metavar="WHERE", help="beginning, end, or an offset (with --partition).")
-    ] = "beginning",
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="WHERE",
+            help="beginning (if nothing is said), end, or an offset (with --partition).",
+            show_default=False,
+        ),
+    ] = None,
     last: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="The last N of each partition.", show_default=False)
+        int | None,
+        typer.Option(min=1, metavar="N", help="The last N of each partition; not with --from.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")] = 0,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,

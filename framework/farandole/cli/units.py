@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from farandole.cli.output import prints_aside
 from farandole.cli.settings import Settings
 from farandole.definition.loading import Unit, load_unit
 from farandole.definition.model import Definition
@@ -57,6 +58,16 @@ def load(path: Path, name: str | None) -> Named:
             f"{path}: expected a name of a-z 0-9 _ - for the unit, but found {chosen!r}; pass --unit NAME"
         )
     return Named(chosen, path.resolve(), load_unit(path))
+
+
+def examined(path: Path, name: str | None) -> Named:
+    """As `load`, for commands whose output others read: what the unit's code prints goes to standard error.
+
+    Raises:
+        ConfigError, DefinitionError: as `load`.
+    """
+    with prints_aside():
+        return load(path, name)
 
 
 def deployment_of(named: Named) -> "Deployment":

@@ -192,7 +192,12 @@ class Client:
     @overload
     async def run(self, run_id: str, pipeline: None = None) -> Run[object]: ...
     async def run(self, run_id: str, pipeline: Pipeline[..., R] | None = None) -> Run[R] | Run[object]:
-        """A run that was started elsewhere; with its pipeline the result is typed, else plain values."""
+        """A run that was started elsewhere; with its pipeline the result is typed, else plain values.
+
+        Raises:
+            RunNotFound: no run can have such an id.
+            ConfigError: the namespace was never applied.
+        """
         session = self.session
         hint = pipeline.definition if pipeline is not None else None
         returns = pipeline.result_type if pipeline is not None else None

@@ -11,9 +11,10 @@ from farandole.client.following import Ending
 from farandole.client.session import Session
 from farandole.definition.model import Definition, Step
 from farandole.definition.types import from_plain
-from farandole.errors import ClaimBroken, RunNotFound
+from farandole.errors import ClaimBroken, RecordError, RunNotFound
 from farandole.events.avro import Schema
 from farandole.events.claims import is_claim
+from farandole.ids import is_text
 
 
 def plain_of(schema: str, framed: bytes, artifacts: ArtifactStore | None) -> object:
@@ -99,6 +100,8 @@ def framed_input(step: Step, value: object) -> bytes:
 
 def _framed(text: str, value: object) -> bytes:
     schema = Schema.parse(text)
+    if isinstance(value, str) and not is_text(value):
+        raise RecordError("expected JSON in UTF-8, but a lone surrogate stands in it")
     if isinstance(value, str | bytes):
         value = schema.from_json(value.encode() if isinstance(value, str) else value)
     return schema.encode(value)

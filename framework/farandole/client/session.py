@@ -11,12 +11,12 @@ from farandole.client.definitions import DefinitionBook
 from farandole.client.scan import existing_places
 from farandole.client.tail import EventTail
 from farandole.clock import Clock, SystemClock
-from farandole.errors import RunRefused, TransportError
+from farandole.errors import RunNotFound, RunRefused, TransportError
 from farandole.events.catalogue import encode, type_name
 from farandole.events.commands import Command
 from farandole.events.envelope import Envelope
 from farandole.events.topics import Topics
-from farandole.ids import partition_of
+from farandole.ids import is_text, partition_of
 from farandole.telemetry.tracing import current_traceparent
 from farandole.transport.port import Edge, NewRecord, TopicPartition
 
@@ -64,7 +64,14 @@ class Session:
         return self._partitions
 
     async def home(self, run_id: str) -> int:
-        """The home partition of a run."""
+        """The home partition of a run.
+
+        Raises:
+            RunNotFound: no run can have such an id.
+            ConfigError: the namespace was never applied.
+        """
+        if not is_text(run_id):
+            raise RunNotFound(f"run {run_id!r}: expected an id in UTF-8, but it is none: no run has it", run_id=run_id)
         return partition_of(run_id, await self.partitions())
 
     async def at_home(self, topic: str, run_id: str) -> TopicPartition:
@@ -81,9 +88,11 @@ class Session:
 
         Raises:
             RunRefused: the command is too large to be written.
+            RunNotFound: no run can have such an id.
             TransportError: it was not written, or perhaps it was: sending the same once more is safe.
         """
         run_id = command.run_id or ""
+        home = await self.home(run_id)
         value = encode(command)
         if len(value) > COMMAND_BYTES_MAX:
             raise RunRefused(
@@ -103,7 +112,6 @@ class Session:
         headers = envelope.headers()
         if rerun_of is not None:
             headers.append((RERUN_HEADER, rerun_of.run.encode()))
-        home = await self.home(run_id)
         record = NewRecord(self.topics.commands, run_id.encode(), value, headers, home)
         try:
             await self.edge.send(record)

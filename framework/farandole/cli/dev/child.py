@@ -35,14 +35,14 @@ READY_QUIET_STEPS = 3
 log = logging.getLogger("farandole.dev")
 
 
-def main(path: str, bootstrap: str, namespace: str, log_level: str) -> int:
+def main(path: str, config: str, bootstrap: str, namespace: str, log_level: str) -> int:
     """Run one unit; the exit code of the process. Empty words were not given."""
     setup_logging(log_level, "json")
     if log_level == "info":
         logging.getLogger("farandole.group").setLevel(logging.WARNING)  # `ready` says it in one line
     stop = Stop()
     with stopping_on_signals(stop):
-        settings = settings_of(None, bootstrap or None, namespace or None)
+        settings = settings_of(Path(config) if config else None, bootstrap or None, namespace or None)
         transport, named = transport_of(settings), load(Path(path), None)
         insist(lambda: _apply(transport, settings, named), BROKERS_WAIT, _waiting)
         log.info("applied", extra={"stage": "applied"})

@@ -22,4 +22,4 @@ def dev(
     from farandole.cli.connect import settings_of
     from farandole.cli.dev.session import run
 
-    raise typer.Exit(run(settings_of(config, bootstrap, namespace, log_level=log_level), path))
+    raise typer.Exit(run(settings_of(config, bootstrap, namespace, log_level=log_level), path, config))

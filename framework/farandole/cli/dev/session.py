@@ -22,14 +22,14 @@ LOOK_EVERY_S = 0.25
 WAIT_S = 0.1
 """Longest wait for a line before time is looked at."""
 
-END_TIMEOUT_S = 25.0
-"""Longest that agents may take to finish what they have begun: their own drain budget and some."""
+END_GRACE_S = 5.0
+"""What agents get on top of their own drain budget to finish what they have begun, before they are killed."""
 
 SLOT = "dev"
 
 
-def run(settings: Settings, path: Path | None) -> int:
-    """Work until Ctrl-C; the exit code.
+def run(settings: Settings, path: Path | None, config: Path | None = None) -> int:
+    """Work until Ctrl-C; the exit code. `config` is the file that the settings were read from, if one was named.
 
     Raises:
         ConfigError: there is nothing to run, or another `dev` runs here.
@@ -41,7 +41,7 @@ def run(settings: Settings, path: Path | None) -> int:
     stop = Stop()
     with alone(root / ".farandole"), stopping_on_signals(stop):
         _require_log(settings)
-        Session(settings, units).run(stop)
+        Session(settings, units, config).run(stop)
     return 0
 
 
@@ -57,13 +57,15 @@ def _require_log(settings: Settings) -> None:
 class Session:
     """Everything that runs, and what it says. Belongs to the main thread; only the queue is shared."""
 
-    def __init__(self, settings: Settings, units: list[Path]) -> None:
+    def __init__(self, settings: Settings, units: list[Path], config: Path | None) -> None:
         self._settings = settings
-        self._words = [settings.bootstrap or "", settings.namespace, settings.log.level]
+        file = str(config.absolute()) if config is not None else ""
+        self._words = [file, settings.bootstrap or "", settings.namespace, settings.log.level]
         self._transport = transport_of(settings)
         self._screen = Screen()
         self._said: SimpleQueue[Said | Told | Logged] = SimpleQueue()
-        self._crews = {crew.name: crew for crew in (UnitCrew(unit, self._spawn) for unit in units)}
+        self._patience = settings.agent.drain_budget.total_seconds() + END_GRACE_S
+        self._crews = {crew.name: crew for crew in (UnitCrew(unit, self._spawn, self._patience) for unit in units)}
         self._coordinator: Threads | None = None
         self._narrator: Narrator | None = None
         self._loading: dict[str, float] = {}
@@ -93,8 +95,8 @@ class Session:
     # --- starting -------------------------------------------------------------------------
 
     def _begin(self, crew: UnitCrew) -> None:
-        self._loading[crew.name] = time.monotonic()
-        crew.begin()
+        self._loading[crew.name] = now = time.monotonic()
+        crew.begin(now)
 
     def _spawn(self, name: str, path: Path) -> Child:
         environment = {"FARANDOLE_ARTIFACTS": str(self._settings.artifacts.absolute())}
@@ -139,7 +141,7 @@ class Session:
         if said.stage == "applied":
             if self._coordinator is None and not crew.is_ending:
                 self._start_coordinator()
-            return crew.applied(said.child)
+            return crew.applied(said.child, time.monotonic())
         if said.stage == "ready":
             return None if crew.is_ending else self._ready(crew, said.line)
         if isinstance(said.line, str) or "fingerprint" not in said.line:  # a failed attempt is told as an event
@@ -168,8 +170,9 @@ class Session:
     def _end(self) -> None:
         for crew in self._crews.values():
             crew.end()
+        until = time.monotonic() + self._patience
         for crew in self._crews.values():
-            crew.wait(END_TIMEOUT_S)
+            crew.wait(until)
         if self._coordinator is not None:
             self._coordinator.__exit__(None, None, None)
         if self._narrator is not None:

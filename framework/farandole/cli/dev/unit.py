@@ -2,6 +2,9 @@
 
 loading ──applied──► waiting for go ──► running ──its files change──► its successor loads beside it;
    └─ error: shown, and tried again at the next change       only once that is applied, it drains and goes
+
+Who was not let run has nothing to finish, and may sit in the author's code for ever: when a newer save comes, or the
+end, it is killed. It would else apply what it has read after its successor did, and the older pipeline stood published.
 """
 
 import json
@@ -9,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +22,10 @@ from farandole.cli.dev.project import changed, stamp
 
 RESTART_AFTER_S = 1.0
 """Wait before a process that died by itself is started again."""
+
+LAST_WORDS_S = 0.5
+"""Wait for the last lines of a process that has ended. They stand in the pipe; but its end comes only when all have let
+go of it, and what a handler has left running keeps it open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ class Said:
 
 
 class Child:
-    """One process of a unit and the thread that reads what it says."""
+    """One process of a unit, and the threads that read what it says and wait for its end."""
 
     def __init__(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], tell: Callable[[Said], None]
@@ -52,7 +60,9 @@ class Child:
             start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read, name=f"reader of {name}", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, name=f"watcher of {name}", daemon=True)
         self._reader.start()
+        self._watcher.start()
 
     @property
     def code(self) -> int | None:
@@ -72,6 +82,11 @@ class Child:
         with suppress(OSError):
             self._process.stdin.close()
 
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        self.end()
+        self._process.kill()
+
     def wait(self, timeout: float) -> None:
         """Until it has ended; it is killed if it does not in time."""
         try:
@@ -79,15 +94,19 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._reader.join(timeout)
+        self._watcher.join()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            text = line.decode(errors="replace").rstrip()
-            if text:
-                self._tell(Said(self, _fields(text)))
+        with self._process.stdout as lines:
+            for line in lines:
+                text = line.decode(errors="replace").rstrip()
+                if text:
+                    self._tell(Said(self, _fields(text)))
+
+    def _watch(self) -> None:
         self._process.wait()
+        self._reader.join(LAST_WORDS_S)
         self._tell(Said(self, None))
 
 
@@ -104,15 +123,20 @@ def _fields(text: str) -> Mapping[str, object] | str:
 
 
 class UnitCrew:
-    """The processes of one unit: the one that runs, and the one that shall follow it."""
+    """The processes of one unit: the one that runs, and the one that shall follow it.
 
-    def __init__(self, path: Path, spawn: Callable[[str, Path], Child]) -> None:
+    `patience` is how long one that was let run may take to finish what it has begun, seconds.
+    """
+
+    def __init__(self, path: Path, spawn: Callable[[str, Path], Child], patience: float) -> None:
         self.path = path
         self.name = path.stem if path.is_file() else path.name
         self._spawn = spawn
+        self._patience = patience
         self._running: Child | None = None
         self._coming: Child | None = None
-        self._leaving: list[Child] = []
+        self._leaving: dict[Child, float] = {}
+        """Those that were asked to end, and when they are killed if they have not."""
         self._retry_at: float | None = None
         self.is_ending = False
         """Its processes were asked to end: none is let run any more."""
@@ -123,21 +147,21 @@ class UnitCrew:
         before, self._stamp = self._stamp, stamp([self.path])
         return changed(before, self._stamp)
 
-    def begin(self) -> None:
+    def begin(self, now: float) -> None:
         """Load the unit in a new process, in place of one that is loading already."""
         self._retry_at = None
         if self._coming is not None:
-            self._leaving.append(self._coming)
-            self._coming.end()
+            self._leaving[self._coming] = now
+            self._coming.kill()
         self._coming = self._spawn(self.name, self.path)
 
-    def applied(self, child: Child) -> None:
+    def applied(self, child: Child, now: float) -> None:
         """A process has loaded and applied the unit: the one before it drains, then it may go."""
         child.is_applied = True
         if child is not self._coming or self.is_ending:
             return
         if self._running is not None:
-            self._leaving.append(self._running)
+            self._leaving[self._running] = now + self._patience
             self._running.end()
             self._running = None
         self._promote()
@@ -147,7 +171,7 @@ class UnitCrew:
         if self.is_ending:
             return False
         if child in self._leaving:
-            self._leaving.remove(child)
+            del self._leaving[child]
             self._promote()
             return False
         if child is self._coming:
@@ -160,9 +184,12 @@ class UnitCrew:
         return False
 
     def step(self, now: float) -> None:
-        """Start again what died by itself, after a while."""
+        """Start again what died by itself, after a while; kill what does not end in time."""
+        for each, until in self._leaving.items():
+            if now >= until:
+                each.kill()
         if self._retry_at is not None and now >= self._retry_at and self._coming is None:
-            self.begin()
+            self.begin(now)
 
     @property
     def is_running(self) -> bool:
@@ -173,12 +200,12 @@ class UnitCrew:
         """Ask every process to drain and end."""
         self.is_ending = True
         for each in self._processes:
-            each.end()
+            each.kill() if each is self._coming else each.end()
 
-    def wait(self, timeout: float) -> None:
-        """Until they have ended."""
+    def wait(self, until: float) -> None:
+        """Until they have ended, at the latest at an instant of the monotonic clock."""
         for each in self._processes:
-            each.wait(timeout)
+            each.wait(max(0.0, until - time.monotonic()))
 
     @property
     def _processes(self) -> list[Child]:

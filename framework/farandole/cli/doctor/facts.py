@@ -88,6 +88,8 @@ class FolderFact:
     is_writable: bool
     free_bytes: int
     filesystem: str = ""
+    is_on_read_only: bool = False
+    """Whether nobody can write there, whoever owns it: so its disk is mounted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ class FileFact:
     """`ok`, or what SQLite's own check says."""
 
     folder: FolderFact
+    unseen: str = ""
+    """Why it could not be looked at, which says nothing of what is in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,9 @@ def look(loaded: Loaded) -> Local:
 def folder(path: Path) -> FolderFact:
     """A folder, or the nearest one above it that exists."""
     there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
-    return FolderFact(path, os.access(there, os.W_OK), shutil.disk_usage(there).free, filesystem(there))
+    is_on_read_only = bool(os.statvfs(there).f_flag & os.ST_RDONLY)
+    free = shutil.disk_usage(there).free
+    return FolderFact(path, os.access(there, os.W_OK), free, filesystem(there), is_on_read_only)
 
 
 def filesystem(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
@@ -48,7 +50,8 @@ def filesystem(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
 
 
 def file(path: Path, version_known: int) -> FileFact:
-    """A log file, opened read-only."""
+    """A log file, opened read-only; SQLite must write beside it even so, which a disk may not allow."""
+    unseen = ""
     try:
         db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
         try:
@@ -57,8 +60,9 @@ def file(path: Path, version_known: int) -> FileFact:
         finally:
             db.close()
     except sqlite3.Error as error:
-        version, integrity = 0, str(error)
-    return FileFact(path, version, version_known, integrity, folder(path.parent))
+        is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        version, integrity, unseen = (0, str(error), "") if is_damaged else (0, "", str(error))
+    return FileFact(path, version, version_known, integrity, folder(path.parent), unseen)
 
 
 def _readable(loaded: Loaded) -> Path | None:
@@ -94,7 +98,15 @@ def judge(local: Local) -> Iterator[Finding]:
 
 
 def _folder(it: FolderFact, what: str) -> Iterator[Finding]:
-    if not it.is_writable:
+    if it.is_on_read_only:
+        yield Finding(
+            E,
+            f"{what}_read_only",
+            f"{it.path}: is on a disk that is read-only",
+            "nothing can be kept there; what is there is as it was",
+            "make the disk writable (mount -o remount,rw), or set another folder in farandole.toml",
+        )
+    elif not it.is_writable:
         yield Finding(
             E,
             f"{what}_read_only",
@@ -114,7 +126,15 @@ def _folder(it: FolderFact, what: str) -> Iterator[Finding]:
 
 def _log(it: FileFact) -> Iterator[Finding]:
     yield from _folder(it.folder, "log")
-    if it.integrity != "ok":
+    if it.unseen and it.folder.is_writable:
+        yield Finding(
+            E,
+            "log_unseen",
+            f"{it.path}: cannot be looked at: {it.unseen}",
+            "no process can work on it; nothing is known of what is in it",
+            f"ls -l {it.path}*, and see who may read and write it, and which process holds it",
+        )
+    elif it.integrity not in ("ok", ""):
         yield Finding(
             E,
             "log_damaged",
