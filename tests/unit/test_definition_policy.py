@@ -19,6 +19,21 @@ def test_duration_that_is_none_or_not_above_zero_is_refused(value: str | timedel
         duration(value)
 
 
+@pytest.mark.parametrize(
+    "value", ["10001d", "999999999d", "240001h", timedelta(days=10_000, microseconds=1), timedelta.max]
+)
+def test_duration_beyond_ten_thousand_days_is_refused(value: str | timedelta) -> None:
+    """Any nine digits were taken: past the year 9999 the instant overflowed, in one coordinator after the other."""
+    with pytest.raises(DefinitionError, match="at most 10,000 days, but found"):
+        duration(value)
+    with pytest.raises(DefinitionError, match="at most 10,000 days, but found"):
+        Retry(cap=value)
+
+
+def test_duration_of_ten_thousand_days_is_taken() -> None:
+    assert duration("10000d") == duration("240000h") == timedelta(days=10_000)
+
+
 def test_retry_waits_twice_as_long_each_time_up_to_its_cap() -> None:
     retry = Retry(attempts=1000, base="1s", cap="1m")
 

@@ -46,7 +46,7 @@ def duration_of(name: str, value: object) -> timedelta | None:
     """A duration under its name.
 
     Raises:
-        DefinitionError: it is none, or not above zero.
+        DefinitionError: it is none, or out of range.
     """
     if value is None:
         return None

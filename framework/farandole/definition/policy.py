@@ -13,12 +13,15 @@ from farandole.errors import DefinitionError
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)\Z")
 
+DURATION_MAX = timedelta(days=10_000)
+"""Longest duration, 27 years. An instant so far ahead must be a date: those of Python end with the year 9999."""
+
 
 def duration(value: str | timedelta) -> timedelta:
     """`10s`, `500ms`, `5m`, `24h`, `7d`, or a timedelta.
 
     Raises:
-        DefinitionError: the text is no duration, or it is not positive.
+        DefinitionError: the text is no duration, or it is not positive, or above `DURATION_MAX`.
     """
     if isinstance(value, timedelta):
         parsed = value
@@ -28,6 +31,8 @@ def duration(value: str | timedelta) -> timedelta:
         raise DefinitionError(f"expected a duration such as '10s', '500ms' or '24h', but found {value!r}")
     if parsed <= timedelta():
         raise DefinitionError(f"expected a duration above zero, but found {value!r}")
+    if parsed > DURATION_MAX:
+        raise DefinitionError(f"expected a duration of at most {DURATION_MAX.days:,} days, but found {value!r}")
     return parsed
 
 

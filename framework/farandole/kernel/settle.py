@@ -20,7 +20,7 @@ WITH_OUTPUT = frozenset({"succeeded", "partial"})
 def stop(it: Decision, outcome: str, reason: str) -> None:
     """Fire nothing more; the run will end with `outcome`."""
     if it.run.head.phase is Phase.RUNNING:
-        until = it.now + it.run.graph.definition.stop_max
+        until = it.moment.after(it.run.graph.definition.stop_max)
         it.emit(RunStopping(it.run.id, outcome, reason, until))
 
 
