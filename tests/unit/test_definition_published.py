@@ -38,6 +38,8 @@ def test_a_definition_under_another_hash_is_refused() -> None:
         (1, {"when": "1s"}, "1s"),
         (1, {"map": "nope.items"}, "nope"),
         (0, {"after": ["c"]}, "one among a, b, c"),
+        (1, {"inputs": {}}, "b: expected one input that is its whole value, but found 0"),
+        (1, {"inputs": {"p": {"expression": "a"}, "q": {"expression": "a"}}}, "but found 2"),
         (1, {"input_schema": {"type": "array", "items": "null"}}, "at least one byte"),
         (1, {"output_schema": "x"}, "primitive"),
     ],

@@ -248,9 +248,10 @@ def _check_inputs(read: _Read, where: str, types: Mapping[str, ValueType]) -> No
     assert isinstance(members, Record)
     for each in spec.parameters:
         if each.name not in read.inputs:
-            if each.has_default:
+            if each.has_default and not spec.whole:
                 continue
-            fact = f"expected the input {each.name!r} of agent {spec.name}, but found nothing"
+            why = ", whose record is all that the step is given (its default is not used)" if each.has_default else ""
+            fact = f"expected the input {each.name!r} of agent {spec.name}{why}, but found nothing"
             raise problem(read.draft.place, where, fact)
         pair, place = read.inputs[each.name], f"{where}.with.{each.name}"
         found = _typed(pair, place, types)
