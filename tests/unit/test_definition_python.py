@@ -490,7 +490,7 @@ def test_pipeline_option_that_is_wrong_is_refused(options: dict[str, object], cl
 
 
 @agent
-def remind(inner: Inner = Inner(3)) -> int:  # noqa: B008 - a default of its own is the story
+def remind(inner: Inner = Inner(3)) -> int:
     """Takes one record, or its own."""
     return inner.n
 

@@ -1,7 +1,8 @@
 """The YAML front end: the same definition as Python's, and one precise error for whatever is broken."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 from textwrap import dedent, indent
 
@@ -680,3 +681,23 @@ def test_file_that_is_not_strict_yaml_is_refused_with_line_and_column(content: b
 
     assert claim in refused.value.message
     assert refused.value.place == place
+
+
+def test_definition_that_no_process_could_read_is_refused_when_it_is_made() -> None:
+    """`apply` published it, and each process that was to run it left it out."""
+    draft = draft_of(read_yaml(sample("ship: {agent: nothing}").encode(), "sample.yaml"), AGENTS, NAMES)
+
+    with pytest.raises(
+        DefinitionError, match=r"sample.yaml:1:1: sample: expected a duration above zero, but found '0ms'"
+    ):
+        compile_draft(replace(draft, hold_max=timedelta(microseconds=400)))
+
+
+def test_duration_out_of_range_is_refused_with_its_place() -> None:
+    for key in ("deadline", "hold_max", "stop_max"):
+        with pytest.raises(DefinitionError, match=rf"sample.yaml:7:1: the file.{key}: expected .* at most 10,000 days"):
+            compiled(sample("ship: {agent: nothing}", f"{key}: 999999999d\n"))
+    with pytest.raises(
+        DefinitionError, match=r"sample.yaml:6:\d+: .*retry: expected a duration of at most 10,000 days"
+    ):
+        compiled(sample("ship: {agent: nothing, retry: {total: 10001d}}"))

@@ -19,6 +19,7 @@ from farandole.definition.ordering import cycle, topological
 from farandole.definition.output import check_output
 from farandole.definition.policy import Join, JoinKind
 from farandole.definition.problems import problem
+from farandole.definition.published import read_published
 from farandole.definition.spec import members_text
 from farandole.definition.value_types import (
     STRING,
@@ -62,7 +63,7 @@ def compile_draft(draft: Draft) -> Definition:
     order = _order(draft, read)
     steps = {name: _step(draft, read[name], types, read) for name in order}
     output = check_output(draft, steps, types)
-    return Definition(
+    made = Definition(
         name=draft.name,
         params_schema=params_schema,
         steps=steps,
@@ -75,6 +76,11 @@ def compile_draft(draft: Draft) -> Definition:
         tags=draft.tags,
         description=draft.description,
     )
+    try:
+        read_published(made.hash, made.to_json())
+    except DefinitionError as bad:  # better here than in each process that is to run it
+        raise problem(draft.place, draft.name, bad.message) from None
+    return made
 
 
 def check_owner(definition: Definition) -> None:
