@@ -362,6 +362,23 @@ BROKEN: list[tuple[str, str, str, str]] = [
         "sample.b.with.note: expected only the item of 'a', over which it is mapped item by item, "
         "but found the whole list",
     ),
+    *(
+        (
+            f"what no process could evaluate: {text}",
+            sample(f"nothing: {{when: '{text}'}}"),
+            "6:13",
+            f"sample.nothing.when: {said}",
+        )
+        for text, said in [
+            ('timestamp("2024-01-01T00:00:00Z").getHours("Europe/Berlin") < 9', "expected no time zone for getHours()"),
+            ('timestamp("2024-01-01T00:00:00Z").getMonth("UTC") == 1', "expected no time zone for getMonth()"),
+            ('int(timestamp("2024-01-01T00:00:00Z")) > 0', "expected int or double or string for int(), but"),
+            ('string(params.n > 1) == "true"', "expected int or double or string or timestamp for string(), but"),
+            ('duration("1h") + timestamp("2024-01-01T00:00:00Z") != null', "expected operands that fit +, but found"),
+            ("size(params.order.id) == 1", "expected a list or a map for size(), but params.order.id is string"),
+            ("params.order.id.size() == 1", "expected a list or a map for size(), but params.order.id is string"),
+        ]
+    ),
     ("a reserved name", sample("params: {agent: nothing}"), "6:3", "expected a name that is not reserved"),
     ("a name reserved by CEL", sample("import: {agent: nothing}"), "6:3", "expected a name that is not reserved"),
     ("a name that is no name", sample("Ship: {agent: nothing}"), "6:3", "expected a step's name of a-z 0-9 _"),

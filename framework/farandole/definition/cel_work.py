@@ -1,10 +1,11 @@
-"""How long a list may be that an expression goes through, so that its work is bounded too.
+"""What stands in the values that an expression reads: lists too long to go through, and numbers that are none.
 
 The package keeps what `map` and `filter` find by copying all it has kept before: the work is
 quadratic in the list, and no other thread runs meanwhile. Knows nothing of texts or types.
 """
 
 from collections.abc import Iterator
+from math import isnan
 
 from farandole.definition.cel_nodes import Binary, Macro, Node, children
 
@@ -34,14 +35,21 @@ def entries_max(root: Node) -> int | None:
 
 def excess(value: object, most: int) -> int:
     """The length of a list or map in the value with more entries than that; 0 if there is none."""
+    return next((len(one) for one in _parts(value) if isinstance(one, list | dict) and len(one) > most), 0)
+
+
+def has_nan(value: object) -> bool:
+    """Whether a double in the value is no number: the package refuses to compare it as if its type were wrong."""
+    return any(isinstance(one, float) and isnan(one) for one in _parts(value))
+
+
+def _parts(value: object) -> Iterator[object]:
     todo = [value]
     while todo:
         one = todo.pop()
+        yield one
         if isinstance(one, list | dict):
-            if len(one) > most:
-                return len(one)
             todo.extend(one if isinstance(one, list) else one.values())
-    return 0
 
 
 def _macros(root: Node) -> Iterator[Macro]:

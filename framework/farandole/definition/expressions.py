@@ -15,7 +15,7 @@ from farandole.definition.cel_nodes import Node, free_paths, renamed
 from farandole.definition.cel_parser import CHARACTERS_MAX, parse
 from farandole.definition.cel_text import written
 from farandole.definition.cel_tokens import KEYWORDS, RESERVED_WORDS, SyntaxProblem
-from farandole.definition.cel_work import entries_max, excess
+from farandole.definition.cel_work import entries_max, excess, has_nan
 from farandole.errors import RecordError
 
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*\Z", re.ASCII)
@@ -97,6 +97,8 @@ class Expression:
         try:
             found = self._program.execute(read)
         except Exception as bad:
+            if "No such overload" in str(bad) and any(map(has_nan, read.values())):
+                raise self._error("NaN cannot be compared with < <= > >= (`x == x` says whether it is one)") from bad
             raise self._error(f"{type(bad).__name__}: {bad}") from bad
         if not isinstance(found, _RESULTS):
             raise self._error(f"it gave a {type(found).__name__}, which is no value of ours")
