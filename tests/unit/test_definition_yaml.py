@@ -362,6 +362,16 @@ BROKEN: list[tuple[str, str, str, str]] = [
         "sample.b.with.note: expected only the item of 'a', over which it is mapped item by item, "
         "but found the whole list",
     ),
+    (
+        "a guard that is never asked",
+        sample(
+            VALID + 'quick: {agent: validate, when: params.n > 1, with: {order: "${params.order}"}}\n'
+            'x: {agent: validate, with: {order: "${quick == null ? validate : quick}"}, join: all_done}'
+        ),
+        "8:31",
+        "sample.x.with.order: expected order: T | None for the guard 'quick == null', since the step does not run "
+        "where quick was skipped, but the agent takes no None",
+    ),
     *(
         (
             f"what no process could evaluate: {text}",

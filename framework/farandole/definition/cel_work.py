@@ -7,7 +7,7 @@ quadratic in the list, and no other thread runs meanwhile. Knows nothing of text
 from collections.abc import Iterator
 from math import isnan
 
-from farandole.definition.cel_nodes import Binary, Macro, Node, children
+from farandole.definition.cel_nodes import Binary, Macro, Node, nodes
 
 LIST_MAX = 1000
 """Most entries of a list or map that an expression with a macro reads: 0.1 s for numbers, 1 s for records.
@@ -23,7 +23,7 @@ _KEEPING = frozenset({"map", "filter"})
 
 def entries_max(root: Node) -> int | None:
     """Most entries of what the expression reads; None if it goes through nothing. A sum of lists shares the bound."""
-    found = list(_macros(root))
+    found = _macros(root)
     if not found:
         return None
     is_inner = any(
@@ -52,16 +52,10 @@ def _parts(value: object) -> Iterator[object]:
             todo.extend(one if isinstance(one, list) else one.values())
 
 
-def _macros(root: Node) -> Iterator[Macro]:
-    todo = [root]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, Macro):
-            yield node
-        todo.extend(children(node))
+def _macros(root: Node) -> list[Macro]:
+    return [node for node in nodes(root) if isinstance(node, Macro)]
 
 
 def _sums(root: Node) -> int:
     """How often something is added in the text of a list."""
-    own = isinstance(root, Binary) and root.operator == "+"
-    return own + sum(map(_sums, children(root)))
+    return sum(isinstance(node, Binary) and node.operator == "+" for node in nodes(root))

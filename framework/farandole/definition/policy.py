@@ -57,9 +57,10 @@ def kept_duration(value: str | timedelta) -> timedelta:
 
 def duration_text(value: timedelta) -> str:
     """The canonical text of a duration: the largest unit that divides it."""
-    ms = round(value / _UNITS["ms"]) * _UNITS["ms"]
-    unit = next((name for name, size in _UNITS.items() if ms and not ms % size), "ms")
-    return f"{ms // _UNITS[unit]}{unit}"
+    ms = round(value / _UNITS["ms"])
+    sizes = {unit: size // _UNITS["ms"] for unit, size in _UNITS.items()}
+    unit = next((unit for unit, size in sizes.items() if ms and ms % size == 0), "ms")
+    return f"{ms // sizes[unit]}{unit}"
 
 
 @dataclass(frozen=True, slots=True, init=False)
