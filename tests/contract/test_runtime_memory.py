@@ -401,6 +401,18 @@ def test_failure_that_may_be_retried_keeps_its_input_and_writes_no_dead_letter(t
     assert world.records(TOPICS.dead("first")) == []
 
 
+def test_delay_beyond_the_longest_duration_is_cut_to_it(tmp_path: Path) -> None:
+    """Nobody could fold the failure: the instant of the next attempt lay behind the last that there is."""
+    world = World(tmp_path, fails(RetryableStepError("later", retry_after=timedelta(days=10_000_000))))
+    world.start()
+    world.trigger("r-1")
+
+    world.run()
+
+    (fact,) = world.facts(StepFailed)
+    assert fact.retry_after_ms == 10_000 * 86_400_000
+
+
 def test_terminal_failure_goes_to_the_dead_letters_in_the_same_transaction(tmp_path: Path) -> None:
     world = World(tmp_path, fails(TerminalStepError("no such card")))
     loop = world.start()

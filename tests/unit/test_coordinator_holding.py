@@ -78,6 +78,27 @@ def test_exception_in_an_expression_holds_its_run_and_others_go_on() -> None:
     assert len(desk.events(facts.RunHeld)) == 1
 
 
+def test_hold_that_would_end_after_the_last_instant_ends_with_it() -> None:
+    """The wait overflowed once more while the run was held: the error ended each coordinator that took the home."""
+    desk = Desk(define(node("a", retry=1), name="p", hold_max=timedelta.max, stop_max=timedelta.max))
+    desk.start("r-1")
+    desk.turns()
+
+    desk.fail("a")
+    desk.turns()
+    (held,) = desk.events(facts.RunHeld)
+    assert held.reason == "dead_letter"
+    assert held.until is not None
+    assert held.until.year == 9999
+    unreadable(desk, "a")
+    assert desk.run().head.kernel_error
+    desk.restore()
+    desk.command(CancelRun("r-1", "enough"))
+    desk.turns()
+
+    assert desk.outcome() == "cancelled"
+
+
 def test_exception_at_the_start_holds_the_run_and_a_release_tries_once_more() -> None:
     desk = Desk(define(node("a", when="1 / params.n == 1"), name="p"))
     desk.start("r-1", n=0)

@@ -1,6 +1,8 @@
 """Expressions: what they read, what they give, and what is refused before it can hurt."""
 
 import json
+import math
+import re
 import subprocess
 import sys
 import threading
@@ -11,10 +13,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from farandole.definition.cel_parser import parse
+from farandole.definition.cel_parser import FUNCTIONS, METHODS, PRECEDENCE, parse
 from farandole.definition.cel_text import written
 from farandole.definition.cel_tokens import SyntaxProblem
+from farandole.definition.cel_types import TypeProblem, expression_type
 from farandole.definition.expressions import ExpressionError, compile_expression
+from farandole.definition.value_types import value_type
 
 VALUES = {
     "a": {"n": 7, "d": 2.5, "s": "text", "ok": True, "none": None, "list": [1, 2, 3], "map": {"k": 4}},
@@ -40,7 +44,7 @@ VALUES = {
         ("a.list[1]", 2),
         ("a.map['k']", 4),
         ("2 in a.list", True),
-        ("size(a.list) + a.s.size()", 7),
+        ("size(a.list) + a.list.size()", 6),
         ("params.order.lines.exists(l, l.n == 0)", True),
         ("params.order.lines.filter(l, l.n > 0).map(l, l.sku)", ["x"]),
         ("params.order.lines.all(l, l.n >= 0)", True),
@@ -139,6 +143,50 @@ def test_expression_that_has_no_value_names_itself_and_the_cause(text: str, clai
     assert text in str(refused.value)
 
 
+TYPED: dict[str, object] = {"i": "long", "d": "double", "s": "string", "b": "boolean", "none": ["null", "long"]}
+TYPED |= {
+    "t": {"type": "long", "logicalType": "timestamp-micros"},
+    "l": {"type": "array", "items": "long"},
+    "m": {"type": "map", "values": "long"},
+}
+TYPED_VALUES = {"i": 3, "d": 2.5, "s": "1", "b": True, "none": 5, "l": [1, 2], "m": {"k": 1}}
+TYPED_VALUES |= {"t": datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)}
+ATOMS = [*(f"p.{name}" for name in TYPED), '"A"', "[]", "null", 'duration("5s")', 'timestamp("2024-05-06T07:08:09Z")']
+
+
+def test_operation_that_is_checked_for_its_types_is_one_that_the_package_has() -> None:
+    """Time zones, `int` of a timestamp, `string` of a bool and more passed `check`, and held each run."""
+    fields = [{"name": name, "type": kind} for name, kind in TYPED.items()]
+    types = {"p": value_type(json.dumps({"type": "record", "name": "P", "fields": fields}))}
+    texts = [f"{a} {operator} {b}" for a in ATOMS for operator in (*PRECEDENCE, "-") for b in ATOMS]
+    texts += [f"{name}({a})" for name in FUNCTIONS for a in ATOMS]
+    texts += [f"{a}.{name}({given})" for name in METHODS for a in ATOMS for given in ("", '"A"', '"UTC"')]
+    lacking: list[str] = []
+    counted = 0
+    for text in texts:
+        try:
+            expression = compile_expression(text)
+            expression_type(expression.node, types)
+        except (ExpressionError, TypeProblem):
+            continue
+        counted += 1
+        try:
+            expression.evaluate({"p": TYPED_VALUES})
+        except ExpressionError as bad:
+            lacking += [text] if re.search("Undefined|Unsupported|No such overload", str(bad)) else []
+
+    assert (lacking, counted > 200) == ([], True)
+
+
+@pytest.mark.parametrize("text", ["a.n < 0.5", "a.n * 2.0 >= 1.0", "a.ns.exists(n, n > 1.0)"])
+def test_comparison_with_a_double_that_is_no_number_says_so(text: str) -> None:
+    """It said that the types did not fit, and named conversions that would have changed nothing."""
+    with pytest.raises(ExpressionError, match="NaN cannot be compared with < <= > >="):
+        compile_expression(text).evaluate({"a": {"n": math.nan, "ns": [0.0, math.nan]}})
+
+    assert compile_expression("a.n == a.n && a.n < 0.5").evaluate({"a": {"n": math.nan}}) is False
+
+
 def test_expression_that_gives_a_map_gives_it_in_one_order() -> None:
     text = "{" + ", ".join(f'"k{n}": [{{"b": a, "a": a}}]' for n in reversed(range(10))) + "}"
 
@@ -163,6 +211,38 @@ def test_expression_hands_to_cel_only_what_it_reads() -> None:
     text, odd = "a.n > 1 && has(a.inner.x)", object()
 
     assert compile_expression(text).evaluate({"a": {"n": 2, "odd": odd, "inner": {"x": 1, "odd": odd}}}) is True
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("a.filter(i, i >= 0)", 1000),
+        ("size(a.map(i, i + i)) > b", 1000),
+        ("a.all(i, a.exists(j, j == i))", 1000),
+        ("(a + a).filter(i, i >= 0)", 500),
+        ("size(a) == 0 ? [[0]] : a.map(i, a.filter(j, j < 0))", 100),
+    ],
+)
+def test_expression_that_goes_through_a_list_does_so_up_to_a_bound(text: str, most: int) -> None:
+    """The package copies what it kept for each entry that it keeps: of 70,000 entries no process ever came back."""
+    expression = compile_expression(text)
+
+    expression.evaluate({"a": list(range(most)), "b": 1})
+
+    with pytest.raises(ExpressionError, match=f"at most {most:,} entries, but found one of {most + 1:,}"):
+        expression.evaluate({"a": list(range(most + 1)), "b": 1})
+
+
+def test_expression_looks_for_long_lists_in_all_that_it_goes_through_and_nowhere_else() -> None:
+    row: dict[str, object] = {"ids": [1] * 1001, "n": 1}
+    env = {"a": {"rows": [row], "all": [1] * 2000, "map": {str(n): n for n in range(1001)}}}
+
+    assert compile_expression("a.all[0] + size(a.all)").evaluate(env) == 2001
+    for text in ("a.rows.exists(r, r.n == 1)", "a.rows.exists(r, r.n in a.map)"):
+        with pytest.raises(ExpressionError, match="but found one of 1,001"):
+            compile_expression(text).evaluate(env)
+    row["ids"] = []
+    assert compile_expression("a.rows.exists(r, r.n == 1)").evaluate(env) is True
 
 
 @pytest.mark.parametrize(

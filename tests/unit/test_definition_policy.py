@@ -3,8 +3,10 @@
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from farandole.definition.policy import Retry, duration, duration_text
+from farandole.definition.policy import DURATION_MAX, Retry, duration, duration_text, kept_duration
 from farandole.errors import DefinitionError
 
 
@@ -13,10 +15,42 @@ def test_duration_is_written_as_it_was_read(text: str) -> None:
     assert duration_text(duration(text)) in (text, {"24h": "1d"}.get(text))
 
 
+@given(st.integers(1, DURATION_MAX // timedelta(milliseconds=1)))
+def test_duration_of_whole_milliseconds_is_read_from_its_text(ms: int) -> None:
+    """12 days and a millisecond were written with ten digits, which no process could read."""
+    value = timedelta(milliseconds=ms)
+
+    assert duration(duration_text(value)) == kept_duration(value) == value
+
+
+@pytest.mark.parametrize("value", [timedelta(microseconds=400), timedelta(days=1, microseconds=1)])
+def test_duration_finer_than_milliseconds_is_refused_where_a_definition_keeps_it(value: timedelta) -> None:
+    """It was written as `0d`: `apply` took the definition, and no process could read it."""
+    with pytest.raises(DefinitionError, match="whole milliseconds"):
+        kept_duration(value)
+    with pytest.raises(DefinitionError, match="whole milliseconds"):
+        Retry(base=value)
+
+
 @pytest.mark.parametrize("value", ["", "10", "1.5s", "10 s", "-1s", "0s", "1w", 10, timedelta(), timedelta(-1)])
 def test_duration_that_is_none_or_not_above_zero_is_refused(value: str | timedelta) -> None:
     with pytest.raises(DefinitionError, match="expected a duration"):
         duration(value)
+
+
+@pytest.mark.parametrize(
+    "value", ["10001d", "999999999d", "240001h", timedelta(days=10_000, microseconds=1), timedelta.max]
+)
+def test_duration_beyond_ten_thousand_days_is_refused(value: str | timedelta) -> None:
+    """Any nine digits were taken: past the year 9999 the instant overflowed, in one coordinator after the other."""
+    with pytest.raises(DefinitionError, match="at most 10,000 days, but found"):
+        duration(value)
+    with pytest.raises(DefinitionError, match="at most 10,000 days, but found"):
+        Retry(cap=value)
+
+
+def test_duration_of_ten_thousand_days_is_taken() -> None:
+    assert duration("10000d") == duration("240000h") == timedelta(days=10_000)
 
 
 def test_retry_waits_twice_as_long_each_time_up_to_its_cap() -> None:

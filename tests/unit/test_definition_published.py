@@ -38,6 +38,8 @@ def test_a_definition_under_another_hash_is_refused() -> None:
         (1, {"when": "1s"}, "1s"),
         (1, {"map": "nope.items"}, "nope"),
         (0, {"after": ["c"]}, "one among a, b, c"),
+        (1, {"inputs": {}}, "b: expected one input that is its whole value, but found 0"),
+        (1, {"inputs": {"p": {"expression": "a"}, "q": {"expression": "a"}}}, "but found 2"),
         (1, {"input_schema": {"type": "array", "items": "null"}}, "at least one byte"),
         (1, {"output_schema": "x"}, "primitive"),
     ],
@@ -49,6 +51,18 @@ def test_a_definition_that_cannot_be_run_is_refused_before_anybody_names_it(
 
     with pytest.raises(DefinitionError, match=re.escape(why)):
         read_published(digest, text)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"deadline": "999999999d"}, {"timeout": "999999999d"}, {"retry": {"total": "10001d"}}]
+)
+def test_a_definition_of_a_stranger_with_an_endless_duration_is_refused(fields: dict[str, object]) -> None:
+    """Its runs ended whoever took them: the instants that follow from it are behind the last that there is."""
+    tree = json.loads(GOOD.to_json())
+    tree["steps"][0] |= fields
+
+    with pytest.raises(DefinitionError, match="at most 10,000 days"):
+        read_published("0" * 64, json.dumps(tree))
 
 
 def test_a_definition_nested_beyond_the_interpreter_s_stack_is_malformed() -> None:

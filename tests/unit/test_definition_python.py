@@ -487,3 +487,18 @@ def test_pipeline_option_that_is_wrong_is_refused(options: dict[str, object], cl
         pipeline(**options)(sample)  # type: ignore[call-overload]
 
     assert claim in str(refused.value)
+
+
+@agent
+def remind(inner: Inner = Inner(3)) -> int:
+    """Takes one record, or its own."""
+    return inner.n
+
+
+def test_record_that_is_the_whole_value_of_a_step_must_be_given() -> None:
+    """It was taken, and nobody could fire the step: a success of the step before it became a failure."""
+    with pytest.raises(DefinitionError, match=r"expected the input 'inner' of agent remind, whose record is all that"):
+
+        @pipeline
+        def sample(n: int) -> int:
+            return remind.after(double(n))()

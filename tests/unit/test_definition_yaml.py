@@ -1,7 +1,8 @@
 """The YAML front end: the same definition as Python's, and one precise error for whatever is broken."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 from textwrap import dedent, indent
 
@@ -361,6 +362,33 @@ BROKEN: list[tuple[str, str, str, str]] = [
         "sample.b.with.note: expected only the item of 'a', over which it is mapped item by item, "
         "but found the whole list",
     ),
+    (
+        "a guard that is never asked",
+        sample(
+            VALID + 'quick: {agent: validate, when: params.n > 1, with: {order: "${params.order}"}}\n'
+            'x: {agent: validate, with: {order: "${quick == null ? validate : quick}"}, join: all_done}'
+        ),
+        "8:31",
+        "sample.x.with.order: expected order: T | None for the guard 'quick == null', since the step does not run "
+        "where quick was skipped, but the agent takes no None",
+    ),
+    *(
+        (
+            f"what no process could evaluate: {text}",
+            sample(f"nothing: {{when: '{text}'}}"),
+            "6:13",
+            f"sample.nothing.when: {said}",
+        )
+        for text, said in [
+            ('timestamp("2024-01-01T00:00:00Z").getHours("Europe/Berlin") < 9', "expected no time zone for getHours()"),
+            ('timestamp("2024-01-01T00:00:00Z").getMonth("UTC") == 1', "expected no time zone for getMonth()"),
+            ('int(timestamp("2024-01-01T00:00:00Z")) > 0', "expected int or double or string for int(), but"),
+            ('string(params.n > 1) == "true"', "expected int or double or string or timestamp for string(), but"),
+            ('duration("1h") + timestamp("2024-01-01T00:00:00Z") != null', "expected operands that fit +, but found"),
+            ("size(params.order.id) == 1", "expected a list or a map for size(), but params.order.id is string"),
+            ("params.order.id.size() == 1", "expected a list or a map for size(), but params.order.id is string"),
+        ]
+    ),
     ("a reserved name", sample("params: {agent: nothing}"), "6:3", "expected a name that is not reserved"),
     ("a name reserved by CEL", sample("import: {agent: nothing}"), "6:3", "expected a name that is not reserved"),
     ("a name that is no name", sample("Ship: {agent: nothing}"), "6:3", "expected a step's name of a-z 0-9 _"),
@@ -680,3 +708,23 @@ def test_file_that_is_not_strict_yaml_is_refused_with_line_and_column(content: b
 
     assert claim in refused.value.message
     assert refused.value.place == place
+
+
+def test_definition_that_no_process_could_read_is_refused_when_it_is_made() -> None:
+    """`apply` published it, and each process that was to run it left it out."""
+    draft = draft_of(read_yaml(sample("ship: {agent: nothing}").encode(), "sample.yaml"), AGENTS, NAMES)
+
+    with pytest.raises(
+        DefinitionError, match=r"sample.yaml:1:1: sample: expected a duration above zero, but found '0ms'"
+    ):
+        compile_draft(replace(draft, hold_max=timedelta(microseconds=400)))
+
+
+def test_duration_out_of_range_is_refused_with_its_place() -> None:
+    for key in ("deadline", "hold_max", "stop_max"):
+        with pytest.raises(DefinitionError, match=rf"sample.yaml:7:1: the file.{key}: expected .* at most 10,000 days"):
+            compiled(sample("ship: {agent: nothing}", f"{key}: 999999999d\n"))
+    with pytest.raises(
+        DefinitionError, match=r"sample.yaml:6:\d+: .*retry: expected a duration of at most 10,000 days"
+    ):
+        compiled(sample("ship: {agent: nothing, retry: {total: 10001d}}"))

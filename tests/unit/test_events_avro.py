@@ -227,6 +227,17 @@ def test_value_that_does_not_fit_is_refused_by_the_name_of_its_field(change: dic
     assert refusal.value.reason == "contract"
 
 
+def test_equal_maps_are_equal_bytes_whatever_their_order() -> None:
+    schema = Schema.parse('{"type": "map", "values": {"type": "map", "values": "long"}}')
+    one = {"a": {"x": 1, "y": 2}, "b": {}, "é": {}}
+    other = {"é": {}, "b": {}, "a": {"y": 2, "x": 1}}
+
+    assert schema.encode(one) == schema.encode(other)
+    assert schema.decode(schema.encode(other)) == one
+    with pytest.raises(RecordError, match="expected text, but found int 7"):
+        schema.encode({"a": {}, 7: {}})
+
+
 def test_naive_datetime_is_refused_not_read_by_the_machines_zone() -> None:
     schema = Schema.parse('{"type":"long","logicalType":"timestamp-millis"}')
 

@@ -5,13 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
 from farandole.events.commands import StartRun
 from farandole.events.facts import RunRefused, RunStarted
-from farandole.ids import generated_run_id
+from farandole.ids import generated_run_id, sha256
 from farandole.kernel.admission import admit
 from farandole.kernel.decision import Moment
-from farandole.testing.sketch import define, framed_params, node
+from farandole.kernel.evolve import start
+from farandole.testing.sketch import PARAMS_SCHEMA, define, framed_params, node
 from farandole.testing.stage import Stage
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -53,6 +55,25 @@ def test_start_of_a_known_id_with_the_same_params_is_answered_already() -> None:
 
 def test_start_of_a_known_id_with_other_params_is_a_conflict() -> None:
     assert refusal(admit(StartRun("p", framed_params(2)), "r", PIPELINE, LIVE, Moment(NOW))) == "conflict"
+
+
+def test_start_of_a_known_id_with_the_entries_of_a_map_in_another_order_is_the_same_start() -> None:
+    """It was refused as a conflict: a map was written in the order in which its dict had been filled."""
+    prices = PARAMS_SCHEMA.replace('"fields":[', '"fields":[{"name":"by","type":{"type":"map","values":"double"}},', 1)
+    definition = replace(PIPELINE, params_schema=prices)
+    one, other = (
+        b'{"by": %s, "pad": "", "items": [], "n": 1}' % by for by in (b'{"x": 1, "y": 2}', b'{"y": 2, "x": 1}')
+    )
+    first = admit(StartRun("p", other), "r", definition, None, Moment(NOW))
+    assert isinstance(first, RunStarted)
+    known = start(graph_of(definition), first)
+
+    assert admit(StartRun("p", one), "r", definition, known, Moment(NOW)) is None
+
+    before = replace(first, params_hash=sha256(other))
+    known = start(graph_of(definition), before)
+    assert admit(StartRun("p", other), "r", definition, known, Moment(NOW)) is None, "as it was sent, before an upgrade"
+    assert refusal(admit(StartRun("p", framed_params(1)), "r", definition, known, Moment(NOW))) == "conflict"
 
 
 def test_start_of_a_known_id_for_another_pipeline_is_a_conflict() -> None:

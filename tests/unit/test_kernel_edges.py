@@ -157,6 +157,28 @@ def test_field_of_a_skipped_step_is_none_where_it_is_optional() -> None:
     assert stage.given("b") == {"p0": None}
 
 
+@pytest.mark.parametrize("n", [1, 9])
+@pytest.mark.parametrize("guard", ["a == null", "params.n <= 4"])
+def test_optional_input_that_guards_itself_takes_the_branch_that_ran(n: int, guard: str) -> None:
+    """A guard was not asked: whichever branch had run, the input was None, and nobody was told."""
+    branches = node("a", when="params.n > 4"), node("b", when="params.n <= 4")
+    stage = Stage(define(*branches, node("j", f"{guard} ? b.n : a.n?", join="any")), n=n)
+
+    stage.succeed("a" if n > 4 else "b", n=n)
+
+    assert stage.given("j") == {"p0": n}
+
+
+@pytest.mark.parametrize("text", ["a.n + b.n", "a", "[a.n, b.n][0]", '{"x": a}', "[a]", "params.n > 4 ? b.n : a.n"])
+def test_optional_input_whose_expression_gives_nothing_that_fits_is_none(text: str) -> None:
+    branches = node("a", when="params.n > 4"), node("b")
+    stage = Stage(define(*branches, node("j", f"{text}?", "b.n", join="all_done")), n=1)
+
+    stage.succeed("b", n=2)
+
+    assert stage.given("j") == {"p0": None, "p1": 2}
+
+
 def test_after_waits_for_an_end_without_handing_data_over() -> None:
     stage = Stage(define(node("a"), node("b"), node("c", "a", after=["b"])))
 

@@ -58,6 +58,26 @@ def test_output_of_a_skipped_step_is_none() -> None:
         assert (stage.outcome, stage.output()) == ("succeeded", None)
 
 
+@pytest.mark.parametrize("n", [1, 9])
+def test_output_that_guards_itself_is_that_of_the_branch_that_ran(n: int) -> None:
+    """A guard was not asked: whichever branch had run, the run had no output."""
+    branches = node("a", when="params.n > 4"), node("b", when="params.n <= 4")
+    stage = Stage(define(*branches, output="a == null ? b.n : a.n"), n=n)
+
+    stage.succeed("a" if n > 4 else "b", n=n)
+
+    assert (stage.outcome, stage.output()) == ("succeeded", n)
+
+
+@pytest.mark.parametrize("output", ["a.n + b.n", "[a.n, b.n][1]", "a == null ? null : a.n"])
+def test_output_that_makes_nothing_of_a_skipped_step_is_none(output: str) -> None:
+    stage = Stage(define(node("a", when="params.n > 4"), node("b"), output=output), n=1)
+
+    stage.succeed("b", n=2)
+
+    assert (stage.outcome, stage.output()) == ("succeeded", None)
+
+
 def test_output_of_a_pipeline_without_one_is_none() -> None:
     stage = Stage(define(node("a")))
 

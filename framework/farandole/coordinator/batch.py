@@ -150,7 +150,7 @@ class Batch:
     def _hold(self, run: Run, error: Exception, cause: Cause, offset: int) -> None:
         moment = self.moment()
         detail = f"{type(error).__name__}: {error}"[:TEXT_MAX]
-        until = moment.now + run.graph.definition.hold_max
+        until = moment.after(run.graph.definition.hold_max)
         event = facts.RunHeld(run.id, "kernel_error", detail, until=until, offset=offset)
         it = Decision(run, moment, self.values)
         it.emit(event)

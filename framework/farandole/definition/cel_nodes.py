@@ -133,6 +133,15 @@ def children(node: Node) -> Iterator[Node]:
                     yield value
 
 
+def nodes(root: Node) -> Iterator[Node]:
+    """Each node of the tree."""
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        yield node
+        todo.extend(children(node))
+
+
 def depth(root: Node) -> int:
     """The longest way from the root to a leaf."""
     deepest, todo = 0, [(root, 1)]

@@ -35,7 +35,7 @@ DEPTH_MAX = 128
 """Longest way through the tree, so also the longest chain of one operator. The package crashes at 1,000."""
 
 MACRO_DEPTH_MAX = 2
-"""Macros inside each other: two over lists of 1,000 are a million steps."""
+"""Macros inside each other: two over lists of 1,000 are a million steps. See `cel_work` for the lists."""
 
 ITEMS_MAX = 1000
 """Items of a literal list. Source: the most items of one map."""

@@ -50,9 +50,9 @@ Types = Mapping[str, ValueType]
 _NUMBERS = ("int", "double")
 _ORDERED = ("int", "double", "string", "timestamp", "duration", "bool")
 _FROM: Mapping[str, tuple[tuple[str, ...], ValueType]] = {
-    "int": (("int", "double", "string", "timestamp"), INT),
+    "int": (("int", "double", "string"), INT),
     "double": (("int", "double", "string"), DOUBLE),
-    "string": (("int", "double", "string", "bool", "timestamp"), STRING),
+    "string": (("int", "double", "string", "timestamp"), STRING),
     "timestamp": (("string", "timestamp"), TIMESTAMP),
     "duration": (("string", "duration"), DURATION),
 }
@@ -264,8 +264,6 @@ def _arithmetic(operator: str, one: ValueType, other: ValueType) -> ValueType:
             return STRING
         case "+" | "-", "timestamp", "duration":
             return TIMESTAMP
-        case "+", "duration", "timestamp":
-            return TIMESTAMP
         case ("-", "timestamp", "timestamp") | ("+" | "-", "duration", "duration"):
             return DURATION
     lists = [each for each in (_bare(one), _bare(other)) if isinstance(each, Many)]
@@ -273,8 +271,9 @@ def _arithmetic(operator: str, one: ValueType, other: ValueType) -> ValueType:
         first, second = lists
         if first.item is None or second.item is None or first == second:
             return second if first.item is None else first
-    mixed = {a, b} == set(_NUMBERS)
-    raise _operands(operator, one, other, "; write double(x), or 2.0 for 2" if mixed else "")
+    hint = "; write double(x), or 2.0 for 2" if {a, b} == set(_NUMBERS) else ""
+    hint = "; write the timestamp first" if (operator, a, b) == ("+", "duration", "timestamp") else hint
+    raise _operands(operator, one, other, hint)
 
 
 def _common(nodes: list[Node], types: Types) -> ValueType:
@@ -318,14 +317,18 @@ def _function(function: str, argument: Node, types: Types) -> ValueType:
 
 def _size(node: Node, types: Types) -> ValueType:
     found = _bare(_value(node, types))
-    if isinstance(found, Many | Keyed) or _simple(found) == "string":
+    if isinstance(found, Many | Keyed):
         return INT
-    raise TypeProblem(f"expected a list, a map or a string for size(), but {written(node)} is {described(found)}")
+    is_text = _simple(found) == "string"
+    hint = ' (bytes would be counted; write `x == ""`, or `x.matches("^.{0,20}$")` for a length)' if is_text else ""
+    raise TypeProblem(f"expected a list or a map for size(), but {written(node)} is {described(found)}{hint}")
 
 
 def _method(target: Node, function: str, arguments: tuple[Node, ...], types: Types) -> ValueType:
     if function == "size":
         return _size(target, types)
+    if function.startswith("get") and arguments:
+        raise TypeProblem(f"expected no time zone for {function}(), which is in UTC, but found {written(arguments[0])}")
     for each in arguments:
         _of(each, types, ("string",), f"{function}()")
     if function.startswith("get"):

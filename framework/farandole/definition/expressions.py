@@ -15,6 +15,7 @@ from farandole.definition.cel_nodes import Node, free_paths, renamed
 from farandole.definition.cel_parser import CHARACTERS_MAX, parse
 from farandole.definition.cel_text import written
 from farandole.definition.cel_tokens import KEYWORDS, RESERVED_WORDS, SyntaxProblem
+from farandole.definition.cel_work import entries_max, excess, has_nan
 from farandole.errors import RecordError
 
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*\Z", re.ASCII)
@@ -83,16 +84,21 @@ class Expression:
         """Its value, given those of its roots.
 
         Raises:
-            ExpressionError: a value is missing, of a wrong type, or the operation has no result.
+            ExpressionError: a value is missing, of a wrong type or too long to go through, or the operation has no
+                result.
         """
         if self._path is not None:
             return self._look_up(self._path, env)
         for root in self.roots:
             if root not in env:
                 raise self._error(f"{root!r} has no value")
+        read = {root: _pruned(env[root], self._read[root]) for root in self.roots}
+        self._check_lengths(read)
         try:
-            found = self._program.execute({root: _pruned(env[root], self._read[root]) for root in self.roots})
+            found = self._program.execute(read)
         except Exception as bad:
+            if "No such overload" in str(bad) and any(map(has_nan, read.values())):
+                raise self._error("NaN cannot be compared with < <= > >= (`x == x` says whether it is one)") from bad
             raise self._error(f"{type(bad).__name__}: {bad}") from bad
         if not isinstance(found, _RESULTS):
             raise self._error(f"it gave a {type(found).__name__}, which is no value of ours")
@@ -115,6 +121,18 @@ class Expression:
             return cel.compile(self.text)
         except Exception as bad:
             raise self._error(f"{type(bad).__name__}: {bad}") from bad
+
+    def _check_lengths(self, read: Mapping[str, object]) -> None:
+        most = self._entries_max
+        if most is None:
+            return
+        for value in read.values():
+            if found := excess(value, most):
+                raise self._error(f"expected lists of at most {most:,} entries, but found one of {found:,}")
+
+    @cached_property
+    def _entries_max(self) -> int | None:
+        return entries_max(self.node)
 
     def _look_up(self, path: tuple[str, ...], env: Mapping[str, object]) -> object:
         value: object = env

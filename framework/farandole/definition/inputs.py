@@ -7,8 +7,10 @@ decodes to.
 
 from collections.abc import Mapping, Sequence
 
-from farandole.definition.expressions import ExpressionError, compile_expression
-from farandole.definition.model import Input, Step
+from farandole.definition.expressions import Expression, ExpressionError, compile_expression
+from farandole.definition.model import Step
+from farandole.errors import RecordError
+from farandole.events.avro import Schema
 
 ITEMS_MAX = 1000
 """Most items of one mapped step; more will run as chunk runs (DESIGN section 6)."""
@@ -47,17 +49,33 @@ def items(step: Step, env: Mapping[str, object]) -> Sequence[object]:
 def inbox_value(step: Step, env: Mapping[str, object]) -> object:
     """The value of the step's trigger: the single record parameter itself, or a record of all parameters.
 
-    A step name that is missing from `env` or None there was skipped: an optional input takes None.
+    A step name that is missing from `env` or None there was skipped. An optional input that reads one takes what its
+    expression makes of None, as in `quick == null ? slow : quick`, and None where that is nothing that fits.
 
     Raises:
         ExpressionError: an expression cannot be evaluated.
     """
-    values = {name: _value(given, env) for name, given in step.inputs.items()}
+    read = {name: compile_expression(given.expression) for name, given in step.inputs.items()}
+    lacking = [name for name, given in step.inputs.items() if given.optional and _lacks(read[name], env)]
+    values = {name: None if name in lacking else each.evaluate(env) for name, each in read.items()}
+    for name in lacking:
+        values = _guarded(step, values, name, read[name], env)
     return next(iter(values.values())) if step.whole else values
 
 
-def _value(given: Input, env: Mapping[str, object]) -> object:
-    expression = compile_expression(given.expression)
-    if given.optional and any(env.get(root) is None for root in expression.roots):
-        return None
-    return expression.evaluate(env)
+def _lacks(expression: Expression, env: Mapping[str, object]) -> bool:
+    return any(env.get(root) is None for root in expression.roots)
+
+
+def _guarded(
+    step: Step, values: dict[str, object], name: str, expression: Expression, env: Mapping[str, object]
+) -> dict[str, object]:
+    """The values with that of an input that reads what was skipped, if it has one all the same."""
+    if expression.is_path:
+        return values
+    try:
+        made = {**values, name: expression.evaluate({root: env.get(root) for root in expression.roots})}
+        Schema.parse(step.input_schema).encode_body(made[name] if step.whole else made)
+    except RecordError:
+        return values
+    return made

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from farandole.definition.policy import Join, JoinKind, OnDeadLetter, Retry, duration
+from farandole.definition.policy import Join, JoinKind, OnDeadLetter, Retry, kept_duration
 from farandole.errors import DefinitionError
 
 _MEMORY = re.compile(r"(\d{1,9})(KiB|MiB|GiB)\Z")
@@ -46,12 +46,12 @@ def duration_of(name: str, value: object) -> timedelta | None:
     """A duration under its name.
 
     Raises:
-        DefinitionError: it is none, or not above zero.
+        DefinitionError: it is none, out of range, or finer than milliseconds.
     """
     if value is None:
         return None
     try:
-        return duration(value)  # type: ignore[arg-type]
+        return kept_duration(value)  # type: ignore[arg-type]
     except DefinitionError as bad:
         raise DefinitionError(f"{name}: {bad.message}") from None
 

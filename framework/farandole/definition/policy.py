@@ -10,34 +10,57 @@ from enum import StrEnum
 
 from farandole.errors import DefinitionError
 
-_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)\Z")
+_UNITS = {
+    "d": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+}
+_DURATION = re.compile(r"(\d{1,12})(ms|s|m|h|d)\Z")
+
+DURATION_MAX = timedelta(days=10_000)
+"""Longest duration, 27 years. An instant so far ahead must be a date: those of Python end with the year 9999."""
 
 
 def duration(value: str | timedelta) -> timedelta:
     """`10s`, `500ms`, `5m`, `24h`, `7d`, or a timedelta.
 
     Raises:
-        DefinitionError: the text is no duration, or it is not positive.
+        DefinitionError: the text is no duration, or it is not positive, or above `DURATION_MAX`.
     """
     if isinstance(value, timedelta):
         parsed = value
     elif match := _DURATION.match(str(value)):
-        parsed = timedelta(**{_UNITS[match[2]]: int(match[1])})
+        unit = _UNITS[match[2]]
+        parsed = unit * min(int(match[1]), DURATION_MAX // unit + 1)
     else:
         raise DefinitionError(f"expected a duration such as '10s', '500ms' or '24h', but found {value!r}")
     if parsed <= timedelta():
         raise DefinitionError(f"expected a duration above zero, but found {value!r}")
+    if parsed > DURATION_MAX:
+        raise DefinitionError(f"expected a duration of at most {DURATION_MAX.days:,} days, but found {value!r}")
+    return parsed
+
+
+def kept_duration(value: str | timedelta) -> timedelta:
+    """A duration that a definition keeps: `duration_text` must hold all of it.
+
+    Raises:
+        DefinitionError: as `duration`; or it is no whole number of milliseconds.
+    """
+    parsed = duration(value)
+    if parsed % _UNITS["ms"]:
+        raise DefinitionError(f"expected a duration of whole milliseconds, but found {value!r}")
     return parsed
 
 
 def duration_text(value: timedelta) -> str:
     """The canonical text of a duration: the largest unit that divides it."""
-    ms = round(value.total_seconds() * 1000)
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
-        if ms % size == 0:
-            return f"{ms // size}{unit}"
-    return f"{ms}ms"
+    ms = round(value / _UNITS["ms"])
+    sizes = {unit: size // _UNITS["ms"] for unit, size in _UNITS.items()}
+    unit = next((unit for unit, size in sizes.items() if ms and ms % size == 0), "ms")
+    return f"{ms // sizes[unit]}{unit}"
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -66,9 +89,9 @@ class Retry:
         if type(attempts) is not int or not 1 <= attempts <= 1000:
             raise DefinitionError(f"expected retry attempts between 1 and 1000, but found {attempts!r}")
         object.__setattr__(self, "attempts", attempts)
-        object.__setattr__(self, "base", duration(base))
-        object.__setattr__(self, "cap", max(duration(cap), duration(base)))
-        object.__setattr__(self, "total", None if total is None else duration(total))
+        object.__setattr__(self, "base", kept_duration(base))
+        object.__setattr__(self, "cap", max(kept_duration(cap), self.base))
+        object.__setattr__(self, "total", None if total is None else kept_duration(total))
 
     def delay(self, attempt: int) -> timedelta:
         """Wait before the attempt that follows `attempt` (1-based), without jitter.

@@ -23,6 +23,7 @@ def read_published(digest: str, value: str | bytes) -> Definition:
             raise DefinitionError(f"expected the definition {digest}, but its content gives {found.hash}")
         graph = graph_of(found)
         _check_order(graph)
+        _check_whole(found)
         for schema in _schemas(graph):
             Schema.parse(schema)
     except DefinitionError:
@@ -36,6 +37,15 @@ def _schemas(graph: Graph) -> list[str]:
     it = graph.definition
     steps = [text for step in it.steps.values() for text in (step.input_schema, step.output_schema)]
     return [it.params_schema, graph.carried_schema, *([it.output_schema] if it.output_schema else []), *steps]
+
+
+def _check_whole(it: Definition) -> None:
+    """Whoever fires such a step passes on its only input."""
+    for step in it.steps.values():
+        if step.whole and len(step.inputs) != 1:
+            raise DefinitionError(
+                f"{step.name}: expected one input that is its whole value, but found {len(step.inputs)}"
+            )
 
 
 def _check_order(graph: Graph) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from farandole.definition.cel_nodes import Binary, Literal, Name, nodes
 from farandole.definition.cel_parser import VARIABLES_TAKEN
+from farandole.definition.cel_text import written
 from farandole.definition.cel_types import TypeProblem, expression_type
 from farandole.definition.draft import Draft, Given, StepDraft
 from farandole.definition.expressions import Expression, ExpressionError, compile_expression
@@ -19,6 +21,7 @@ from farandole.definition.ordering import cycle, topological
 from farandole.definition.output import check_output
 from farandole.definition.policy import Join, JoinKind
 from farandole.definition.problems import problem
+from farandole.definition.published import read_published
 from farandole.definition.spec import members_text
 from farandole.definition.value_types import (
     STRING,
@@ -62,7 +65,7 @@ def compile_draft(draft: Draft) -> Definition:
     order = _order(draft, read)
     steps = {name: _step(draft, read[name], types, read) for name in order}
     output = check_output(draft, steps, types)
-    return Definition(
+    made = Definition(
         name=draft.name,
         params_schema=params_schema,
         steps=steps,
@@ -75,6 +78,11 @@ def compile_draft(draft: Draft) -> Definition:
         tags=draft.tags,
         description=draft.description,
     )
+    try:
+        read_published(made.hash, made.to_json())
+    except DefinitionError as bad:  # better here than in each process that is to run it
+        raise problem(draft.place, draft.name, bad.message) from None
+    return made
 
 
 def check_owner(definition: Definition) -> None:
@@ -248,16 +256,35 @@ def _check_inputs(read: _Read, where: str, types: Mapping[str, ValueType]) -> No
     assert isinstance(members, Record)
     for each in spec.parameters:
         if each.name not in read.inputs:
-            if each.has_default:
+            if each.has_default and not spec.whole:
                 continue
-            fact = f"expected the input {each.name!r} of agent {spec.name}, but found nothing"
+            why = ", whose record is all that the step is given (its default is not used)" if each.has_default else ""
+            fact = f"expected the input {each.name!r} of agent {spec.name}{why}, but found nothing"
             raise problem(read.draft.place, where, fact)
         pair, place = read.inputs[each.name], f"{where}.with.{each.name}"
         found = _typed(pair, place, types)
+        if not each.optional:
+            _check_no_vain_guard(read, each.name, place, types)
         member = None if spec.whole else members.member(each.name)
         if bad := misfit(found, member.type if member else members, each.name):
             hint = " (a value that may be null needs a guard)" if isinstance(found, Nullable) else ""
             raise problem(pair[0].place, place, f"{bad}{hint}")
+
+
+def _check_no_vain_guard(read: _Read, name: str, where: str, types: Mapping[str, ValueType]) -> None:
+    """A step does not run without what a required input reads, so the input's guard would never be asked."""
+    given, expression = read.inputs[name]
+    for node in nodes(expression.node):
+        if not isinstance(node, Binary) or node.operator not in ("==", "!="):
+            continue
+        for one, other in ((node.left, node.right), (node.right, node.left)):
+            guarded = one.name if isinstance(one, Name) and other == Literal(None) else ""
+            if guarded in read.parents and not isinstance(types[guarded], Nullable):
+                fact = (
+                    f"expected {name}: T | None for the guard {written(node)!r}, "
+                    f"since the step does not run where {guarded} was skipped, but the agent takes no None"
+                )
+                raise problem(given.place, where, fact)
 
 
 def _check_join(read: _Read, join: Join, where: str) -> None:

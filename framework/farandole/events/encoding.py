@@ -206,20 +206,27 @@ def _array(write_item: Write) -> Write:
 
 
 def _map(write_value: Write) -> Write:
+    """Entries go by key, so that equal maps are equal bytes: params are compared by their hash."""
+
     def write(put: Put, value: object) -> None:
         if not isinstance(value, Mapping):
             raise misfit("a map", value)
         if value:
             put(VARINT[len(value)])
-            for key, each in value.items():
+            for key in _by_name(value):
                 _string(put, key)
                 try:
-                    write_value(put, each)
+                    write_value(put, value[key])
                 except Misfit as bad:
                     raise bad.under(f"[{key!r:.60}]") from None
         put(_END)
 
     return write
+
+
+def _by_name(value: Mapping[object, object]) -> Iterable[object]:
+    texts = sorted(key for key in value if isinstance(key, str))
+    return texts if len(texts) == len(value) else value  # a key that is no text is refused where it is written
 
 
 def _union(node: Union, writers: list[Write]) -> Write:

@@ -192,7 +192,7 @@ def _go_on_without(it: Decision, step: str, item: int) -> None:
 
 
 def _hold(it: Decision, step: str, item: int, reason: str, detail: str) -> None:
-    until = it.now + it.run.graph.definition.hold_max
+    until = it.moment.after(it.run.graph.definition.hold_max)
     it.emit(facts.RunHeld(it.run.id, reason, detail, step, item, until))
 
 

@@ -1,7 +1,7 @@
 """One decision in the making: what was emitted so far, and the run with all of it folded in."""
 
 from collections import deque
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -19,6 +19,8 @@ STOPPED_WINDOW = timedelta(days=7)
 Source: Kafka's default `retention.ms`.
 """
 
+_LAST = datetime.max.replace(tzinfo=UTC)
+
 
 class Moment(msgspec.Struct, frozen=True):
     """What the shell adds to a fact: the instant, its draw for the jitter in [0, 1), and how long stubs are kept."""
@@ -27,6 +29,10 @@ class Moment(msgspec.Struct, frozen=True):
     luck: float = 0.0
     dedupe_window: timedelta = DEDUPE_WINDOW
     stopped_window: timedelta = STOPPED_WINDOW
+
+    def after(self, wait: timedelta) -> datetime:
+        """The instant that much later, or the last that there is: what holds or stops a run must never fail."""
+        return self.now + min(wait, _LAST - self.now)
 
 
 class Decision:

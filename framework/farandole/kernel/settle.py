@@ -8,6 +8,7 @@ stopping too: what it will end with is known, and its agents are told.
 from datetime import timedelta
 
 from farandole.definition.expressions import compile_expression
+from farandole.errors import RecordError
 from farandole.events.facts import RunSettled, RunStopping
 from farandole.kernel.decision import Decision
 from farandole.kernel.state import Phase, Status
@@ -20,7 +21,7 @@ WITH_OUTPUT = frozenset({"succeeded", "partial"})
 def stop(it: Decision, outcome: str, reason: str) -> None:
     """Fire nothing more; the run will end with `outcome`."""
     if it.run.head.phase is Phase.RUNNING:
-        until = it.now + it.run.graph.definition.stop_max
+        until = it.moment.after(it.run.graph.definition.stop_max)
         it.emit(RunStopping(it.run.id, outcome, reason, until))
 
 
@@ -47,14 +48,23 @@ def settle(it: Decision, outcome: str, reason: str) -> None:
 
 
 def _output(it: Decision) -> bytes | None:
-    """The pipeline's result, framed; None if it has none or the step that gives it was skipped."""
+    """The pipeline's result, framed; None if it has none or what gives it was skipped.
+
+    An expression that reads what was skipped may guard itself, as in `quick == null ? slow : quick`.
+    """
     definition, graph = it.run.graph.definition, it.run.graph
     text = definition.output
     if text is None or definition.output_schema is None:
         return None
     if text in graph.number and not graph.step(text).is_mapped:
         return it.run.step(text).output
-    if any(it.run.step(root).status is not Status.SUCCEEDED for root in roots_of(text) if root in graph.number):
+    expression, env = compile_expression(text), it.values.env(it.run, roots_of(text))
+    is_lacking = any(it.run.step(r).status is not Status.SUCCEEDED for r in expression.roots if r in graph.number)
+    if is_lacking and expression.is_path:
         return None
-    plain = compile_expression(text).evaluate(it.values.env(it.run, roots_of(text)))
-    return it.values.encode(definition.output_schema, plain)
+    try:
+        return it.values.encode(definition.output_schema, expression.evaluate(env))
+    except RecordError:
+        if is_lacking:
+            return None
+        raise

@@ -15,6 +15,7 @@ from farandole.definition.expressions import compile_expression
 from farandole.definition.graph import graph_of
 from farandole.definition.inputs import holds, inbox_value
 from farandole.definition.model import Definition, Step
+from farandole.definition.policy import DURATION_MAX
 from farandole.errors import RecordError, StoreError
 from farandole.events.avro import Schema
 from farandole.events.envelope import Envelope
@@ -185,7 +186,7 @@ def _failure(
         retryable=outcome.retryable,
         input=trigger.input,
         dead_lettered=not outcome.retryable,
-        retry_after_ms=None if outcome.retry_after is None else _ms(outcome.retry_after),
+        retry_after_ms=None if outcome.retry_after is None else _ms(min(outcome.retry_after, DURATION_MAX)),
         item=trigger.item,
         duration_ms=_ms(duration),
     )
