@@ -333,6 +333,8 @@ class FramedMember:
 
     def _throttle(self) -> None:
         """Take nothing more from partitions that wait for the registry; go on with those that do no more."""
+        if not self._waiting.stuck and not self._halted:
+            return
         ours = self._inner.assignment()
         halted = ours & self._waiting.stuck
         if more := halted - self._halted:
