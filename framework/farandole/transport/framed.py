@@ -11,11 +11,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from itertools import count
-from typing import Protocol, cast
+from typing import cast
 
-from msgspec import structs
-
-from farandole.errors import RecordError, TransportError
+from farandole.errors import TransportError
+from farandole.transport.framing import Framing, Waiting, inbound, outbound
 from farandole.transport.port import (
     Admin,
     Commit,
@@ -35,7 +34,6 @@ from farandole.transport.port import (
     Request,
     TopicPartition,
     Transport,
-    Trouble,
     Verdict,
 )
 
@@ -43,28 +41,8 @@ HELD_MAX = 10_000
 """Records of a reader that wait for the registry before nothing more is taken from the log. A member takes nothing more
 from the partitions that wait; it is polled all the same, or it would lose them after `max.poll.interval.ms`."""
 
-ASK_S = 2.0
-"""Of one poll, after which no more is asked of a registry that does not answer: well below any session."""
-
 HEAD_BYTES = 5
 """Of a registry's frame: what says which schema it is."""
-
-
-class Framing(Protocol):
-    """Exchanges frames; thread-safe, and may block when it meets a schema for the first time."""
-
-    def outbound(self, framed: bytes) -> bytes:
-        """A value as it stands on the topics.
-
-        Raises:
-            TransportError: the registry cannot be reached.
-            RecordError: it does not know the schema.
-        """
-        ...
-
-    def inbound(self, value: bytes) -> bytes:
-        """A value as everybody inside sees it; errors as `outbound`."""
-        ...
 
 
 class FramedTransport:
@@ -95,97 +73,12 @@ class FramedTransport:
         return FramedEdge(self.inner.edge(client_id), self.framing)
 
 
-def outbound(record: NewRecord, framing: Framing) -> NewRecord:
-    """A record as it stands on the topics.
-
-    Raises:
-        TransportError: the registry cannot be reached.
-    """
-    if not record.value:
-        return record
-    try:
-        return structs.replace(record, value=framing.outbound(record.value))
-    except RecordError:
-        return record
-
-
-def inbound(record: Record, framing: Framing) -> Record:
-    """A record as everybody inside sees it; errors as `outbound`."""
-    if not record.value:
-        return record
-    try:
-        value = framing.inbound(record.value)
-    except RecordError:
-        return record
-    return record if value is record.value else structs.replace(record, value=value)
-
-
-class _Waiting:
-    """What was polled and is not told yet, because the registry was away or its partition is paused."""
-
-    def __init__(self, framing: Framing) -> None:
-        self._framing = framing
-        self._held: list[Polled] = []
-        self.paused: set[TopicPartition] = set()
-        self.stuck: set[TopicPartition | None] = set()
-        """Partitions whose next record the registry did not answer for, as of the last `tell`."""
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether something may be told without asking the log."""
-        return any(each.at not in self.paused and each.at not in self.stuck for each in self._held)
-
-    def has(self, at: TopicPartition) -> bool:
-        """Whether something of a partition waits."""
-        return any(each.at == at for each in self._held)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._held.clear()
-        self.stuck.clear()
-
-    def take(self, polled: Sequence[Polled]) -> None:
-        """Put what was polled at the end."""
-        self._held.extend(polled)
-
-    def drop(self, places: Sequence[TopicPartition]) -> None:
-        """Forget what came from these: it is stale."""
-        self._held = [each for each in self._held if each.at not in places]
-        self.stuck.difference_update(places)
-
-    def tell(self) -> list[Polled]:
-        """What can be told now, in order within each partition; the last is a trouble if the registry is away.
-
-        A partition whose record waits holds up no other: those that wait come last the next time.
-        """
-        out: list[Polled] = []
-        kept: list[Polled] = []
-        self.stuck &= self.paused
-        trouble: Trouble | None = None
-        until = time.monotonic() + ASK_S
-        for each in self._held:
-            if each.at in self.paused or each.at in self.stuck or (trouble is not None and time.monotonic() >= until):
-                kept.append(each)
-                continue
-            try:
-                out.append(inbound(each, self._framing) if isinstance(each, Record) else each)
-            except TransportError as error:
-                self.stuck.add(each.at)
-                kept.append(each)
-                trouble = trouble or Trouble("unreachable", str(error))
-        self._held = sorted(kept, key=lambda each: each.at in self.stuck)
-        return out if trouble is None else [*out, trouble]
-
-
 class FramedReader:
     """Implements `Reader`."""
 
     def __init__(self, inner: Reader, framing: Framing) -> None:
         self._inner = inner
-        self._waiting = _Waiting(framing)
+        self._waiting = Waiting(framing)
         self._told: dict[TopicPartition, int] = {}
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -282,7 +175,7 @@ class FramedEdge:
 class _Dropping:
     """A loop's rebalance callbacks; what waits here from a partition that has gone goes with it."""
 
-    def __init__(self, inner: Rebalance, waiting: _Waiting) -> None:
+    def __init__(self, inner: Rebalance, waiting: Waiting) -> None:
         self._inner = inner
         self._waiting = waiting
 
@@ -309,7 +202,7 @@ class FramedMember:
     def __init__(self, inner: Member, framing: Framing) -> None:
         self._inner = inner
         self._framing = framing
-        self._waiting = _Waiting(framing)
+        self._waiting = Waiting(framing)
         self._commits: dict[int, Commit] = {}
         self._halted: set[TopicPartition] = set()
         self._unsent: list[Reply] = []
