@@ -1,5 +1,6 @@
 """The archive: every record once, whatever interrupts it; files that Apache's own reader understands."""
 
+import contextlib
 import json
 import random
 import subprocess
@@ -12,6 +13,7 @@ import avro.datafile
 import avro.io
 import pytest
 
+from farandole.artifacts import archive as archive_module
 from farandole.artifacts.archive import Archive, Archived, Span, content_of, read_file
 from farandole.client import archiving
 from farandole.client.archiving import Archiver, Lost, Report
@@ -166,6 +168,59 @@ def test_damaged_file_is_told_with_its_place(tmp_path: Path) -> None:
         list(read_file(span.path))
 
     assert str(span.path) in str(refused.value)
+
+
+def test_no_bit_of_a_file_may_change_unseen(tmp_path: Path) -> None:
+    """Most of them were read without a word, and some ended the command with an error of the library's."""
+    run(log_of(40), tmp_path)
+    (span,) = Archive(tmp_path).all_spans()
+    whole = span.path.read_bytes()
+    as_written = list(read_file(span.path))
+
+    unseen = []
+    for at in range(0, len(whole), 7):
+        span.path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        with contextlib.suppress(TransportError):
+            if list(read_file(span.path)) != as_written:
+                unseen.append(at)
+
+    assert unseen == []
+
+
+def test_file_of_an_older_version_has_no_checksum_and_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_module, "json", _WithoutChecksum())
+    run(log_of(5), tmp_path)
+    monkeypatch.undo()
+
+    (span,) = Archive(tmp_path).all_spans()
+    assert b"crc32" not in span.path.read_bytes()
+    assert held(tmp_path) == {0: [0, 1, 2, 3, 4]}
+
+
+class _WithoutChecksum:
+    """`json` as an older version used it."""
+
+    def dumps(self, content: dict[str, int]) -> str:
+        return json.dumps({name: each for name, each in content.items() if name != "crc32"})
+
+    def loads(self, text: bytes) -> object:
+        return json.loads(text)
+
+
+@pytest.mark.parametrize("count", [3, 9], ids=["shorter", "longer"])
+def test_topic_that_was_made_anew_is_refused(tmp_path: Path, count: int) -> None:
+    """Nothing of it was archived, and its records would have been told behind those of the one before."""
+    run(log_of(5), tmp_path)
+    anew = log_of(0)
+    producer = anew.producer("tests")
+    for n in range(count):
+        producer.send(NewRecord(TOPIC, b"other-%d" % n, b"x", (), 0))
+    producer.flush(10)
+
+    with pytest.raises(ConfigError, match="made anew"):
+        run(anew, tmp_path)
+
+    assert held(tmp_path) == {0: [0, 1, 2, 3, 4]}
 
 
 def test_missing_topic_is_refused_before_anything_is_written(tmp_path: Path) -> None:

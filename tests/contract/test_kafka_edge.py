@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -10,9 +11,12 @@ from farandole.errors import TransportError
 from farandole.testing.conformance import Kit
 from farandole.testing.proxy import PRODUCE, Fate, KafkaProxy
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
-from farandole.transport.port import NewRecord, Position, TopicPartition, Transport
+from farandole.transport.port import NewRecord, Position, TopicPartition, TopicSpec, Transport
 
 pytestmark = pytest.mark.kafka
+
+CLOSED_WITHIN_S = 30
+"""Far beyond the time that an end may take."""
 
 
 def _no_hang(
@@ -78,3 +82,33 @@ def test_send_that_can_not_be_placed_is_refused_at_once(kit: Kit) -> None:
     assert all("refused" in each for each in told)
     assert nowhere in told[0]
     assert f"{at.topic}/7" in told[1]
+
+
+def test_record_that_the_broker_refuses_does_not_stop_those_that_follow_it(kit: Kit) -> None:
+    """The broker misses its number: each later one to that partition was out of order, until the process ended."""
+    topic = kit.name("narrow")
+    with closing(kit.transport.admin()) as admin:
+        admin.create([TopicSpec(topic, 1, config={"max.message.bytes": "1000"})])
+    small, large = (NewRecord(topic, None, value, (), 0) for value in (b"small", b"x" * 5_000))
+
+    told = asyncio.run(_sent(kit, small, large, small, small))
+
+    assert told[0] == "(0, 0)"
+    assert "was refused" in told[1]
+    assert told[2:] == ["(0, 1)", "(0, 2)"]
+
+
+def test_edge_is_closed_although_something_is_in_doubt(kit: Kit, proxy: KafkaProxy) -> None:
+    """It waited for as long as the cluster was away, and whoever was to end was killed in the end."""
+    (at,) = kit.topic_of([[]])
+
+    async def left() -> str:
+        edge = kit.transport.edge(kit.name("edge"))
+        await edge.send(NewRecord(at.topic, None, b"1", (), 0))
+        proxy.meddle(PRODUCE, Fate.HOLD, times=1_000)
+        with pytest.raises(TransportError, match="in doubt") as told:
+            await edge.send(NewRecord(at.topic, None, b"2", (), 0))
+        await asyncio.wait_for(edge.close(), CLOSED_WITHIN_S)
+        return str(told.value)
+
+    assert at.topic in asyncio.run(left())

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from aiokafka.errors import KafkaError
 
 from farandole.errors import TransportError
-from farandole.transport.kafka.security import OidcTokens, for_aiokafka
+from farandole.transport.kafka.security import NoToken, OidcTokens, for_aiokafka
 
 
 class _Endpoint(BaseHTTPRequestHandler):
@@ -73,5 +74,8 @@ def test_token_is_fetched_once_and_kept(endpoint: str) -> None:
 def test_token_that_is_refused_names_the_endpoint(endpoint: str) -> None:
     provider = OidcTokens(settings(endpoint, secret="wrong"))
 
-    with pytest.raises(TransportError, match="token"):
+    with pytest.raises(NoToken, match="token") as told:
         asyncio.run(provider.token())
+
+    assert isinstance(told.value, TransportError)
+    assert isinstance(told.value, KafkaError), "anything else ends aiokafka's sender for good"

@@ -135,6 +135,7 @@ class _Watcher:
                 probe = probe or Probe(self.transport, self.observed.client_id, time.time)
                 positions = view.positions()
                 if not positions:
+                    self.look = Look()  # nothing is ours: what was told last is somebody else's to tell
                     continue
                 self.look = probe.look(positions, view.kept())
                 self.looks["ok"] += 1

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from farandole.artifacts.archive import Archive, Archived, Span
+from farandole.artifacts.archive import Archive, Archived, Span, read_file
 from farandole.errors import ConfigError, TransportError
 from farandole.transport.port import Admin, End, Isolation, Reader, Record, TopicPartition, Transport
 
@@ -75,7 +75,7 @@ class Archiver:
         """Archive what is older than that, of every partition of these topics.
 
         Raises:
-            ConfigError: a topic does not exist, or another process is writing.
+            ConfigError: a topic does not exist, another process is writing, or the files are of another log.
             TransportError: the log or the archive fails; what was written stays.
         """
         places = self._places(topics)
@@ -87,10 +87,27 @@ class Archiver:
             for at in places:
                 spans = self._archive.spans(*at)
                 known = spans[-1].end if spans else beginnings[at]
+                if spans:
+                    self._require_same_log(spans[-1], beginnings[at], ends[at])
                 if beginnings[at] > known:
                     report.lost.append(Lost(*at, known, beginnings[at]))
                 self._copy(at, max(known, beginnings[at]), ends[at], before_ms, report)
         return report
+
+    def _require_same_log(self, span: Span, beginning: int, end: int) -> None:
+        """Refuse to go on with files of a topic that was made anew since: what follows would not be told from them."""
+        first = next(read_file(span.path))
+        is_same = span.end <= end
+        if is_same and first.offset >= beginning:
+            at = TopicPartition(span.topic, span.partition)
+            here = next((each for each in self._items(at, first.offset, first.offset + 1)), None)
+            if isinstance(here, Record) and here.offset == first.offset:
+                is_same = (here.timestamp_ms, here.key) == (first.timestamp_ms, first.key)
+        if not is_same:
+            raise ConfigError(
+                f"archive {span.path}: expected it to be of this log, but {span.topic}[{span.partition}] has other "
+                "records there now: the topic was made anew. Nothing was archived; use another folder (`--into`)"
+            )
 
     def close(self) -> None:
         """Free the clients."""

@@ -5,7 +5,6 @@ the cheap way to learn of a run, this the way to learn of its past.
 """
 
 from collections.abc import Mapping, Set
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -111,20 +110,31 @@ async def states_of(session: Session, run_ids: Set[str]) -> dict[str, Run]:
     """The states of several runs, read together; those that `runs` does not hold, or cannot tell, are absent."""
     if not run_ids:
         return {}
+    out, torn = await _states_of(session, run_ids)
+    if torn:  # compaction passed between the records of a run: the newer ones were beyond our end
+        out |= (await _states_of(session, torn))[0]
+    return out
+
+
+async def _states_of(session: Session, run_ids: Set[str]) -> tuple[dict[str, Run], set[str]]:
+    """The states, and the runs whose records do not belong together."""
     wanted = {run_id.encode() for run_id in run_ids}
     places = {await session.at_home(session.topics.runs, run_id) for run_id in run_ids}
     rows = await table(session.edge, places, lambda key: key.partition(b"#")[0] in wanted)
     parts = group_by_run((key.decode(), record.value or b"") for key, record in rows.items())
     out: dict[str, Run] = {}
+    torn: set[str] = set()
     for run_id, records in parts.items():
         head = decode(records[""]) if "" in records else None
         definition = await session.book.by_hash(head.definition) if isinstance(head, RunHead) else None
         if definition is None:
             continue
         graph = graph_of(definition)
-        with suppress(InvariantViolation):  # compaction passed between its records; the next look sees it whole
+        try:
             out[run_id] = read_run(lambda _, graph=graph: graph, records, run_id)  # type: ignore[misc]
-    return out
+        except InvariantViolation:
+            torn.add(run_id)
+    return out, torn
 
 
 async def state_records(session: Session, run_id: str) -> Mapping[str, bytes]:

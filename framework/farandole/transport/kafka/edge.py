@@ -5,6 +5,7 @@ UTF-8 (kcat sends any bytes) stops every tail at its offset for good.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -24,6 +25,9 @@ from farandole.transport.topology import RECORD_BYTES_MAX
 
 SLICE = 0.2
 """Longest that a tail's thread waits at once, seconds: how long it outlives its tail."""
+
+STOP_S = 5.0
+"""Longest wait for a producer to end. While the cluster is away it would wait for what is in doubt, for ever."""
 
 COUNT_IS_FRESH = 60.0
 """Seconds for which the number of partitions of a topic is remembered."""
@@ -51,6 +55,9 @@ class KafkaEdge:
         self._queries = Queries(settings, client_id)
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
+        """Ends of producers that are not used any more."""
+
         self._counts: dict[str, tuple[int, float]] = {}
 
     async def send(self, record: NewRecord) -> tuple[int, int]:
@@ -63,9 +70,14 @@ class KafkaEdge:
         try:
             # aiokafka's own limit does not hold for an idempotent producer.
             told = await asyncio.wait_for(sending, self._settings.patience)
-        except (*_REFUSALS, AssertionError, ValueError, TypeError) as error:
+        except (AssertionError, ValueError, TypeError) as error:
             raise TransportError(f"{record.topic}: the record was refused: {error!r}") from error
-        except (aio.KafkaError, TimeoutError) as error:
+        except aio.KafkaError as error:
+            self._retire(producer)
+            if isinstance(error, _REFUSALS):
+                raise TransportError(f"{record.topic}: the record was refused: {error!r}") from error
+            raise TransportError(f"{record.topic}: in doubt, the record may have been written: {error!r}") from error
+        except TimeoutError as error:
             raise TransportError(f"{record.topic}: in doubt, the record may have been written: {error!r}") from error
         return told.partition, told.offset
 
@@ -100,10 +112,23 @@ class KafkaEdge:
         return await asyncio.to_thread(self._queries.partitions, topic)
 
     async def close(self) -> None:
-        """Free everything."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await producer.stop()
+        """Free everything, in a bounded time: what is in doubt is not waited for."""
+        if self._producer is not None:
+            self._retire(self._producer)
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+
+    def _retire(self, producer: AIOKafkaProducer) -> None:
+        """Send nothing more with it, and end it.
+
+        A record that the broker refuses leaves a gap in the numbers that it expects of an idempotent producer: with
+        aiokafka each later one to that partition is out of order then, for ever. So is what follows any other failure.
+        """
+        if self._producer is producer:
+            self._producer = None
+            leaving = asyncio.get_running_loop().create_task(_ended(producer), name=f"{self._client_id}.leaving")
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
@@ -119,8 +144,10 @@ class KafkaEdge:
                 )
                 try:
                     await asyncio.wait_for(producer.start(), self._settings.patience)
-                except (aio.KafkaError, OSError, TimeoutError) as error:
-                    await producer.stop()
+                except BaseException as error:
+                    await _ended(producer)
+                    if not isinstance(error, aio.KafkaError | OSError | TimeoutError):
+                        raise
                     where = self._settings.bootstrap
                     raise TransportError(f"{where}: cannot be reached: {error!r}. Nothing was sent") from error
                 self._producer = producer
@@ -145,3 +172,16 @@ class KafkaEdge:
                 f"{record.topic}/{record.partition}: the record was refused: it has {count} partitions"
             )
         return record.partition
+
+
+async def _ended(producer: AIOKafkaProducer) -> None:
+    """End a producer, whatever it waits for."""
+    with contextlib.suppress(aio.KafkaError, OSError, TimeoutError):
+        await asyncio.wait_for(producer.stop(), STOP_S)
+        return
+    sender = producer._sender.sender_task if producer._sender is not None else None
+    if sender is not None:
+        sender.cancel()
+        await asyncio.wait([sender], timeout=STOP_S)
+    with contextlib.suppress(aio.KafkaError, OSError, TimeoutError):
+        await asyncio.wait_for(producer.client.close(), STOP_S)

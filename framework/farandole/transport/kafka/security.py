@@ -16,6 +16,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
+from aiokafka import errors as aio
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.helpers import create_ssl_context
 from confluent_kafka import KafkaException, Producer
@@ -122,6 +123,10 @@ def _required(settings: Mapping[str, str], name: str) -> str:
     return value
 
 
+class NoToken(TransportError, aio.KafkaError):  # type: ignore[misc]  # aiokafka has no types
+    """There was none. Of both families: what aiokafka does not know ends its sender for good."""
+
+
 class OidcTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no types
     """Access tokens by client credentials (RFC 6749, section 4.4), as librdkafka's `oidc` method fetches them."""
 
@@ -137,13 +142,13 @@ class OidcTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has n
         """A token that is good for a while.
 
         Raises:
-            TransportError: the endpoint gave none.
+            NoToken: the endpoint gave none.
         """
         if time.monotonic() >= self._until:
             try:
                 self._token, seconds = await asyncio.to_thread(self._fetch)
             except (OSError, ValueError, KeyError) as error:
-                raise TransportError(f"{self._url}: expected an access token, but: {error!r}") from error
+                raise NoToken(f"{self._url}: expected an access token, but: {error!r}") from error
             self._until = time.monotonic() + TOKEN_SHARE * seconds
         return self._token
 
