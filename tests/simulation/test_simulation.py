@@ -3,8 +3,10 @@
 `make sim` runs more of them, `make mutants` shows that they find what they are for.
 """
 
+import fcntl
 import logging
 import os
+import pickle
 import subprocess
 import sys
 from collections import Counter
@@ -52,8 +54,17 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> list[Outcome]:
-    return list(lived(SEEDS, os.cpu_count() or 1))
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
+    """Lived by the first worker that needs them, read by the others (pytest 9.2 takes no groups from xdist 3.8)."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return list(lived(SEEDS, os.cpu_count() or 1))
+    kept = tmp_path_factory.getbasetemp().parent / "outcomes.pickle"
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            kept.write_bytes(pickle.dumps(list(lived(SEEDS, os.cpu_count() or 1))))
+    found: list[Outcome] = pickle.loads(kept.read_bytes())
+    return found
 
 
 @pytest.mark.timeout(900)

@@ -23,7 +23,7 @@ from farandole.client.session import Rerun, Session
 from farandole.clock import Clock, SystemClock
 from farandole.definition.model import Definition
 from farandole.definition.pipelines import Pipeline
-from farandole.errors import RecordError, RunNotFound, RunRefused
+from farandole.errors import RecordError, RunNotFound, RunRefused, TransportError
 from farandole.events.commands import DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.outgoing import Trigger
 from farandole.events.topics import Topics
@@ -64,6 +64,7 @@ class Client:
         self._direct = direct
         self._name = f"{namespace}.{name}.{secrets.token_hex(4)}"
         self._session: Session | None = None
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,13 +76,20 @@ class Client:
 
     async def close(self) -> None:
         """Stop following and free everything; runs go on without us."""
+        self._is_closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
     @property
     def session(self) -> Session:
-        """The connection, made at its first use inside a running event loop."""
+        """The connection, made at its first use inside a running event loop.
+
+        Raises:
+            TransportError: the client was closed.
+        """
+        if self._is_closed:
+            raise TransportError("expected an open client, but it was closed; make a new one")
         if self._session is None:
             edge = _transport(self._log).edge(self._name)
             self._session = Session(edge, self._topics, self._name, self._artifacts, self._clock)

@@ -8,7 +8,7 @@ One event loop runs in a thread of its own; any thread may call.
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import aclosing
 from datetime import timedelta
@@ -68,16 +68,19 @@ class LoopThread:
             future.cancel()
             raise
 
-    def stop(self) -> None:
-        """Cancel what is under way and end the thread; doing it twice is harmless."""
+    def stop(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Take nothing more, do this, cancel what is still under way, and end the thread; twice is harmless."""
         with self._lock:
             was_stopped, self.is_stopped = self.is_stopped, True
         if was_stopped or not self._thread.is_alive():
             return
-        asyncio.run_coroutine_threadsafe(self._cancel_all(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        try:
+            asyncio.run_coroutine_threadsafe(last(), self._loop).result()
+        finally:
+            asyncio.run_coroutine_threadsafe(self._cancel_all(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
     async def _cancel_all(self) -> None:
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -164,12 +167,8 @@ class SyncClient:
 
     def close(self) -> None:
         """Stop following, free everything and end the thread; runs go on without us. Twice is harmless."""
-        if self._loop.is_stopped:
-            return
-        try:
-            self._loop.call(self._client.close())
-        finally:
-            self._loop.stop()
+        # A call that came in between would begin what nobody closes.
+        self._loop.stop(self._client.close)
 
     @overload
     def start(

@@ -55,6 +55,7 @@ class KafkaEdge:
         self._queries = Queries(settings, client_id)
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
+        self._is_closed = False
         self._leaving: set[asyncio.Task[None]] = set()
         """Ends of producers that are not used any more."""
 
@@ -113,8 +114,10 @@ class KafkaEdge:
 
     async def close(self) -> None:
         """Free everything, in a bounded time: what is in doubt is not waited for."""
-        if self._producer is not None:
-            self._retire(self._producer)
+        async with self._starting:  # who connects just now is not cut off in the midst of it
+            self._is_closed = True
+            if self._producer is not None:
+                self._retire(self._producer)
         if self._leaving:
             await asyncio.wait(self._leaving)
 
@@ -132,6 +135,8 @@ class KafkaEdge:
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
+            if self._is_closed:
+                raise TransportError(f"{self._client_id}: expected an open edge, but it was closed. Nothing was sent")
             if self._producer is None:
                 producer = AIOKafkaProducer(
                     bootstrap_servers=self._settings.bootstrap,
