@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -402,8 +401,9 @@ def test_who_waits_for_a_run_is_told_when_the_client_is_closed(cluster: InProces
     async def closed() -> list[BaseException]:
         async with await _connected(cluster) as client:
             run = await client.start(stand, Number(4))
-            waiting = [asyncio.ensure_future(work) for work in (run.result(), run.ended(), _watched(run))]
-            await asyncio.sleep(0.1)
+            seen = asyncio.Event()
+            waiting = [asyncio.ensure_future(work) for work in (run.result(), run.ended(), _watched(run, seen))]
+            await seen.wait()
         late = [run.result(), run.ended(), _watched(run)]
         async with asyncio.timeout(20):
             found = await asyncio.gather(*waiting, *late, return_exceptions=True)
@@ -415,18 +415,24 @@ def test_who_waits_for_a_run_is_told_when_the_client_is_closed(cluster: InProces
     assert all("closed" in str(each) for each in told)
 
 
-async def _watched(run: Run[Any]) -> list[facts.Event]:
-    return [event async for event in run.watch()]
+async def _watched(run: Run[Any], seen: asyncio.Event | None = None) -> list[facts.Event]:
+    """All events of a run; `seen` is set with the first."""
+    events = []
+    async for event in run.watch():
+        events.append(event)
+        if seen is not None:
+            seen.set()
+    return events
 
 
 def test_client_that_is_closed_by_one_thread_leaves_no_other_waiting(cluster: InProcess) -> None:
     """What was handed over between the last cancellation and the end of the loop was never answered."""
-    for _ in range(10):
-        client = SyncClient(cluster.transport, cluster.namespace)
-        threads = [threading.Thread(target=_start_until_closed, args=(client,), daemon=True) for _ in range(4)]
+    for is_connected in [False, True] * 5:
+        client, started = SyncClient(cluster.transport, cluster.namespace), threading.Event()
+        threads = [threading.Thread(target=_start_until_closed, args=(client, started), daemon=True) for _ in range(4)]
         for thread in threads:
             thread.start()
-        time.sleep(0.02)
+        assert not is_connected or started.wait(20)
 
         client.close()
         client.close()
@@ -436,10 +442,11 @@ def test_client_that_is_closed_by_one_thread_leaves_no_other_waiting(cluster: In
         assert not any(thread.is_alive() for thread in threads)
 
 
-def _start_until_closed(client: SyncClient) -> None:
+def _start_until_closed(client: SyncClient, started: threading.Event) -> None:
     with contextlib.suppress(TransportError):
         while True:
             client.start(calculate, Number(1))
+            started.set()
 
 
 def test_watching_what_was_refused_comes_to_an_end(cluster: InProcess, unique: str) -> None:

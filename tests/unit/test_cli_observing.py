@@ -36,6 +36,9 @@ def test_lag_of_partitions_that_went_is_not_told_any_more(monkeypatch: pytest.Mo
     try:
         until(lambda: watcher.look.lag_records == {AT.topic: 500.0})
         owned.clear()
-        until(lambda: watcher.look == Look())
+        until(lambda: not watcher.look.lag_records)
     finally:
         watcher.stop()
+
+    assert watcher.look == Look()
+    assert watcher.looks["failed"] == 0

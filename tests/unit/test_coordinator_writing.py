@@ -358,11 +358,9 @@ class Refusing:
         return getattr(self.member, name)
 
 
-def test_log_that_takes_nothing_from_us_holds_no_run_and_is_not_asked_all_the_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The story: the clock of a machine was two hours ahead. The broker refused whatever was written there, each run was
-    # found guilty of its record in turn, and the loop tried again as fast as it could.
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Refusing]:
+    """The members that are made from now on: each may be told to refuse."""
     made: list[Refusing] = []
     member = MemoryTransport.member
 
@@ -371,6 +369,14 @@ def test_log_that_takes_nothing_from_us_holds_no_run_and_is_not_asked_all_the_ti
         return made[-1]
 
     monkeypatch.setattr(MemoryTransport, "member", refusing)
+    return made
+
+
+def test_log_that_takes_nothing_from_us_holds_no_run_and_is_not_asked_all_the_time(
+    tmp_path: Path, made: list[Refusing]
+) -> None:
+    # The story: the clock of a machine was two hours ahead. The broker refused whatever was written there, each run was
+    # found guilty of its record in turn, and the loop tried again as fast as it could.
     town = Town(JOIN, tmp_path)
     town.rest()
     made[0].is_refusing = True
@@ -391,17 +397,9 @@ def test_log_that_takes_nothing_from_us_holds_no_run_and_is_not_asked_all_the_ti
 
 
 def test_timer_that_is_due_while_the_log_takes_nothing_lets_the_loop_sleep(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, made: list[Refusing]
 ) -> None:
     """It was told as due at once, though nothing was tried: the loop polled without waiting, up to 5 s at a time."""
-    made: list[Refusing] = []
-    member = MemoryTransport.member
-
-    def refusing(transport: MemoryTransport, settings: MemberSettings) -> Any:
-        made.append(Refusing(member(transport, settings)))
-        return made[-1]
-
-    monkeypatch.setattr(MemoryTransport, "member", refusing)
     town = Town(define(node("a", deadline=timedelta(seconds=5)), node("b"), name="p"), tmp_path)
     town.rest()
     town.start("r-1")
