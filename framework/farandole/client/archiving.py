@@ -84,11 +84,11 @@ class Archiver:
         before_ms = round((now - older_than).timestamp() * 1000)
         report = Report()
         with self._archive.writing():
+            last = {at: spans[-1] for at in places if (spans := self._archive.spans(*at))}
+            for at, span in last.items():  # of all, before anything is written
+                self._require_same_log(span, beginnings[at], ends[at])
             for at in places:
-                spans = self._archive.spans(*at)
-                known = spans[-1].end if spans else beginnings[at]
-                if spans:
-                    self._require_same_log(spans[-1], beginnings[at], ends[at])
+                known = last[at].end if at in last else beginnings[at]
                 if beginnings[at] > known:
                     report.lost.append(Lost(*at, known, beginnings[at]))
                 self._copy(at, max(known, beginnings[at]), ends[at], before_ms, report)
