@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
+from farandole.transport.kafka.membership import Members
 from farandole.transport.kafka.transactions import Snapshot
 from farandole.transport.port import (
     FenceWriter,
@@ -132,7 +133,7 @@ def test_member_whose_join_the_broker_has_forgotten_joins_anew(
         member.seek(at, 0)
         member.resume([at])
         with monkeypatch.context() as patch:
-            patch.setattr(member._namesakes, "_members", list)
+            patch.setattr(member._namesakes, "_ask", lambda _: Members((), ""))
             member._outage(KafkaError(KafkaError._ALL_BROKERS_DOWN))
             seconds_until(lambda: member.poll(0.1) or watched.lost == {at})
 

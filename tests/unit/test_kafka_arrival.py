@@ -5,7 +5,8 @@ from itertools import pairwise
 import pytest
 
 from farandole.transport.kafka import KafkaSettings
-from farandole.transport.kafka.arrival import LOOKS_AFTER, OUT_MAX, Namesakes
+from farandole.transport.kafka.arrival import LOOK_EVERY, LOOKS_AFTER, OUT_MAX, Namesakes
+from farandole.transport.kafka.membership import Members
 
 
 class Group:
@@ -15,8 +16,8 @@ class Group:
         self.members: list[tuple[str, str]] = []
         self.now = 0.0
         self.looks = 0
-        self.it = Namesakes(KafkaSettings("nowhere:1"), "us", "group", self._tell)
         monkeypatch.setattr("farandole.transport.kafka.arrival.time.monotonic", lambda: self.now)
+        self.it = Namesakes(KafkaSettings("nowhere:1"), "us", "group", self._tell)
         monkeypatch.setattr(self.it, "_leave", self._leave)
 
     def step(self, own: str | None, after: float = 0.0, *, is_in: bool = True) -> bool:
@@ -24,9 +25,9 @@ class Group:
         self.now += after
         return self.it.step(lambda: own, lambda work: work(), is_in=is_in)
 
-    def _tell(self) -> list[tuple[str, str]]:
+    def _tell(self, _: str) -> Members:
         self.looks += 1
-        return list(self.members)
+        return Members(tuple(self.members), "known:1,known:2")
 
     def _leave(self, gone: list[str]) -> None:
         self.members = [each for each in self.members if each[1] not in gone]
@@ -37,11 +38,31 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Group:
     return Group(monkeypatch)
 
 
-def test_nobody_looks_while_the_broker_is_reached(group: Group) -> None:
-    for _ in range(100):
-        group.step("us-2", 1.0)
+def test_group_is_looked_at_once_a_minute_while_the_broker_is_reached(group: Group) -> None:
+    group.members = [("us", "us-2")]
+    for _ in range(round(5 * LOOK_EVERY)):
+        assert not group.step("us-2", 1.0)
 
-    assert group.looks == 0
+    assert group.looks == 5
+    assert group.it.bootstrap == "known:1,known:2"
+
+
+def test_member_of_a_coordinator_that_is_cut_off_joins_anew_without_any_sign(group: Group) -> None:
+    """The story: no error told of the cut. Both agents and both coordinators sat in the group of the broker that was
+    cut off, which answered them, until it was healed five minutes later."""
+    lost = next(second for second in range(1, 200) if group.step("us-2", 1.0))
+
+    assert LOOK_EVERY < lost < LOOK_EVERY + 20
+
+
+def test_what_goes_wrong_again_and_again_does_not_put_off_what_is_found(group: Group) -> None:
+    """In the group of one that is cut off no commit succeeds: each of them tells of it."""
+    lost = False
+    for _ in range(20):
+        group.it.suspected()
+        lost |= group.step("us-2", 1.0)
+
+    assert lost
 
 
 def test_other_self_is_taken_out_after_an_outage(group: Group) -> None:
@@ -131,7 +152,7 @@ def test_looks_go_on_for_as_long_as_the_member_is_not_in(group: Group) -> None:
     for _ in range(200):
         group.step("us-2", 1.0)
 
-    assert group.looks <= seen + 1
+    assert group.looks <= seen + 1 + 200 // LOOK_EVERY
 
 
 def test_join_is_not_lost_while_signs_of_the_outage_come(group: Group) -> None:
@@ -141,12 +162,17 @@ def test_join_is_not_lost_while_signs_of_the_outage_come(group: Group) -> None:
         assert not any(group.step(None, 1.0) for _ in range(10))
 
 
-def test_looks_end_a_minute_after_the_last_sign_of_an_outage(group: Group) -> None:
+def test_looks_are_rare_again_a_minute_after_the_last_sign_of_an_outage(group: Group) -> None:
+    group.members = [("us", "us-1")]
     group.it.disturbed()
-    for _ in range(200):
+    for _ in range(round(LOOKS_AFTER[-1])):
+        group.step("us-1", 1.0)
+    assert group.looks == len(LOOKS_AFTER)
+
+    for _ in range(round(2 * LOOK_EVERY)):
         group.step("us-1", 1.0)
 
-    assert group.looks == len(LOOKS_AFTER)
+    assert group.looks == len(LOOKS_AFTER) + 2
 
 
 @pytest.mark.parametrize("after", LOOKS_AFTER)

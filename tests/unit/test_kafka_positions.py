@@ -6,11 +6,10 @@ from typing import Any, cast
 
 import pytest
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError
 from confluent_kafka import KafkaError
 
 from farandole.errors import TransportError
-from farandole.transport.kafka.positions import _by_topic, _coordinator, _fetch, _read
+from farandole.transport.kafka.positions import _by_topic, _fetch, _read
 from farandole.transport.port import Position, TopicPartition
 
 
@@ -78,43 +77,3 @@ def test_coordinator_that_has_moved_is_looked_up_again() -> None:
 
     assert found is good
     assert [node for node, name in cluster.asked if name == "_OffsetFetch"] == [1, 2, 3]
-
-
-class Brokers:
-    """Three brokers, each with its own opinion on who coordinates: a node, an error code, or no answer."""
-
-    def __init__(self, *opinions: int | KafkaError | None) -> None:
-        self.cluster = SimpleNamespace(brokers=lambda: [SimpleNamespace(nodeId=n) for n in range(len(opinions))])
-        self.opinions = opinions
-
-    async def send(self, node: int, request: object) -> Any:
-        match self.opinions[node]:
-            case None:
-                await asyncio.sleep(3600)
-            case KafkaError() as error:
-                return SimpleNamespace(error_code=error.code(), coordinator_id=-1)
-            case named:
-                return SimpleNamespace(error_code=0, coordinator_id=named)
-
-
-AWAY = KafkaError(KafkaError.COORDINATOR_NOT_AVAILABLE)
-
-
-@pytest.mark.parametrize("opinions", [(1, 1, 1), (0, 1, 1), (1, 0, 1), (1, 1, None), (AWAY, 1, 1)])
-def test_coordinator_is_whom_more_than_half_of_the_brokers_name(opinions: tuple[int | KafkaError | None, ...]) -> None:
-    """One that is cut off names itself, with positions of before; the first that was asked was believed once."""
-    brokers = cast(AIOKafkaClient, Brokers(*opinions))
-
-    assert {asyncio.run(_coordinator(brokers, "g")) for _ in range(20)} == {1}
-
-
-@pytest.mark.parametrize("opinions", [(0, 1, 2), (1, AWAY, AWAY), (AWAY,)])
-def test_nobody_coordinates_of_whom_the_brokers_disagree(opinions: tuple[int | KafkaError | None, ...]) -> None:
-    brokers = cast(AIOKafkaClient, Brokers(*opinions))
-
-    with pytest.raises(GroupCoordinatorNotAvailableError):
-        asyncio.run(_coordinator(brokers, "g"))
-
-
-def test_only_broker_is_believed() -> None:
-    assert asyncio.run(_coordinator(cast(AIOKafkaClient, Brokers(0)), "g")) == 0

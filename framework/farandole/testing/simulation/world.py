@@ -57,8 +57,8 @@ IDLE_STEPS, IDLE_STEPS_MAX = 6, 60
 """Steps in which nothing moved until time takes a leap: if everybody rests, and at the latest."""
 
 HEARTBEAT = SESSION / timedelta(seconds=3)
-"""How long who rests goes without a turn once faults are over, seconds. It says that it lives at its turns alone: with a
-slow neighbour, who is preferred, it was taken for dead every six seconds of a world without faults (seed 2000943)."""
+"""How long who rests goes without a turn once faults are over, seconds. It says that it lives at its turns alone: with
+a slow neighbour, who is preferred, it was taken for dead every six seconds of a world without faults (seed 2000943)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from farandole.errors import TransportError
 from farandole.transport.kafka.errors import CLIENT_ERRORS
 from farandole.transport.kafka.settings import KafkaSettings
+
+if TYPE_CHECKING:
+    from farandole.transport.kafka.membership import Members
 
 log = logging.getLogger("farandole.transport")
 
@@ -29,6 +33,9 @@ ARRIVAL_MAX = 3.0
 
 LOOKS_AFTER = (1.0, 3.0, 6.0, 10.0, 15.0, 25.0, 40.0, 60.0)
 """When the group is looked at after the last sign of an outage, seconds: a session is over by then, and a broker up."""
+
+LOOK_EVERY = 60.0
+"""Seconds between two looks without any sign: a coordinator that is cut off answers as ever, and serves no longer."""
 
 LOOK_AGAIN = 10.0
 """Seconds between two looks after that, for as long as the member is not in its group."""
@@ -43,8 +50,8 @@ TIMES_MAX = 8
 """Each join that is lost in a row makes both twice as long, up to so many times: a broker may be long about it."""
 
 Submit = Callable[[Callable[[], None]], None]
-Members = Callable[[], Sequence[tuple[str, str]]]
-"""Client id and member id of each member of the group."""
+Look = Callable[[str], "Members"]
+"""Who is in a group; blocks."""
 
 
 class Arrival:
@@ -66,18 +73,21 @@ class Arrival:
 
 
 class Namesakes:
-    """Who else is in the group under our client id. `members` blocks, and is asked on a helper thread only."""
+    """Who else is in the group under our client id. `look` is asked on a helper thread only."""
 
-    def __init__(self, settings: KafkaSettings, client_id: str, group: str, members: Members) -> None:
+    def __init__(self, settings: KafkaSettings, client_id: str, group: str, look: Look) -> None:
+        self.bootstrap = ""
+        """The brokers that agreed at the last look on who coordinates the group."""
+
         self._settings = settings
         self._client_id = client_id
         self._group = group
-        self._members = members
+        self._ask = look
         self._looks: deque[float] = deque()
         self._sign: float | None = None
         """When the last sign of an outage came."""
 
-        self._looked = 0.0
+        self._looked = time.monotonic()
         self._found: Sequence[str] | None = None
         """What the last look saw, until it is looked at."""
 
@@ -99,11 +109,24 @@ class Namesakes:
         finally:
             arrival.done.set()
 
+    def find_brokers(self) -> None:
+        """Look which brokers agree on the coordinator. Blocks.
+
+        Raises:
+            TransportError: there was no answer.
+        """
+        self._ids()
+
     def disturbed(self) -> None:
         """The broker is not reached: who we are in the group is looked at for a while after that."""
         self._sign = now = time.monotonic()
         self._looks = deque(now + after for after in LOOKS_AFTER)
         self._missing = 0
+
+    def suspected(self) -> None:
+        """Something else went wrong: as `disturbed`, unless that is looked into already. It may happen all the time."""
+        if not self._missing and (self._sign is None or time.monotonic() - self._sign > LOOKS_AFTER[-1]):
+            self.disturbed()
 
     def step(self, own: Callable[[], str | None], submit: Submit, *, is_in: bool = True) -> bool:
         """Look when it is time; `own` tells our member id now, `is_in` whether we have been given our share.
@@ -111,23 +134,33 @@ class Namesakes:
         For the loop's thread: nothing here blocks. Whether our join is lost, so that it has to be made anew.
         """
         now, is_lost = time.monotonic(), False
-        if self._found is not None and self._sign is not None:
+        if self._found is not None:
             found, self._found = self._found, None
             ours = own()  # asked after the look: what joined since then is not in it
             others = [each for each in found if each != ours]
             if ours and others:
                 submit(partial(self._take_out, others))
-            self._missing = 0 if ours in found else self._missing + 1
-            since = (now - self._sign) / self._times
-            is_lost = (self._missing >= LOST_LOOKS and since >= LOST_AFTER) or (not is_in and since >= OUT_MAX)
-            self._times = min(TIMES_MAX, 2 * self._times) if is_lost else 1 if is_in else self._times
-        if self._sign is not None and not (is_in or self._looks):
-            self._looks.append(max(now, self._looked + LOOK_AGAIN))
-        if self._looks and self._looks[0] <= now:
+            is_lost = self._is_lost(now, is_seen=ours in found, is_in=is_in)
+        if not self._looks:
+            again = LOOK_EVERY if is_in or self._sign is None else LOOK_AGAIN
+            self._looks.append(max(now, self._looked + again))
+        if self._looks[0] <= now:
             while self._looks and self._looks[0] <= now:
                 self._looks.popleft()
             self._looked = now
             submit(self._look)
+        return is_lost
+
+    def _is_lost(self, now: float, *, is_seen: bool, is_in: bool) -> bool:
+        """Judge by one look more; the first that does not see us, long after any sign, is one itself."""
+        if not is_seen:
+            self.suspected()
+        self._missing = 0 if is_seen else self._missing + 1
+        if self._sign is None:
+            return False
+        since = (now - self._sign) / self._times
+        is_lost = (self._missing >= LOST_LOOKS and since >= LOST_AFTER) or (not is_in and since >= OUT_MAX)
+        self._times = min(TIMES_MAX, 2 * self._times) if is_lost else 1 if is_in else self._times
         return is_lost
 
     # --- on a helper thread ---------------------------------------------------------------
@@ -145,7 +178,9 @@ class Namesakes:
             log.info("%s: something of it stays in %s for a while: %s", self._client_id, self._group, error)
 
     def _ids(self) -> list[str]:
-        return [member for client, member in self._members() if client == self._client_id]
+        members = self._ask(self._group)
+        self.bootstrap = members.bootstrap
+        return [member for client, member in members.ids if client == self._client_id]
 
     def _leave(self, members: list[str]) -> list[str]:
         from farandole.transport.kafka.succession import leave  # aiokafka, which nothing else needs here

@@ -60,6 +60,14 @@ class Cursors:
         """The partitions that are ours now."""
         return frozenset(self._cursors)
 
+    def wanted(self) -> dict[TopicPartition, int]:
+        """The next offset to deliver of each partition whose records are wanted now."""
+        return {
+            at: cursor.place
+            for at, cursor in self._cursors.items()
+            if cursor.place is not None and not cursor.is_paused
+        }
+
     # --- rebalances, inside callbacks ---------------------------------------------------------
 
     def add(self, partitions: Sequence[TopicPartition]) -> None:

@@ -24,10 +24,12 @@ from farandole.transport.kafka.helper import Helper, Replies
 from farandole.transport.kafka.polling import Outage, polled, read
 from farandole.transport.kafka.queries import Queries
 from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.kafka.standstill import Standstill
 from farandole.transport.kafka.transactions import Snapshot, Transactor, snapshot_of
 from farandole.transport.port import (
     Commit,
     FenceWriter,
+    Isolation,
     ListMembers,
     MemberSettings,
     Polled,
@@ -66,9 +68,10 @@ class KafkaMember:
         self._consumer, self._cursors = self._client()
         self._transactor = Transactor(settings, member.client_id, member.transaction_timeout)
         self._queries = Queries(settings, member.client_id)
-        self._departed = Departed(settings, member.client_id, member.group, lambda: self._queries.members(member.group))
-        self._namesakes = Namesakes(
-            settings, member.client_id, member.group, lambda: self._queries.member_ids(member.group)
+        self._departed = Departed(settings, member.client_id, member.group, self._living)
+        self._namesakes = Namesakes(settings, member.client_id, member.group, self._queries.true_members)
+        self._standstill = Standstill(
+            lambda asked: self._queries.true_ends(asked, Isolation.COMMITTED), self._namesakes.find_brokers
         )
         self._replies = Replies()
         self._writing = self._new_writing()
@@ -103,8 +106,11 @@ class KafkaMember:
         if self._arrival is None:
             self._subscribe(topics)
 
-    def _client(self) -> tuple[Consumer, Cursors]:
-        consumer = Consumer({**self._settings.member(self._member), "error_cb": self._outage})
+    def _client(self, bootstrap: str = "") -> tuple[Consumer, Cursors]:
+        config = {**self._settings.member(self._member), "error_cb": self._outage}
+        if bootstrap:
+            config["bootstrap.servers"] = bootstrap
+        consumer = Consumer(config)
         return consumer, Cursors(consumer, cooperative=self._member.assignor == "cooperative-sticky")
 
     def _arrive(self) -> None:
@@ -112,13 +118,14 @@ class KafkaMember:
         self._arrival = arrival = Arrival()
         self._reading.submit(lambda: self._namesakes.succeed(arrival))
 
-    def _join_anew(self) -> None:
-        """With another client: this one waits for minutes for an answer to its join that does not come."""
-        log.warning("%s: %s does not know of its join: it joins anew", self.client_id, self._member.group)
+    def _join_anew(self, why: str) -> None:
+        """With another client: this one waits for minutes for an answer to its join that does not come, or believes a
+        broker that is cut off, so that the other one begins at brokers that know better."""
+        log.warning("%s: %s: it joins anew", self.client_id, why)
         self._is_lost = True
         self._forget(sorted(self._cursors.owned), lost=True)
         old = self._consumer
-        self._consumer, self._cursors = self._client()
+        self._consumer, self._cursors = self._client(self._namesakes.bootstrap)
         threading.Thread(target=old.close, name=f"{self.client_id}.leaving", daemon=True).start()
         self._arrive()
         self._namesakes.disturbed()
@@ -136,7 +143,10 @@ class KafkaMember:
             self._arrival = None
             self._subscribe(self._topics)
         if self._namesakes.step(self._consumer.memberid, self._reading.submit, is_in=not self._is_lost):
-            self._join_anew()
+            self._join_anew(f"{self._member.group} does not know of its join")
+            return ()
+        if self._standstill.step(self._cursors.wanted, self._reading.submit):
+            self._join_anew("there is more to read than comes, as of a leader that is cut off")
             return ()
         while True:
             wait = self._cursors.prepare(max(0.0, min(until - time.monotonic(), SLICE)))
@@ -197,7 +207,8 @@ class KafkaMember:
         self._look_after_the_writing()
         found = self._replies.take(timeout)
         for reply in found:
-            self._written.pop(reply.ticket, None)
+            if self._written.pop(reply.ticket, None) is not None and reply.error is not None:
+                self._namesakes.suspected()
         return found
 
     def wake(self) -> None:
@@ -273,9 +284,12 @@ class KafkaMember:
                     self._departed.read(is_pending=len(found) < len(set(asked)))
                 return Reply(ticket, request, positions=found)
             case ReadEnds(partitions=asked, isolation=isolation):
-                return Reply(ticket, request, ends=self._queries.ends(asked, isolation))
+                return Reply(ticket, request, ends=self._queries.true_ends(asked, isolation))
             case ListMembers():
-                return Reply(ticket, request, members=self._queries.members(self._member.group))
+                return Reply(ticket, request, members=self._living())
+
+    def _living(self) -> frozenset[str]:
+        return frozenset(client for client, _ in self._queries.true_members(self._member.group).ids)
 
     # --- rebalance callbacks, inside poll and close ----------------------------------------
 
@@ -300,6 +314,7 @@ class KafkaMember:
         if consumer is not self._consumer:
             return
         self._is_lost = True
+        self._namesakes.suspected()
         self._forget(_places(partitions), lost=True)
 
     def _release(self, releasing: Callable[[Sequence[TopicPartition]], bool], leaving: list[TopicPartition]) -> None:

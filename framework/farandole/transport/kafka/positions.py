@@ -6,14 +6,11 @@ brokers). Here such an answer is what it is: the coordinator is looked up again.
 """
 
 import asyncio
-import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import errors as aio
 from aiokafka.client import AIOKafkaClient
-from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.types import Boolean, CompactArray, Int16, Int32, Int64, Schema
 from confluent_kafka import KafkaError
 
@@ -22,14 +19,11 @@ from farandole.transport.kafka.access import UNAUTHORIZED, unauthorized
 from farandole.transport.kafka.asking import ask
 from farandole.transport.kafka.messages import TAGS, TEXT, message
 from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.kafka.witnesses import coordinator
 from farandole.transport.port import Position, TopicPartition
 
 RETRY_S = 0.1
 """Before a coordinator that is moving, or has not read its log yet, is asked for again. Kafka's `retry.backoff.ms`."""
-
-WITNESSES = 3
-"""Brokers that are asked who coordinates a group. One that is cut off from the others, and not from us, goes on naming
-itself, and the positions that it knows are of before: what was committed since would be done again (decision 0104)."""
 
 MOVING = frozenset(
     {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
@@ -70,36 +64,13 @@ async def _fetch(client: AIOKafkaClient, group: str, topics: list[Any] | None, s
     """The answer of whoever coordinates the group, however often that changes meanwhile."""
     while True:
         try:
-            answer = await client.send(await _coordinator(client, group), _OffsetFetch(group, topics, stable))
+            answer = await client.send((await coordinator(client, group)).node, _OffsetFetch(group, topics, stable))
             if answer.error_code not in MOVING:
                 return answer
         except (aio.KafkaError, OSError):
             # A broker that is gone, or that nobody knows yet: others may know better.
             await client.force_metadata_update()
         await asyncio.sleep(RETRY_S)
-
-
-async def _coordinator(client: AIOKafkaClient, group: str) -> int:
-    """Who coordinates the group, as more than half of those say who are asked."""
-    nodes = [each.nodeId for each in client.cluster.brokers()]
-    asked = random.sample(nodes, min(WITNESSES, len(nodes)))
-    questions = [asyncio.ensure_future(client.send(node, FindCoordinatorRequest(group, 0))) for node in asked]
-    named = Counter[int]()
-    try:
-        for question in asyncio.as_completed(questions):
-            try:
-                found = await question
-            except (aio.KafkaError, OSError):
-                continue
-            if not found.error_code:
-                named[found.coordinator_id] += 1
-                if named[found.coordinator_id] * 2 > len(asked):
-                    return int(found.coordinator_id)
-    finally:
-        for each in questions:
-            each.cancel()
-        await asyncio.gather(*questions, return_exceptions=True)
-    raise aio.GroupCoordinatorNotAvailableError(f"{group}: {dict(named)} of {len(asked)} brokers")
 
 
 def _by_topic(partitions: Sequence[TopicPartition]) -> list[Any]:

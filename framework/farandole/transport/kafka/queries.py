@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from importlib import import_module
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPartition
@@ -30,6 +30,9 @@ from farandole.transport.kafka.access import UNAUTHORIZED, Refusals, unauthorize
 from farandole.transport.kafka.errors import UNREACHABLE, error_of, failure, told
 from farandole.transport.kafka.settings import KafkaSettings, Value
 from farandole.transport.port import Isolation, Position, TopicPartition
+
+if TYPE_CHECKING:
+    from farandole.transport.kafka.membership import Members
 
 T = TypeVar("T")
 
@@ -85,6 +88,12 @@ class Queries:
         """
         return self._offsets(partitions, OffsetSpec.latest(), isolation)  # type: ignore[no-untyped-call]
 
+    def true_ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Mapping[TopicPartition, int]:
+        """As `ends`, and never of a leader that is cut off from the others: for what is decided by them."""
+        from farandole.transport.kafka.ends import read_ends
+
+        return read_ends(self._settings, self._client_id, partitions, isolation)
+
     def beginnings(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """First offsets that still exist.
 
@@ -94,8 +103,9 @@ class Queries:
         return self._offsets(partitions, OffsetSpec.earliest(), Isolation.UNCOMMITTED)  # type: ignore[no-untyped-call]
 
     def prepare(self) -> None:
-        """Import what `positions` asks with, which takes as long as all the rest: best while a group makes room."""
-        import_module("farandole.transport.kafka.positions")
+        """Import what the others are asked with, which takes as long as all the rest: best while a group makes room."""
+        for name in ("positions", "ends", "membership"):
+            import_module(f"farandole.transport.kafka.{name}")
 
     def positions(
         self, group: str, partitions: Sequence[TopicPartition] | None, *, stable: bool
@@ -125,6 +135,16 @@ class Queries:
             TransportError: there was no answer.
         """
         return tuple(sorted(client for client, _ in self.member_ids(group)))
+
+    def true_members(self, group: str) -> "Members":
+        """Who is in a group, as its coordinator says that is not cut off from the others: for what is decided by it.
+
+        Raises:
+            TransportError: there was no answer.
+        """
+        from farandole.transport.kafka.membership import read_members
+
+        return read_members(self._settings, self._client_id, group)
 
     def member_ids(self, group: str) -> list[tuple[str, str]]:
         """Client id and member id of each member; errors as `clients`."""

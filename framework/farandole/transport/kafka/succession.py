@@ -25,6 +25,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from farandole.errors import TransportError
 from farandole.transport.kafka.security import for_aiokafka
 from farandole.transport.kafka.settings import TRANSACTION_MAX, KafkaSettings
+from farandole.transport.kafka.witnesses import coordinator
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ def leave(settings: KafkaSettings, group: str, members: list[str]) -> list[str]:
     """
 
     async def say(client: AIOKafkaClient) -> list[str]:
-        node = await _coordinator(client, CoordinationType.GROUP, group)
+        node = await _ready(client, (await coordinator(client, group)).node)
         gone = []
         for member in members:
             answer = await client.send(node, LeaveGroupRequest(group, member), group=ConnectionGroup.COORDINATION)
@@ -107,7 +108,10 @@ async def _with_client(settings: KafkaSettings, failed: str, ask: Callable[[AIOK
 
 async def _coordinator(client: AIOKafkaClient, kind: int, key: str) -> int:
     """The broker that is responsible, connected to."""
-    node: int = await client.coordinator_lookup(kind, key)
+    return await _ready(client, await client.coordinator_lookup(kind, key))
+
+
+async def _ready(client: AIOKafkaClient, node: int) -> int:
     if not await client.ready(node, group=ConnectionGroup.COORDINATION):
         raise aio.NodeNotReadyError(f"node {node}")
     return node
