@@ -95,7 +95,7 @@ class Cluster:
         if told is None:
             await asyncio.sleep(3600)
         code = told if isinstance(told, int) else 0
-        partitions = [(0, 0, told.node, told.epoch, [], [], [], {})] if isinstance(told, Leader) else []
+        partitions: list[Any] = [(0, 0, told.node, told.epoch, [], [], [], {})] if isinstance(told, Leader) else []
         return SimpleNamespace(topics=[(code, "runs", False, partitions, 0, {})])
 
 
