@@ -56,6 +56,34 @@ def noting() -> Pipeline[[Order], object]:
     return shop
 
 
+def alone() -> Pipeline[[Order], object]:
+    """A pipeline whose agent takes one record, which is its inbox value."""
+
+    @agent(name="work")
+    def work(order: Order) -> int:
+        return order.n
+
+    @pipeline(owner="tests@example.org", name="shop")
+    def shop(order: Order) -> int:
+        return work(order)
+
+    return shop
+
+
+def accompanied() -> Pipeline[[Order], object]:
+    """The same, with a second parameter that has a default; its inbox value is a record of both."""
+
+    @agent(name="work")
+    def work(order: Order, factor: int = 3) -> int:
+        return factor * order.n
+
+    @pipeline(owner="tests@example.org", name="shop")
+    def shop(order: Order) -> int:
+        return work(order)
+
+    return shop
+
+
 async def begin(log: Transport, it: Pipeline[..., object]) -> None:
     """A run begins."""
     async with Client(log, "v") as client:
@@ -81,3 +109,15 @@ def test_run_under_way_ends_though_its_agents_result_has_a_field_more_by_now(tmp
 def test_run_of_the_new_version_ends_though_an_old_process_serves_it(tmp_path: Path) -> None:
     """As the order has it that we ask for: apply, then replace one process after the other."""
     assert result_of_run(tmp_path, began=noting(), served=counting()) == {"total": 7, "note": ""}
+
+
+def test_run_under_way_ends_though_its_agent_takes_a_second_parameter_by_now(tmp_path: Path) -> None:
+    """The story: the definition said that the record is the inbox value, and the code looked for it in a field.
+
+    It was held as `undecodable`, and no input would have fitted both.
+    """
+    assert result_of_run(tmp_path, began=alone(), served=accompanied()) == 21
+
+
+def test_run_of_the_new_version_ends_though_the_old_process_knows_no_second_parameter(tmp_path: Path) -> None:
+    assert result_of_run(tmp_path, began=accompanied(), served=alone()) == 7

@@ -157,7 +157,7 @@ class _Failing:
 
 
 def _given(spec: AgentSpec, call: Call, context: Context, fetched: bytes) -> Mapping[str, object]:
-    given = arguments(spec, _decoded(call.input_schema, fetched))
+    given = arguments(spec, _decoded(call.input_schema, fetched), call.whole)
     if spec.context_parameter is not None:
         given[spec.context_parameter] = context
     return given
