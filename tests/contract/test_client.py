@@ -14,6 +14,7 @@ import pytest
 from farandole import (
     Client,
     ConfigError,
+    Pipeline,
     Retry,
     RunCancelled,
     RunFailed,
@@ -25,7 +26,9 @@ from farandole import (
     pipeline,
 )
 from farandole import agent as declare
+from farandole.client.applying import apply, plan
 from farandole.client.dead import dead_record, grouped, input_of, list_dead
+from farandole.client.planning import Deployment
 from farandole.client.query import list_runs, run_detail
 from farandole.client.run import Run
 from farandole.client.trail import trail_of
@@ -203,6 +206,48 @@ def test_conflict_on_an_ended_run_is_refused_and_never_gives_its_result(client: 
 
     with pytest.raises(RunRefused, match="conflict"):
         other.result("20s")
+
+
+def test_clients_of_both_versions_start_and_find_the_same_runs_after_a_pipeline_got_one_more_param(
+    cluster: InProcess, unique: str
+) -> None:
+    """The story: a param with a default was added and applied. Services that were not replaced yet had every start
+    refused, and who asked again for a run of the other version was told of a conflict, where it is the same run.
+    """
+
+    @pipeline(owner="tests@example.org", name="growing")
+    def before(number: Number) -> Number:
+        return double(number)
+
+    @pipeline(owner="tests@example.org", name="growing")
+    def after(number: Number, times: int = 2) -> Number:
+        return double(number)
+
+    def applied(it: Pipeline[..., Number]) -> None:
+        deployment = Deployment("tests", tuple(cluster.agents), (), (it.definition,))
+        apply(cluster.transport, plan(cluster.transport, cluster.topics, deployment))
+
+    applied(before)
+    log, namespace = cluster.transport, cluster.namespace
+    with SyncClient(log, namespace) as old, SyncClient(log, namespace) as new:
+        old.start(before, Number(4), run_id=f"{unique}-1").result("20s")
+        old.start("growing", params={"number": {"n": 4}}).result("20s")
+
+        applied(after)
+        new.start(after, Number(4), run_id=f"{unique}-2").result("20s")
+        found = [
+            old.start(before, Number(4)),
+            old.start(before, Number(4), run_id=f"{unique}-1"),
+            old.start(before, Number(4), run_id=f"{unique}-2"),
+            new.start(after, Number(4), run_id=f"{unique}-1"),
+        ]
+        by_name = old.start("growing", params={"number": {"n": 4}})
+        other = new.start(after, Number(5), run_id=f"{unique}-1")
+
+        assert [run.result("20s") for run in found] == [Number(8)] * 4
+        assert by_name.result("20s") == {"n": 8}
+        with pytest.raises(RunRefused, match="conflict"):
+            other.result("20s")
 
 
 def test_params_of_another_type_are_refused_before_anything_is_sent(client: SyncClient) -> None:

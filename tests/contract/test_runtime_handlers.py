@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from farandole.clock import Clock, ManualClock, SystemClock
 from farandole.definition.loading import load_unit
@@ -36,6 +37,7 @@ from farandole.transport.port import NewRecord, Record, TopicPartition
 
 UNIT = """
 import asyncio, ctypes, os, sys, threading, time
+from dataclasses import dataclass
 from pathlib import Path
 from farandole.definition.agents import agent
 from farandole.definition.context import Context
@@ -99,6 +101,23 @@ def apart(ctx: Context, n: int) -> int:
     ctx.progress(1, 2, "half")
     ctx.publish("own", {"n": n, "key": ctx.idempotency_key})
     return os.getpid()
+
+@dataclass
+class Sum:
+    total: int
+    note: str = ""
+
+@agent
+def noted(n: int) -> Sum:
+    return Sum(n, "new")
+
+@agent
+async def noted_async(n: int) -> Sum:
+    return Sum(n, "new")
+
+@agent(isolation="process")
+def noted_apart(n: int) -> Sum:
+    return Sum(n, "new")
 
 @agent(isolation="process", memory="256MiB")
 def dies(how: str) -> int:
@@ -238,6 +257,57 @@ def test_plain_and_async_handlers_give_their_results_and_wake_the_loop(bench: Be
     found = bench.results(40)
 
     assert {it: number(outcome) for it, outcome in found.items()} == sent
+
+
+def sum_schema(*fields: str) -> Schema:
+    """A version of the type `Sum`."""
+    return Schema.parse(f'{{"type": "record", "name": "Sum", "fields": [{", ".join(fields)}]}}')
+
+
+TOTAL = '{"name": "total", "type": "long"}'
+KIND = '{"name": "kind", "type": "string", "default": "usual"}'
+
+
+@pytest.mark.parametrize("name", ["noted", "noted_async", "noted_apart"])
+def test_result_of_code_that_has_gone_on_is_written_as_the_runs_definition_describes_it(
+    bench: Bench, name: str
+) -> None:
+    """The story: a result type got a field with a default, which `schema check` found compatible. The new processes
+    failed every run that was under way with `contract`, which nobody retries, and each replay failed alike.
+    """
+    began = sum_schema(TOTAL, KIND)
+    it = bench.attempt(name, 3)
+    it.call = replace(it.call, output_schema=began.text)
+    bench.executor.submit(it)
+
+    outcome = bench.results()[it]
+
+    assert isinstance(outcome, Succeeded), outcome
+    assert began.decode(outcome.output) == {"total": 3, "kind": "usual"}
+
+
+def test_result_is_written_though_its_type_is_called_otherwise_than_when_the_run_began(bench: Bench) -> None:
+    began = Schema.parse(bench.agents["noted"].output_schema.replace('"Sum"', '"Total"'))
+    it = bench.attempt("noted", 3)
+    it.call = replace(it.call, output_schema=began.text)
+    bench.executor.submit(it)
+
+    outcome = bench.results()[it]
+
+    assert isinstance(outcome, Succeeded), outcome
+    assert began.decode(outcome.output) == {"total": 3, "note": "new"}
+
+
+def test_result_that_the_runs_definition_cannot_have_meant_fails_for_good_and_says_so(bench: Bench) -> None:
+    it = bench.attempt("noted", 3)
+    it.call = replace(it.call, output_schema=sum_schema(TOTAL, '{"name": "mean", "type": "double"}').text)
+    bench.executor.submit(it)
+
+    failed = failure(bench.results()[it])
+
+    assert (failed.kind, failed.retryable) == ("contract", False)
+    assert failed.error.startswith("result, of which the run's definition has another type: ")
+    assert "mean" in failed.error
 
 
 @pytest.mark.parametrize("name", ["plain", "quick", "apart"])

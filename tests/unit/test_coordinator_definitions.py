@@ -1,29 +1,36 @@
-"""What the coordinator tells of its table of definitions: rows that it left out, not that the log is away."""
+"""What the coordinator tells of its table of definitions: rows that it left out, not that the log is away.
+
+And what it finds there: the schemas that a pipeline's params ever had.
+"""
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
 from farandole.clock import ManualClock
 from farandole.coordinator.definitions import DefinitionTable
+from farandole.definition.model import Definition
+from farandole.events.avro import Schema
 from farandole.events.topics import Topics
+from farandole.testing.sketch import define, node
 from farandole.transport.memory import MemoryTransport
-from farandole.transport.port import Polled, Reader, TopicPartition, Trouble
+from farandole.transport.port import Polled, Reader, Record, TopicPartition, Trouble
 
 
-class Away:
-    """A reader behind a connection that is gone: it tells so at every poll."""
+class Given:
+    """A reader that gives the same at every poll, as one does behind a connection that is gone."""
 
-    def __init__(self, *troubles: Trouble) -> None:
-        self._troubles = troubles
+    def __init__(self, *polled: Polled) -> None:
+        self.polled: Sequence[Polled] = polled
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
         """Nothing comes of it."""
 
     def poll(self, timeout: float) -> Sequence[Polled]:
-        """What is wrong."""
-        return self._troubles
+        """What there is."""
+        return self.polled
 
     def position(self, at: TopicPartition) -> int | None:
         """Nothing was read."""
@@ -33,21 +40,26 @@ class Away:
         """Nothing to free."""
 
 
-class Broken(MemoryTransport):
-    """A log whose readers are all `Away`."""
+class Log(MemoryTransport):
+    """A log that has one reader."""
 
-    def __init__(self, *troubles: Trouble) -> None:
+    def __init__(self, only: Given) -> None:
         super().__init__(ManualClock())
-        self._troubles = troubles
+        self._only = only
 
     def reader(self, client_id: str) -> Reader:  # type: ignore[override]
-        """One of them."""
-        return Away(*self._troubles)
+        """It."""
+        return self._only
+
+
+def table_of(reader: Given) -> DefinitionTable:
+    """A table that is read by it."""
+    return DefinitionTable(Log(reader), Topics("t"), "c", lambda request, then: None)
 
 
 def steps(times: int, *troubles: Trouble) -> None:
-    """A table that is stepped so often."""
-    table = DefinitionTable(Broken(*troubles), Topics("t"), "c", lambda request, then: None)
+    """A table that is stepped so often, and does not deliver."""
+    table = table_of(Given(*troubles))
     for _ in range(times):
         table.step()
 
@@ -70,3 +82,26 @@ def test_definitions_that_do_not_deliver_are_told(caplog: pytest.LogCaptureFixtu
     assert [each.getMessage() for each in caplog.records] == [
         "definitions do not deliver: there is none (unknown_topic)"
     ]
+
+
+def row(definition: Definition) -> Record:
+    """A definition as `apply` writes it."""
+    return Record("t.definitions", 0, 0, definition.hash.encode(), definition.to_json().encode())
+
+
+def test_schemas_of_params_are_those_of_every_definition_that_the_pipeline_had() -> None:
+    before = define(node("a"), name="p")
+    more = before.params_schema.replace('"fields":[', '"fields":[{"name":"more","type":"long","default":0},', 1)
+    now = replace(before, params_schema=more)
+    reader = Given(row(before), row(define(node("a"), name="q")))
+    table = table_of(reader)
+    table.step()
+    first = [each.fingerprint for each in table.writers("p")]
+
+    reader.polled = [row(now)]
+    table.step()
+
+    both = [Schema.parse(each.params_schema).fingerprint for each in (before, now)]
+    assert first == both[:1]
+    assert [each.fingerprint for each in table.writers("p")] == both
+    assert [*table.writers("r")] == []

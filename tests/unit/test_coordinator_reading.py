@@ -1,11 +1,14 @@
 """What each record of `commands` and `events` does to a batch, bad ones included."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from farandole.coordinator.reading import RUN_HEADER
+from farandole.definition.model import Definition
 from farandole.events import facts
+from farandole.events.avro import Schema
 from farandole.events.catalogue import decode
 from farandole.events.commands import CancelRun, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import parse_envelope
@@ -125,6 +128,54 @@ def test_start_of_a_pipeline_that_is_not_in_the_table_waits_for_a_fresh_table() 
 
     assert refusals(desk) == [("r-1", "unknown_pipeline")]
     assert desk.run("r-2").head.pipeline == "p"
+
+
+def grown(definition: Definition, more: int = 5) -> tuple[Definition, bytes]:
+    """A pipeline with one more param, 0 by default, and params that have it."""
+    schema = definition.params_schema.replace('"fields":[', '"fields":[{"name":"more","type":"long","default":0},', 1)
+    params = Schema.parse(schema).encode({"more": more, "n": 0, "items": [], "pad": ""})
+    return replace(definition, params_schema=schema), params
+
+
+def test_start_with_params_of_a_schema_that_is_not_in_the_table_waits_for_a_fresh_table() -> None:
+    """It was refused at once, and the `apply` that it followed had been acknowledged (R13)."""
+    desk = Desk(CHAIN)
+    desk.certain = False
+    now, params = grown(CHAIN)
+    desk.command(StartRun("p", params, "r-1"))
+
+    batch = desk.batch()
+    waited = (batch.commands_at, batch.is_empty, desk.builder.wanted)
+    batch.abandon()
+    desk.by_name["p"] = desk.by_hash[now.hash] = now
+    desk.turns()
+
+    assert waited == (0, True, True)
+    assert (desk.run("r-1").head.definition, desk.run("r-1").params, refusals(desk)) == (now.hash, params, [])
+
+
+def test_start_with_params_of_a_schema_that_no_fresh_table_has_is_refused() -> None:
+    desk = Desk(CHAIN)
+    desk.command(StartRun("p", grown(CHAIN)[1], "r-1"))
+
+    desk.turns()
+
+    assert refusals(desk) == [("r-1", "params")]
+
+
+def test_start_that_was_framed_before_an_apply_is_read_after_it() -> None:
+    """Starts that were acknowledged and waited were refused, and so was whoever asked again for what had begun."""
+    desk = started("r-1")
+    now, params = grown(CHAIN, more=0)
+    desk.by_name["p"] = desk.by_hash[now.hash] = now
+
+    desk.start("r-2")
+    desk.command(StartRun("p", params, "r-2"))
+    desk.command(StartRun("p", params, "r-1"))
+    desk.start("r-1")
+    desk.turns()
+
+    assert (desk.run("r-2").head.definition, refusals(desk)) == (now.hash, [])
 
 
 @pytest.mark.parametrize(

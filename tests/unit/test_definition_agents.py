@@ -181,6 +181,43 @@ def test_arguments_of_several_inputs_go_by_name_and_leave_defaults_out() -> None
     assert arguments(charge.spec, plain) == {"order": Order("1", 7), "note": None}
 
 
+@agent
+def ship(order: Order, express: bool = False) -> int:
+    """Takes a record, and more."""
+    return order.total
+
+
+ORDER = {"id": "1", "total": 7}
+
+
+@pytest.mark.parametrize(
+    ("used", "plain", "whole"),
+    [
+        (price, ORDER, "order"),
+        (price, ORDER, "called_otherwise"),
+        (price, {"order": ORDER, "express": True}, ""),
+        (ship, {"order": ORDER}, ""),
+        (ship, ORDER, "order"),
+    ],
+    ids=["alone", "renamed", "alone by now", "among others", "among others by now"],
+)
+def test_arguments_are_found_where_the_runs_definition_has_them_whatever_the_code_takes_by_now(
+    used: Agent[..., object], plain: object, whole: str
+) -> None:
+    """The code was asked whether its record is the inbox value, and the run had begun under other code."""
+    assert arguments(used.spec, plain, whole) == {"order": Order("1", 7)}
+
+
+def test_arguments_that_the_code_takes_apart_by_now_are_the_fields_of_the_record() -> None:
+    """An agent that took a record takes its fields: there is no input of the name that the run's definition has."""
+
+    @agent
+    def fields(id: str, total: int) -> int:  # noqa: A002 - the field's name
+        return total
+
+    assert arguments(fields.spec, ORDER, "order") == ORDER
+
+
 @pytest.mark.parametrize(
     ("used", "plain", "claim"),
     [

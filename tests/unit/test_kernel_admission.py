@@ -7,6 +7,7 @@ import pytest
 
 from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
+from farandole.events.avro import Schema, SchemaBook
 from farandole.events.commands import StartRun
 from farandole.events.facts import RunRefused, RunStarted
 from farandole.ids import generated_run_id, sha256
@@ -32,6 +33,15 @@ def changed(definition: Definition) -> Definition:
     """The pipeline as applied later: its params have one field more."""
     schema = definition.params_schema.replace('"fields":[', '"fields":[{"name":"more","type":"long","default":0},', 1)
     return replace(definition, params_schema=schema)
+
+
+CHANGED = changed(PIPELINE)
+WRITERS = SchemaBook(Schema.parse(each.params_schema) for each in (PIPELINE, CHANGED))
+
+
+def framed_anew(n: int, more: int = 0) -> bytes:
+    """Params as a caller frames them that has the pipeline as applied later."""
+    return Schema.parse(CHANGED.params_schema).encode({"more": more, "n": n, "items": [], "pad": ""})
 
 
 def test_start_is_admitted_under_the_definition_of_now() -> None:
@@ -94,6 +104,52 @@ def test_start_of_an_ended_runs_id_is_answered_by_its_stub() -> None:
 def test_start_repeated_after_the_pipeline_has_changed_is_still_the_same_start(current: Definition | None) -> None:
     """The hash was compared under the schema of now: a retried start was refused as a conflict after an `apply`."""
     assert admit(START, "r", current, LIVE, Moment(NOW)) is None
+
+
+@pytest.mark.parametrize(
+    ("params", "current"), [(framed_params(5), CHANGED), (framed_anew(5), PIPELINE)], ids=["behind", "ahead"]
+)
+def test_start_by_a_caller_of_another_version_is_admitted_as_the_pipeline_of_now_reads_it(
+    params: bytes, current: Definition
+) -> None:
+    """The story: a pipeline got one more param, with a default, and was applied. From then on every caller that had not
+    been replaced yet was refused, and so were the starts that waited: nobody knew the schema that framed them.
+    """
+    answer = admit(StartRun("p", params), "r", current, None, Moment(NOW), WRITERS)
+
+    assert isinstance(answer, RunStarted)
+    plain = Schema.parse(current.params_schema).decode(answer.params)
+    assert plain == {"n": 5, "items": [], "pad": "", **({"more": 0} if current is CHANGED else {})}
+    assert answer.params_hash == sha256(answer.params)
+
+
+@pytest.mark.parametrize("more", [0, 7])
+def test_start_repeated_by_a_caller_of_another_version_is_the_same_start(more: int) -> None:
+    """It was a conflict. What the run's own pipeline has no param for makes no other run of it."""
+    assert admit(StartRun("p", framed_anew(1, more)), "r", CHANGED, LIVE, Moment(NOW), WRITERS) is None
+
+
+def test_start_of_a_known_id_by_a_caller_of_another_version_with_other_params_is_a_conflict() -> None:
+    assert refusal(admit(StartRun("p", framed_anew(2)), "r", CHANGED, LIVE, Moment(NOW), WRITERS)) == "conflict"
+
+
+def test_start_with_a_param_that_the_run_did_not_have_by_default_is_a_conflict() -> None:
+    first = admit(StartRun("p", framed_anew(1, more=7)), "r", CHANGED, None, Moment(NOW), WRITERS)
+    assert isinstance(first, RunStarted)
+    known = start(graph_of(CHANGED), first)
+
+    assert refusal(admit(START, "r", CHANGED, known, Moment(NOW), WRITERS)) == "conflict"
+
+
+def test_start_whose_params_the_pipeline_of_now_cannot_make_sense_of_is_refused() -> None:
+    needs = replace(PIPELINE, params_schema=CHANGED.params_schema.replace(',"default":0', "", 1))
+
+    assert refusal(admit(START, "r", needs, None, Moment(NOW), WRITERS)) == "params"
+
+
+def test_start_with_params_of_a_schema_that_was_never_applied_is_refused() -> None:
+    assert refusal(admit(StartRun("p", framed_anew(1)), "r", PIPELINE, None, Moment(NOW))) == "params"
+    assert refusal(admit(StartRun("p", framed_anew(1)), "r", PIPELINE, LIVE, Moment(NOW))) == "conflict"
 
 
 def test_start_of_an_unknown_pipeline_is_refused() -> None:

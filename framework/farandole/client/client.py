@@ -27,7 +27,7 @@ from farandole.errors import RecordError, RunNotFound, RunRefused, TransportErro
 from farandole.events.commands import DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.outgoing import Trigger
 from farandole.events.topics import Topics
-from farandole.ids import NO_ITEM, generated_run_id, is_run_id, sha256
+from farandole.ids import NO_ITEM, generated_run_id, is_run_id
 from farandole.transport.port import Transport
 
 R = TypeVar("R")
@@ -136,7 +136,7 @@ class Client:
         if run_id is None and self._direct:
             trigger = await directly(self.session, definition, params, chosen)
             if trigger is not None:
-                return await self._start_directly(trigger, definition, returns, sha256(params))
+                return await self._start_directly(trigger, definition, returns)
         return await self._start(StartRun(definition.name, params, chosen), definition, returns, is_new=run_id is None)
 
     async def rerun(
@@ -173,16 +173,14 @@ class Client:
     ) -> "Run[R]":
         session = self.session
         command_id = session.command_id(command)
-        sent = Start(command_id, definition.name, sha256(command.params), is_new)
+        sent = Start(command, command_id, is_new)
         followed = await follow(session, command.run_id or "", sent)
         await session.send(command, command_id, rerun_of=rerun_of)
         return self._run(followed, definition, returns)
 
-    async def _start_directly(
-        self, trigger: Trigger, definition: Definition, returns: object, params_hash: str
-    ) -> "Run[R]":
+    async def _start_directly(self, trigger: Trigger, definition: Definition, returns: object) -> "Run[R]":
         """Start by the root's trigger: one record, sent once, whatever becomes of it."""
-        sent = Start("", definition.name, params_hash, is_new=True, is_direct=True)
+        sent = Start(StartRun(definition.name, trigger.start, trigger.run), "", is_new=True, is_direct=True)
         followed = await follow(self.session, trigger.run, sent)
         await send_start(self.session, trigger, definition)
         return self._run(followed, definition, returns)

@@ -12,6 +12,7 @@ from farandole.client.scan import existing_places, table
 from farandole.definition.model import Definition
 from farandole.definition.published import read_published
 from farandole.errors import ConfigError, DefinitionError, TransportError
+from farandole.events.avro import Schema, SchemaBook
 from farandole.events.topics import Topics
 from farandole.transport.port import Edge
 
@@ -73,8 +74,8 @@ class DefinitionBook:
     async def by_name(self, name: str) -> Definition:
         """The definition that new runs of a pipeline get, as of a few seconds before the last time one was named.
 
-        Params framed with the one before are still understood: the coordinator reads them with the schema of
-        whatever it pins the run to.
+        Params framed with the one before are still understood: the coordinator knows every schema that they had,
+        and reads them as the one of whatever it pins the run to does.
 
         Raises:
             ConfigError: no such pipeline was applied.
@@ -122,6 +123,11 @@ class DefinitionBook:
         """Every definition that was ever applied and is kept, by hash, as of now."""
         await self.refresh()
         return dict(self._definitions)
+
+    async def writers(self, name: str) -> SchemaBook:
+        """The schemas that the params of a pipeline have, and had, under any definition that is kept, as of now."""
+        every = await self.every()
+        return SchemaBook(Schema.parse(it.params_schema) for it in every.values() if it.name == name)
 
     async def owners(self) -> Mapping[str, str]:
         """The unit of each agent that was applied, as of now."""

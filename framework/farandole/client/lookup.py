@@ -13,7 +13,9 @@ from farandole.client.session import Session
 from farandole.definition.graph import graph_of
 from farandole.errors import InvariantViolation, RecordError, RunNotFound
 from farandole.events.catalogue import decode
+from farandole.events.commands import StartRun
 from farandole.events.tables import RunHead, SettledRun
+from farandole.kernel.admission import is_same_start
 from farandole.kernel.snapshot import group_by_run, read_run
 from farandole.kernel.state import Run
 from farandole.transport.port import Record
@@ -51,29 +53,11 @@ async def head_of(session: Session, run_id: str) -> RunHead | None:
     return read_head(row) if row is not None else None
 
 
-@dataclass(frozen=True, slots=True)
-class Stub:
-    """What `runs` keeps of a run's start, live or ended: enough to tell a repeated start from a conflicting one."""
-
-    pipeline: str
-    definition: str
-    params_hash: str
-    is_live: bool
-    outcome: str
-    reason: str
-
-    def answers(self, pipeline: str, params_hash: str) -> bool:
-        """Whether a start with these is the same start once more."""
-        return (self.pipeline, self.params_hash) == (pipeline, params_hash)
-
-
-async def stub_of(session: Session, run_id: str) -> Stub | None:
-    """What `runs` keeps of a run's start; None if the id is unknown or was forgotten."""
-    run = await state_of(session, run_id)
-    if run is None:
-        return None
-    head = run.head
-    return Stub(head.pipeline, head.definition, head.params_hash, not run.is_settled, head.outcome, head.reason)
+async def is_answered(session: Session, known: Run, start: StartRun) -> bool:
+    """Whether a run, live or ended, is what a start asks for: as its coordinator finds, which refuses it otherwise."""
+    if is_same_start(start, known):
+        return True  # as nearly always: nobody has changed the pipeline's params
+    return is_same_start(start, known, await session.book.writers(start.pipeline))
 
 
 async def state_of(session: Session, run_id: str) -> Run | None:

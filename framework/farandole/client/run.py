@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Generic, TypeVar
 
 from farandole.client.following import Ending, Following
-from farandole.client.lookup import RunStatus, settled_of, status_of, stub_of
+from farandole.client.lookup import RunStatus, is_answered, settled_of, state_of, status_of
 from farandole.client.scan import BEGINNING, header, span
 from farandole.client.session import Session
 from farandole.client.tail import Subscription
@@ -28,7 +28,7 @@ from farandole.errors import (
     TransportError,
 )
 from farandole.events.catalogue import decode, type_name
-from farandole.events.commands import CancelRun
+from farandole.events.commands import CancelRun, StartRun
 from farandole.events.facts import Event, RunSettled
 from farandole.events.facts import RunRefused as Refusal
 from farandole.transport.port import Record, TopicPartition
@@ -58,9 +58,8 @@ _REFUSED = type_name(Refusal).encode()
 class Start:
     """A start that we send. `is_new`: its id was generated here, so that the run cannot have ended before."""
 
-    command: str
-    pipeline: str
-    params_hash: str
+    command: StartRun
+    command_id: str
     is_new: bool
     is_direct: bool = False
     """Whether it is its first step's trigger, of which nobody knows until that step's agent has taken it."""
@@ -85,7 +84,7 @@ class Followed:
 async def follow(session: Session, run_id: str, start: Start | None = None) -> Followed:
     """Follow a run from now on; before its start command is sent, so that nothing is missed."""
     home = await session.home(run_id)
-    following = Following(start.command if start else "")
+    following = Following(start.command_id if start else "")
     subscription = await session.tail.follow(run_id, home, following.take, following.lose)
     return Followed(run_id, home, following, subscription, start)
 
@@ -226,19 +225,19 @@ class Run(Generic[R]):
         """Did it end before we followed it? Asked once: what comes later is on the tail."""
         start, following = self._followed.start, self._followed.following
         known = start is not None and await following.is_known(GRACE)
-        stub = None if known else await stub_of(self._session, self.id)
+        stub = None if known else await state_of(self._session, self.id)
         self._looked_up = True
-        if known or (stub is not None and stub.is_live):
+        if known or (stub is not None and not stub.is_settled):
             return
         if stub is None and start is not None:
             return  # it has not been answered yet, or its id was forgotten and begins anew
-        if stub is not None and start is not None and not stub.answers(start.pipeline, start.params_hash):
+        if stub is not None and start is not None and not await is_answered(self._session, stub, start.command):
             return  # a conflict: the refusal is on its way
         final = await settled_of(self._session, self.id)
         if final is not None:
             following.end(Ending(final.outcome, final.reason, final.output, final.definition))
         elif stub is not None:
-            following.end(Ending(stub.outcome, stub.reason, None, stub.definition))
+            following.end(Ending(stub.head.outcome, stub.head.reason, None, stub.head.definition))
         elif following.ending is None:
             raise self._not_found()
 

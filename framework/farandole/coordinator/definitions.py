@@ -2,7 +2,7 @@
 
 Rows by key: a hash gives a compiled pipeline, `pipeline:<name>` the hash that new runs are
 pinned to, `inbox:<agent>` the unit that consumes the inbox. Read to its end before the first
-record is folded, and again before a name is refused as unknown.
+record is folded, and again before a name, or the schema of some params, is refused as unknown.
 """
 
 import logging
@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 from farandole.definition.model import Definition
 from farandole.definition.published import read_published
+from farandole.events.avro import Schema, SchemaBook
 from farandole.events.topics import Topics
+from farandole.kernel.admission import NO_OTHERS
 from farandole.transport.port import Isolation, ReadEnds, Record, Reply, Request, TopicPartition, Transport
 from farandole.transport.tables import Follower, Table
 
@@ -30,6 +32,7 @@ class DefinitionTable:
         self._ends: dict[TopicPartition, int] | None = None
         self._asked = False
         self._was_ready = False
+        self._writers: dict[str, SchemaBook] | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -61,6 +64,8 @@ class DefinitionTable:
         if not self._was_ready and self._ends is None:
             self.refresh()
         took = self._follower.follow() > 0
+        if took:
+            self._writers = None
         for trouble in self._follower.troubles:
             if isinstance(trouble, str):
                 log.warning("a row of definitions was left out: %s", trouble)
@@ -79,6 +84,15 @@ class DefinitionTable:
         """The definition that new runs of a pipeline are pinned to."""
         digest = self._table.rows.get(f"pipeline:{name}")
         return self.by_hash(digest) if isinstance(digest, str) else None
+
+    def writers(self, name: str) -> SchemaBook:
+        """The schemas that the params of a pipeline have, and had, under any definition that the topic holds."""
+        if self._writers is None:
+            self._writers = {}
+            for row in self._table.rows.values():
+                if isinstance(row, Definition):
+                    self._writers.setdefault(row.name, SchemaBook()).add(Schema.parse(row.params_schema))
+        return self._writers.get(name, NO_OTHERS)
 
     def unit_of(self, agent: str) -> str | None:
         """The unit that consumes an agent's inbox."""

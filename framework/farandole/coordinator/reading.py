@@ -15,12 +15,13 @@ from farandole.definition.graph import Graph, graph_of
 from farandole.definition.model import Definition
 from farandole.errors import InvariantViolation, RecordError
 from farandole.events import facts
+from farandole.events.avro import SchemaBook
 from farandole.events.catalogue import decode, decode_command, type_name
 from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import Envelope, parse_envelope
 from farandole.events.outgoing import Origin, Outgoing
 from farandole.ids import consequence_id, derived_run_id, is_run_id, partition_of
-from farandole.kernel.admission import admit
+from farandole.kernel.admission import admit, is_unread
 from farandole.kernel.evolve import started_again
 from farandole.kernel.outbox import Cause
 from farandole.kernel.state import Run
@@ -36,16 +37,20 @@ log = logging.getLogger("farandole.coordinator")
 
 
 class DefinitionWanted(Exception):  # noqa: N818 - a request to the loop, not an error
-    """A command names a pipeline that is not in the table as last read: read it again first (R13)."""
+    """A command needs a pipeline, or a schema of its params, that the table as last read lacks: read it again (R13)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """How a batch looks up definitions. `is_certain`: the table was read to its end since that record was seen."""
+    """How a batch looks up definitions. `is_certain`: the table was read to its end since that record was seen.
+
+    `writers` gives the schemas that the params of a pipeline have, and had.
+    """
 
     current: Callable[[str], Definition | None]
     by_hash: Callable[[str], Definition | None]
     is_certain: Callable[[Record], bool]
+    writers: Callable[[str], SchemaBook]
 
     def graph(self, digest: str) -> Graph:
         """The graph of a pinned definition.
@@ -300,11 +305,14 @@ def _start(batch: Batch, record: Record, command: StartRun, run_id: str, definit
     definition = definitions.current(command.pipeline)
     if definition is None and not definitions.is_certain(record):
         raise DefinitionWanted(command.pipeline)
-    answer = admit(command, run_id, definition, batch.run(run_id), batch.moment())
+    writers = definitions.writers(command.pipeline)
+    answer = admit(command, run_id, definition, batch.run(run_id), batch.moment(), writers)
     match answer:
         case None:
             return "duplicate"
         case facts.RunRefused():
+            if is_unread(command, writers) and not definitions.is_certain(record):
+                raise DefinitionWanted(command.pipeline)
             batch.refuse(answer, cause)
             return "refused"
         case facts.RunStarted():

@@ -109,7 +109,9 @@ class Writer:
             return False
         self._certain.update(self._unsure)
         self._unsure.clear()
-        definitions = Definitions(self.definitions.current, self.definitions.by_hash, self._is_certain)
+        definitions = Definitions(
+            self.definitions.current, self.definitions.by_hash, self._is_certain, self.definitions.writers
+        )
         batches: list[Batch] = []
         chosen = self._chosen(list(homes))
         is_time = self.is_time(chosen)

@@ -158,6 +158,9 @@ class ReleaseRequested:
 class RunStarted:
     """A run exists from here on, under the definition named by its hash.
 
+    `params` are framed by that definition's own schema, whichever one they were sent with, and `params_hash` is the
+    SHA-256 of those bytes, by which a start that is sent once more is told from one with other params.
+
     `fired`: the root whose trigger was the start itself (direct start). Then the root's agent wrote this, before
     its own report, and it is folded like a fact.
     """

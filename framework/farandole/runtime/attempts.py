@@ -72,6 +72,9 @@ class Call(msgspec.Struct, frozen=True):
     """Where its trigger stands."""
 
     traceparent: str = ""
+    whole: str | None = None
+    """The input whose record *is* the inbox value, by the run's definition; empty if that is a record of all inputs,
+    None if the agent's code is to say."""
 
     @property
     def log_fields(self) -> dict[str, object]:

@@ -148,6 +148,7 @@ def call_of(
         partition=record.partition,
         offset=record.offset,
         traceparent=traceparent,
+        whole=next(iter(step.inputs)) if step.whole else "",
     )
 
 

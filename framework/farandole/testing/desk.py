@@ -29,6 +29,7 @@ from farandole.definition.graph import Graph, graph_of
 from farandole.definition.model import Definition
 from farandole.errors import RecordError
 from farandole.events import facts
+from farandole.events.avro import Schema, SchemaBook
 from farandole.events.catalogue import decode, encode
 from farandole.events.commands import Command, StartRun
 from farandole.events.envelope import parse_envelope
@@ -171,9 +172,12 @@ class Desk:
 
     def batch(self) -> Batch:
         """The next batch of what waits, as it would be submitted."""
-        definitions = Definitions(self.by_name.get, self.by_hash.get, lambda _: self.certain)
+        definitions = Definitions(self.by_name.get, self.by_hash.get, lambda _: self.certain, self._writers)
         batch, _ = self.builder.build(self.home, definitions, self.partitions)
         return batch
+
+    def _writers(self, pipeline: str) -> SchemaBook:
+        return SchemaBook(Schema.parse(it.params_schema) for it in self.by_hash.values() if it.name == pipeline)
 
     def commit(self, batch: Batch) -> None:
         """The transaction of a batch took effect."""

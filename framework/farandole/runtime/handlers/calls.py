@@ -157,7 +157,7 @@ class _Failing:
 
 
 def _given(spec: AgentSpec, call: Call, context: Context, fetched: bytes) -> Mapping[str, object]:
-    given = arguments(spec, _decoded(call.input_schema, fetched))
+    given = arguments(spec, _decoded(call.input_schema, fetched), call.whole)
     if spec.context_parameter is not None:
         given[spec.context_parameter] = context
     return given
@@ -178,12 +178,33 @@ def _handle(spec: AgentSpec, given: Mapping[str, object]) -> object:
 
 def _encoded(spec: AgentSpec, call: Call, result: object) -> bytes:
     try:
-        return Schema.parse(call.output_schema).encode(result_plain(spec, result))
+        return _written(spec, call, result_plain(spec, result))
     except RecordError as bad:
         told = _writable(str(bad))
         raise _Bad(Failed("contract", told[:ERROR_MAX], fingerprint_of("contract", told, call.step), False)) from bad
     except Exception as error:
         raise _Bad(failure_of(error)) from error
+
+
+def _written(spec: AgentSpec, call: Call, plain: object) -> bytes:
+    """A result as the run's definition describes it, whatever the agent's code has become since the run began.
+
+    Where it does not fit as it is, it is what a reader of that schema finds in what the agent's own schema writes: a
+    field that is new is left out, one that is gone has its default. That comes second, because it minds how types
+    are called.
+    """
+    wanted = Schema.parse(call.output_schema)
+    try:
+        return wanted.encode(plain)
+    except RecordError:
+        if spec.output_schema == call.output_schema:
+            raise
+    own = Schema.parse(spec.output_schema)
+    body = own.encode_body(plain)
+    try:
+        return wanted.encode(wanted.decode_body(body, own))
+    except RecordError as bad:
+        raise RecordError(f"result, of which the run's definition has another type: {bad}", reason="contract") from bad
 
 
 def _place(error: BaseException) -> tuple[str, str]:
