@@ -28,6 +28,7 @@ from farandole import agent as declare
 from farandole.client.dead import dead_record, grouped, input_of, list_dead
 from farandole.client.query import list_runs, run_detail
 from farandole.client.run import Run
+from farandole.client.session import Session
 from farandole.client.trail import trail_of
 from farandole.events import facts
 from farandole.events.commands import StartRun
@@ -203,6 +204,37 @@ def test_conflict_on_an_ended_run_is_refused_and_never_gives_its_result(client: 
 
     with pytest.raises(RunRefused, match="conflict"):
         other.result("20s")
+
+
+def test_start_with_other_params_is_refused_also_if_the_run_ends_before_the_answer(
+    cluster: InProcess, monkeypatch: pytest.MonkeyPatch, unique: str
+) -> None:
+    """It got the result of the other run: the end stood before the refusal, and was taken for its own."""
+    with pytest.raises(RunRefused, match="conflict"):
+        asyncio.run(_started_as_it_ends(cluster, monkeypatch, unique, Number(5)))
+
+
+def test_same_start_as_its_run_ends_gives_the_result(
+    cluster: InProcess, monkeypatch: pytest.MonkeyPatch, unique: str
+) -> None:
+    assert asyncio.run(_started_as_it_ends(cluster, monkeypatch, unique, Number(4))) == Number(5)
+
+
+async def _started_as_it_ends(
+    cluster: InProcess, monkeypatch: pytest.MonkeyPatch, run_id: str, number: Number
+) -> Number:
+    """The result of a start with `number`, whose command is written when the run of `Number(4)` has ended."""
+    sent = Session.send
+    async with await _connected(cluster) as client, await _connected(cluster) as other:
+        run = await client.start(stand, Number(4), run_id=run_id)
+
+        async def send_after_the_end(session: Session, *command: Any, **named: Any) -> None:
+            GATE.set()
+            await run.result("20s")
+            await sent(session, *command, **named)
+
+        monkeypatch.setattr(Session, "send", send_after_the_end)
+        return await (await other.start(stand, number, run_id=run_id)).result("20s")
 
 
 def test_params_of_another_type_are_refused_before_anything_is_sent(client: SyncClient) -> None:

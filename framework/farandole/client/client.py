@@ -15,10 +15,10 @@ from typing import Self, TypeVar, cast, overload
 
 from farandole.artifacts import ArtifactStore
 from farandole.client.direct import directly, send_start
-from farandole.client.following import Ending
+from farandole.client.following import Ending, Start
 from farandole.client.payload import definition_of, framed_input, framed_params, only_params, result_of
 from farandole.client.rerun import prepare_rerun
-from farandole.client.run import Followed, Run, Start, follow
+from farandole.client.run import Followed, Run, follow
 from farandole.client.session import Rerun, Session
 from farandole.clock import Clock, SystemClock
 from farandole.definition.model import Definition

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
 
-from farandole.client.following import Ending, Following
-from farandole.client.lookup import RunStatus, settled_of, status_of, stub_of
+from farandole.client.following import Ending, Following, Start
+from farandole.client.lookup import RunStatus, Stub, settled_of, status_of, stub_of
 from farandole.client.scan import BEGINNING, header, span
 from farandole.client.session import Session
 from farandole.client.tail import Subscription
@@ -55,18 +55,6 @@ _REFUSED = type_name(Refusal).encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """A start that we send. `is_new`: its id was generated here, so that the run cannot have ended before."""
-
-    command: str
-    pipeline: str
-    params_hash: str
-    is_new: bool
-    is_direct: bool = False
-    """Whether it is its first step's trigger, of which nobody knows until that step's agent has taken it."""
-
-
-@dataclass(frozen=True, slots=True)
 class Followed:
     """A run and how we follow it; `start` if it is ours."""
 
@@ -85,7 +73,7 @@ class Followed:
 async def follow(session: Session, run_id: str, start: Start | None = None) -> Followed:
     """Follow a run from now on; before its start command is sent, so that nothing is missed."""
     home = await session.home(run_id)
-    following = Following(start.command if start else "")
+    following = Following(start)
     subscription = await session.tail.follow(run_id, home, following.take, following.lose)
     return Followed(run_id, home, following, subscription, start)
 
@@ -140,7 +128,7 @@ class Run(Generic[R]):
         """
         return await self._within(timeout, self._followed.following.wait)
 
-    async def _within(self, timeout: str | timedelta | None, wait: Callable[[], Awaitable[Ending]]) -> Ending:
+    async def _within(self, timeout: str | timedelta | None, wait: Callable[[], Awaitable[Ending | None]]) -> Ending:
         limit = duration(timeout) if timeout is not None else None
         try:
             async with asyncio.timeout(limit.total_seconds() if limit else None):
@@ -216,24 +204,27 @@ class Run(Generic[R]):
             raise self._not_found()
         return found
 
-    async def _ended(self, wait: Callable[[], Awaitable[Ending]]) -> Ending:
+    async def _ended(self, wait: Callable[[], Awaitable[Ending | None]]) -> Ending:
         following = self._followed.following
         if not self._followed.is_new and not self._looked_up and following.ending is None:
             await self._look_back()
-        return await wait()
+        while (ending := await wait()) is None:
+            following.judge(_is_ours(self._followed.start, await stub_of(self._session, self.id)))
+        return ending
 
     async def _look_back(self) -> None:
         """Did it end before we followed it? Asked once: what comes later is on the tail."""
         start, following = self._followed.start, self._followed.following
-        known = start is not None and await following.is_known(GRACE)
+        known = start is not None and await following.is_ours(GRACE)
         stub = None if known else await stub_of(self._session, self.id)
         self._looked_up = True
-        if known or (stub is not None and stub.is_live):
+        if known:
             return
-        if stub is None and start is not None:
-            return  # it has not been answered yet, or its id was forgotten and begins anew
-        if stub is not None and start is not None and not stub.answers(start.pipeline, start.params_hash):
-            return  # a conflict: the refusal is on its way
+        if start is not None and not _is_ours(start, stub):
+            return  # not answered yet, or its id was forgotten and begins anew; or its refusal is on its way
+        following.judge(is_ours=True)
+        if following.ending is not None or (stub is not None and stub.is_live):
+            return
         final = await settled_of(self._session, self.id)
         if final is not None:
             following.end(Ending(final.outcome, final.reason, final.output, final.definition))
@@ -257,13 +248,18 @@ class Run(Generic[R]):
 
     def _is_last(self, record: Record) -> bool:
         kind = header(record, "ce_type")
-        return kind == _SETTLED or (kind == _REFUSED and self._followed.following.is_ours(record))
+        return kind == _SETTLED or (kind == _REFUSED and self._followed.following.is_answer(record))
 
     def _not_found(self) -> RunNotFound:
         return RunNotFound(
             f"run {self.id}: expected a run in {self._session.topics.namespace!r}, but nothing is known of it",
             run_id=self.id,
         )
+
+
+def _is_ours(start: Start | None, stub: Stub | None) -> bool:
+    """Whether the run that the tables know by our id is the one that was asked for."""
+    return start is None or (stub is not None and stub.answers(start.pipeline, start.params_hash))
 
 
 def _told(ending: Ending) -> str:
