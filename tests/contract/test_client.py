@@ -25,6 +25,7 @@ from farandole import (
     pipeline,
 )
 from farandole import agent as declare
+from farandole.client import lookup
 from farandole.client.dead import dead_record, grouped, input_of, list_dead
 from farandole.client.query import list_runs, run_detail
 from farandole.client.run import Run
@@ -286,6 +287,35 @@ def test_run_of_somebody_else_is_found_again_by_its_id(client: SyncClient, clust
         assert found.status().status == "succeeded"
 
 
+def test_wait_after_one_that_could_not_look_up_an_ended_run_looks_again(
+    cluster: InProcess, monkeypatch: pytest.MonkeyPatch, unique: str
+) -> None:
+    """It waited for ever: the look-up counted as done although it had failed, and no more events were to come."""
+    settled_of, hangs = lookup.settled_of, asyncio.Event()
+
+    async def fail(session: Session, run_id: str) -> None:
+        raise TransportError("the broker is away")
+
+    async def hang(session: Session, run_id: str) -> None:
+        await hangs.wait()
+
+    async def wait_again(run: Run[Number], broken: Any, error: type[Exception], limit: str) -> Number:
+        monkeypatch.setattr("farandole.client.run.settled_of", broken)
+        with pytest.raises(error):
+            await run.result(limit)
+        monkeypatch.setattr("farandole.client.run.settled_of", settled_of)
+        return await run.result("20s")
+
+    async def look() -> list[Number]:
+        async with await _connected(cluster) as client, await _connected(cluster) as other:
+            await (await client.start(calculate, Number(4), run_id=unique)).result("20s")
+            failed = await wait_again(await other.run(unique, calculate), fail, TransportError, "20s")
+            cut_short = await wait_again(await other.run(unique, calculate), hang, RunTimedOut, "100ms")
+            return [failed, cut_short]
+
+    assert asyncio.run(look()) == [Number(9), Number(9)]
+
+
 def test_rerun_is_a_new_run_with_the_params_of_the_ended_one_or_others(client: SyncClient, unique: str) -> None:
     ended = client.start(calculate, Number(4))
     ended.result("20s")
@@ -302,6 +332,8 @@ def test_unknown_run_is_not_found(client: SyncClient, unique: str) -> None:
     run = client.run(unique)
 
     with pytest.raises(RunNotFound):
+        run.result("20s")
+    with pytest.raises(RunNotFound):  # it waited for ever, for the first look had been all there was
         run.result("20s")
     with pytest.raises(RunNotFound):
         list(run.watch())

@@ -213,18 +213,22 @@ class Run(Generic[R]):
         return ending
 
     async def _look_back(self) -> None:
-        """Did it end before we followed it? Asked once: what comes later is on the tail."""
+        """Did it end before we followed it? Answered once: what comes later is on the tail.
+
+        A look that failed, was cut short or found nothing is no answer: who waits again looks again.
+        """
         start, following = self._followed.start, self._followed.following
         known = start is not None and await following.is_ours(GRACE)
         stub = None if known else await stub_of(self._session, self.id)
+        if not known and _is_ours(start, stub):
+            following.judge(is_ours=True)
+            if following.ending is None and not (stub is not None and stub.is_live):
+                await self._look_for_the_end(stub)
+        # else it was not answered yet, or its id was forgotten and begins anew; or its refusal is on its way
         self._looked_up = True
-        if known:
-            return
-        if start is not None and not _is_ours(start, stub):
-            return  # not answered yet, or its id was forgotten and begins anew; or its refusal is on its way
-        following.judge(is_ours=True)
-        if following.ending is not None or (stub is not None and stub.is_live):
-            return
+
+    async def _look_for_the_end(self, stub: Stub | None) -> None:
+        following = self._followed.following
         final = await settled_of(self._session, self.id)
         if final is not None:
             following.end(Ending(final.outcome, final.reason, final.output, final.definition))
