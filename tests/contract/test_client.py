@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, assert_type
 
 import pytest
@@ -26,13 +27,17 @@ from farandole import (
 )
 from farandole import agent as declare
 from farandole.client import lookup
+from farandole.client.applying import apply, plan
 from farandole.client.dead import dead_record, grouped, input_of, list_dead
+from farandole.client.planning import Deployment
 from farandole.client.query import list_runs, run_detail
 from farandole.client.run import Run
 from farandole.client.session import Session
 from farandole.client.trail import trail_of
+from farandole.errors import FatalTransportError
 from farandole.events import facts
 from farandole.events.commands import StartRun
+from farandole.events.topics import Topics
 from farandole.testing.inprocess import InProcess
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.memory import MemoryTransport
@@ -477,6 +482,31 @@ def test_who_waits_for_a_run_is_told_when_the_client_is_closed(cluster: InProces
 
     assert [type(each) for each in told] == [TransportError] * 6
     assert all("closed" in str(each) for each in told)
+
+
+def test_who_waits_or_watches_is_told_when_the_log_is_removed(tmp_path: Path) -> None:
+    """The tail tried again for ever, although no process on a log that was removed can go on."""
+
+    async def removed() -> list[object]:
+        async with Client(transport, "removed") as client:
+            run = await client.start(stand, Number(4))
+            waiting = [asyncio.ensure_future(work) for work in (run.result(), run.ended(), _watched(run))]
+            log.unlink()
+            async with asyncio.timeout(20):
+                told = await asyncio.gather(*waiting, return_exceptions=True)
+                with pytest.raises(FatalTransportError):
+                    await client.run(run.id)
+            return list(told)
+
+    log, topics = tmp_path / "log.db", Topics("removed")
+    transport = SqliteTransport(SqliteSettings(log))
+    apply(
+        transport, plan(transport, topics, Deployment("u", tuple(stand.agents), (), (stand.definition,)), partitions=1)
+    )
+
+    told = asyncio.run(removed())
+
+    assert [type(each) for each in told] == [FatalTransportError] * 3
 
 
 async def _watched(run: Run[Any], seen: asyncio.Event | None = None) -> list[facts.Event]:

@@ -141,3 +141,15 @@ def test_end_of_which_nobody_knows_whose_it_is_stands_or_falls_with_what_the_tab
     doubtful, ending = asyncio.run(judged(is_ours=True))
     assert doubtful is None
     assert ending == Ending("failed", "because", b"output", "abc")
+
+
+def test_early_success_that_we_cannot_read_leaves_the_end_to_be_told_by_the_coordinator() -> None:
+    """While agents are upgraded first, their successes may be of a newer version than the end of the run."""
+    success = record(facts.StepSucceeded("r", "a", 1, b"output", final=True))
+    value = success.value or b""
+    newer = Record(success.topic, 0, 0, success.key, value[:2] + bytes(8) + value[10:], success.headers)
+
+    ending = ending_after(a_beginning("h"), newer, record(SETTLED))
+
+    assert ending is not None
+    assert ending.outcome == "failed"

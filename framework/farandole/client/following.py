@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from farandole.client.final import FinalWatch
 from farandole.client.scan import header
-from farandole.errors import RecordError, TransportError
+from farandole.errors import FarandoleError, RecordError
 from farandole.events.catalogue import decode, type_name
 from farandole.events.facts import RunRefused, RunSettled, RunStarted
 from farandole.transport.port import Record
@@ -104,7 +104,7 @@ class Following:
             self._ending.set_result(ending)
         self._tell(ending)
 
-    def lose(self, error: TransportError) -> None:
+    def lose(self, error: FarandoleError) -> None:
         """Nobody will tell how it ends: whoever waits for that is told so."""
         for future in (self._ending, self._result):
             if not future.done():

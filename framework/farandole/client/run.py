@@ -19,13 +19,13 @@ from farandole.client.session import Session
 from farandole.client.tail import Subscription
 from farandole.definition.policy import duration, duration_text
 from farandole.errors import (
+    FarandoleError,
     RunCancelled,
     RunError,
     RunFailed,
     RunNotFound,
     RunRefused,
     RunTimedOut,
-    TransportError,
 )
 from farandole.events.catalogue import decode, type_name
 from farandole.events.commands import CancelRun
@@ -109,7 +109,8 @@ class Run(Generic[R]):
             RunRefused, RunFailed, RunCancelled: so it ended, with the reason.
             RunTimedOut: its deadline passed, or `timeout` did (the run goes on then).
             RunNotFound: nothing is known of a run that was not started here.
-            TransportError: the client was closed meanwhile.
+            RecordError: its end is a record that this client cannot read; a newer coordinator wrote it.
+            TransportError: the client was closed meanwhile, or the log is lost to this process.
         """
         following = self._followed.following
         ending = await self._within(timeout, following.wait_for_result if self._ends_early else following.wait)
@@ -124,7 +125,8 @@ class Run(Generic[R]):
         Raises:
             RunTimedOut: `timeout` passed; the run goes on.
             RunNotFound: nothing is known of a run that was not started here.
-            TransportError: the client was closed meanwhile.
+            RecordError: its end is a record that this client cannot read; a newer coordinator wrote it.
+            TransportError: the client was closed meanwhile, or the log is lost to this process.
         """
         return await self._within(timeout, self._followed.following.wait)
 
@@ -144,7 +146,7 @@ class Run(Generic[R]):
         """Every event of the run in the order of the log, from its beginning to its end.
 
         Raises:
-            TransportError: the client was closed meanwhile.
+            TransportError: the client was closed meanwhile, or the log is lost to this process.
             RunNotFound: nothing is known of a run that was not started here.
         """
         seen = 0
@@ -157,7 +159,7 @@ class Run(Generic[R]):
 
     async def watch_records(self) -> AsyncGenerator[Record, None]:
         """As `watch`, as records with their headers; empty for a run of which nothing is known."""
-        queue: asyncio.Queue[Record | TransportError] = asyncio.Queue()
+        queue: asyncio.Queue[Record | FarandoleError] = asyncio.Queue()
         session, home = self._session, self._followed.home
         live = await session.tail.follow(self.id, home, queue.put_nowait, queue.put_nowait)
         try:
@@ -170,7 +172,7 @@ class Run(Generic[R]):
                         return
             while seen or self._followed.start is not None:
                 told = await queue.get()
-                if isinstance(told, TransportError):
+                if isinstance(told, FarandoleError):
                     raise told
                 yield told
                 if self._is_last(told):
