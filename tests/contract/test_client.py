@@ -509,6 +509,31 @@ def test_who_waits_or_watches_is_told_when_the_log_is_removed(tmp_path: Path) ->
     assert [type(each) for each in told] == [FatalTransportError] * 3
 
 
+def test_start_under_way_when_the_client_is_closed_is_told_so_and_not_cancelled(cluster: InProcess) -> None:
+    """It was cancelled although nobody had cancelled it, so that a task group took it for done.
+
+    Whoever resumed just after the end followed a tail that nobody reads, and waited for ever.
+    """
+
+    async def closed_after(turns: int) -> BaseException | None:
+        client = await _connected(cluster)
+        starting = asyncio.ensure_future(client.start(stand, Number(4)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await client.close()
+        async with asyncio.timeout(20):
+            try:
+                await (await starting).result()
+            except (TransportError, asyncio.CancelledError) as told:
+                return told
+        return None
+
+    for turns in range(12):
+        told = asyncio.run(closed_after(turns))
+        assert isinstance(told, TransportError), turns
+        assert "closed" in str(told)
+
+
 async def _watched(run: Run[Any], seen: asyncio.Event | None = None) -> list[facts.Event]:
     """All events of a run; `seen` is set with the first."""
     events = []

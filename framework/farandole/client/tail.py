@@ -66,9 +66,10 @@ class EventTail:
         Raises:
             TransportError: the tail was closed, or cannot be begun.
         """
+        if not self._is_closed:
+            await self._started()
         if self._is_closed:
             raise _closed(run_id)
-        await self._started()
         if self._fatal is not None:
             raise _lost(run_id, self._fatal)
         position = self._positions.get(TopicPartition(self._topic, home), 0)
@@ -103,7 +104,13 @@ class EventTail:
     async def _started(self) -> None:
         if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
             self._starting = asyncio.create_task(self._start(), name="farandole-tail-start")
-        await asyncio.shield(self._starting)
+        try:
+            await asyncio.shield(self._starting)
+        except asyncio.CancelledError:
+            us = asyncio.current_task()
+            if not self._is_closed or (us is not None and us.cancelling()):
+                raise
+            # else it was the start that `close` has cancelled, and not whoever waits for it
 
     async def _start(self) -> None:
         places = await existing_places(self._edge, self._topic)
