@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from farandole.client.tail import EventTail, Subscription
+from farandole.client.tail import SWEEP_MIN, EventTail, Subscription
 from farandole.errors import FarandoleError, FatalTransportError, RecordError
 from farandole.events.topics import Topics
 from farandole.transport.memory import MemoryTransport
@@ -129,3 +129,29 @@ def test_follower_that_cannot_take_a_record_is_told_so_and_the_others_go_on() ->
     assert isinstance(told, RecordError)
     assert str(told).startswith(f"{EVENTS}/0/0: expected an event of run r that this client can read, but ")
     assert isinstance(taken, Record)
+
+
+def test_runs_that_nobody_follows_any_more_are_let_go_of_although_no_event_of_them_comes() -> None:
+    """A client kept some 700 bytes of every run that it had ever started, for its followers were forgotten in the end."""
+
+    async def kept() -> tuple[int, Record | FarandoleError]:
+        edge, follower = FailingEdge(), Follower()
+        tail = EventTail(edge, Topics())
+        subscription = await follower.follow(tail)
+        for number in range(10 * SWEEP_MIN):
+            await tail.follow(f"r-{number}", 0, _nothing, _nothing)
+        await edge.send(an_event())
+        told = await follower.hear()
+        size = len(tail._following)
+        tail.unfollow(subscription)
+        await tail.close()
+        return size, told
+
+    size, told = asyncio.run(kept())
+
+    assert size <= SWEEP_MIN
+    assert isinstance(told, Record)  # who still follows is not let go of
+
+
+def _nothing(_: object) -> None:
+    """Takes whatever is told."""

@@ -23,6 +23,9 @@ BACKOFF_MIN = 0.2
 BACKOFF_MAX = 10.0
 """Longest wait before the tail is begun anew after an error, seconds: as long as a broker takes to restart."""
 
+SWEEP_MIN = 64
+"""Runs that are followed before those are looked for whose followers were all forgotten."""
+
 
 class Subscription:
     """Records of one run, handed to `on_record` on the event loop; ends when it is closed or forgotten.
@@ -55,6 +58,7 @@ class EventTail:
         self._starting: asyncio.Task[None] | None = None
         self._positions: dict[TopicPartition, int] = {}
         self._following: dict[bytes, WeakSet[Subscription]] = {}
+        self._sweep_at = SWEEP_MIN
         self._fatal: FatalTransportError | None = None
         self._is_closed = False
 
@@ -73,6 +77,8 @@ class EventTail:
         if self._fatal is not None:
             raise _lost(run_id, self._fatal)
         position = self._positions.get(TopicPartition(self._topic, home), 0)
+        if len(self._following) >= self._sweep_at:
+            self._sweep()
         subscription = Subscription(run_id, on_record, on_end, position)
         self._following.setdefault(subscription.run, WeakSet()).add(subscription)
         return subscription
@@ -84,6 +90,14 @@ class EventTail:
             followers.discard(subscription)
             if not followers:
                 del self._following[subscription.run]
+
+    def _sweep(self) -> None:
+        """Let go of runs whose followers were all forgotten, of which no event comes any more that would do so.
+
+        Not at once, by a finalizer, which runs in any thread; but when twice as many are kept as were of use last time.
+        """
+        self._following = {run: followers for run, followers in self._following.items() if followers}
+        self._sweep_at = max(SWEEP_MIN, 2 * len(self._following))
 
     async def close(self) -> None:
         """Stop reading, and tell all who follow."""
