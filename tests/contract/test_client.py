@@ -333,6 +333,16 @@ def test_rerun_is_a_new_run_with_the_params_of_the_ended_one_or_others(client: S
     assert (other.id, other.result("20s")) == (unique, {"n": 11})
 
 
+def test_rerun_under_the_id_of_the_ended_run_is_refused(client: SyncClient) -> None:
+    """It started nothing, and told the old outcome as if it were that of the new run."""
+    ended = client.start(strict, Number(13))
+    with pytest.raises(RunFailed):
+        ended.result("20s")
+
+    with pytest.raises(RunRefused, match=r"expected another id .* Nothing was started"):
+        client.rerun(ended.id, new_id=ended.id)
+
+
 def test_unknown_run_is_not_found(client: SyncClient, unique: str) -> None:
     run = client.run(unique)
 

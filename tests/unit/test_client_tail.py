@@ -132,7 +132,7 @@ def test_follower_that_cannot_take_a_record_is_told_so_and_the_others_go_on() ->
 
 
 def test_runs_that_nobody_follows_any_more_are_let_go_of_although_no_event_of_them_comes() -> None:
-    """A client kept some 700 bytes of each run that it ever started: followers were forgotten, and their place was not."""
+    """A client kept 700 bytes of each run that it ever started: followers were forgotten, and their place was not."""
 
     async def kept() -> tuple[int, Record | FarandoleError]:
         edge, follower = FailingEdge(), Follower()

@@ -152,9 +152,15 @@ class Client:
 
         Raises:
             RunNotFound: nothing is known of it, or its beginning is no longer on the log.
-            RunRefused: it has not ended, or its params do not fit the pipeline as it is now.
+            RunRefused: it has not ended, or its params do not fit the pipeline as it is now; or `new_id` is its own.
             ConfigError: the pipeline is no longer applied.
         """
+        if new_id == run_id:  # the same start once more, which is answered by how it ended
+            raise RunRefused(
+                f"run {run_id}: expected another id for the new run, but found its own. Nothing was started; "
+                "leave it out, or choose one that no run has",
+                run_id=run_id,
+            )
         again = await prepare_rerun(self.session, run_id, params)
         chosen = new_id or generated_run_id(self._clock.now(), secrets.randbits(UUID_BITS))
         if not is_run_id(chosen):
