@@ -246,6 +246,31 @@ def test_reposition_while_the_unit_runs_is_refused_with_2(farandole: Typed) -> N
     assert "expected no process of it to run" in farandole("agent", "reposition", "double", "--yes", code=2).output
 
 
+def test_positions_of_coordinators_are_rehearsed_asked_for_and_given(
+    stopped: InProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert isinstance(stopped.transport, MemoryTransport)
+    with stopped.transport.hub as broker:
+        broker.forget_positions(stopped.topics.group("coordinator"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("farandole.cli.connect.transport_of", lambda settings: stopped.transport)
+
+    def type_(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["coordinator", "reposition", *arguments])
+
+    rehearsed, declined = type_("--dry-run"), type_()
+    done, again = type_("--yes", "--json"), type_()
+
+    assert (rehearsed.exit_code, "farandole.events/0: none -> " in rehearsed.output) == (0, True)
+    assert (declined.exit_code, "Nothing was done" in declined.output) == (1, True)
+    assert (json.loads(done.stdout)["done"], len(json.loads(done.stdout)["positions"])) == (True, 6)
+    assert (again.exit_code, "nothing to do" in again.output) == (0, True)
+
+
+def test_positions_of_coordinators_that_run_are_refused_with_2(farandole: Typed) -> None:
+    assert "expected no process of it to run" in farandole("coordinator", "reposition", "--yes", code=2).output
+
+
 # --- topics -------------------------------------------------------------------------------------
 
 

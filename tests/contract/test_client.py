@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, assert_type
 
 import pytest
@@ -26,14 +27,18 @@ from farandole import (
     pipeline,
 )
 from farandole import agent as declare
+from farandole.client import lookup
 from farandole.client.applying import apply, plan
 from farandole.client.dead import dead_record, grouped, input_of, list_dead
 from farandole.client.planning import Deployment
 from farandole.client.query import list_runs, run_detail
 from farandole.client.run import Run
+from farandole.client.session import Session
 from farandole.client.trail import trail_of
+from farandole.errors import FatalTransportError
 from farandole.events import facts
 from farandole.events.commands import StartRun
+from farandole.events.topics import Topics
 from farandole.testing.inprocess import InProcess
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.memory import MemoryTransport
@@ -250,6 +255,37 @@ def test_clients_of_both_versions_start_and_find_the_same_runs_after_a_pipeline_
             other.result("20s")
 
 
+def test_start_with_other_params_is_refused_also_if_the_run_ends_before_the_answer(
+    cluster: InProcess, monkeypatch: pytest.MonkeyPatch, unique: str
+) -> None:
+    """It got the result of the other run: the end stood before the refusal, and was taken for its own."""
+    with pytest.raises(RunRefused, match="conflict"):
+        asyncio.run(_started_as_it_ends(cluster, monkeypatch, unique, Number(5)))
+
+
+def test_same_start_as_its_run_ends_gives_the_result(
+    cluster: InProcess, monkeypatch: pytest.MonkeyPatch, unique: str
+) -> None:
+    assert asyncio.run(_started_as_it_ends(cluster, monkeypatch, unique, Number(4))) == Number(5)
+
+
+async def _started_as_it_ends(
+    cluster: InProcess, monkeypatch: pytest.MonkeyPatch, run_id: str, number: Number
+) -> Number:
+    """The result of a start with `number`, whose command is written when the run of `Number(4)` has ended."""
+    sent = Session.send
+    async with await _connected(cluster) as client, await _connected(cluster) as other:
+        run = await client.start(stand, Number(4), run_id=run_id)
+
+        async def send_after_the_end(session: Session, *command: Any, **named: Any) -> None:
+            GATE.set()
+            await run.result("20s")
+            await sent(session, *command, **named)
+
+        monkeypatch.setattr(Session, "send", send_after_the_end)
+        return await (await other.start(stand, number, run_id=run_id)).result("20s")
+
+
 def test_params_of_another_type_are_refused_before_anything_is_sent(client: SyncClient) -> None:
     with pytest.raises(RunRefused, match="number"):
         client.start(calculate, "four")
@@ -299,6 +335,35 @@ def test_run_of_somebody_else_is_found_again_by_its_id(client: SyncClient, clust
         assert found.status().status == "succeeded"
 
 
+def test_wait_after_one_that_could_not_look_up_an_ended_run_looks_again(
+    cluster: InProcess, monkeypatch: pytest.MonkeyPatch, unique: str
+) -> None:
+    """It waited for ever: the look-up counted as done although it had failed, and no more events were to come."""
+    settled_of, hangs = lookup.settled_of, asyncio.Event()
+
+    async def fail(session: Session, run_id: str) -> None:
+        raise TransportError("the broker is away")
+
+    async def hang(session: Session, run_id: str) -> None:
+        await hangs.wait()
+
+    async def wait_again(run: Run[Number], broken: Any, error: type[Exception], limit: str) -> Number:
+        monkeypatch.setattr("farandole.client.run.settled_of", broken)
+        with pytest.raises(error):
+            await run.result(limit)
+        monkeypatch.setattr("farandole.client.run.settled_of", settled_of)
+        return await run.result("20s")
+
+    async def look() -> list[Number]:
+        async with await _connected(cluster) as client, await _connected(cluster) as other:
+            await (await client.start(calculate, Number(4), run_id=unique)).result("20s")
+            failed = await wait_again(await other.run(unique, calculate), fail, TransportError, "20s")
+            cut_short = await wait_again(await other.run(unique, calculate), hang, RunTimedOut, "100ms")
+            return [failed, cut_short]
+
+    assert asyncio.run(look()) == [Number(9), Number(9)]
+
+
 def test_rerun_is_a_new_run_with_the_params_of_the_ended_one_or_others(client: SyncClient, unique: str) -> None:
     ended = client.start(calculate, Number(4))
     ended.result("20s")
@@ -311,10 +376,22 @@ def test_rerun_is_a_new_run_with_the_params_of_the_ended_one_or_others(client: S
     assert (other.id, other.result("20s")) == (unique, {"n": 11})
 
 
+def test_rerun_under_the_id_of_the_ended_run_is_refused(client: SyncClient) -> None:
+    """It started nothing, and told the old outcome as if it were that of the new run."""
+    ended = client.start(strict, Number(13))
+    with pytest.raises(RunFailed):
+        ended.result("20s")
+
+    with pytest.raises(RunRefused, match=r"expected another id .* Nothing was started"):
+        client.rerun(ended.id, new_id=ended.id)
+
+
 def test_unknown_run_is_not_found(client: SyncClient, unique: str) -> None:
     run = client.run(unique)
 
     with pytest.raises(RunNotFound):
+        run.result("20s")
+    with pytest.raises(RunNotFound):  # it waited for ever, for the first look had been all there was
         run.result("20s")
     with pytest.raises(RunNotFound):
         list(run.watch())
@@ -458,6 +535,56 @@ def test_who_waits_for_a_run_is_told_when_the_client_is_closed(cluster: InProces
 
     assert [type(each) for each in told] == [TransportError] * 6
     assert all("closed" in str(each) for each in told)
+
+
+def test_who_waits_or_watches_is_told_when_the_log_is_removed(tmp_path: Path) -> None:
+    """The tail tried again for ever, although no process on a log that was removed can go on."""
+
+    async def removed() -> list[object]:
+        async with Client(transport, "removed") as client:
+            run = await client.start(stand, Number(4))
+            waiting = [asyncio.ensure_future(work) for work in (run.result(), run.ended(), _watched(run))]
+            log.unlink()
+            async with asyncio.timeout(20):
+                told = await asyncio.gather(*waiting, return_exceptions=True)
+                with pytest.raises(FatalTransportError):
+                    await client.run(run.id)
+            return list(told)
+
+    log, topics = tmp_path / "log.db", Topics("removed")
+    transport = SqliteTransport(SqliteSettings(log))
+    apply(
+        transport, plan(transport, topics, Deployment("u", tuple(stand.agents), (), (stand.definition,)), partitions=1)
+    )
+
+    told = asyncio.run(removed())
+
+    assert [type(each) for each in told] == [FatalTransportError] * 3
+
+
+def test_start_under_way_when_the_client_is_closed_is_told_so_and_not_cancelled(cluster: InProcess) -> None:
+    """It was cancelled although nobody had cancelled it, so that a task group took it for done.
+
+    Whoever resumed just after the end followed a tail that nobody reads, and waited for ever.
+    """
+
+    async def closed_after(turns: int) -> BaseException | None:
+        client = await _connected(cluster)
+        starting = asyncio.ensure_future(client.start(stand, Number(4)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await client.close()
+        async with asyncio.timeout(20):
+            try:
+                await (await starting).result()
+            except (TransportError, asyncio.CancelledError) as told:
+                return told
+        return None
+
+    for turns in range(12):
+        told = asyncio.run(closed_after(turns))
+        assert isinstance(told, TransportError), turns
+        assert "closed" in str(told)
 
 
 async def _watched(run: Run[Any], seen: asyncio.Event | None = None) -> list[facts.Event]:

@@ -11,15 +11,22 @@ from pathlib import Path
 import pytest
 
 from farandole import Client, Context, FencingToken, Retry, agent, pipeline
+from farandole.client.coordinating import carry_out as reposition_homes
+from farandole.client.coordinating import plan_homes
+from farandole.client.payload import framed_params
+from farandole.client.placing import _Idle
 from farandole.client.repositioning import carry_out, plan_reposition
-from farandole.events.facts import RetryDue
+from farandole.errors import ConfigError
+from farandole.events.commands import CancelRun, Command, StartRun
+from farandole.events.facts import RetryDue, RunStarted
+from farandole.ids import partition_of
 from farandole.lineage.entries import Entry
 from farandole.testing.cluster import wait_until
 from farandole.testing.history import History, check_history, collect, lag
 from farandole.testing.inprocess import InProcess
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import Metadata, encode
-from farandole.transport.port import Isolation, NewRecord, Position, TopicPartition, Transport
+from farandole.transport.port import Isolation, MemberSettings, NewRecord, Position, TopicPartition, Transport
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport
 
 AGENTS = ("begin", "left", "right", "meet", "last")
@@ -199,3 +206,104 @@ def test_positions_that_cannot_be_committed_leave_no_act_behind(stopped: InProce
         carry_out(stopped.transport, dataclasses.replace(it, fresh=beyond))
 
     assert collect(stopped.transport).repositions == ()
+
+
+GROUP = "coordinator"
+
+
+def of_coordinators(it: InProcess) -> dict[TopicPartition, Position]:
+    admin = it.transport.admin()
+    places = [
+        TopicPartition(topic, number)
+        for topic, spec in admin.topics([it.topics.events, it.topics.commands]).items()
+        for number in range(spec.partitions)
+    ]
+    return dict(admin.positions(it.topics.group(GROUP), places))
+
+
+def forget_coordinators(it: InProcess) -> dict[TopicPartition, Position]:
+    """All coordinators were away for longer than Kafka keeps their positions; what these were."""
+    before = of_coordinators(it)
+    assert isinstance(it.transport, MemoryTransport)
+    with it.transport.hub as broker:
+        broker.forget_positions(it.topics.group(GROUP))
+    return before
+
+
+def command(it: InProcess, what: Command) -> None:
+    """As a client writes it."""
+
+    async def send() -> None:
+        async with Client(it.transport, "farandole") as client:
+            await client.session.send(what)
+
+    asyncio.run(send())
+
+
+def goes_on(it: InProcess, folder: Path) -> History:
+    """The deployment runs once more until nothing is left to do."""
+    with InProcess(it.transport, [forked], namespace="farandole", folder=folder) as again:
+        wait_until(lambda: lag(again.transport) == 0, WITHIN, "a lag of 0")
+    return collect(it.transport, quiescent=True)
+
+
+def begun(history: History) -> list[str]:
+    return sorted(each.run for each in history.events if isinstance(each.fact, RunStarted))
+
+
+def test_coordinators_go_on_where_they_stood_and_start_nothing_again(stopped: InProcess, tmp_path: Path) -> None:
+    """A namespace that was paused for a week was lost: its homes said `apply`, which did nothing; no command did."""
+    before = forget_coordinators(stopped)
+    command(stopped, StartRun("forked", framed_params(forked.definition, {"number": 3}), "r-new"))
+    forget_stubs(stopped)
+
+    it = plan_homes(stopped.transport, stopped.topics)
+    reposition_homes(stopped.transport, it)
+
+    assert set(it.stale.values()) == {None}
+    assert all(it.fresh[at].offset <= position.offset for at, position in before.items())
+    assert of_coordinators(stopped) == it.fresh
+    assert not plan_homes(stopped.transport, stopped.topics).fresh
+    history = goes_on(stopped, tmp_path)
+    assert begun(history) == sorted(["r-new", *(f"r-{n}" for n in range(10))])
+    assert check_history(history) == []
+
+
+def test_start_that_was_repeated_and_left_no_answer_is_not_begun_anew(stopped: InProcess, tmp_path: Path) -> None:
+    """What a coordinator says tells only of commands that were answered; a repeated start leaves nothing behind."""
+    params = framed_params(forked.definition, {"number": 3})
+    for what in (StartRun("forked", params, "r-3"), CancelRun("r-3"), StartRun("forked", params, "r-3")):
+        command(stopped, what)
+    goes_on(stopped, tmp_path)
+    before = forget_coordinators(stopped)
+    forget_stubs(stopped)
+
+    it = plan_homes(stopped.transport, stopped.topics)
+    reposition_homes(stopped.transport, it)
+
+    assert it.passed == 3
+    at = TopicPartition(stopped.topics.commands, partition_of("r-3", len(before) // 2))
+    assert it.fresh[at].offset == before[at].offset
+    assert begun(goes_on(stopped, tmp_path)) == sorted(f"r-{n}" for n in range(10))
+
+
+def forget_stubs(it: InProcess) -> None:
+    """A day has passed: of no ended run it is known any more that it was started."""
+    producer = it.transport.producer("tests")
+    admin = it.transport.admin()
+    for number in range(admin.topics([it.topics.runs])[it.topics.runs].partitions):
+        for run in range(10):
+            producer.send(NewRecord(it.topics.runs, f"r-{run}".encode(), None, partition=number))
+    producer.flush(20)
+
+
+def test_coordinators_whose_positions_stand_or_who_run_are_left_alone(stopped: InProcess, tmp_path: Path) -> None:
+    assert not plan_homes(stopped.transport, stopped.topics).fresh
+
+    forget_coordinators(stopped)
+    member = stopped.transport.member(MemberSettings(stopped.topics.group(GROUP), "farandole.coordinator.a"))
+    member.subscribe([stopped.topics.events], _Idle())
+    member.poll(0.1)
+    with pytest.raises(ConfigError, match="unit coordinator: expected no process of it to run"):
+        plan_homes(stopped.transport, stopped.topics)
+    member.close()

@@ -39,7 +39,7 @@ def twice(number: int) -> int:
 
 COMMANDS = [
     ["check"], ["plan"], ["apply"], ["agent", "run"], ["agent", "list"], ["agent", "move"],
-    ["agent", "reposition"], ["coordinator", "run"],
+    ["agent", "reposition"], ["coordinator", "run"], ["coordinator", "reposition"],
     ["run", "start"], ["run", "rerun"], ["run", "list"], ["run", "show"], ["run", "watch"], ["run", "events"],
     ["run", "result"], ["run", "cancel"], ["run", "release"], ["dead", "list"], ["dead", "show"], ["dead", "replay"],
     ["dead", "edit"], ["dead", "discard"], ["dead", "export"], ["lag"], ["lineage"], ["verify"], ["state", "rebuild"],
@@ -325,6 +325,7 @@ def test_topic_file_with_an_unknown_key_is_refused_with_2(cli: CliRunner, log: M
         ["state", "rebuild", "--check"],
         ["agent", "move", "a", "--to", "b"],
         ["agent", "reposition", "a"],
+        ["coordinator", "reposition"],
         ["dead", "export"],
     ],
     ids=" ".join,

@@ -126,3 +126,20 @@ def test_writer_that_cannot_be_fenced_holds_up_no_other_and_its_own_home_only_fo
 
     assert it.stages() == {0: Stage.EPOCH, 1: Stage.EPOCH}
     assert it.fenced == {"a": FENCE_TRIES, "b": 1}
+
+
+def test_home_without_positions_says_both_ways_on(told: Callable[[], list[str]]) -> None:
+    """It named `apply` alone, which gives none to a home that had some: it stood still for ever."""
+    asked: list[tuple[Request, Callable[[Reply], None]]] = []
+    it = Takeover(Topics("ns"), "us", lambda request, then: asked.append((request, then)))
+    it.begin(0)
+    it.step(may_fence=True)
+    ((request, then),) = asked
+    assert isinstance(request, ReadPositions)
+
+    then(Reply(1, request, positions=dict.fromkeys(request.partitions)))
+
+    assert it.claimed[0].stage is Stage.STOPPED
+    (line,) = told()
+    assert "if it never had one, run `farandole apply`" in line
+    assert "run `farandole coordinator reposition`" in line

@@ -1,4 +1,4 @@
-"""`farandole lag`, and of `farandole agent` what is not a process: list, move, reposition."""
+"""`farandole lag`, and of `farandole agent` and `coordinator` what is not a process: list, move, reposition."""
 
 from typing import Annotated
 
@@ -124,3 +124,37 @@ def reposition_agent(
         typer.echo("--dry-run: nothing was changed" if rows else "nothing to do: the log has every position")
     else:
         typer.echo(f"done; start unit {it.unit} again")
+
+
+@on_log
+def reposition_coordinators(target: Target, yes: Yes = False, dry_run: DryRun = False) -> None:
+    """Let coordinators go on whose positions expired, where they stood. None of them may run."""
+    from farandole.cli.confirming import confirmed
+    from farandole.cli.connect import topics_of, transport_of
+    from farandole.cli.output import print_json
+    from farandole.client.coordinating import carry_out, plan_homes
+
+    settings = target.settings()
+    transport = transport_of(settings)
+    it = plan_homes(transport, topics_of(settings))
+    rows = [
+        {"topic": at.topic, "partition": at.partition, "from": it.stale[at], "to": position.offset}
+        for at, position in it.fresh.items()
+    ]
+    if not target.json:
+        for row in rows:
+            before = "none" if row["from"] is None else f"{row['from']:,}, which the log does not have"
+            typer.echo(f"{row['topic']}/{row['partition']}: {before} -> {row['to']:,}")
+        typer.echo(
+            f"coordinators: {len(rows)} positions; {it.waiting:,} records are read from there, "
+            f"{it.passed:,} commands are not read again"
+        )
+    if rows and not dry_run:
+        confirmed("do this?", yes)
+        carry_out(transport, it)
+    if target.json:
+        print_json({"positions": rows, "passed": it.passed, "done": bool(rows) and not dry_run})
+    elif dry_run or not rows:
+        typer.echo("--dry-run: nothing was changed" if rows else "nothing to do: the log has every position")
+    else:
+        typer.echo("done; start the coordinators again")

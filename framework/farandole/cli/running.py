@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from farandole.cli.settings import Settings
 
 agent_app = typer.Typer(help="Agents: run, list, move them, mend their positions.", no_args_is_help=True)
-coordinator_app = typer.Typer(help="Processes that follow the events.", no_args_is_help=True)
+coordinator_app = typer.Typer(
+    help="Processes that follow the events: run them, mend their positions.", no_args_is_help=True
+)
 
 
 @agent_app.callback()
@@ -31,7 +33,7 @@ def _agent() -> None:
 
 @coordinator_app.callback()
 def _coordinator() -> None:
-    """Processes that follow the events."""
+    """Processes that follow the events: run them, mend their positions."""
 
 
 @agent_app.command("run")

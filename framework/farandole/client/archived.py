@@ -2,13 +2,16 @@
 
 Wraps any transport for who only reads (`verify`, `lineage`). A partition begins where its files begin, as far back as
 they follow one another without a hole up to what the topic still holds. Everything else is the log's own.
+
+Files take long to read, and retention goes on meanwhile: they are read as far as they go, and the log from that very
+offset on. What is in neither then is an error of the log, and never a hole that nobody sees.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
-from farandole.artifacts.archive import Archive, read_file
+from farandole.artifacts.archive import Archive, Span, read_file
 from farandole.client.scan import BEGINNING, closing
 from farandole.transport.port import (
     Admin,
@@ -47,21 +50,27 @@ class Files:
         return begin
 
     def split(self, positions: Mapping[TopicPartition, int]) -> tuple[Iterator[Record], Mapping[TopicPartition, int]]:
-        """What files hold from these positions on, and where to read on in the log itself; blocking."""
+        """What files hold from these positions on, and, once that was read, where to go on in the log; blocking."""
         wanted = [at for at, position in positions.items() if position == BEGINNING or position >= 0]
         begins = self._beginnings([at for at in wanted if self._archive.spans(at.topic, at.partition)])
         starts = {at: max(positions[at], self.first(at, begin)) for at, begin in begins.items()}
         early = {at: first for at, first in starts.items() if first < begins[at]}
-        found = chain.from_iterable(self._records(at, first, begins[at]) for at, first in early.items())
-        return found, {**positions, **dict.fromkeys(early, BEGINNING)}
+        rest = dict(positions)
+        rest.update((at, begin) for at, begin in begins.items() if positions[at] == BEGINNING)
+        return chain.from_iterable(self._records(at, first, rest) for at, first in early.items()), rest
 
-    def _records(self, at: TopicPartition, first: int, begin: int) -> Iterator[Record]:
-        for span in self._archive.spans(at.topic, at.partition):
-            if span.end <= first or span.first >= begin:
-                continue
+    def _records(self, at: TopicPartition, first: int, rest: dict[TopicPartition, int]) -> Iterator[Record]:
+        """All from `first` on, also of files that are written meanwhile; `rest` learns where they end."""
+        rest[at] = first
+        while (span := self._span_of(at, rest[at])) is not None:
             for it in read_file(span.path):
-                if first <= it.offset < begin:
+                if it.offset >= first:
                     yield Record(it.topic, it.partition, it.offset, it.key, it.value, it.headers, it.timestamp_ms)
+            rest[at] = span.end
+
+    def _span_of(self, at: TopicPartition, offset: int) -> Span | None:
+        spans = self._archive.spans(at.topic, at.partition)
+        return next((span for span in spans if span.first <= offset < span.end), None)
 
     def _beginnings(self, wanted: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         if not wanted:
@@ -106,16 +115,28 @@ class _Reader:
         self._inner = inner
         self._files = files
         self._before: Iterator[Record] = iter(())
+        self._rest: Mapping[TopicPartition, int] = {}
+        self._ahead: list[Record] = []
+        """The next records of the files; once there are none, the log was assigned."""
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
-        self._before, rest = self._files.split(positions)
-        self._inner.assign(rest)
+        self._before, self._rest = self._files.split(positions)
+        self._ahead = self._next()
 
     def poll(self, timeout: float) -> Sequence[Polled]:
-        return list(islice(self._before, POLL_RECORDS)) or self._inner.poll(timeout)
+        if not self._ahead:
+            return self._inner.poll(timeout)
+        found, self._ahead = self._ahead, self._next()
+        return found
+
+    def _next(self) -> list[Record]:
+        found = list(islice(self._before, POLL_RECORDS))
+        if not found:
+            self._inner.assign(self._rest)
+        return found
 
     def position(self, at: TopicPartition) -> int | None:
-        return self._inner.position(at)
+        return None if self._ahead else self._inner.position(at)
 
     def close(self) -> None:
         self._inner.close()

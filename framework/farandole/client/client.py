@@ -15,10 +15,10 @@ from typing import Self, TypeVar, cast, overload
 
 from farandole.artifacts import ArtifactStore
 from farandole.client.direct import directly, send_start
-from farandole.client.following import Ending
+from farandole.client.following import Ending, Start
 from farandole.client.payload import definition_of, framed_input, framed_params, only_params, result_of
 from farandole.client.rerun import prepare_rerun
-from farandole.client.run import Followed, Run, Start, follow
+from farandole.client.run import Followed, Run, follow
 from farandole.client.session import Rerun, Session
 from farandole.clock import Clock, SystemClock
 from farandole.definition.model import Definition
@@ -152,9 +152,15 @@ class Client:
 
         Raises:
             RunNotFound: nothing is known of it, or its beginning is no longer on the log.
-            RunRefused: it has not ended, or its params do not fit the pipeline as it is now.
+            RunRefused: it has not ended, or its params do not fit the pipeline as it is now; or `new_id` is its own.
             ConfigError: the pipeline is no longer applied.
         """
+        if new_id == run_id:  # the same start once more, which is answered by how it ended
+            raise RunRefused(
+                f"run {run_id}: expected another id for the new run, but found its own. Nothing was started; "
+                "leave it out, or choose one that no run has",
+                run_id=run_id,
+            )
         again = await prepare_rerun(self.session, run_id, params)
         chosen = new_id or generated_run_id(self._clock.now(), secrets.randbits(UUID_BITS))
         if not is_run_id(chosen):

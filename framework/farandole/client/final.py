@@ -8,6 +8,7 @@ only settle the run with it. Pure; records come in the order of the run's home p
 from dataclasses import dataclass
 
 from farandole.client.scan import header
+from farandole.errors import RecordError
 from farandole.events import facts
 from farandole.events.catalogue import decode, type_name
 from farandole.transport.port import Record
@@ -43,5 +44,9 @@ class FinalWatch:
         self.is_sure &= kind in HARMLESS
         if kind != _SUCCEEDED or not (self.has_begun and self.is_sure):
             return None
-        fact = decode(record.value or b"")
+        try:
+            fact = decode(record.value or b"")
+        except RecordError:  # a newer agent's
+            self.is_sure = False
+            return None
         return fact if isinstance(fact, facts.StepSucceeded) and fact.final else None

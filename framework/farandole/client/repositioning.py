@@ -74,7 +74,7 @@ def plan_reposition(transport: Transport, topics: Topics, agent: str) -> Reposit
             topics,
             agent,
             unit,
-            {at: _fresh(known.get(at), begins[at], SystemClock().now()) for at in gone},
+            {at: fresh_position(known.get(at), begins[at], SystemClock().now()) for at in gone},
             {at: known[at].offset if at in known else None for at in gone},
             {at: _answered(known.get(at), begins[at], ends[at]) for at in gone},
             sum(ends[at] - begins[at] for at in gone),
@@ -83,7 +83,7 @@ def plan_reposition(transport: Transport, topics: Topics, agent: str) -> Reposit
         admin.close()
 
 
-def _fresh(stale: Position | None, begin: int, now: datetime) -> Position:
+def fresh_position(stale: Position | None, begin: int, now: datetime) -> Position:
     """A position at the first record that there is; the next owner's fencing tokens are above all that were given.
 
     Of a position that can be read its owner's epoch is kept. Of one that is lost nothing is known, neither how many

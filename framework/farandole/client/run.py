@@ -12,25 +12,26 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
 
-from farandole.client.following import Ending, Following
+from farandole.client.following import Ending, Following, Start
 from farandole.client.lookup import RunStatus, is_answered, settled_of, state_of, status_of
 from farandole.client.scan import BEGINNING, header, span
 from farandole.client.session import Session
 from farandole.client.tail import Subscription
 from farandole.definition.policy import duration, duration_text
 from farandole.errors import (
+    FarandoleError,
     RunCancelled,
     RunError,
     RunFailed,
     RunNotFound,
     RunRefused,
     RunTimedOut,
-    TransportError,
 )
 from farandole.events.catalogue import decode, type_name
 from farandole.events.commands import CancelRun, StartRun
 from farandole.events.facts import Event, RunSettled
 from farandole.events.facts import RunRefused as Refusal
+from farandole.kernel.state import Run as State
 from farandole.transport.port import Record, TopicPartition
 
 R = TypeVar("R")
@@ -55,17 +56,6 @@ _REFUSED = type_name(Refusal).encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """A start that we send. `is_new`: its id was generated here, so that the run cannot have ended before."""
-
-    command: StartRun
-    command_id: str
-    is_new: bool
-    is_direct: bool = False
-    """Whether it is its first step's trigger, of which nobody knows until that step's agent has taken it."""
-
-
-@dataclass(frozen=True, slots=True)
 class Followed:
     """A run and how we follow it; `start` if it is ours."""
 
@@ -84,7 +74,7 @@ class Followed:
 async def follow(session: Session, run_id: str, start: Start | None = None) -> Followed:
     """Follow a run from now on; before its start command is sent, so that nothing is missed."""
     home = await session.home(run_id)
-    following = Following(start.command_id if start else "")
+    following = Following(start)
     subscription = await session.tail.follow(run_id, home, following.take, following.lose)
     return Followed(run_id, home, following, subscription, start)
 
@@ -120,7 +110,8 @@ class Run(Generic[R]):
             RunRefused, RunFailed, RunCancelled: so it ended, with the reason.
             RunTimedOut: its deadline passed, or `timeout` did (the run goes on then).
             RunNotFound: nothing is known of a run that was not started here.
-            TransportError: the client was closed meanwhile.
+            RecordError: its end is a record that this client cannot read; a newer coordinator wrote it.
+            TransportError: the client was closed meanwhile, or the log is lost to this process.
         """
         following = self._followed.following
         ending = await self._within(timeout, following.wait_for_result if self._ends_early else following.wait)
@@ -135,11 +126,12 @@ class Run(Generic[R]):
         Raises:
             RunTimedOut: `timeout` passed; the run goes on.
             RunNotFound: nothing is known of a run that was not started here.
-            TransportError: the client was closed meanwhile.
+            RecordError: its end is a record that this client cannot read; a newer coordinator wrote it.
+            TransportError: the client was closed meanwhile, or the log is lost to this process.
         """
         return await self._within(timeout, self._followed.following.wait)
 
-    async def _within(self, timeout: str | timedelta | None, wait: Callable[[], Awaitable[Ending]]) -> Ending:
+    async def _within(self, timeout: str | timedelta | None, wait: Callable[[], Awaitable[Ending | None]]) -> Ending:
         limit = duration(timeout) if timeout is not None else None
         try:
             async with asyncio.timeout(limit.total_seconds() if limit else None):
@@ -155,7 +147,7 @@ class Run(Generic[R]):
         """Every event of the run in the order of the log, from its beginning to its end.
 
         Raises:
-            TransportError: the client was closed meanwhile.
+            TransportError: the client was closed meanwhile, or the log is lost to this process.
             RunNotFound: nothing is known of a run that was not started here.
         """
         seen = 0
@@ -168,7 +160,7 @@ class Run(Generic[R]):
 
     async def watch_records(self) -> AsyncGenerator[Record, None]:
         """As `watch`, as records with their headers; empty for a run of which nothing is known."""
-        queue: asyncio.Queue[Record | TransportError] = asyncio.Queue()
+        queue: asyncio.Queue[Record | FarandoleError] = asyncio.Queue()
         session, home = self._session, self._followed.home
         live = await session.tail.follow(self.id, home, queue.put_nowait, queue.put_nowait)
         try:
@@ -181,7 +173,7 @@ class Run(Generic[R]):
                         return
             while seen or self._followed.start is not None:
                 told = await queue.get()
-                if isinstance(told, TransportError):
+                if isinstance(told, FarandoleError):
                     raise told
                 yield told
                 if self._is_last(told):
@@ -215,29 +207,41 @@ class Run(Generic[R]):
             raise self._not_found()
         return found
 
-    async def _ended(self, wait: Callable[[], Awaitable[Ending]]) -> Ending:
+    async def _ended(self, wait: Callable[[], Awaitable[Ending | None]]) -> Ending:
         following = self._followed.following
         if not self._followed.is_new and not self._looked_up and following.ending is None:
             await self._look_back()
-        return await wait()
+        while (ending := await wait()) is None:
+            following.judge(await self._is_ours(await state_of(self._session, self.id)))
+        return ending
 
     async def _look_back(self) -> None:
-        """Did it end before we followed it? Asked once: what comes later is on the tail."""
+        """Did it end before we followed it? Answered once: what comes later is on the tail.
+
+        A look that failed, was cut short or found nothing is no answer: who waits again looks again.
+        """
         start, following = self._followed.start, self._followed.following
-        known = start is not None and await following.is_known(GRACE)
-        stub = None if known else await state_of(self._session, self.id)
+        known = start is not None and await following.is_ours(GRACE)
+        state = None if known else await state_of(self._session, self.id)
+        if not known and await self._is_ours(state):
+            following.judge(is_ours=True)
+            if following.ending is None and (state is None or state.is_settled):
+                await self._look_for_the_end(state)
+        # else it was not answered yet, or its id was forgotten and begins anew; or its refusal is on its way
         self._looked_up = True
-        if known or (stub is not None and not stub.is_settled):
-            return
-        if stub is None and start is not None:
-            return  # it has not been answered yet, or its id was forgotten and begins anew
-        if stub is not None and start is not None and not await is_answered(self._session, stub, start.command):
-            return  # a conflict: the refusal is on its way
+
+    async def _is_ours(self, state: State | None) -> bool:
+        """Whether the run that the tables know by our id is the one that was asked for."""
+        start = self._followed.start
+        return start is None or (state is not None and await is_answered(self._session, state, start.command))
+
+    async def _look_for_the_end(self, state: State | None) -> None:
+        following = self._followed.following
         final = await settled_of(self._session, self.id)
         if final is not None:
             following.end(Ending(final.outcome, final.reason, final.output, final.definition))
-        elif stub is not None:
-            following.end(Ending(stub.head.outcome, stub.head.reason, None, stub.head.definition))
+        elif state is not None:
+            following.end(Ending(state.head.outcome, state.head.reason, None, state.head.definition))
         elif following.ending is None:
             raise self._not_found()
 
@@ -256,7 +260,7 @@ class Run(Generic[R]):
 
     def _is_last(self, record: Record) -> bool:
         kind = header(record, "ce_type")
-        return kind == _SETTLED or (kind == _REFUSED and self._followed.following.is_ours(record))
+        return kind == _SETTLED or (kind == _REFUSED and self._followed.following.is_answer(record))
 
     def _not_found(self) -> RunNotFound:
         return RunNotFound(

@@ -168,7 +168,12 @@ class Takeover:
         at_events, at_commands = found[events], found[commands]
         if at_events is None or at_commands is None:
             claimed.stage = Stage.STOPPED
-            log.error("%s/%d has no start position; run `farandole apply`", self.topics.events, claimed.home.number)
+            log.error(
+                "%s/%d has no start position; if it never had one, run `farandole apply`; if it had, it has expired: "
+                "stop all coordinators and run `farandole coordinator reposition`",
+                self.topics.events,
+                claimed.home.number,
+            )
             return
         try:
             claimed.metadata = decode(at_events.metadata)

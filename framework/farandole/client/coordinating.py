@@ -1,0 +1,212 @@
+"""`coordinator reposition`: a way on for homes whose positions expired (R8). Blocking.
+
+Kafka forgets the positions of a group that stands still for longer than `offsets.retention.minutes`, 7 days by
+default. Where homes stood is found on `events`: what a coordinator writes says how far it had folded (`ce_folded`) and
+what it answered (`ce_input`), in the transaction of the positions that are lost.
+
+- `events` goes on at the furthest position folded up to. From facts behind it nothing followed; folding them once
+  more changes nothing.
+- `commands` goes on behind the last that was answered, never at the beginning: starts are known again by what `runs`
+  keeps for a day, and would run once more. Nor is a repeated start begun anew that left no answer behind.
+
+Nothing stands twice on the log because of it, so that nothing is written down for whoever judges it (as for agents).
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from farandole.client.applying import read_rows
+from farandole.client.placing import check_stopped, place
+from farandole.client.planning import COORDINATOR, GROUP
+from farandole.client.repositioning import fresh_position
+from farandole.client.scan import header
+from farandole.client.serving import owners_of
+from farandole.clock import SystemClock
+from farandole.errors import ConfigError, TransportError
+from farandole.events.catalogue import decode_command, type_name
+from farandole.events.commands import StartRun
+from farandole.events.facts import RunSettled, RunStarted
+from farandole.events.topics import Topics
+from farandole.ids import derived_run_id
+from farandole.transport.port import Admin, Isolation, Position, Record, TopicPartition, Transport, Trouble
+
+SILENCE_MAX_S = 30.0
+"""Longest that nothing comes of a partition that has more, as for `archive run`: twice a broker's slowest answers."""
+
+_STARTED = type_name(RunStarted).encode()
+_SETTLED = type_name(RunSettled).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Homes:
+    """What is to be done: `fresh` are the new positions, `stale` those that they replace (None: there is none)."""
+
+    topics: Topics
+    fresh: Mapping[TopicPartition, Position]
+    stale: Mapping[TopicPartition, int | None]
+    waiting: int
+    """Records from the new positions on."""
+
+    passed: int
+    """Commands without a trace that are not read again: starts of ids that had begun, and what is about no live run."""
+
+
+@dataclass(slots=True)
+class _Found:
+    """What `events` tells of the homes: positions by place, and which of some runs have begun, and ended."""
+
+    positions: dict[TopicPartition, int] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+
+    def reach(self, at: TopicPartition, position: int) -> None:
+        self.positions[at] = max(position, self.positions.get(at, 0))
+
+    def is_spent(self, command: StartRun | None, run: str) -> bool:
+        """Whether a command (None: no start) cannot have an effect that it has not had, in its place among others."""
+        if command is not None:
+            return run in self.begun
+        return run not in self.begun or run in self.ended
+
+
+def plan_homes(transport: Transport, topics: Topics) -> Homes:
+    """Look which positions of the coordinators do not exist on the log, and where they stood; empty if all do.
+
+    Raises:
+        ConfigError: the namespace was never applied, or a coordinator runs.
+        TransportError: a partition cannot be read to its end.
+    """
+    admin = transport.admin()
+    try:
+        owners_of(transport, admin, topics)  # says so where nothing was applied
+        if GROUP + COORDINATOR not in read_rows(transport, admin, topics.definitions):
+            raise ConfigError(
+                f"{topics.definitions}: expected the coordinators to have had positions, but they were given none. "
+                "Run `farandole apply`."
+            )
+        check_stopped(admin, topics, COORDINATOR)
+        log = _Log(transport, admin, topics)
+        known = admin.positions(topics.group(COORDINATOR), log.places)
+        gone = [at for at in log.places if at not in known or not log.begins[at] <= known[at].offset <= log.ends[at]]
+        found, passed = log.stood(gone) if gone else (_Found(), 0)
+        now, new = SystemClock().now(), {}
+        for at in gone:
+            offset = min(max(found.positions.get(at, 0), log.begins[at]), log.ends[at])
+            mate = TopicPartition(topics.commands if at.topic == topics.events else topics.events, at.partition)
+            new[at] = Position(offset, fresh_position(known.get(at) or known.get(mate), offset, now).metadata)
+        stale = {at: known[at].offset if at in known else None for at in gone}
+        return Homes(topics, new, stale, sum(log.ends[at] - new[at].offset for at in gone), passed)
+    finally:
+        admin.close()
+
+
+def carry_out(transport: Transport, it: Homes) -> None:
+    """Commit the new positions.
+
+    Raises:
+        ConfigError: a coordinator was started in the meantime.
+        TransportError: the log does not answer; do it again.
+    """
+    admin = transport.admin()
+    try:
+        for topic in (it.topics.commands, it.topics.events):
+            if positions := {at: position for at, position in it.fresh.items() if at.topic == topic}:
+                check_stopped(admin, it.topics, COORDINATOR)
+                place(transport, it.topics.group(COORDINATOR), topic, positions)
+    finally:
+        admin.close()
+
+
+class _Log:
+    """`events` and `commands`, from the beginnings to the ends that stood at first."""
+
+    def __init__(self, transport: Transport, admin: Admin, topics: Topics) -> None:
+        self._transport = transport
+        self._topics = topics
+        specs = admin.topics([topics.events, topics.commands])
+        if missing := sorted({topics.events, topics.commands} - specs.keys()):
+            raise ConfigError(f"{missing[0]}: expected the topic to exist, but it does not. Run `farandole apply`.")
+        self.places = [TopicPartition(name, n) for name, spec in specs.items() for n in range(spec.partitions)]
+        self.begins = admin.beginnings(self.places)
+        self.ends = admin.ends(self.places, Isolation.UNCOMMITTED)
+
+    def stood(self, gone: Sequence[TopicPartition]) -> tuple[_Found, int]:
+        """Where homes stood, as far as `events` tells, and how many commands without a trace are passed over."""
+        found, passed = _Found(), 0
+        for record in self._read({self._events(at): 0 for at in gone}):
+            self._take_traces(record, found)
+        lost = {at: found.positions.get(at, 0) for at in gone if at.topic == self._topics.commands}
+        unanswered = [(record.at, record.offset, *_command(record)) for record in self._read(lost)]
+        runs = {run for *_, run in unanswered}
+        if runs:
+            for record in self._read({at: 0 for at in self.places if at.topic == self._topics.events}):
+                _take_life(record, runs, found)
+        unread: set[TopicPartition] = set()
+        for at, offset, command, run in unanswered:
+            if at in unread or not found.is_spent(command, run):
+                unread.add(at)
+                continue
+            found.reach(at, offset + 1)
+            passed += 1
+        return found, passed
+
+    def _events(self, at: TopicPartition) -> TopicPartition:
+        return TopicPartition(self._topics.events, at.partition)
+
+    def _take_traces(self, record: Record, found: _Found) -> None:
+        """What a coordinator says beside what it writes: how far it had folded, and which command it answered."""
+        home, _, folded = header(record, "ce_folded").decode(errors="replace").partition("/")
+        if home == str(record.partition) and folded.isdecimal():
+            found.reach(record.at, int(folded))
+        for name in ("ce_input", "ce_cause"):  # a refusal of what nobody could answer names it as its cause alone
+            topic, _, rest = header(record, name).decode(errors="replace").partition("/")
+            home, _, offset = rest.partition("/")
+            if topic == self._topics.commands and home == str(record.partition) and offset.isdecimal():
+                found.reach(TopicPartition(topic, record.partition), int(offset) + 1)
+
+    def _read(self, begin: Mapping[TopicPartition, int]) -> Iterator[Record]:
+        left = {at: self.ends[at] for at, first in begin.items() if self.ends[at] > max(first, self.begins[at])}
+        if not left:
+            return
+        reader = self._transport.reader(f"{self._topics.namespace}.reposition")
+        try:
+            reader.assign({at: max(begin[at], self.begins[at]) for at in left})
+            heard = time.monotonic()
+            while left:
+                for polled in reader.poll(0.2):
+                    heard = time.monotonic()
+                    if isinstance(polled, Trouble) and polled.at is not None:
+                        raise TransportError(
+                            f"{polled.at.topic}/{polled.at.partition} does not deliver: {polled.error}"
+                        )
+                    if isinstance(polled, Record) and polled.offset < self.ends[polled.at]:
+                        yield polled
+                left = {at: end for at, end in left.items() if (reader.position(at) or 0) < end}
+                if left and time.monotonic() - heard > SILENCE_MAX_S:
+                    at, end = next(iter(left.items()))
+                    raise TransportError(
+                        f"{at.topic}/{at.partition}: expected records up to offset {end}, but none came for "
+                        f"{SILENCE_MAX_S:.0f} s. Nothing was changed; do it again"
+                    )
+        finally:
+            reader.close()
+
+
+def _command(record: Record) -> tuple[StartRun | None, str]:
+    """The start that a record is, if it is one, and the run that it is about."""
+    carried = header(record, "farandole_run").decode(errors="replace")  # with a command that was forwarded
+    derived = carried or derived_run_id(record.topic, record.partition, record.offset)
+    try:
+        command = decode_command(record.value or b"", record.headers)
+    except Exception:  # mostly a RecordError, but these are a stranger's bytes
+        return StartRun("", b""), derived  # nobody can read it: it was refused, or will be
+    return command if isinstance(command, StartRun) else None, command.run_id or derived
+
+
+def _take_life(record: Record, runs: set[str], found: _Found) -> None:
+    run, kind = header(record, "ce_run").decode(errors="replace"), header(record, "ce_type")
+    if run in runs and kind == _STARTED:
+        found.begun.add(run)
+    if run in runs and kind == _SETTLED:
+        found.ended.add(run)
