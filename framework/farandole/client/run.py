@@ -28,7 +28,7 @@ from farandole.errors import (
     RunTimedOut,
 )
 from farandole.events.catalogue import decode, type_name
-from farandole.events.commands import CancelRun, StartRun
+from farandole.events.commands import CancelRun
 from farandole.events.facts import Event, RunSettled
 from farandole.events.facts import RunRefused as Refusal
 from farandole.kernel.state import Run as State
