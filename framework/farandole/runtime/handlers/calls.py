@@ -126,6 +126,12 @@ def timed_out(call: Call) -> Failed:
     return Failed("timeout", error, fingerprint_of("timeout", call.step))
 
 
+def overtaken(call: Call) -> Failed:
+    """An attempt that its step's deadline gave up, for whose step the next one has come."""
+    error = f"expected {call.step} to be done by its deadline, but it was not, and another attempt was asked for"
+    return Failed("timeout", f"{error}. The attempt is given up", fingerprint_of("timeout", call.step))
+
+
 def fingerprint_of(*parts: str) -> str:
     """Groups failures of one cause: stable over processes, and over the numbers in a message."""
     normalised = "\n".join(_VARIABLE.sub("#", part) for part in parts)
