@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, assert_type
 
 import pytest
@@ -26,12 +28,18 @@ from farandole import (
 )
 from farandole import agent as declare
 from farandole.client.dead import dead_record, grouped, input_of, list_dead
+from farandole.client.lookup import stub_of
 from farandole.client.query import list_runs, run_detail
 from farandole.client.run import Run
 from farandole.client.trail import trail_of
+from farandole.clock import SystemClock
+from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
+from farandole.coordinator.loop import Environment
 from farandole.events import facts
+from farandole.events.avro import Schema
 from farandole.events.commands import StartRun
 from farandole.testing.inprocess import InProcess
+from farandole.testing.threads import Loop
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.port import Transport
@@ -287,6 +295,72 @@ def test_watch_tells_every_event_from_beginning_to_end(client: SyncClient) -> No
         facts.RunStarted, facts.StepScheduled, facts.StepSucceeded, facts.StepSucceeded, facts.RunSettled,
     ]  # fmt: skip
     assert list(run.watch()) == events
+
+
+class Forgetful(InProcess):
+    """A deployment that forgets the ids of ended runs after a second."""
+
+    def _coordinator(self, partitions: int) -> Loop:
+        settings = CoordinatorSettings(self.namespace, dedupe_window=timedelta(seconds=1))
+        return CoordinatorLoop(Environment(self.transport, SystemClock(), self.artifacts), settings, partitions)
+
+
+def test_watch_of_an_id_that_is_used_again_tells_its_latest_run(tmp_path: Path) -> None:
+    # `events` keeps 90 days and an id is free after one: watching today's "nightly" told that of yesterday, and ended.
+    transport = MemoryTransport()
+    with Forgetful(transport, [calculate], namespace="again", folder=tmp_path):
+        with SyncClient(transport, "again") as client:
+            client.start(calculate, Number(4), run_id="nightly").result("20s")
+            _until_forgotten(transport, "nightly")
+
+            second = client.start(calculate, Number(5), run_id="nightly")
+            seen = list(second.watch())
+            result = second.result("20s")
+
+        with SyncClient(transport, "again") as client:
+            later = list(client.run("nightly").watch())
+
+    assert result == Number(11)
+    assert seen == later
+    assert [type(event) for event in seen].count(facts.RunStarted) == 1
+    assert isinstance(seen[-1], facts.RunSettled)
+    assert seen[-1].output == Schema.parse(calculate.definition.output_schema or "").encode({"n": 11})
+
+
+def test_watch_of_an_id_that_is_used_again_waits_for_its_start(tmp_path: Path) -> None:
+    # Nobody had answered the second start yet, so that the log held the first run alone: its events were told for it.
+    transport = MemoryTransport()
+    with (
+        Forgetful(transport, [calculate], namespace="again", folder=tmp_path),
+        SyncClient(transport, "again") as client,
+    ):
+        client.start(calculate, Number(4), run_id="nightly").result("20s")
+        _until_forgotten(transport, "nightly")
+    with SyncClient(transport, "again") as client:
+        second = client.start(calculate, Number(5), run_id="nightly")
+        told: list[list[facts.Event]] = []
+        watching = threading.Thread(target=lambda: told.append(list(second.watch())))
+        watching.start()
+        watching.join(1.0)
+        assert told == [], "nobody has answered the start"
+        with Forgetful(transport, [calculate], namespace="again", folder=tmp_path):
+            watching.join(20.0)
+
+    (events,) = told
+    assert isinstance(events[-1], facts.RunSettled)
+    assert events[-1].output == Schema.parse(calculate.definition.output_schema or "").encode({"n": 11})
+
+
+def _until_forgotten(transport: Transport, run_id: str) -> None:
+    async def ask() -> None:
+        async with Client(transport, "again") as client:
+            for _ in range(400):
+                if await stub_of(client.session, run_id) is None:
+                    return
+                await asyncio.sleep(0.05)
+        raise AssertionError("the id is not forgotten")
+
+    asyncio.run(ask())
 
 
 def test_result_above_the_inline_limit_is_fetched_from_the_store(client: SyncClient) -> None:
