@@ -135,13 +135,14 @@ def _dead_letter(run: Run, event: facts.StepDeadLettered, cause: Cause, topics: 
     unit = run.unit(run.number(event.step, event.item))
     given = unit.input if unit.input is not None else _input(run, event.step, event.item, values)
     trigger = Trigger(run.id, step.name, step.agent, event.attempt, given, event.item, _params(run, step.name, values))
-    error = f"attempt {event.attempt} of {step.name}: {event.reason}"
+    failed = bool(unit.reason)  # else its deadline passed, and an error would be that of an attempt before
+    error = unit.error if failed else f"attempt {event.attempt} of {step.name}: {unit.why_dead}"
     return dead_letter_record(
         topics,
         trigger,
         reason=event.reason,
-        error=unit.error or error,
-        fingerprint=unit.reason,
+        error=error or f"attempt {event.attempt} of {step.name}: {event.reason}",
+        fingerprint=unit.reason or event.reason,
         cause=cause.id,
         origin=cause.origin,
     )
