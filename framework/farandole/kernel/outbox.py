@@ -30,8 +30,9 @@ from farandole.ids import consequence_id
 from farandole.kernel.state import Run, Status, instant
 from farandole.kernel.values import Values, carried, input_roots
 
-EPOCH_BITS = 20
-"""Of a fencing token, for the epochs of owners: a partition changes hands a million times before they are used up."""
+EPOCH_BITS = 32
+"""Of a fencing token, for the epochs of owners, which go on from the seconds since 1970 where a position was lost
+(`agent reposition`): enough until 2106. A thousand attempts of each of a thousand steps fit beside them in 64 bits."""
 
 PARAMS_MAX = 8192
 """Most bytes of params that travel with a trigger. Source: DESIGN section 5."""
