@@ -298,6 +298,34 @@ def test_export_writes_letters_with_their_payload_and_the_record_as_it_stands(
     assert "--output" in refused.output
 
 
+def test_letter_whose_input_was_repaired_in_json_is_shown_filtered_exported_and_edited(
+    farandole: Typed, unique: str, cluster: InProcess, editor: Callable[..., Path]
+) -> None:
+    # A replay by kcat has its input in JSON, which agents take. When it failed again, nothing could read the letter.
+    place = hold(farandole, unique, 300)
+    asked = {"command": "ReplayDeadLetter", "run_id": unique, "step": "double", "attempt": 1, "dead_letter": place}
+    kcat = cluster.transport.producer("kcat")
+    text = json.dumps({**asked, "input": {"n": 444}})
+    kcat.send(NewRecord(cluster.topics.commands, unique.encode(), text.encode()))
+    assert kcat.flush(5.0) == 0
+    deadline = time.monotonic() + 20
+    while [each["attempt"] for each in letters(farandole, "--run", unique)] != [2]:
+        assert time.monotonic() < deadline
+
+    where = f'run == "{unique}" && payload.n == 444'
+    (letter,) = letters(farandole, "--where", where)
+    shown = farandole("dead", "show", letter["place"], code=0).stdout
+    exported = json.loads(farandole("dead", "export", "--where", where, code=0).stdout)
+    folder = editor('{"n": 7}')
+    farandole("dead", "edit", letter["place"], code=0)
+
+    assert "444" in shown
+    assert (exported["payload"], exported["problem"]) == ({"n": 444}, "")
+    assert base64.b64decode(exported["value"]).startswith(b"{")
+    assert json.loads((folder / "shown-0").read_text()) == {"n": 444}
+    assert result(farandole, unique, 0) == "it is 14"
+
+
 # --- the run itself ---------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -35,11 +36,17 @@ from farandole.client.query import list_runs, run_detail
 from farandole.client.run import Run
 from farandole.client.session import Session
 from farandole.client.trail import trail_of
+from farandole.clock import SystemClock
+from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
+from farandole.coordinator.loop import Environment
 from farandole.errors import FatalTransportError
 from farandole.events import facts
+from farandole.events.avro import Schema
 from farandole.events.commands import StartRun
 from farandole.events.topics import Topics
+from farandole.ids import generated_run_id
 from farandole.testing.inprocess import InProcess
+from farandole.testing.threads import Loop
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.port import Transport
@@ -296,6 +303,41 @@ def test_malformed_id_is_refused_before_anything_is_sent(client: SyncClient) -> 
         client.start(calculate, Number(1), run_id="no/slash")
 
 
+class Windowed(InProcess):
+    """A deployment of `calculate` that remembers ended runs for as long as it is told."""
+
+    def __init__(self, transport: Transport, window: timedelta, *, folder: Path, namespace: str = "again") -> None:
+        self.window = window
+        super().__init__(transport, [calculate], namespace=namespace, folder=folder)
+
+    def _coordinator(self, partitions: int) -> Loop:
+        settings = CoordinatorSettings(self.namespace, dedupe_window=self.window)
+        return CoordinatorLoop(Environment(self.transport, SystemClock(), self.artifacts), settings, partitions)
+
+
+def test_uuid_of_ones_own_that_looks_like_an_old_generated_id_is_refused_at_the_start(client: SyncClient) -> None:
+    # An order of the day before yesterday had a UUIDv7: its run was started, it seemed, and its result never came.
+    order = generated_run_id(datetime.now(UTC) - timedelta(days=2), uuid.uuid4().int >> 64)
+
+    with pytest.raises(RunRefused, match=r"expired_id: the id is a UUIDv7 of .* with a word before it"):
+        client.start(calculate, Number(1), run_id=order)
+
+    assert client.start(calculate, Number(1), run_id=f"order-{order}").result("20s") == Number(3)
+
+
+def test_old_uuid_begins_a_run_where_the_coordinators_window_is_longer(tmp_path: Path) -> None:
+    transport = MemoryTransport()
+    order = generated_run_id(datetime.now(UTC) - timedelta(days=2), 5)
+
+    with (
+        Windowed(transport, timedelta(days=3), folder=tmp_path, namespace="wide"),
+        SyncClient(transport, "wide") as client,
+    ):
+        run = client.start(calculate, Number(1), run_id=order)
+
+        assert run.result("20s") == Number(3)
+
+
 def test_result_that_takes_longer_than_the_wait_times_out_and_the_run_goes_on(client: SyncClient) -> None:
     run = client.start(stand, Number(4))
 
@@ -409,6 +451,64 @@ def test_watch_tells_every_event_from_beginning_to_end(client: SyncClient) -> No
         facts.RunStarted, facts.StepScheduled, facts.StepSucceeded, facts.StepSucceeded, facts.RunSettled,
     ]  # fmt: skip
     assert list(run.watch()) == events
+
+
+def test_watch_of_an_id_that_is_used_again_tells_its_latest_run(tmp_path: Path) -> None:
+    # `events` keeps 90 days and an id is free after one: watching today's "nightly" told that of yesterday, and ended.
+    transport = MemoryTransport()
+    with Windowed(transport, timedelta(seconds=1), folder=tmp_path):
+        with SyncClient(transport, "again") as client:
+            client.start(calculate, Number(4), run_id="nightly").result("20s")
+            _until_forgotten(transport, "nightly")
+
+            second = client.start(calculate, Number(5), run_id="nightly")
+            seen = list(second.watch())
+            result = second.result("20s")
+
+        with SyncClient(transport, "again") as client:
+            later = list(client.run("nightly").watch())
+
+    assert result == Number(11)
+    assert seen == later
+    assert [type(event) for event in seen].count(facts.RunStarted) == 1
+    assert isinstance(seen[-1], facts.RunSettled)
+    assert seen[-1].output == Schema.parse(calculate.definition.output_schema or "").encode({"n": 11})
+
+
+def test_watch_of_an_id_that_is_used_again_waits_for_its_start(tmp_path: Path) -> None:
+    # Nobody had answered the second start yet, so that the log held the first run alone: its events were told for it.
+    transport = MemoryTransport()
+    with (
+        Windowed(transport, timedelta(seconds=1), folder=tmp_path),
+        SyncClient(transport, "again") as client,
+    ):
+        client.start(calculate, Number(4), run_id="nightly").result("20s")
+        _until_forgotten(transport, "nightly")
+    with SyncClient(transport, "again") as client:
+        second = client.start(calculate, Number(5), run_id="nightly")
+        told: list[list[facts.Event]] = []
+        watching = threading.Thread(target=lambda: told.append(list(second.watch())))
+        watching.start()
+        watching.join(1.0)
+        assert told == [], "nobody has answered the start"
+        with Windowed(transport, timedelta(seconds=1), folder=tmp_path):
+            watching.join(20.0)
+
+    (events,) = told
+    assert isinstance(events[-1], facts.RunSettled)
+    assert events[-1].output == Schema.parse(calculate.definition.output_schema or "").encode({"n": 11})
+
+
+def _until_forgotten(transport: Transport, run_id: str) -> None:
+    async def ask() -> None:
+        async with Client(transport, "again") as client:
+            for _ in range(400):
+                if await lookup.head_of(client.session, run_id) is None:
+                    return
+                await asyncio.sleep(0.05)
+        raise AssertionError("the id is not forgotten")
+
+    asyncio.run(ask())
 
 
 def test_result_above_the_inline_limit_is_fetched_from_the_store(client: SyncClient) -> None:

@@ -20,12 +20,13 @@ from farandole.errors import ConfigError
 from farandole.events.commands import CancelRun, Command, StartRun
 from farandole.events.facts import RetryDue, RunStarted
 from farandole.ids import partition_of
+from farandole.kernel.outbox import EPOCH_BITS
 from farandole.lineage.entries import Entry
 from farandole.testing.cluster import wait_until
 from farandole.testing.history import History, check_history, collect, lag
 from farandole.testing.inprocess import InProcess
 from farandole.transport.memory import MemoryTransport
-from farandole.transport.metadata import Metadata, encode
+from farandole.transport.metadata import Metadata, decode, encode
 from farandole.transport.port import Isolation, MemberSettings, NewRecord, Position, TopicPartition, Transport
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport
 
@@ -195,6 +196,17 @@ def test_only_what_was_answered_above_a_position_that_is_behind_the_log_may_be_a
 
     kept = encode(Metadata("farandole.tests.0", 1, epoch=7))
     assert (it.stale, it.fresh, it.answered) == ({at: stale}, {at: Position(begin, kept)}, {at: stale + 5})
+
+
+def test_epoch_of_a_lost_position_fits_into_what_a_fencing_token_has_for_it(stopped: InProcess, tmp_path: Path) -> None:
+    # It was larger, so that a step that had run at once with the one above got a lower token from the coordinator.
+    forget(stopped, tmp_path)
+
+    planned = plan_reposition(stopped.transport, stopped.topics, "last")
+
+    epochs = {decode(position.metadata).epoch for position in planned.fresh.values()}
+    assert all(1_700_000_000 < epoch < 1 << EPOCH_BITS for epoch in epochs)
+    assert epochs
 
 
 def test_positions_that_cannot_be_committed_leave_no_act_behind(stopped: InProcess, tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def pipeline_of(first: Agent[..., Any], when: str | None = None, **more: Any) ->
             first.spec.output_schema,
             whole=True,
             timeout=first.spec.timeout,
+            deadline=first.spec.deadline,
         ),
         Step(
             "second",
@@ -479,6 +480,32 @@ def test_attempt_that_outlives_its_timeout_fails_and_its_late_result_does_not_co
     assert loop.is_idle
 
 
+def test_attempt_that_outlives_its_steps_deadline_is_called_off_though_it_has_no_timeout(tmp_path: Path) -> None:
+    world = World(tmp_path, make(total_of, deadline="10s"))
+    executors: list[Held] = []
+    loop = world.start(executor=holding(executors))
+    world.trigger("r-1")
+    world.run()
+
+    world.clock.advance(timedelta(seconds=10))
+    world.run()
+
+    (fact,) = world.facts()
+    assert (fact.kind, fact.retryable) == ("timeout", True)
+    assert executors[0].held == []
+    assert loop.is_idle
+
+
+def test_timeout_longer_than_the_agents_deadline_ends_with_the_deadline(tmp_path: Path) -> None:
+    # A definition like that is refused, but the timeout may come from agents whose code is newer.
+    world = World(tmp_path, make(total_of, timeout="10s", deadline="4s"))
+    loop = world.start(executor=holding([]))
+    world.trigger("r-1")
+    world.run()
+
+    assert loop.next_due() == world.clock.now() + timedelta(seconds=4)
+
+
 # --- what does not belong there -------------------------------------------------------------------
 
 
@@ -773,6 +800,91 @@ def test_records_of_one_key_run_in_order_and_others_beside_them(world: World) ->
         (other, 1),
         ("r-1", 2),
     ]
+
+
+def of_step(world: World, name: str, run: str = "r-1") -> NewRecord:
+    """A trigger of a step that the definition does not have: what it asks for is looked at when its turn comes."""
+    framed = Schema.parse(world.agents["first"].input_schema).encode({"total": 1})
+    origin = Origin("test", world.clock.now(), definition=world.definition.hash)
+    record = new_record(trigger_record(TOPICS, Trigger(run, name, "first", 1, framed), cause="c", origin=origin), P)
+    world.send(record)
+    return record
+
+
+def test_two_steps_of_one_run_by_one_agent_run_beside_each_other(world: World) -> None:
+    # Three fetches of one run by the same agent took three times as long as one, while three items of a map took as
+    # long as one; and behind a step that hung, the run's other steps never began.
+    executors: list[Held] = []
+    world.start(executor=holding(executors))
+    world.trigger("r-1")
+    of_step(world, "other")
+
+    world.run()
+
+    assert [a.step.name for a in executors[0].held] == ["first"]
+    (told,) = world.facts()
+    assert (told.step, told.kind) == ("other", "unknown")
+
+
+def test_replay_of_what_the_deadline_gave_up_begins_though_the_first_attempt_never_returns(tmp_path: Path) -> None:
+    # The replay stood behind the attempt that hung until its own deadline passed, and so did each replay after it.
+    world = World(tmp_path, make(total_of, deadline="10s"))
+    executors: list[Held] = []
+    loop = world.start(executor=holding(executors))
+    world.trigger("r-1")
+    world.run()
+    hung = executors[0].held[0]
+    world.clock.advance(timedelta(seconds=9))
+
+    world.trigger("r-1", attempt=2)
+    world.run()
+
+    assert [a.trigger.attempt for a in executors[0].held] == [2]
+    (told,) = world.facts()
+    assert (told.attempt, told.kind, told.retryable) == (1, "timeout", True)
+    executors[0].held.append(hung)
+    executors[0].let_go()
+    world.run()
+    assert [(fact.attempt, type(fact)) for fact in world.facts() if fact.step == "first"] == [
+        (1, StepFailed),
+        (2, StepSucceeded),
+    ]
+    assert loop.is_idle
+
+
+@pytest.mark.parametrize("number", [b"x", b"", b"1", b"9" * 5_000])
+def test_attempt_whose_number_says_nothing_gives_up_no_other(tmp_path: Path, number: bytes) -> None:
+    world = World(tmp_path, make(total_of, deadline="10s"))
+    executors: list[Held] = []
+    world.start(executor=holding(executors))
+    good = world.trigger("r-1")
+    world.run()
+
+    headers = [(name, number if name == "ce_attempt" else value) for name, value in good.headers]
+    world.send(NewRecord(good.topic, good.key, good.value, headers, good.partition))
+    world.run()
+
+    assert [a.trigger.attempt for a in executors[0].held] == [1]
+    assert world.facts() == []
+
+
+def test_replay_gives_up_an_attempt_for_which_there_was_no_room_yet(tmp_path: Path) -> None:
+    world = World(tmp_path, make(total_of, deadline="10s"))
+    executors: list[Held] = []
+    loop = world.start(executor=holding(executors))
+    world.run(until=lambda: bool(executors))
+    executors[0].has_room = lambda spec: False  # type: ignore[method-assign]
+    world.trigger("r-1")
+    world.run()
+
+    world.trigger("r-1", attempt=2)
+    world.run()
+    executors[0].has_room = lambda spec: True  # type: ignore[method-assign]
+    world.run()
+
+    assert [a.trigger.attempt for a in executors[0].held] == [2]
+    assert [(fact.attempt, fact.kind) for fact in world.facts()] == [(1, "timeout")]
+    assert not loop.is_idle
 
 
 def test_out_of_order_results_commit_the_lowest_unfinished_and_the_next_owner_repeats_only_that(world: World) -> None:

@@ -1,6 +1,6 @@
 """What a run waits for, told from its state: nobody should have to guess why a run stands still."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from farandole.client.waiting import Wait, waits
 from farandole.ids import NO_ITEM
@@ -47,6 +47,17 @@ def test_dead_letter_comes_first_with_its_error_and_the_end_of_the_hold() -> Non
     assert "no such account" in first.text
     assert first.until is not None
     assert second.kind == "agent"
+
+
+def test_dead_letter_of_a_deadline_says_so_and_nothing_of_the_attempts_before() -> None:
+    limit = timedelta(seconds=5)
+    stage = Stage(define(node("a", deadline=limit), node("b", deadline=limit)))
+    stage.fail("b", retryable=False, error="bad postcode")
+    stage.replay("b")
+
+    stage.pass_time(2 * limit)
+
+    assert [wait.text for wait in told(stage)] == ["dead letter: its deadline passed before the attempt reported"] * 2
 
 
 def test_items_wait_one_by_one() -> None:

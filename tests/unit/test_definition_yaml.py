@@ -372,6 +372,26 @@ BROKEN: list[tuple[str, str, str, str]] = [
         "sample.x.with.order: expected order: T | None for the guard 'quick == null', since the step does not run "
         "where quick was skipped, but the agent takes no None",
     ),
+    (
+        "a fallback that is never asked for",
+        sample(
+            VALID + 'quick: {agent: validate, when: params.n > 1, with: {order: "${params.order}"}}\n'
+            'x: {agent: validate, when: "quick == null", with: {order: "${validate}"}}'
+        ),
+        "8:24",
+        "sample.x.when: expected the join all_done with the guard 'quick == null', since the step does not run where "
+        "quick was skipped otherwise, but found all_succeeded",
+    ),
+    (
+        "a fallback that needs what it stands in for",
+        sample(
+            'quick: {agent: validate, when: params.n > 1, with: {order: "${params.order}"}}\n'
+            'x: {agent: validate, when: "params.n > 2 || quick == null", with: {order: "${quick}"}, join: all_done}'
+        ),
+        "7:24",
+        "sample.x.when: expected no input that needs quick beside the guard 'quick == null', since the step does not "
+        "run where quick was skipped, but found one",
+    ),
     *(
         (
             f"what no process could evaluate: {text}",

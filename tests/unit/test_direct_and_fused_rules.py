@@ -146,3 +146,14 @@ def test_epoch_of_a_coordinators_trigger_rises_with_every_attempt_from_which_the
     assert epoch(run, "a", 2) == 1
     assert epoch(left_out, "b", 1) == 2
     assert epoch(left_out, "b", 2) == 3
+
+
+def test_token_of_a_coordinators_trigger_is_above_one_that_a_lost_position_gave() -> None:
+    """`b` ran with the record of `a`, on a partition whose epochs went on from the seconds since 1970: 1.8e9."""
+    repositioned = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
+    run = evolve(start(graph_of(ROW), begun()), facts.StepSucceeded("r", "a", 1, OUTPUT))
+
+    told = trigger_of(run, facts.StepScheduled("r", "b", 1), Values()).epoch
+
+    assert told > repositioned + 1_000_000
+    assert 1_000_000 * (1 << EPOCH_BITS) < 1 << 63, "sinks keep tokens in 64 bits"

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from farandole.definition.policy import Retry
 from farandole.events import facts
 from farandole.kernel.state import Status
 from farandole.testing.sketch import define, framed, node, value
@@ -219,6 +220,42 @@ def test_replay_without_input_of_a_step_whose_input_only_its_agents_saw_has_no_e
 
 
 # --- discard ----------------------------------------------------------------------------------
+
+
+def told(stage: Stage) -> tuple[bytes, bytes, bytes]:
+    """Reason, error and fingerprint of the latest dead letter that the coordinator wrote."""
+    headers = dict(stage.kept.dead[-1].headers)
+    return headers["farandole_reason"], headers["farandole_error"], headers["farandole_fingerprint"]
+
+
+def test_dead_letter_of_a_deadline_says_so() -> None:
+    stage = Stage(define(node("a", deadline=timedelta(seconds=5))))
+
+    stage.pass_time(timedelta(seconds=6))
+
+    said = b"attempt 1 of a: its deadline passed before the attempt reported"
+    assert told(stage) == (b"step_deadline", said, b"step_deadline")
+
+
+def test_dead_letter_of_a_replays_deadline_does_not_repeat_what_the_attempt_before_it_died_of() -> None:
+    # The replay hung, and its letter told of the bad postcode that had just been repaired.
+    stage = Stage(define(node("a", deadline=timedelta(seconds=5))))
+    stage.fail("a", retryable=False, error="bad postcode")
+    stage.replay("a")
+
+    stage.pass_time(timedelta(seconds=6))
+
+    said = b"attempt 2 of a: its deadline passed before the attempt reported"
+    assert told(stage) == (b"step_deadline", said, b"step_deadline")
+
+
+def test_dead_letter_of_a_deadline_before_which_no_attempt_is_left_tells_what_the_last_one_said() -> None:
+    stage = Stage(define(node("a", retry=Retry(attempts=3, base=HOUR, cap=HOUR), deadline=HOUR / 2)))
+
+    stage.fail("a", error="no such carrier")
+
+    reason, error, _ = told(stage)
+    assert (reason, error) == (b"step_deadline", b"no such carrier")
 
 
 def test_discard_goes_on_without_the_step_and_the_run_ends_partial() -> None:

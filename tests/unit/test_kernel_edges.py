@@ -7,7 +7,7 @@ import pytest
 from farandole.definition.policy import Join, JoinKind
 from farandole.events import facts
 from farandole.kernel.state import Status
-from farandole.testing.sketch import define, framed, node, value
+from farandole.testing.sketch import Node, define, framed, node, value
 from farandole.testing.stage import Stage
 
 CHAIN = define(node("a"), node("b", "a"), node("c", "b"), output="c")
@@ -220,6 +220,51 @@ def test_all_done_join_goes_with_what_there_is() -> None:
     stage.succeed("c", n=3)
 
     assert stage.given("j") == {"p0": value(1), "p1": None, "p2": value(3)}
+
+
+@pytest.mark.parametrize(("n", "status"), [(1, Status.SCHEDULED), (9, Status.SKIPPED)])
+def test_all_done_step_whose_condition_asks_for_null_runs_where_its_parent_was_skipped(n: int, status: Status) -> None:
+    # The obvious fallback passed every check, and was skipped exactly where it was needed.
+    stage = Stage(
+        define(
+            node("a", when="params.n > 4"),
+            node("fallback", when="a == null", join="all_done"),
+            node("j", "a?", "fallback?", join="all_done"),
+        ),
+        n=n,
+    )
+    if n > 4:
+        stage.succeed("a", n=n)
+
+    assert stage.status("fallback") is status
+    if n < 4:
+        stage.succeed("fallback", n=7)
+    assert stage.given("j") == {"p0": None if n < 4 else value(9), "p1": value(7) if n < 4 else None}
+
+
+def test_all_done_step_whose_condition_asks_for_null_runs_after_a_dead_letter_that_was_skipped() -> None:
+    nodes = node("a", on_dead_letter="skip", retry=1), node("fallback", when="a == null || a.n > 4", join="all_done")
+    stage = Stage(define(*nodes))
+
+    stage.fail("a", retryable=False)
+
+    assert stage.status("fallback") is Status.SCHEDULED
+
+
+@pytest.mark.parametrize(
+    "fallback",
+    [
+        node("fallback", when="a == null && b.n > 0", join="all_done"),
+        node("fallback", "b", when="b == null", join="all_done"),
+        node("fallback", when="b == null"),
+        node("fallback", over="[b.n, 2]", when="b == null", join="all_done"),
+    ],
+)
+def test_condition_that_asks_for_null_needs_what_else_it_reads_and_what_the_step_is_given(fallback: Node) -> None:
+    """Also of definitions that were published when nobody refused them."""
+    stage = Stage(define(node("a", when="params.n > 4"), node("b", when="params.n > 4"), fallback), n=1)
+
+    assert stage.events(facts.StepSkipped)[-1] == facts.StepSkipped("r-1", "fallback", "input")
 
 
 def test_any_join_goes_with_the_first_success_and_fires_once() -> None:

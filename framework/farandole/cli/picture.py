@@ -135,13 +135,14 @@ def _note(state: Run, name: str, now: datetime) -> str:
             return ""
         item, unit = troubled[0]
         rest = f" (and {len(troubled) - 1} more)" if len(troubled) > 1 else ""
-        return f"item {item} {unit.status.name.lower()}: {shorten(unit.error or unit.reason, 60)}{rest}"
+        why = unit.why_dead if unit.status is Status.DEAD else unit.error or unit.reason
+        return f"item {item} {unit.status.name.lower()}: {shorten(why, 60)}{rest}"
     match unit.status:
         case Status.RETRY:
             wait = max(instant(unit.due) - now, timedelta())
             return f"again in {duration_text(wait)}: {shorten(unit.error, 60)}"
         case Status.DEAD:
-            return shorten(unit.error or unit.reason, 80)
+            return shorten(unit.why_dead, 80)
         case Status.SUSPECTED:
             return "consumed without a result"
         case Status.SKIPPED:

@@ -18,7 +18,7 @@ from farandole.client.direct import directly, send_start
 from farandole.client.following import Ending, Start
 from farandole.client.payload import definition_of, framed_input, framed_params, only_params, result_of
 from farandole.client.rerun import prepare_rerun
-from farandole.client.run import Followed, Run, follow
+from farandole.client.run import GRACE, Followed, Run, follow
 from farandole.client.session import Rerun, Session
 from farandole.clock import Clock, SystemClock
 from farandole.definition.model import Definition
@@ -28,6 +28,7 @@ from farandole.events.commands import DiscardDeadLetter, ReleaseRun, ReplayDeadL
 from farandole.events.outgoing import Trigger
 from farandole.events.topics import Topics
 from farandole.ids import NO_ITEM, generated_run_id, is_run_id
+from farandole.kernel.admission import expired
 from farandole.transport.port import Transport
 
 R = TypeVar("R")
@@ -111,9 +112,13 @@ class Client:
         The same `run_id` with the same arguments is one run, however often it is started; without one an id is
         generated. `params` are plain values by name, or JSON text.
 
+        Generated ids are UUIDv7, and one that is older than a day (`coordinator.dedupe_window`) begins no run: a
+        UUIDv7 of your own, such as that of an order, needs a word before it (`order-0198...`).
+
         Raises:
-            RunRefused: the arguments do not fit the pipeline, or the id is malformed. What the coordinator refuses
-                (a conflict, an unknown pipeline) is raised by `Run.result`.
+            RunRefused: the arguments do not fit the pipeline, or the id is malformed, or looks like a generated one
+                that is too old. What else the coordinator refuses (a conflict, an unknown pipeline) is raised by
+                `Run.result`.
             ConfigError: the namespace, or the pipeline named, was never applied.
             TypeError: a pipeline by name was given arguments other than `params`.
             TransportError: the start was not acknowledged. With an id chosen here starting again is safe; the
@@ -182,6 +187,8 @@ class Client:
         sent = Start(command, command_id, is_new)
         followed = await follow(session, command.run_id or "", sent)
         await session.send(command, command_id, rerun_of=rerun_of)
+        if not is_new and expired(followed.run, self._clock.now()):
+            await _check_taken(followed)
         return self._run(followed, definition, returns)
 
     async def _start_directly(self, trigger: Trigger, definition: Definition, returns: object) -> "Run[R]":
@@ -264,6 +271,18 @@ class Client:
     async def release(self, run_id: str) -> None:
         """Let a run go on that was held by a kernel error or a suspected trigger."""
         await self.session.send(ReleaseRun(run_id))
+
+
+async def _check_taken(followed: Followed) -> None:
+    """Wait a moment for the answer to a start whose id looks too old: a live run may have it, else it is refused.
+
+    Raises:
+        RunRefused: so it is.
+    """
+    await followed.following.is_known(GRACE)
+    ending = followed.following.ending
+    if ending is not None and ending.outcome == "refused":
+        raise RunRefused(f"run {followed.run}: it was refused: {ending.reason}", run_id=followed.run)
 
 
 def _transport(log: Transport | str | Path | None) -> Transport:

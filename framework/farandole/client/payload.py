@@ -18,7 +18,7 @@ from farandole.ids import is_text
 
 
 def plain_of(schema: str, framed: bytes, artifacts: ArtifactStore | None) -> object:
-    """The plain value of a payload written with `schema` (Avro, JSON text).
+    """The plain value of a payload written with `schema` (Avro, JSON text), or in JSON by somebody who repaired it.
 
     Raises:
         RecordError: it is not what the schema says, or its claim cannot be fetched.
@@ -30,7 +30,7 @@ def plain_of(schema: str, framed: bytes, artifacts: ArtifactStore | None) -> obj
                 "Give it the store that the agents use: Client(..., artifacts=...)."
             )
         framed = check_out(artifacts, framed)
-    return Schema.parse(schema).decode(framed)
+    return Schema.parse(schema).decode_or_json(framed)
 
 
 async def definition_of(session: Session, digest: str, hint: Definition | None = None) -> Definition:

@@ -87,7 +87,8 @@ def fresh_position(stale: Position | None, begin: int, now: datetime) -> Positio
     """A position at the first record that there is; the next owner's fencing tokens are above all that were given.
 
     Of a position that can be read its owner's epoch is kept. Of one that is lost nothing is known, neither how many
-    owners there were nor whether the last one let go in order: as many as seconds since 1970, for none had it for less.
+    owners there were nor whether the last one let go in order: as many as seconds since 1970, for none had it for less
+    (the kernel leaves room for so many, `EPOCH_BITS`).
     """
     lost = Metadata(epoch=int(now.timestamp()))
     try:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Generic, TypeVar
 
 from farandole.client.following import Ending, Following, Start
-from farandole.client.lookup import RunStatus, is_answered, settled_of, state_of, status_of
+from farandole.client.lookup import RunStatus, head_of, is_answered, settled_of, state_of, status_of
 from farandole.client.scan import BEGINNING, header, span
 from farandole.client.session import Session
 from farandole.client.tail import Subscription
@@ -29,7 +29,7 @@ from farandole.errors import (
 )
 from farandole.events.catalogue import decode, type_name
 from farandole.events.commands import CancelRun
-from farandole.events.facts import Event, RunSettled
+from farandole.events.facts import Event, RunSettled, RunStarted
 from farandole.events.facts import RunRefused as Refusal
 from farandole.kernel.state import Run as State
 from farandole.transport.port import Record, TopicPartition
@@ -51,6 +51,7 @@ _ERRORS: dict[str, type[RunError]] = {
     "cancelled": RunCancelled,
     "timed_out": RunTimedOut,
 }
+_STARTED = type_name(RunStarted).encode()
 _SETTLED = type_name(RunSettled).encode()
 _REFUSED = type_name(Refusal).encode()
 
@@ -165,12 +166,11 @@ class Run(Generic[R]):
         live = await session.tail.follow(self.id, home, queue.put_nowait, queue.put_nowait)
         try:
             seen = False
-            async with aclosing(self._past(live.position)) as past:
-                async for record in past:
-                    seen |= header(record, "ce_type") != _REFUSED  # of a command that came to nothing, there is no run
-                    yield record
-                    if self._is_last(record):
-                        return
+            for record in await self._past(live.position):
+                seen |= header(record, "ce_type") != _REFUSED  # of a command that came to nothing, there is no run
+                yield record
+                if self._is_last(record):
+                    return
             while seen or self._followed.start is not None:
                 told = await queue.get()
                 if isinstance(told, FarandoleError):
@@ -245,18 +245,33 @@ class Run(Generic[R]):
         elif following.ending is None:
             raise self._not_found()
 
-    async def _past(self, until: int) -> AsyncGenerator[Record, None]:
-        """The run's events before the live ones."""
+    async def _past(self, until: int) -> list[Record]:
+        """The run's events before the live ones; of an id that was used again, those of its latest run."""
         followed = self._followed
         if followed.start is not None and not followed.is_new:
             await followed.following.is_known(GRACE)
         is_whole = followed.is_new or followed.following.has_begun
         begin = followed.subscription.position if is_whole else BEGINNING
         at = TopicPartition(self._session.topics.events, followed.home)
+        past: list[Record] = []
+        has_ended = False
         async with aclosing(span(self._session.edge, {at: begin}, {at: until})) as records:
             async for record in records:
-                if header(record, "ce_run") == self.id.encode():
-                    yield record
+                if header(record, "ce_run") != self.id.encode():
+                    continue
+                kind = header(record, "ce_type")
+                if kind == _STARTED and has_ended:  # a chosen id begins anew once it was forgotten
+                    past, has_ended = [], False
+                has_ended |= kind == _SETTLED
+                past.append(record)
+        return past if is_whole or not has_ended or not await self._begins_anew() else []
+
+    async def _begins_anew(self) -> bool:
+        """Whether our start, of which nothing is seen yet, makes a new run of an id that had one before."""
+        followed = self._followed
+        if followed.start is None or followed.following.has_begun:
+            return False
+        return await head_of(self._session, self.id) is None
 
     def _is_last(self, record: Record) -> bool:
         kind = header(record, "ce_type")

@@ -53,7 +53,7 @@ def _of_unit(run: Run, name: str, item: int, unit: Unit, changed: Changed) -> It
         case Status.RETRY:
             yield Wait("retry", f"attempt {unit.attempt + 1} waits for its time: {unit.error}", *at, _instant(unit.due))
         case Status.DEAD:
-            yield Wait("dead_letter", f"dead letter: {unit.error or unit.reason}", *at, _instant(unit.due))
+            yield Wait("dead_letter", f"dead letter: {unit.why_dead}", *at, _instant(unit.due))
         case Status.SUSPECTED:
             text = f"attempt {unit.attempt} was consumed by agent {agent} without a result; release or cancel the run"
             yield Wait("suspected", text, *at, _instant(unit.due))

@@ -140,8 +140,8 @@ def agent(
 def agent(handler: Handler | None = None, /, **given: object) -> object:
     """Declare a function as an agent, bare or with options.
 
-    `timeout` bounds one attempt, `deadline` the whole step; `memory` (`512MiB`) needs
-    `isolation="process"`; `publishes` names the topics that `Context.publish` may write to.
+    `timeout` bounds one attempt, `deadline` the whole step, and with it each of its attempts; `memory` (`512MiB`)
+    needs `isolation="process"`; `publishes` names the topics that `Context.publish` may write to.
 
     Raises:
         DefinitionError: the signature or an option is wrong.

@@ -183,6 +183,15 @@ def free_paths(root: Node) -> Iterator[tuple[str, ...]]:
             todo.extend((child, bound) for child in children(node))
 
 
+def null_checks(root: Node) -> Iterator[tuple[str, Binary]]:
+    """Each name that is compared with null, and the comparison."""
+    for node in nodes(root):
+        if isinstance(node, Binary) and node.operator in ("==", "!="):
+            for one, other in ((node.left, node.right), (node.right, node.left)):
+                if isinstance(one, Name) and other == Literal(None):
+                    yield one.name, node
+
+
 def path_of(node: Node) -> tuple[str, ...] | None:
     """The parts of `a.b.c`; None for anything else."""
     parts: list[str] = []

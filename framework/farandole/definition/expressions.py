@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Protocol
 
-from farandole.definition.cel_nodes import Node, free_paths, renamed
+from farandole.definition.cel_nodes import Node, free_paths, null_checks, renamed
 from farandole.definition.cel_parser import CHARACTERS_MAX, parse
 from farandole.definition.cel_text import written
 from farandole.definition.cel_tokens import KEYWORDS, RESERVED_WORDS, SyntaxProblem
@@ -70,6 +70,11 @@ class Expression:
             raise ExpressionError(
                 f"expression {shown}, character {bad.at + 1}: {bad.message}", expression=self.text
             ) from None
+
+    @cached_property
+    def asked_for_null(self) -> frozenset[str]:
+        """The roots that it compares with null: it has an answer for a step that was skipped."""
+        return frozenset() if self._path else self.roots & {name for name, _ in null_checks(self.node)}
 
     @cached_property
     def canonical(self) -> str:

@@ -151,6 +151,10 @@ def _parents(step: Step) -> Iterator[Parent]:
     for text in (step.when, step.map_over):
         for root in compile_expression(text).roots if text else ():
             required[root] = True
+    if step.when is not None and step.join.kind is JoinKind.ALL_DONE:
+        # A guard that asks for null has an answer for what was skipped; the other joins do not go without it.
+        over = compile_expression(step.map_over).roots if step.map_over else frozenset()
+        required |= dict.fromkeys(compile_expression(step.when).asked_for_null - over, False)
     for given in step.inputs.values():
         for root in sorted(compile_expression(given.expression).roots):
             required[root] = required.get(root, False) or not given.optional

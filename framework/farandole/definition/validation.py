@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from farandole.definition.cel_nodes import Binary, Literal, Name, nodes
+from farandole.definition.cel_nodes import null_checks
 from farandole.definition.cel_parser import VARIABLES_TAKEN
 from farandole.definition.cel_text import written
 from farandole.definition.cel_types import TypeProblem, expression_type
@@ -176,6 +176,7 @@ def _step(draft: Draft, read: _Read, types: Mapping[str, ValueType], all_read: M
     _check_inputs(read, where, local)
     join = chosen.join or Join()
     _check_join(read, join, where)
+    _check_when_is_asked(read, join, where, local)
     timeout, deadline = chosen.timeout or spec.timeout, chosen.deadline or spec.deadline
     if timeout and deadline and timeout > deadline:
         raise problem(step.place, where, f"expected a timeout within the deadline {deadline}, but found {timeout}")
@@ -274,17 +275,37 @@ def _check_inputs(read: _Read, where: str, types: Mapping[str, ValueType]) -> No
 def _check_no_vain_guard(read: _Read, name: str, where: str, types: Mapping[str, ValueType]) -> None:
     """A step does not run without what a required input reads, so the input's guard would never be asked."""
     given, expression = read.inputs[name]
-    for node in nodes(expression.node):
-        if not isinstance(node, Binary) or node.operator not in ("==", "!="):
+    for guarded, node in null_checks(expression.node):
+        if guarded in read.parents and not isinstance(types[guarded], Nullable):
+            fact = (
+                f"expected {name}: T | None for the guard {written(node)!r}, "
+                f"since the step does not run where {guarded} was skipped, but the agent takes no None"
+            )
+            raise problem(given.place, where, fact)
+
+
+def _check_when_is_asked(read: _Read, join: Join, where: str, types: Mapping[str, ValueType]) -> None:
+    """A condition that wants a step to have been skipped must be asked when it was: only `all_done` goes on then."""
+    if read.when is None:
+        return
+    needed: set[str] = set(read.over[1].roots) if read.over else set()
+    needed |= {root for each in read.draft.spec.parameters if not each.optional for root in _roots_of(read, each.name)}
+    for guarded, node in null_checks(read.when[1].node):
+        if node.operator != "==" or guarded not in read.parents or isinstance(types[guarded], Nullable):
             continue
-        for one, other in ((node.left, node.right), (node.right, node.left)):
-            guarded = one.name if isinstance(one, Name) and other == Literal(None) else ""
-            if guarded in read.parents and not isinstance(types[guarded], Nullable):
-                fact = (
-                    f"expected {name}: T | None for the guard {written(node)!r}, "
-                    f"since the step does not run where {guarded} was skipped, but the agent takes no None"
-                )
-                raise problem(given.place, where, fact)
+        why = f"since the step does not run where {guarded} was skipped"
+        if guarded in needed:
+            fact = f"expected no input that needs {guarded} beside the guard {written(node)!r}, {why}, but found one"
+        elif join.kind is not JoinKind.ALL_DONE:
+            found = join.kind.value
+            fact = f"expected the join all_done with the guard {written(node)!r}, {why} otherwise, but found {found}"
+        else:
+            continue
+        raise problem(read.when[0].place, f"{where}.when", fact)
+
+
+def _roots_of(read: _Read, name: str) -> frozenset[str]:
+    return read.inputs[name][1].roots if name in read.inputs else frozenset()
 
 
 def _check_join(read: _Read, join: Join, where: str) -> None:

@@ -122,6 +122,16 @@ class Schema:
             raise RecordError(f"expected framed Avro of {self.name}, but found JSON")
         raise _unknown(frame, f"{self.name} ({self.fingerprint.hex()})")
 
+    def decode_or_json(self, value: bytes) -> object:
+        """The plain value of a payload framed by this schema, or of the JSON text of somebody who repaired one.
+
+        Raises:
+            UnknownSchema: it is framed by another schema.
+            RecordError: it cannot be read (`undecodable`), or does not fit (`contract`).
+        """
+        is_json = not value.startswith(self._head) and unframe(value).kind is Kind.JSON
+        return self.from_json(value) if is_json else self.decode(value)
+
     def decode_body(self, body: bytes, writer: "Schema | None" = None) -> object:
         """As `decode`, of a payload without frame that was written by `writer`, or by this schema."""
         if writer is not None and writer.fingerprint != self.fingerprint:

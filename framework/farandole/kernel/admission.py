@@ -6,7 +6,7 @@ pipeline ever had, for its callers are not replaced the moment it is applied. Ge
 their instant and are refused once the window in which duplicates are recognised has passed.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from farandole.definition.model import Definition
 from farandole.errors import RecordError
@@ -15,7 +15,7 @@ from farandole.events.commands import StartRun
 from farandole.events.facts import RunRefused, RunStarted
 from farandole.events.framing import unframe
 from farandole.ids import generated_at, is_run_id, sha256
-from farandole.kernel.decision import Moment
+from farandole.kernel.decision import DEDUPE_WINDOW, Moment
 from farandole.kernel.state import Run
 
 AHEAD_MAX = timedelta(minutes=5)
@@ -54,10 +54,23 @@ def admit(
     except RecordError as bad:
         return refused("params", str(bad))
     now, window = moment.now, moment.dedupe_window
-    if (made := generated_at(run_id)) and not now - window <= made <= now + AHEAD_MAX:
-        return refused("expired_id", f"the generated id is of {made.isoformat()}, outside the window of {window}")
+    if made := expired(run_id, now, window):
+        return refused(
+            "expired_id",
+            f"the id is a UUIDv7 of {made.isoformat()}, as generated ones are, and outside their window of {window}. "
+            "Choose another, for one of your own with a word before it",
+        )
     deadline = now + definition.deadline if definition.deadline else None
     return RunStarted(run_id, command.pipeline, definition.hash, params, sha256(params), now, deadline)
+
+
+def expired(run_id: str, now: datetime, window: timedelta = DEDUPE_WINDOW) -> datetime | None:
+    """The instant inside an id that cannot begin a run (any more), because it looks like a generated one; else None.
+
+    A command that was on its way for longer than the window would begin a second run.
+    """
+    made = generated_at(run_id)
+    return made if made and not now - window <= made <= now + AHEAD_MAX else None
 
 
 def is_same_start(command: StartRun, known: Run, writers: SchemaBook = NO_OTHERS) -> bool:

@@ -30,8 +30,9 @@ from farandole.ids import consequence_id
 from farandole.kernel.state import Run, Status, instant
 from farandole.kernel.values import Values, carried, input_roots
 
-EPOCH_BITS = 20
-"""Of a fencing token, for the epochs of owners: a partition changes hands a million times before they are used up."""
+EPOCH_BITS = 32
+"""Of a fencing token, for the epochs of owners, which go on from the seconds since 1970 where a position was lost
+(`agent reposition`): enough until 2106. A thousand attempts of each of a thousand steps fit beside them in 64 bits."""
 
 PARAMS_MAX = 8192
 """Most bytes of params that travel with a trigger. Source: DESIGN section 5."""
@@ -135,13 +136,14 @@ def _dead_letter(run: Run, event: facts.StepDeadLettered, cause: Cause, topics: 
     unit = run.unit(run.number(event.step, event.item))
     given = unit.input if unit.input is not None else _input(run, event.step, event.item, values)
     trigger = Trigger(run.id, step.name, step.agent, event.attempt, given, event.item, _params(run, step.name, values))
-    error = f"attempt {event.attempt} of {step.name}: {event.reason}"
+    failed = bool(unit.reason)  # else its deadline passed, and an error would be that of an attempt before
+    error = unit.error if failed else f"attempt {event.attempt} of {step.name}: {unit.why_dead}"
     return dead_letter_record(
         topics,
         trigger,
         reason=event.reason,
-        error=unit.error or error,
-        fingerprint=unit.reason,
+        error=error or f"attempt {event.attempt} of {step.name}: {event.reason}",
+        fingerprint=unit.reason or event.reason,
         cause=cause.id,
         origin=cause.origin,
     )

@@ -157,7 +157,8 @@ def _holding_text(run: Run) -> str:
             word = "trigger suspected" if unit.status is Status.SUSPECTED else "dead letter"
             at = step if item == NO_ITEM else f"{step}[{item}]"
             more = f" and {run.head.holds - 1} more" if run.head.holds > 1 else ""
-            said = " ".join(unit.error.split())[:ERROR_MAX]
+            why = unit.why_dead if unit.status is Status.DEAD else unit.error
+            said = " ".join(why.split())[:ERROR_MAX]
             return f"{word} at {at}{more}" + (f": {said}" if said else "")
     return ""
 

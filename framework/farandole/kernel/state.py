@@ -64,6 +64,10 @@ class Phase(IntEnum):
     SETTLED = 2
 
 
+DEADLINE_PASSED = "its deadline passed before the attempt reported"
+"""What is told of a dead letter that no failure led to."""
+
+
 class Unit(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """One step or one item.
 
@@ -89,6 +93,14 @@ class Unit(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=
     error: str = ""
     output: bytes | None = None
     input: bytes | None = None
+
+    @property
+    def why_dead(self) -> str:
+        """Why it was dead-lettered: what its last attempt reported, else that the step's deadline gave up on that one.
+
+        `reason` is the last attempt's alone, while `error` may still be that of an attempt before it.
+        """
+        return self.error or self.reason if self.reason else DEADLINE_PASSED
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):

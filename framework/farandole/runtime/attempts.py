@@ -20,8 +20,13 @@ from farandole.ids import NO_ITEM
 from farandole.runtime.partition import Partition
 from farandole.transport.port import Record
 
-LaneKey = tuple[int, bytes]
-"""The assignment and the record's key: entries of an earlier assignment hold up nobody."""
+LaneKey = tuple[int, bytes, bytes]
+"""The assignment, the record's key and its step: entries of an earlier assignment hold up nobody, nor does one step of
+a run another one of the same agent."""
+
+
+ATTEMPT_DIGITS = 10
+"""More are no number of an attempt, whoever wrote them: a policy allows 1,000 attempts."""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -137,9 +142,18 @@ class Chain(msgspec.Struct, frozen=True):
 
 
 def lane_of(partition: Partition, record: Record) -> LaneKey:
-    """The lane of a record; one without key has a lane of its own."""
+    """The lane of a record; one without key has a lane of its own. Its envelope is read later."""
     key = record.key if record.key is not None else b"\0%d" % record.offset
-    return partition.number, key
+    for name, step in record.headers:
+        if name == "ce_step":
+            return partition.number, key, step
+    return partition.number, key, b""
+
+
+def attempt_of(record: Record) -> int:
+    """The number of the attempt that a record asks for, before its envelope is read; 0 if it says none."""
+    told = next((value for name, value in record.headers if name == "ce_attempt"), b"")
+    return int(told) if told.isdigit() and len(told) < ATTEMPT_DIGITS else 0
 
 
 class Arrival(msgspec.Struct, frozen=True, eq=False):

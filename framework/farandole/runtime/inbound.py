@@ -131,8 +131,14 @@ def call_of(
     record: Record,
     traceparent: str,
 ) -> Call:
-    """What a handler's process is told of an attempt; `record` is the one that its log lines name."""
-    timeout = step.timeout or spec.timeout
+    """What a handler's process is told of an attempt; `record` is the one that its log lines name.
+
+    No attempt is of use for longer than its step's deadline, which began when it was triggered at the latest. Counted
+    from the handler's start, as a timeout is, so that clocks need not agree.
+    """
+    timeout = step.timeout or spec.timeout or step.deadline
+    if timeout is not None and step.deadline is not None:
+        timeout = min(timeout, step.deadline)
     return Call(
         run=trigger.run,
         pipeline=definition.name,

@@ -18,9 +18,20 @@ from farandole.clock import Clock
 from farandole.definition.spec import AgentSpec
 from farandole.events.outgoing import Outgoing
 from farandole.runtime import reactions
-from farandole.runtime.attempts import Arrival, Attempt, Chain, Done, Executor, Failed, Outcome, Succeeded
+from farandole.runtime.attempts import (
+    Arrival,
+    Attempt,
+    Chain,
+    Done,
+    Executor,
+    Failed,
+    LaneKey,
+    Outcome,
+    Succeeded,
+    attempt_of,
+)
 from farandole.runtime.fusion import Fusion
-from farandole.runtime.handlers.calls import failure_of, timed_out
+from farandole.runtime.handlers.calls import failure_of, overtaken, timed_out
 from farandole.runtime.inbound import Quarantine, UnknownDefinition, read_trigger
 from farandole.runtime.lanes import Lanes, Load
 from farandole.runtime.ownership import Ownership
@@ -64,6 +75,9 @@ class Workplace:
 
     lanes: Lanes[Arrival] = field(default_factory=Lanes)
     running: dict[Attempt, None] = field(default_factory=dict)
+    _bounded: dict[LaneKey, Attempt] = field(default_factory=dict)
+    """Those of steps with a deadline, which alone are given up by the log while they are at work."""
+
     _full: dict[str, deque[Attempt]] = field(default_factory=dict)
     """Attempts for which there was no room, by isolation."""
 
@@ -81,7 +95,10 @@ class Workplace:
         partition.out += 1
         self.counts.records += 1
         self.load.add(arrival.charge)
-        self.lanes.put(arrival.lane, arrival)
+        lane = arrival.lane
+        self.lanes.put(lane, arrival)
+        if self._bounded and lane in self._bounded:
+            self._overtake(self._bounded[lane], record)
 
     def step(self) -> bool:
         """Take results, time out, dispatch; whether anything was done."""
@@ -127,12 +144,26 @@ class Workplace:
             self._forget(attempt)
 
     def _forget(self, attempt: Attempt) -> None:
-        attempt.is_over = True
-        self.running.pop(attempt, None)
+        self._end(attempt)
         if self.spans is not None:
             self.spans.end(attempt, None)
         self._leave(attempt.partition, len(attempt.record.value or b""))
         self.lanes.done(attempt.lane)
+
+    def _overtake(self, attempt: Attempt, record: Record) -> None:
+        """Give up an attempt if `record` is a later one of its step: its deadline has passed and somebody replayed it.
+
+        Nothing else has a step tried again before its attempt has reported; left alone, it would keep the replay
+        waiting, up to that one's own deadline.
+        """
+        if attempt.ended is not None or attempt_of(record) <= attempt.trigger.attempt:
+            return
+        waiting = self._full.get(attempt.spec.isolation)
+        if waiting and attempt in waiting:
+            waiting.remove(attempt)
+        else:
+            self.executor.call_off(attempt)
+        self._react(Done(attempt, overtaken(attempt.call)))
 
     def _leave(self, partition: Partition, charge: int) -> None:
         partition.out -= 1
@@ -179,6 +210,8 @@ class Workplace:
 
     def _begin(self, attempt: Attempt) -> None:
         self.running[attempt] = None
+        if attempt.step.deadline is not None:
+            self._bounded[attempt.lane] = attempt
         if self.executor.has_room(attempt.spec) or self.tables.stopping(attempt.trigger.run) is not None:
             self._start(attempt)
         else:
@@ -293,6 +326,8 @@ class Workplace:
     def _end(self, attempt: Attempt) -> None:
         attempt.is_over = True
         self.running.pop(attempt, None)
+        if attempt.step.deadline is not None:
+            self._bounded.pop(attempt.lane, None)
 
     def _quarantine(self, arrival: Arrival, spec: AgentSpec, it: Quarantine) -> None:
         self.counts.quarantined[it.reason] += 1

@@ -16,8 +16,7 @@ from farandole.definition.calling import arguments, result_plain
 from farandole.definition.context import Context
 from farandole.definition.spec import AgentSpec
 from farandole.errors import DefinitionError, RecordError, RetryableStepError, TerminalStepError
-from farandole.events.avro import Schema, SchemaBook
-from farandole.events.framing import SINGLE_OBJECT
+from farandole.events.avro import Schema
 from farandole.runtime.attempts import Call, Failed, Outcome, Succeeded
 from farandole.runtime.context import AttemptContext
 from farandole.runtime.handlers.storing import Payloads
@@ -126,6 +125,12 @@ def timed_out(call: Call) -> Failed:
     return Failed("timeout", error, fingerprint_of("timeout", call.step))
 
 
+def overtaken(call: Call) -> Failed:
+    """An attempt that its step's deadline gave up, for whose step the next one has come."""
+    error = f"expected {call.step} to be done by its deadline, but it was not, and another attempt was asked for"
+    return Failed("timeout", f"{error}. The attempt is given up", fingerprint_of("timeout", call.step))
+
+
 def fingerprint_of(*parts: str) -> str:
     """Groups failures of one cause: stable over processes, and over the numbers in a message."""
     normalised = "\n".join(_VARIABLE.sub("#", part) for part in parts)
@@ -157,16 +162,10 @@ class _Failing:
 
 
 def _given(spec: AgentSpec, call: Call, context: Context, fetched: bytes) -> Mapping[str, object]:
-    given = arguments(spec, _decoded(call.input_schema, fetched), call.whole)
+    given = arguments(spec, Schema.parse(call.input_schema).decode_or_json(fetched), call.whole)
     if spec.context_parameter is not None:
         given[spec.context_parameter] = context
     return given
-
-
-def _decoded(schema: str, value: bytes) -> object:
-    """The plain input: framed Avro, or the JSON of somebody who repaired it."""
-    known = Schema.parse(schema)
-    return known.decode(value) if value.startswith(SINGLE_OBJECT) else SchemaBook([known]).decode_as(known, value)
 
 
 def _handle(spec: AgentSpec, given: Mapping[str, object]) -> object:

@@ -57,7 +57,7 @@ class Harness(Generic[P, R]):
         return self._script(agent, rule, times)
 
     def time_out(self, agent: "Agent[..., object] | str", times: int = 1) -> Self:
-        """The next attempts of an agent never answer; without a timeout of its own the attempt hangs for ever."""
+        """The next attempts of an agent never answer; without a timeout or a deadline the attempt hangs for ever."""
         return self._script(agent, Rule(Mishap.TIME_OUT), times)
 
     def deliver_twice(self, agent: "Agent[..., object] | str", times: int = 1) -> Self:
