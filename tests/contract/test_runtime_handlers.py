@@ -21,8 +21,10 @@ from farandole.definition.model import Definition, Input, Step
 from farandole.definition.spec import AgentSpec
 from farandole.errors import StoreError, TransportError
 from farandole.events.avro import Schema
+from farandole.events.catalogue import decode
 from farandole.events.envelope import Envelope
 from farandole.events.outgoing import Trigger
+from farandole.events.tables import AttemptProgress
 from farandole.events.topics import Topics
 from farandole.runtime.attempts import Attempt, Call, Failed, Outcome, Succeeded
 from farandole.runtime.handlers.environment import Environment
@@ -35,7 +37,7 @@ from farandole.runtime.telemetry import Signals
 from farandole.transport.port import NewRecord, Record, TopicPartition
 
 UNIT = """
-import asyncio, ctypes, os, sys, threading, time
+import asyncio, ctypes, multiprocessing, os, stat, subprocess, sys, threading, time
 from pathlib import Path
 from farandole.definition.agents import agent
 from farandole.definition.context import Context
@@ -117,6 +119,41 @@ def dies(how: str) -> int:
         case "sys.exit":
             sys.exit(4)
     return os.getpid()
+
+@agent(isolation="process")
+def forks(n: int) -> int:
+    os.fork()
+    return 1000 + n
+
+@agent(isolation="process")
+def leaves(how: str) -> int:
+    if "forked" in how:
+        left = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        left.start()
+    else:
+        open_here = [fd for fd in range(3, 100) if Path(f"/dev/fd/{fd}").exists()]
+        channel = [fd for fd in open_here if stat.S_ISSOCK(os.fstat(fd).st_mode)]
+        left = subprocess.Popen(["sleep", "600"], pass_fds=channel)
+    Path(__file__).with_name("left").write_text(str(left.pid))
+    if "crash" in how:
+        os._exit(3)
+    time.sleep(600)
+
+@agent(isolation="process")
+def tells_late(ctx: Context, n: int) -> int:
+    def late() -> None:
+        while True:
+            time.sleep(0.01)
+            ctx.progress(n, 100, "late")
+    threading.Thread(target=late, daemon=True).start()
+    return n
+
+@agent(isolation="process")
+def tells(ctx: Context, n: int) -> int:
+    for i in range(n):
+        time.sleep(0.01)
+        ctx.progress(i, n, "own")
+    return n
 """
 
 
@@ -497,6 +534,42 @@ def test_child_killed_from_outside_fails_its_attempt_only(bench: Bench) -> None:
     assert number(bench.outcome("plain", 1)) == 2
 
 
+def test_copy_of_a_child_that_a_handler_forked_and_forgot_answers_nothing(bench: Bench) -> None:
+    """The copy went on as a child, on the same channel: each later attempt was given the answer of the one before."""
+    assert number(bench.outcome("forks", 1)) == 1001
+
+    later = [number(bench.outcome("forks", n)) for n in range(2, 6)]
+
+    assert later == [1002, 1003, 1004, 1005]
+
+
+@pytest.mark.parametrize("how", ["forked crash", "forked loop", "started crash", "started loop"])
+def test_child_ends_with_what_its_handler_left_running_and_is_replaced(bench: Bench, tmp_path: Path, how: str) -> None:
+    """A worker of a pool held the channel of the child that had died: its keeper waited for it for ever."""
+    left = tmp_path / "left"
+    it = bench.submit("leaves", how)
+    bench.wait(lambda: left.exists() and left.read_text() != "")
+
+    if "loop" in how:
+        bench.executor.call_off(it)
+    else:
+        assert "status 3" in failure(bench.results()[it]).error
+
+    assert number(bench.outcome("apart", 1)) != os.getpid()
+    bench.wait(lambda: is_gone(int(left.read_text())))
+
+
+def test_progress_that_an_isolated_attempt_tells_late_is_not_the_next_ones(bench: Bench) -> None:
+    bench.outcome("tells_late", 1)
+
+    bench.outcome("tells", 20)
+
+    told = [decode(record.value or b"") for record in bench.producer.sent]
+    notes = {(signal.step, signal.note) for signal in told if isinstance(signal, AttemptProgress)}
+    assert ("tells", "own") in notes
+    assert ("tells", "late") not in notes
+
+
 def test_full_telemetry_queue_drops_signals_and_nothing_else(bench: Bench) -> None:
     bench.producer.is_full = True
 
@@ -510,3 +583,11 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def is_gone(pid: int) -> bool:
+    """Whether it is a process no more; one that nobody reaps, as in a container without an init, is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return not alive(pid)

@@ -1,7 +1,8 @@
 """The child process of `isolation="process"`: loads the unit, then calls one handler at a time.
 
 Everything that a handler can do to its process it does to this one: memory, exit, endless
-loops, crashes in decoding. It ends when its parent ends, whatever a handler is doing.
+loops, crashes in decoding. It ends when its parent ends, whatever a handler is doing. A copy
+of it (`os.fork`, a pool of `multiprocessing`) says nothing: the channel is this process's alone.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -51,13 +53,16 @@ PARENT_LOOK_S = 1.0
 def main(descriptor: int) -> None:
     """Serve the parent at the other end of `descriptor` until it hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
+    os.set_inheritable(descriptor, False)
     channel = Connection(descriptor)
     setup = read_order(channel.recv_bytes())
     assert isinstance(setup, Setup)
     _die_with(setup.parent)
     child = _Child(channel, timedelta(seconds=setup.progress_every_s))
+    os.register_at_fork(after_in_child=child.become_copy)
     if child.load(Path(setup.unit)):
         child.serve()
+    child.leave()
 
 
 class _Child:
@@ -68,8 +73,10 @@ class _Child:
         self._progress_every = progress_every
         self._clock = SystemClock()
         self._agents: Mapping[str, AgentSpec] = {}
+        self._is_copy = False
         self._saying = threading.Lock()
-        logging.getLogger().addHandler(Telling(self._say))
+        self._telling = Telling(self._say)
+        logging.getLogger().addHandler(self._telling)
         logging.getLogger("farandole").setLevel(logging.DEBUG)  # the parent knows which are wanted
 
     def load(self, unit: Path) -> bool:
@@ -87,17 +94,36 @@ class _Child:
         while True:
             try:
                 order = read_order(self._channel.recv_bytes())
-            except EOFError:
+            except (EOFError, OSError):
                 return
             assert isinstance(order, Run)
             self._say(self._run(order))
 
+    def become_copy(self) -> None:
+        """What a fork of this process does first: let go of the channel, and of what spoke through it.
+
+        Its answers would be taken for ours, and the parent could not see our end while a copy holds the channel. What
+        it logs goes to standard error, from warnings on.
+        """
+        self._is_copy = True
+        logging.getLogger().removeHandler(self._telling)
+        self._channel.close()
+
+    def leave(self) -> None:
+        """The way out. A copy that a handler forked and forgot ends here, without ending what is not its own."""
+        if self._is_copy:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(AttributeError, OSError, ValueError):
+                    stream.flush()
+            os._exit(0)
+
     def _run(self, order: Run) -> Result | Failure:
         spec = self._agents.get(order.agent)
         if spec is None:
-            return Failure(failure_of(LookupError(f"the unit has no agent {order.agent!r} any more")))
-        context = AttemptContext(order.call, spec.publishes, self._clock, self._tell, self._progress_every)
-        self._say(Began())
+            return Failure(order.number, failure_of(LookupError(f"the unit has no agent {order.agent!r} any more")))
+        tell = partial(self._tell, order.number)
+        context = AttemptContext(order.call, spec.publishes, self._clock, tell, self._progress_every)
+        self._say(Began(order.number))
         _limit_memory(order.memory_limit)
         try:
             outcome = run_plain(spec, order.call, context, Payloads(_as_it_is, _as_it_is))
@@ -105,12 +131,16 @@ class _Child:
             outcome = failure_of(error)
         finally:
             _limit_memory(None)
-        return Result(outcome) if isinstance(outcome, Succeeded) else Failure(outcome)
+        if isinstance(outcome, Succeeded):
+            return Result(order.number, outcome)
+        return Failure(order.number, outcome)
 
-    def _tell(self, at: datetime, done: float, total: float | None, note: str) -> None:
-        self._say(Progress(at, done, total, note))
+    def _tell(self, number: int, at: datetime, done: float, total: float | None, note: str) -> None:
+        self._say(Progress(number, at, done, total, note))
 
     def _say(self, word: Word) -> None:
+        if self._is_copy:
+            return
         with self._saying:  # log lines come from the handler's threads too
             self._channel.send_bytes(encode(word))
 
