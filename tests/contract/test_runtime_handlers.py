@@ -91,6 +91,26 @@ async def gives_itself_up(n: int) -> int:
     await asyncio.sleep(1)
     return n
 
+async def exits() -> None:
+    sys.exit(1)
+
+@agent
+async def ends_the_loop(how: str) -> int:
+    match how:
+        case "gather":
+            await asyncio.gather(exits(), asyncio.sleep(0.1))
+        case "group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(exits())
+        case "wait_for":
+            await asyncio.wait_for(exits(), 5)
+        case "forgotten":
+            asyncio.create_task(exits())
+        case "stop":
+            asyncio.get_running_loop().stop()
+    await asyncio.sleep(0.01)
+    return 1
+
 @agent
 async def endless(n: int) -> int:
     await asyncio.sleep(3600)
@@ -353,6 +373,28 @@ def test_whatever_a_handler_raises_its_attempt_has_an_outcome(bench: Bench, name
         assert outcome.retryable
 
     assert number(bench.outcome("plain", 1)) == 2
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [("gather", "SystemExit"), ("group", "SystemExit"), ("wait_for", "SystemExit"), ("forgotten", ""), ("stop", "")],
+)
+def test_async_handler_that_exits_in_a_task_or_stops_the_event_loop_is_alone_with_it(
+    bench: Bench, how: str, told: str
+) -> None:
+    """asyncio lets an exit of a task out of the loop: its thread ended, and all async handlers with it, as did those
+    of each process that was given the record after it."""
+    neighbour = bench.submit("endless", 1)
+    bench.wait(lambda: neighbour.started is not None)
+
+    outcome = bench.outcome("ends_the_loop", how)
+
+    if told:
+        assert told in failure(outcome).error
+    else:
+        assert number(outcome) == 1
+    assert number(bench.outcome("quick", 4)) == 8
+    assert neighbour.ended is None, "it runs on"
 
 
 def test_child_that_cannot_be_begun_fails_its_attempt_and_the_next_has_another(

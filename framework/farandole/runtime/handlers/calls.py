@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import PurePath
 
@@ -88,7 +88,39 @@ def cancelled_itself() -> Failed:
 
 
 def failure_of(error: BaseException) -> Failed:
-    """What an exception of a handler says of its attempt."""
+    """What an exception of a handler says of its attempt; one of a group alone says what it would have said itself."""
+    match tuple(_leaves(error)):
+        case (only,):
+            return _failure_of_one(only)
+        case several:
+            return _failure_of_all([_failure_of_one(each) for each in several])
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group, as of `asyncio.TaskGroup`, and in groups of it; another is its own and only one."""
+    open_groups = [error]
+    while open_groups:
+        match open_groups.pop():
+            case BaseExceptionGroup(exceptions=inner):
+                open_groups.extend(reversed(inner))
+            case leaf:
+                yield leaf
+
+
+def _failure_of_all(failures: Sequence[Failed]) -> Failed:
+    """One failure for several: worth another try if all are, when the last of them may be tried.
+
+    Its fingerprint knows neither their order nor how often each came: that differs from attempt to attempt.
+    """
+    kinds = {each.kind for each in failures}
+    kind = next(kind for kind in ("memory", "contract", "exception") if kind in kinds)
+    waits = [each.retry_after for each in failures if each.retry_after is not None]
+    shown = "; ".join(dict.fromkeys(each.error for each in failures))[:ERROR_MAX]
+    fingerprint = fingerprint_of(*sorted({each.fingerprint for each in failures}))
+    return Failed(kind, shown, fingerprint, all(each.retryable for each in failures), max(waits, default=None))
+
+
+def _failure_of_one(error: BaseException) -> Failed:
     kind, retryable, retry_after = "exception", True, None
     match error:
         case TerminalStepError():
