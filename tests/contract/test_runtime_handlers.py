@@ -38,10 +38,11 @@ from farandole.transport.port import NewRecord, Record, TopicPartition
 
 UNIT = """
 import asyncio, ctypes, multiprocessing, os, stat, subprocess, sys, threading, time
+from datetime import timedelta
 from pathlib import Path
 from farandole.definition.agents import agent
 from farandole.definition.context import Context
-from farandole.errors import TerminalStepError
+from farandole.errors import RetryableStepError, TerminalStepError
 
 @agent
 def plain(n: int) -> int:
@@ -109,6 +110,34 @@ async def ends_the_loop(how: str) -> int:
         case "stop":
             asyncio.get_running_loop().stop()
     await asyncio.sleep(0.01)
+    return 1
+
+async def raises(error: BaseException) -> None:
+    raise error
+
+@agent
+async def groups(how: str) -> int:
+    match how:
+        case "terminal":
+            errors = [TerminalStepError("card is stolen")]
+        case "later":
+            errors = [RetryableStepError("busy", retry_after=timedelta(hours=1))]
+        case "plain":
+            errors = [KeyError("sku-17")]
+        case "inner":
+            errors = [ExceptionGroup("inner", [ExceptionGroup("of it", [KeyError("sku-17")])])]
+        case "several":
+            busy = RetryableStepError("busy", retry_after=timedelta(hours=1))
+            errors = [KeyError("sku-17"), busy, KeyError("sku-17")]
+        case "several, in another order":
+            errors = [RetryableStepError("busy", retry_after=timedelta(minutes=1)), KeyError("sku-18")]
+        case "one is terminal":
+            errors = [KeyError("sku-17"), TerminalStepError("card is stolen")]
+        case "one is memory":
+            errors = [KeyError("sku-17"), MemoryError()]
+    async with asyncio.TaskGroup() as group:
+        for error in errors:
+            group.create_task(raises(error))
     return 1
 
 @agent
@@ -395,6 +424,45 @@ def test_async_handler_that_exits_in_a_task_or_stops_the_event_loop_is_alone_wit
         assert number(outcome) == 1
     assert number(bench.outcome("quick", 4)) == 8
     assert neighbour.ended is None, "it runs on"
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "told", "retryable", "retry_after"),
+    [
+        ("terminal", "exception", ["TerminalStepError: card is stolen (unit.py:"], False, None),
+        ("later", "exception", ["RetryableStepError: busy (unit.py:"], True, timedelta(hours=1)),
+        ("plain", "exception", ["KeyError: 'sku-17' (unit.py:"], True, None),
+        ("inner", "exception", ["KeyError: 'sku-17'"], True, None),
+        (
+            "several",
+            "exception",
+            ["KeyError: 'sku-17'", "; RetryableStepError: busy"],
+            True,
+            timedelta(hours=1),
+        ),
+        ("one is terminal", "exception", ["KeyError: 'sku-17'", "; TerminalStepError: card is stolen"], False, None),
+        ("one is memory", "memory", ["KeyError: 'sku-17'", "; MemoryError"], True, None),
+    ],
+)
+def test_failure_of_a_task_group_is_what_its_tasks_failed_with(
+    bench: Bench, how: str, kind: str, told: list[str], retryable: bool, retry_after: timedelta | None
+) -> None:
+    """It was "unhandled errors in a TaskGroup (1 sub-exception)": a stolen card was charged three times, and all causes
+    were one."""
+    failed = failure(bench.outcome("groups", how))
+
+    assert (failed.kind, failed.retryable, failed.retry_after) == (kind, retryable, retry_after)
+    assert all(text in failed.error for text in told), failed.error
+    assert "TaskGroup" not in failed.error
+
+
+def test_failures_of_a_task_group_are_of_one_cause_whatever_their_order_and_number(bench: Bench) -> None:
+    names = ["several", "several, in another order", "plain", "one is terminal"]
+
+    several, reordered, plain, other = [failure(bench.outcome("groups", how)).fingerprint for how in names]
+
+    assert several == reordered
+    assert len({several, plain, other}) == 3
 
 
 def test_child_that_cannot_be_begun_fails_its_attempt_and_the_next_has_another(

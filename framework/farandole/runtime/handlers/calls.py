@@ -116,7 +116,8 @@ def _failure_of_all(failures: Sequence[Failed]) -> Failed:
     kind = next(kind for kind in ("memory", "contract", "exception") if kind in kinds)
     waits = [each.retry_after for each in failures if each.retry_after is not None]
     shown = "; ".join(dict.fromkeys(each.error for each in failures))[:ERROR_MAX]
-    fingerprint = fingerprint_of(*sorted({each.fingerprint for each in failures}))
+    causes = sorted({each.fingerprint for each in failures})
+    fingerprint = causes[0] if len(causes) == 1 else _digest("\n".join(causes))
     return Failed(kind, shown, fingerprint, all(each.retryable for each in failures), max(waits, default=None))
 
 
@@ -161,7 +162,11 @@ def timed_out(call: Call) -> Failed:
 def fingerprint_of(*parts: str) -> str:
     """Groups failures of one cause: stable over processes, and over the numbers in a message."""
     normalised = "\n".join(_VARIABLE.sub("#", part) for part in parts)
-    return hashlib.sha256(normalised.encode(errors="replace")).hexdigest()[:16]
+    return _digest(normalised)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
 
 
 class _Failing:
