@@ -37,7 +37,7 @@ from farandole.runtime.telemetry import Signals
 from farandole.transport.port import NewRecord, Record, TopicPartition
 
 UNIT = """
-import asyncio, ctypes, multiprocessing, os, stat, subprocess, sys, threading, time
+import asyncio, contextvars, ctypes, decimal, multiprocessing, os, stat, subprocess, sys, threading, time
 from datetime import timedelta
 from pathlib import Path
 from farandole.definition.agents import agent
@@ -73,6 +73,26 @@ async def stubborn(n: int) -> int:
         except asyncio.CancelledError:
             pass
     return n
+
+TENANT = contextvars.ContextVar("TENANT", default="none")
+
+def surroundings(n: int) -> str:
+    found = f"{decimal.Decimal(1) / 7:.10f} {TENANT.get()}"
+    decimal.getcontext().prec = 3
+    TENANT.set("acme")
+    return found
+
+@agent
+def in_thread(n: int) -> str:
+    return surroundings(n)
+
+@agent
+async def on_loop(n: int) -> str:
+    return surroundings(n)
+
+@agent(isolation="process")
+def in_child(n: int) -> str:
+    return surroundings(n)
 
 class Rude(Exception):
     def __str__(self) -> str:
@@ -391,6 +411,15 @@ def test_threads_that_are_left_behind_again_and_again_are_not_replaced_without_e
             bench.executor.call_off(it)
 
     assert threading.active_count() - before <= 2 * 2 + 2
+
+
+@pytest.mark.parametrize("name", ["in_thread", "on_loop", "in_child"])
+def test_what_a_handler_sets_of_its_context_is_not_the_next_attempts(bench: Bench, name: str) -> None:
+    """A precision of three digits stayed with the thread, and invoices of others were rounded by it."""
+    found = [bench.outcome(name, n) for n in range(4)]
+
+    texts = [Schema.parse('"string"').decode(outcome.output) for outcome in found if isinstance(outcome, Succeeded)]
+    assert texts == ["0.1428571429 none"] * 4
 
 
 @pytest.mark.parametrize("name", ["rude", "rude_async", "gives_itself_up"])

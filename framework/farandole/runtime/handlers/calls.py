@@ -1,14 +1,16 @@
 """One handler called once: its input decoded, its result encoded, whatever goes wrong as a failure.
 
-The same for every executor. Nothing escapes: an exception of the handler is data here. Knows
-nothing of threads, processes or the log.
+The same for every executor. Nothing escapes: an exception of the handler is data here, and what it sets
+of its context (variables, decimal precision) is gone with it. Knows nothing of threads, processes or the log.
 """
 
 import asyncio
+import decimal
 import hashlib
 import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import copy_context
 from datetime import timedelta
 from pathlib import PurePath
 
@@ -42,6 +44,16 @@ class _Bad(Exception):
 
 def run_plain(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
     """Call a plain function."""
+    return copy_context().run(_run_plain, spec, call, context, payloads)
+
+
+def _run_plain(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
+    # The decimal context is an object, which a copy of the variables shares.
+    with decimal.localcontext():
+        return _called(spec, call, context, payloads)
+
+
+def _called(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
     try:
         with _Failing(call):
             given = _given(spec, call, context, payloads.get(call.input))
@@ -57,7 +69,12 @@ def run_plain(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Pa
 
 
 async def run_async(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
-    """Await an async function. Cancellation of the task is passed on: it means that nobody waits any more."""
+    """Await an async function, in a task of its own. Its cancellation is passed on: nobody waits any more."""
+    with decimal.localcontext():
+        return await _awaited(spec, call, context, payloads)
+
+
+async def _awaited(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
     try:
         with _Failing(call):
             given = _given(spec, call, context, await payloads.get_async(call.input))
