@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import textwrap
 import threading
 import time
@@ -27,6 +28,7 @@ from farandole.events.outgoing import Trigger
 from farandole.events.tables import AttemptProgress
 from farandole.events.topics import Topics
 from farandole.runtime.attempts import Attempt, Call, Failed, Outcome, Succeeded
+from farandole.runtime.handlers import parent
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.executors import Executors
 from farandole.runtime.handlers.results import Results
@@ -37,12 +39,16 @@ from farandole.runtime.telemetry import Signals
 from farandole.transport.port import NewRecord, Record, TopicPartition
 
 UNIT = """
-import asyncio, contextvars, ctypes, decimal, multiprocessing, os, stat, subprocess, sys, threading, time
+import asyncio, contextvars, ctypes, decimal, logging, multiprocessing, os, stat, subprocess, sys, threading, time
 from datetime import timedelta
 from pathlib import Path
 from farandole.definition.agents import agent
 from farandole.definition.context import Context
 from farandole.errors import RetryableStepError, TerminalStepError
+
+while Path(__file__).with_name("hangs").exists():
+    logging.getLogger("unit").warning("loading the model")
+    time.sleep(0.01)
 
 @agent
 def plain(n: int) -> int:
@@ -508,6 +514,31 @@ def test_child_that_cannot_be_begun_fails_its_attempt_and_the_next_has_another(
     assert (refused.kind, refused.retryable) == ("crash", True)
     assert "Cannot allocate memory" in refused.error
     assert number(bench.outcome("apart", 1))
+
+
+def test_entry_of_the_import_path_that_is_no_text_is_no_reason_not_to_begin(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sys.path.append(Path(...))`, which Python passes over in silence: each keeper ended before its first attempt."""
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+
+    assert failure(bench.outcome("dies", "exit")).kind == "crash"
+
+    assert number(bench.outcome("apart", 1))
+
+
+def test_unit_that_logs_while_it_loads_for_ever_is_given_up(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its first line on it had all the time of the world, and its attempts waited."""
+    assert number(bench.outcome("apart", 1))
+    (tmp_path / "hangs").touch()
+    monkeypatch.setattr(parent, "START_S", 2.0)
+
+    assert failure(bench.outcome("dies", "exit")).kind == "crash"
+    refused = failure(bench.outcome("apart", 1))
+
+    assert "expected the unit to be loaded in 2 s" in refused.error
 
 
 def _no_memory(*_: object, **__: object) -> None:

@@ -6,12 +6,14 @@ channel, so the process is looked at too, and has a group of its own: what it le
 
 import json
 import logging
+import math
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -38,17 +40,19 @@ class Child:
     """A running child process and the channel to it."""
 
     def __init__(self, unit: Path, progress_every_s: float) -> None:
+        entries: list[object] = [*sys.path]
+        places = [entry for entry in entries if isinstance(entry, str)]  # imports pass over any other
         self._socket, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), str(theirs.fileno())]
+            command = [sys.executable, "-c", _BOOT, json.dumps(places), str(theirs.fileno())]
             try:
+                self._channel = Connection(os.dup(self._socket.fileno()))
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], process_group=0
                 )
-            except OSError:
+            except BaseException:
                 self._socket.close()
                 raise
-        self._channel = Connection(os.dup(self._socket.fileno()))
         self._setup = Setup(str(unit), os.getpid(), progress_every_s)
         self._lock = threading.Lock()
         self._is_over = False
@@ -60,10 +64,8 @@ class Child:
             ChildFailed: it cannot be, or takes too long.
         """
         self.say(self._setup)
-        if not self._channel.poll(START_S):
-            self.kill()
-            raise ChildFailed(f"expected the unit to be loaded in {START_S:g} s, but it was not")
-        while isinstance(word := self.hear(), Line):
+        until = time.monotonic() + START_S
+        while isinstance(word := self.hear(until), Line):
             write(word)
         if isinstance(word, Loaded) and word.error:
             raise ChildFailed(f"the unit cannot be loaded: {word.error}")
@@ -79,18 +81,20 @@ class Child:
         except OSError:
             raise ChildFailed(self._how_it_ended()) from None
 
-    def hear(self) -> Word:
-        """The child's next word, however long it takes.
+    def hear(self, until: float = math.inf) -> Word:
+        """The child's next word, however long it takes, or until then (monotonic).
 
         Raises:
-            ChildFailed: the child has ended.
+            ChildFailed: the child has ended, or takes too long to load.
         """
         try:
-            while not self._channel.poll(LOOK_S):
+            while (left := until - time.monotonic()) > 0:
+                if self._channel.poll(min(LOOK_S, left)):
+                    return read_word(self._channel.recv_bytes())
                 self._look()
-            return read_word(self._channel.recv_bytes())
         except (EOFError, OSError):
             raise ChildFailed(self._how_it_ended()) from None
+        raise ChildFailed(f"expected the unit to be loaded in {START_S:g} s, but it was not")
 
     def kill(self) -> None:
         """End it and what it started, at once; whoever hears it hears its end. May be called from any thread."""

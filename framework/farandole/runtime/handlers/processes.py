@@ -114,13 +114,13 @@ class Processes:
             return None, "expected agents with isolation='process' to be in a file, but the unit has no path"
         try:
             child = Child(self._unit, self._env.progress_every.total_seconds())
-        except OSError as error:  # no memory, no room for a process: it is tried again for the next attempt
+        except Exception as error:  # no memory, no room for a process: it is tried again for the next attempt
             return None, _unbegun(error)
         try:
             child.wait_loaded()
-        except ChildFailed as failed:
+        except Exception as error:  # nor may what it says, if it is not understood, end its keeper
             child.bury()
-            return None, _unbegun(failed)
+            return None, _unbegun(error)
         return child, ""
 
     def _run(self, child: Child, attempt: Attempt) -> bool:
