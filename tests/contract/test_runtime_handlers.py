@@ -196,6 +196,25 @@ def dies(how: str) -> int:
     return os.getpid()
 
 @agent(isolation="process")
+def waits(n: int) -> int:
+    begun, go = (Path(__file__).with_name(name) for name in ("begun", "go"))
+    begun.write_text(str(os.getpid()))
+    while not go.exists():
+        time.sleep(0.01)
+    return n
+
+@agent(isolation="process")
+def ends_workers(n: int) -> int:
+    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    worker.start()
+    worker.terminate()
+    program = subprocess.Popen(["sleep", "600"])
+    program.terminate()
+    program.wait()
+    worker.join()
+    return -worker.exitcode
+
+@agent(isolation="process")
 def forks(n: int) -> int:
     os.fork()
     return 1000 + n
@@ -738,6 +757,25 @@ def test_progress_that_an_isolated_attempt_tells_late_is_not_the_next_ones(bench
     notes = {(signal.step, signal.note) for signal in told if isinstance(signal, AttemptProgress)}
     assert ("tells", "own") in notes
     assert ("tells", "late") not in notes
+
+
+@pytest.mark.parametrize("number_of", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_all_processes_of_a_service_lets_an_isolated_handler_finish(
+    bench: Bench, tmp_path: Path, number_of: signal.Signals
+) -> None:
+    """systemd sends SIGTERM to the whole group: the unit's process drained, and what it waited for was dead."""
+    it = bench.submit("waits", 5)
+    begun = tmp_path / "begun"
+    bench.wait(lambda: begun.exists() and begun.read_text() != "")
+
+    os.kill(int(begun.read_text()), number_of)
+    (tmp_path / "go").touch()
+
+    assert number(bench.results()[it]) == 5
+
+
+def test_what_an_isolated_handler_starts_heeds_signals(bench: Bench) -> None:
+    assert number(bench.outcome("ends_workers", 1)) == signal.SIGTERM
 
 
 def test_full_telemetry_queue_drops_signals_and_nothing_else(bench: Bench) -> None:

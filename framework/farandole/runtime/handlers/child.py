@@ -27,6 +27,7 @@ from farandole.runtime.attempts import Succeeded
 from farandole.runtime.context import AttemptContext
 from farandole.runtime.handlers.calls import failure_of, run_plain
 from farandole.runtime.handlers.storing import Payloads
+from farandole.runtime.handlers.unheeded import leave_signals_to_parent
 from farandole.runtime.handlers.wire import (
     Began,
     Failure,
@@ -52,7 +53,7 @@ PARENT_LOOK_S = 1.0
 
 def main(descriptor: int) -> None:
     """Serve the parent at the other end of `descriptor` until it hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
+    leave_signals_to_parent()
     os.set_inheritable(descriptor, False)
     channel = Connection(descriptor)
     setup = read_order(channel.recv_bytes())
