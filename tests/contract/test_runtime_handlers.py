@@ -39,7 +39,7 @@ from farandole.runtime.telemetry import Signals
 from farandole.transport.port import NewRecord, Record, TopicPartition
 
 UNIT = """
-import asyncio, contextvars, ctypes, decimal, logging, multiprocessing, os, stat, subprocess, sys, threading, time
+import asyncio, contextvars, ctypes, decimal, gc, logging, multiprocessing, os, stat, subprocess, sys, threading, time
 from datetime import timedelta
 from pathlib import Path
 from farandole.definition.agents import agent
@@ -194,6 +194,53 @@ def dies(how: str) -> int:
         case "sys.exit":
             sys.exit(4)
     return os.getpid()
+
+class Session:
+    def __init__(self) -> None:
+        self.me = self
+
+    def __del__(self) -> None:
+        logging.getLogger("unit").warning("unclosed session")
+
+@agent(isolation="process")
+def litters(ctx: Context, n: int) -> int:
+    gc.set_threshold(20)
+    for i in range(n):
+        Session()
+        ctx.progress(i, i)
+    return n
+
+class Mute:
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+    __repr__ = __str__
+
+@agent(isolation="process")
+def logs(how: str) -> int:
+    log = logging.getLogger("unit")
+    match how:
+        case "arguments":
+            log.warning("%d apples", "many")
+        case "integer":
+            log.warning("told", extra={"field": 2**70})
+        case "surrogate":
+            log.warning("caf\\ud800", extra={"field\\ud800": 1})
+        case "mute":
+            log.warning("told", extra={"field": Mute()})
+    return 1
+
+def note(ctx: Context, how: str) -> int:
+    ctx.progress(1, 1, {"surrogate": "caf\\ud800", "number": 7, "long": "x" * 1000}[how])
+    return 1
+
+@agent
+def notes(ctx: Context, how: str) -> int:
+    return note(ctx, how)
+
+@agent(isolation="process")
+def notes_apart(ctx: Context, how: str) -> int:
+    return note(ctx, how)
 
 @agent(isolation="process")
 def waits(n: int) -> int:
@@ -776,6 +823,42 @@ def test_signal_to_all_processes_of_a_service_lets_an_isolated_handler_finish(
 
 def test_what_an_isolated_handler_starts_heeds_signals(bench: Bench) -> None:
     assert number(bench.outcome("ends_workers", 1)) == signal.SIGTERM
+
+
+def test_child_that_logs_in_the_midst_of_a_word_says_both(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A `__del__` that the collector ran while progress was told logged, and waited for its own thread's lock."""
+    assert number(bench.outcome("litters", 3_000)) == 3_000
+    assert "unclosed session" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("how", "message", "fields"),
+    [
+        ("arguments", None, {}),
+        ("integer", "told", {"field": "1180591620717411303424"}),
+        ("surrogate", "caf\\ud800", {"field\\ud800": 1}),
+        ("mute", None, {}),
+    ],
+)
+def test_whatever_an_isolated_handler_logs_its_attempt_does_not_fail_of_it(
+    bench: Bench, caplog: pytest.LogCaptureFixture, how: str, message: str | None, fields: dict[str, object]
+) -> None:
+    """Logging never raises; in a child it did, and good work was done again until its run was held."""
+    assert number(bench.outcome("logs", how)) == 1
+
+    told = [record for record in caplog.records if record.name == "unit"]
+    assert [record.getMessage() for record in told] == [message] * (message is not None)
+    assert all(vars(record)[name] == value for record in told for name, value in fields.items())
+
+
+@pytest.mark.parametrize("name", ["notes", "notes_apart"])
+@pytest.mark.parametrize(("how", "told"), [("surrogate", "caf\\ud800"), ("number", "7"), ("long", "x" * 500)])
+def test_any_note_on_progress_can_be_told(bench: Bench, name: str, how: str, told: str) -> None:
+    assert number(bench.outcome(name, how)) == 1
+
+    (signal_told,) = [decode(record.value or b"") for record in bench.producer.sent]
+    assert isinstance(signal_told, AttemptProgress)
+    assert signal_told.note == told
 
 
 def test_full_telemetry_queue_drops_signals_and_nothing_else(bench: Bench) -> None:

@@ -23,6 +23,7 @@ from farandole.events.framing import SINGLE_OBJECT
 from farandole.runtime.attempts import Call, Failed, Outcome, Succeeded
 from farandole.runtime.context import AttemptContext
 from farandole.runtime.handlers.storing import Payloads
+from farandole.runtime.writable import writable
 from farandole.telemetry.tracing import within
 
 ERROR_MAX = 4_000
@@ -153,7 +154,7 @@ def _failure_of_one(error: BaseException) -> Failed:
             pass
     name, place = type(error).__qualname__, _place(error)
     text = _said(error)
-    shown = _writable(f"{name}: {text}"[: ERROR_MAX - 200] + (f" ({place[0]})" if place[0] else ""))
+    shown = writable(f"{name}: {text}"[: ERROR_MAX - 200] + (f" ({place[0]})" if place[0] else ""))
     return Failed(kind, shown[:ERROR_MAX], fingerprint_of(name, text, place[1]), retryable, retry_after)
 
 
@@ -163,11 +164,6 @@ def _said(error: BaseException) -> str:
         return str(error) or "(no message)"
     except Exception as worse:
         return f"(its text cannot be had: {type(worse).__name__})"
-
-
-def _writable(text: str) -> str:
-    """Text that has a form in UTF-8: halves of surrogate pairs, as of a truncated emoji in JSON, are written out."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def timed_out(call: Call) -> Failed:
@@ -203,7 +199,7 @@ class _Failing:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, RecordError):
             fingerprint = fingerprint_of("undecodable", error.reason, self._call.step)
-            told = _writable(f"input: {error}")[:ERROR_MAX]
+            told = writable(f"input: {error}")[:ERROR_MAX]
             raise _Bad(Failed("undecodable", told, fingerprint, False)) from error
         if isinstance(error, Exception):
             # The artifact store is away, or a constructor of the user's failed in a way of its own.
@@ -234,7 +230,7 @@ def _encoded(spec: AgentSpec, call: Call, result: object) -> bytes:
     try:
         return Schema.parse(call.output_schema).encode(result_plain(spec, result))
     except RecordError as bad:
-        told = _writable(str(bad))
+        told = writable(str(bad))
         raise _Bad(Failed("contract", told[:ERROR_MAX], fingerprint_of("contract", told, call.step), False)) from bad
     except Exception as error:
         raise _Bad(failure_of(error)) from error

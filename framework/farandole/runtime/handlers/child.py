@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from multiprocessing.connection import Connection
@@ -27,25 +27,21 @@ from farandole.runtime.attempts import Succeeded
 from farandole.runtime.context import AttemptContext
 from farandole.runtime.handlers.calls import failure_of, run_plain
 from farandole.runtime.handlers.storing import Payloads
+from farandole.runtime.handlers.telling import Teller, Telling
 from farandole.runtime.handlers.unheeded import leave_signals_to_parent
 from farandole.runtime.handlers.wire import (
     Began,
     Failure,
-    Line,
     Loaded,
     Progress,
     Result,
     Run,
     Setup,
-    Word,
-    encode,
     read_order,
 )
 
 _PR_SET_PDEATHSIG = 1
 """Source: linux/prctl.h."""
-
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 PARENT_LOOK_S = 1.0
 """How often a child looks whether its parent still lives, where the kernel does not tell it."""
@@ -75,8 +71,8 @@ class _Child:
         self._clock = SystemClock()
         self._agents: Mapping[str, AgentSpec] = {}
         self._is_copy = False
-        self._saying = threading.Lock()
-        self._telling = Telling(self._say)
+        self._teller = Teller(channel)
+        self._telling = Telling(self._teller.say)
         logging.getLogger().addHandler(self._telling)
         logging.getLogger("farandole").setLevel(logging.DEBUG)  # the parent knows which are wanted
 
@@ -85,9 +81,9 @@ class _Child:
         try:
             self._agents = load_unit(unit).agents
         except BaseException as error:
-            self._say(Loaded(failure_of(error).error))
+            self._teller.say(Loaded(failure_of(error).error))
             return False
-        self._say(Loaded())
+        self._teller.say(Loaded())
         return True
 
     def serve(self) -> None:
@@ -98,7 +94,7 @@ class _Child:
             except (EOFError, OSError):
                 return
             assert isinstance(order, Run)
-            self._say(self._run(order))
+            self._teller.say(self._run(order))
 
     def become_copy(self) -> None:
         """What a fork of this process does first: let go of the channel, and of what spoke through it.
@@ -108,7 +104,7 @@ class _Child:
         """
         self._is_copy = True
         logging.getLogger().removeHandler(self._telling)
-        self._channel.close()
+        self._teller.close()
 
     def leave(self) -> None:
         """The way out. A copy that a handler forked and forgot ends here, without ending what is not its own."""
@@ -124,7 +120,7 @@ class _Child:
             return Failure(order.number, failure_of(LookupError(f"the unit has no agent {order.agent!r} any more")))
         tell = partial(self._tell, order.number)
         context = AttemptContext(order.call, spec.publishes, self._clock, tell, self._progress_every)
-        self._say(Began(order.number))
+        self._teller.say(Began(order.number))
         _limit_memory(order.memory_limit)
         try:
             outcome = run_plain(spec, order.call, context, Payloads(_as_it_is, _as_it_is))
@@ -137,32 +133,7 @@ class _Child:
         return Failure(order.number, outcome)
 
     def _tell(self, number: int, at: datetime, done: float, total: float | None, note: str) -> None:
-        self._say(Progress(number, at, done, total, note))
-
-    def _say(self, word: Word) -> None:
-        if self._is_copy:
-            return
-        with self._saying:  # log lines come from the handler's threads too
-            self._channel.send_bytes(encode(word))
-
-
-class Telling(logging.Handler):
-    """Hands log lines to the parent: it knows where they go, and in which form."""
-
-    def __init__(self, say: Callable[[Word], None]) -> None:
-        super().__init__()
-        self._say = say
-        self._text = logging.Formatter()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send one line; a parent that is gone needs none."""
-        fields = {name: _plain(value) for name, value in vars(record).items() if name not in _STANDARD}
-        with contextlib.suppress(OSError):
-            self._say(Line(record.name, record.levelno, self._text.format(record), fields))
-
-
-def _plain(value: object) -> str | int | float | bool | None:
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+        self._teller.say(Progress(number, at, done, total, note))
 
 
 def _as_it_is(payload: bytes) -> bytes:
