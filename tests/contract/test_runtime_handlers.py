@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -39,7 +40,8 @@ from farandole.runtime.telemetry import Signals
 from farandole.transport.port import NewRecord, Record, TopicPartition
 
 UNIT = """
-import asyncio, contextvars, ctypes, decimal, gc, logging, multiprocessing, os, stat, subprocess, sys, threading, time
+import asyncio, atexit, contextvars, ctypes, decimal, gc, logging, multiprocessing, os, resource, stat
+import subprocess, sys, threading, time
 from datetime import timedelta
 from pathlib import Path
 from farandole.definition.agents import agent
@@ -241,6 +243,22 @@ def notes(ctx: Context, how: str) -> int:
 @agent(isolation="process")
 def notes_apart(ctx: Context, how: str) -> int:
     return note(ctx, how)
+
+@agent(isolation="process")
+def prints(how: str) -> int:
+    atexit.register(print, "and at its end")
+    print(how)
+    if how == "crash":
+        os._exit(3)
+    return 1
+
+@agent(isolation="process")
+def memory_here(n: int) -> int:
+    return resource.getrlimit(resource.RLIMIT_AS)[0]
+
+@agent(isolation="process", memory="256GiB")
+def memory_given(n: int) -> int:
+    return resource.getrlimit(resource.RLIMIT_AS)[0]
 
 @agent(isolation="process")
 def waits(n: int) -> int:
@@ -859,6 +877,35 @@ def test_any_note_on_progress_can_be_told(bench: Bench, name: str, how: str, tol
     (signal_told,) = [decode(record.value or b"") for record in bench.producer.sent]
     assert isinstance(signal_told, AttemptProgress)
     assert signal_told.note == told
+
+
+def test_what_an_isolated_handler_prints_is_seen_however_its_child_ends(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child's output waited in its buffer for a child that ended by itself, and all of them were killed."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    bench = Bench(tmp_path)
+    with closing(bench.executor):
+        assert failure(bench.outcome("prints", "crash")).kind == "crash"
+        assert number(bench.outcome("prints", "idle")) == 1
+
+    assert capfd.readouterr().out.splitlines() == ["crash", "idle", "and at its end"]
+
+
+@pytest.mark.parametrize("name", ["memory_here", "memory_given"])
+def test_isolated_handler_stays_below_the_limit_of_memory_that_its_process_was_started_with(
+    bench: Bench, name: str
+) -> None:
+    """`ulimit -v` was lifted by the first attempt in a child, for a handler without a limit of its own too."""
+    found = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (64 << 30, found[1]))
+    try:
+        assert failure(bench.outcome("dies", "exit")).kind == "crash"
+        limits = [number(bench.outcome(name, n)) for n in range(2)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, found)
+
+    assert limits == [64 << 30] * 2
 
 
 def test_full_telemetry_queue_drops_signals_and_nothing_else(bench: Bench) -> None:

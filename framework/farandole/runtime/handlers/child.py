@@ -7,9 +7,9 @@ of it (`os.fork`, a pool of `multiprocessing`) says nothing: the channel is this
 
 import contextlib
 import ctypes
+import io
 import logging
 import os
-import resource
 import signal
 import sys
 import threading
@@ -26,6 +26,7 @@ from farandole.definition.spec import AgentSpec
 from farandole.runtime.attempts import Succeeded
 from farandole.runtime.context import AttemptContext
 from farandole.runtime.handlers.calls import failure_of, run_plain
+from farandole.runtime.handlers.memory import AddressSpace
 from farandole.runtime.handlers.storing import Payloads
 from farandole.runtime.handlers.telling import Teller, Telling
 from farandole.runtime.handlers.unheeded import leave_signals_to_parent
@@ -50,6 +51,8 @@ PARENT_LOOK_S = 1.0
 def main(descriptor: int) -> None:
     """Serve the parent at the other end of `descriptor` until it hangs up."""
     leave_signals_to_parent()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a child that is killed says nothing more
     os.set_inheritable(descriptor, False)
     channel = Connection(descriptor)
     setup = read_order(channel.recv_bytes())
@@ -71,6 +74,7 @@ class _Child:
         self._clock = SystemClock()
         self._agents: Mapping[str, AgentSpec] = {}
         self._is_copy = False
+        self._memory = AddressSpace()
         self._teller = Teller(channel)
         self._telling = Telling(self._teller.say)
         logging.getLogger().addHandler(self._telling)
@@ -121,13 +125,13 @@ class _Child:
         tell = partial(self._tell, order.number)
         context = AttemptContext(order.call, spec.publishes, self._clock, tell, self._progress_every)
         self._teller.say(Began(order.number))
-        _limit_memory(order.memory_limit)
+        self._memory.limit(order.memory_limit)
         try:
             outcome = run_plain(spec, order.call, context, Payloads(_as_it_is, _as_it_is))
         except MemoryError as error:
             outcome = failure_of(error)
         finally:
-            _limit_memory(None)
+            self._memory.limit(None)
         if isinstance(outcome, Succeeded):
             return Result(order.number, outcome)
         return Failure(order.number, outcome)
@@ -139,26 +143,6 @@ class _Child:
 def _as_it_is(payload: bytes) -> bytes:
     """Claims are the parent's business."""
     return payload
-
-
-def _limit_memory(more: int | None) -> None:
-    """Bound the address space to what is taken now and `more` bytes; None: no bound of ours."""
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    taken = _address_space()
-    if more is None or taken is None:
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-        return
-    wanted = taken + more
-    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
-
-
-def _address_space() -> int | None:
-    """Bytes of address space taken now; None where the system does not say (then nothing is bounded)."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[0]) * resource.getpagesize()
-    except (OSError, ValueError):
-        return None
 
 
 def _die_with(parent: int) -> None:

@@ -23,6 +23,9 @@ from farandole.runtime.handlers.wire import Line, Loaded, Run, Setup, Word, enco
 START_S = 60.0
 """How long a child may take to load the unit: importing large libraries on a busy machine."""
 
+LEAVE_S = 1.0
+"""How long a child that is dismissed may take: to write what it has, not to wait for threads that are stuck."""
+
 LOOK_S = 1.0
 """How often a silent child is looked at: only for one whose death its channel does not tell."""
 
@@ -100,6 +103,16 @@ class Child:
         """End it and what it started, at once; whoever hears it hears its end. May be called from any thread."""
         with self._lock:
             self._end()
+
+    def dismiss(self) -> None:
+        """Let it end by itself, as an idle one can: it writes what it has yet to write. Then `bury` it."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        until = time.monotonic() + LEAVE_S
+        with suppress(Exception):  # it has ended, or is not understood
+            while time.monotonic() < until:
+                if isinstance(word := self.hear(until), Line):
+                    write(word)
 
     def bury(self) -> None:
         """End it and free everything; the keeper's last word."""

@@ -105,6 +105,7 @@ class Processes:
                 child.bury()
                 child, trouble = self._begin()
         if child is not None:
+            child.dismiss()
             child.bury()
 
     def _begin(self) -> tuple[Child | None, str]:
