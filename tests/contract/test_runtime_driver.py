@@ -1,6 +1,9 @@
 """The agent loop driven in real time: threads, draining, recycling."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -199,3 +202,46 @@ def test_many_records_go_through_in_few_transactions(tmp_path: Path) -> None:
     assert len({getattr(fact, "run", "") for fact in facts}) == len(facts) == 500
     assert process.loop.counts.handler_runs == 500
     assert process.loop.counts.transactions["committed"] < 250
+
+
+UNIT = """
+import asyncio, sys, threading, time
+from farandole import agent, pipeline
+
+async def aside():
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
+    await asyncio.sleep(0)
+
+if "run" in sys.argv:
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(aside())
+
+@agent
+def same(n: int) -> int:
+    return n
+
+@pipeline(owner="us@example.org")
+def numbers(n: int) -> int:
+    return same(n)
+"""
+
+
+def test_process_that_has_drained_ends_whatever_threads_are_left_in_it(tmp_path: Path) -> None:
+    """One `asyncio.to_thread` that never returned: the interpreter waited for it until the process was killed."""
+    (tmp_path / "unit.py").write_text(UNIT)
+    command = [sys.executable, "-m", "farandole.cli"]
+    applied = subprocess.run([*command, "apply", "unit.py", "--yes"], cwd=tmp_path, capture_output=True, check=False)
+    assert applied.returncode == 0, applied.stderr
+    run = [*command, "agent", "run", "unit.py", "--log-level", "info"]
+
+    with subprocess.Popen(run, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            said = next(line for line in process.stderr if "has started" in line)
+            process.send_signal(signal.SIGTERM)
+            status = process.wait(60)
+        finally:
+            process.kill()
+
+    assert "has started" in said
+    assert status == 0

@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import resource
 import signal
 import subprocess
+import sys
 import textwrap
 import threading
 import time
@@ -22,10 +24,13 @@ from farandole.definition.model import Definition, Input, Step
 from farandole.definition.spec import AgentSpec
 from farandole.errors import StoreError, TransportError
 from farandole.events.avro import Schema
+from farandole.events.catalogue import decode
 from farandole.events.envelope import Envelope
 from farandole.events.outgoing import Trigger
+from farandole.events.tables import AttemptProgress
 from farandole.events.topics import Topics
 from farandole.runtime.attempts import Attempt, Call, Failed, Outcome, Succeeded
+from farandole.runtime.handlers import parent
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.executors import Executors
 from farandole.runtime.handlers.results import Results
@@ -38,10 +43,17 @@ from farandole.transport.port import NewRecord, Record, TopicPartition
 UNIT = """
 import asyncio, ctypes, os, sys, threading, time
 from dataclasses import dataclass
+import asyncio, atexit, contextvars, ctypes, decimal, gc, logging, multiprocessing, os, resource, stat
+import subprocess, sys, threading, time
+from datetime import timedelta
 from pathlib import Path
 from farandole.definition.agents import agent
 from farandole.definition.context import Context
-from farandole.errors import TerminalStepError
+from farandole.errors import RetryableStepError, TerminalStepError
+
+while Path(__file__).with_name("hangs").exists():
+    logging.getLogger("unit").warning("loading the model")
+    time.sleep(0.01)
 
 @agent
 def plain(n: int) -> int:
@@ -73,6 +85,26 @@ async def stubborn(n: int) -> int:
             pass
     return n
 
+TENANT = contextvars.ContextVar("TENANT", default="none")
+
+def surroundings(n: int) -> str:
+    found = f"{decimal.Decimal(1) / 7:.10f} {TENANT.get()}"
+    decimal.getcontext().prec = 3
+    TENANT.set("acme")
+    return found
+
+@agent
+def in_thread(n: int) -> str:
+    return surroundings(n)
+
+@agent
+async def on_loop(n: int) -> str:
+    return surroundings(n)
+
+@agent(isolation="process")
+def in_child(n: int) -> str:
+    return surroundings(n)
+
 class Rude(Exception):
     def __str__(self) -> str:
         return None
@@ -90,6 +122,54 @@ async def gives_itself_up(n: int) -> int:
     asyncio.current_task().cancel()
     await asyncio.sleep(1)
     return n
+
+async def exits() -> None:
+    sys.exit(1)
+
+@agent
+async def ends_the_loop(how: str) -> int:
+    match how:
+        case "gather":
+            await asyncio.gather(exits(), asyncio.sleep(0.1))
+        case "group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(exits())
+        case "wait_for":
+            await asyncio.wait_for(exits(), 5)
+        case "forgotten":
+            asyncio.create_task(exits())
+        case "stop":
+            asyncio.get_running_loop().stop()
+    await asyncio.sleep(0.01)
+    return 1
+
+async def raises(error: BaseException) -> None:
+    raise error
+
+@agent
+async def groups(how: str) -> int:
+    match how:
+        case "terminal":
+            errors = [TerminalStepError("card is stolen")]
+        case "later":
+            errors = [RetryableStepError("busy", retry_after=timedelta(hours=1))]
+        case "plain":
+            errors = [KeyError("sku-17")]
+        case "inner":
+            errors = [ExceptionGroup("inner", [ExceptionGroup("of it", [KeyError("sku-17")])])]
+        case "several":
+            busy = RetryableStepError("busy", retry_after=timedelta(hours=1))
+            errors = [KeyError("sku-17"), busy, KeyError("sku-17")]
+        case "several, in another order":
+            errors = [RetryableStepError("busy", retry_after=timedelta(minutes=1)), KeyError("sku-18")]
+        case "one is terminal":
+            errors = [KeyError("sku-17"), TerminalStepError("card is stolen")]
+        case "one is memory":
+            errors = [KeyError("sku-17"), MemoryError()]
+    async with asyncio.TaskGroup() as group:
+        for error in errors:
+            group.create_task(raises(error))
+    return 1
 
 @agent
 async def endless(n: int) -> int:
@@ -136,6 +216,123 @@ def dies(how: str) -> int:
         case "sys.exit":
             sys.exit(4)
     return os.getpid()
+
+class Session:
+    def __init__(self) -> None:
+        self.me = self
+
+    def __del__(self) -> None:
+        logging.getLogger("unit").warning("unclosed session")
+
+@agent(isolation="process")
+def litters(ctx: Context, n: int) -> int:
+    gc.set_threshold(20)
+    for i in range(n):
+        Session()
+        ctx.progress(i, i)
+    return n
+
+class Mute:
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+    __repr__ = __str__
+
+@agent(isolation="process")
+def logs(how: str) -> int:
+    log = logging.getLogger("unit")
+    match how:
+        case "arguments":
+            log.warning("%d apples", "many")
+        case "integer":
+            log.warning("told", extra={"field": 2**70})
+        case "surrogate":
+            log.warning("caf\\ud800", extra={"field\\ud800": 1})
+        case "mute":
+            log.warning("told", extra={"field": Mute()})
+    return 1
+
+def note(ctx: Context, how: str) -> int:
+    ctx.progress(1, 1, {"surrogate": "caf\\ud800", "number": 7, "long": "x" * 1000}[how])
+    return 1
+
+@agent
+def notes(ctx: Context, how: str) -> int:
+    return note(ctx, how)
+
+@agent(isolation="process")
+def notes_apart(ctx: Context, how: str) -> int:
+    return note(ctx, how)
+
+@agent(isolation="process")
+def prints(how: str) -> int:
+    atexit.register(print, "and at its end")
+    print(how)
+    if how == "crash":
+        os._exit(3)
+    return 1
+
+@agent(isolation="process")
+def memory_here(n: int) -> int:
+    return resource.getrlimit(resource.RLIMIT_AS)[0]
+
+@agent(isolation="process", memory="256GiB")
+def memory_given(n: int) -> int:
+    return resource.getrlimit(resource.RLIMIT_AS)[0]
+
+@agent(isolation="process")
+def waits(n: int) -> int:
+    begun, go = (Path(__file__).with_name(name) for name in ("begun", "go"))
+    begun.write_text(str(os.getpid()))
+    while not go.exists():
+        time.sleep(0.01)
+    return n
+
+@agent(isolation="process")
+def ends_workers(n: int) -> int:
+    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    worker.start()
+    worker.terminate()
+    program = subprocess.Popen(["sleep", "600"])
+    program.terminate()
+    program.wait()
+    worker.join()
+    return -worker.exitcode
+
+@agent(isolation="process")
+def forks(n: int) -> int:
+    os.fork()
+    return 1000 + n
+
+@agent(isolation="process")
+def leaves(how: str) -> int:
+    if "forked" in how:
+        left = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        left.start()
+    else:
+        open_here = [fd for fd in range(3, 100) if Path(f"/dev/fd/{fd}").exists()]
+        channel = [fd for fd in open_here if stat.S_ISSOCK(os.fstat(fd).st_mode)]
+        left = subprocess.Popen(["sleep", "600"], pass_fds=channel)
+    Path(__file__).with_name("left").write_text(str(left.pid))
+    if "crash" in how:
+        os._exit(3)
+    time.sleep(600)
+
+@agent(isolation="process")
+def tells_late(ctx: Context, n: int) -> int:
+    def late() -> None:
+        while True:
+            time.sleep(0.01)
+            ctx.progress(n, 100, "late")
+    threading.Thread(target=late, daemon=True).start()
+    return n
+
+@agent(isolation="process")
+def tells(ctx: Context, n: int) -> int:
+    for i in range(n):
+        time.sleep(0.01)
+        ctx.progress(i, n, "own")
+    return n
 """
 
 
@@ -377,6 +574,15 @@ def test_threads_that_are_left_behind_again_and_again_are_not_replaced_without_e
     assert threading.active_count() - before <= 2 * 2 + 2
 
 
+@pytest.mark.parametrize("name", ["in_thread", "on_loop", "in_child"])
+def test_what_a_handler_sets_of_its_context_is_not_the_next_attempts(bench: Bench, name: str) -> None:
+    """A precision of three digits stayed with the thread, and invoices of others were rounded by it."""
+    found = [bench.outcome(name, n) for n in range(4)]
+
+    texts = [Schema.parse('"string"').decode(outcome.output) for outcome in found if isinstance(outcome, Succeeded)]
+    assert texts == ["0.1428571429 none"] * 4
+
+
 @pytest.mark.parametrize("name", ["rude", "rude_async", "gives_itself_up"])
 def test_whatever_a_handler_raises_its_attempt_has_an_outcome(bench: Bench, name: str) -> None:
     """One whose text cannot be had ended its thread without a word, and after sixteen of them nothing ran any more."""
@@ -386,6 +592,67 @@ def test_whatever_a_handler_raises_its_attempt_has_an_outcome(bench: Bench, name
         assert outcome.retryable
 
     assert number(bench.outcome("plain", 1)) == 2
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [("gather", "SystemExit"), ("group", "SystemExit"), ("wait_for", "SystemExit"), ("forgotten", ""), ("stop", "")],
+)
+def test_async_handler_that_exits_in_a_task_or_stops_the_event_loop_is_alone_with_it(
+    bench: Bench, how: str, told: str
+) -> None:
+    """asyncio lets an exit of a task out of the loop: its thread ended, and all async handlers with it, as did those
+    of each process that was given the record after it."""
+    neighbour = bench.submit("endless", 1)
+    bench.wait(lambda: neighbour.started is not None)
+
+    outcome = bench.outcome("ends_the_loop", how)
+
+    if told:
+        assert told in failure(outcome).error
+    else:
+        assert number(outcome) == 1
+    assert number(bench.outcome("quick", 4)) == 8
+    assert neighbour.ended is None, "it runs on"
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "told", "retryable", "retry_after"),
+    [
+        ("terminal", "exception", ["TerminalStepError: card is stolen (unit.py:"], False, None),
+        ("later", "exception", ["RetryableStepError: busy (unit.py:"], True, timedelta(hours=1)),
+        ("plain", "exception", ["KeyError: 'sku-17' (unit.py:"], True, None),
+        ("inner", "exception", ["KeyError: 'sku-17'"], True, None),
+        (
+            "several",
+            "exception",
+            ["KeyError: 'sku-17'", "; RetryableStepError: busy"],
+            True,
+            timedelta(hours=1),
+        ),
+        ("one is terminal", "exception", ["KeyError: 'sku-17'", "; TerminalStepError: card is stolen"], False, None),
+        ("one is memory", "memory", ["KeyError: 'sku-17'", "; MemoryError"], True, None),
+    ],
+)
+def test_failure_of_a_task_group_is_what_its_tasks_failed_with(
+    bench: Bench, how: str, kind: str, told: list[str], retryable: bool, retry_after: timedelta | None
+) -> None:
+    """It was "unhandled errors in a TaskGroup (1 sub-exception)": a stolen card was charged three times, and all causes
+    were one."""
+    failed = failure(bench.outcome("groups", how))
+
+    assert (failed.kind, failed.retryable, failed.retry_after) == (kind, retryable, retry_after)
+    assert all(text in failed.error for text in told), failed.error
+    assert "TaskGroup" not in failed.error
+
+
+def test_failures_of_a_task_group_are_of_one_cause_whatever_their_order_and_number(bench: Bench) -> None:
+    names = ["several", "several, in another order", "plain", "one is terminal"]
+
+    several, reordered, plain, other = [failure(bench.outcome("groups", how)).fingerprint for how in names]
+
+    assert several == reordered
+    assert len({several, plain, other}) == 3
 
 
 def test_child_that_cannot_be_begun_fails_its_attempt_and_the_next_has_another(
@@ -402,6 +669,31 @@ def test_child_that_cannot_be_begun_fails_its_attempt_and_the_next_has_another(
     assert (refused.kind, refused.retryable) == ("crash", True)
     assert "Cannot allocate memory" in refused.error
     assert number(bench.outcome("apart", 1))
+
+
+def test_entry_of_the_import_path_that_is_no_text_is_no_reason_not_to_begin(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sys.path.append(Path(...))`, which Python passes over in silence: each keeper ended before its first attempt."""
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+
+    assert failure(bench.outcome("dies", "exit")).kind == "crash"
+
+    assert number(bench.outcome("apart", 1))
+
+
+def test_unit_that_logs_while_it_loads_for_ever_is_given_up(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its first line on it had all the time of the world, and its attempts waited."""
+    assert number(bench.outcome("apart", 1))
+    (tmp_path / "hangs").touch()
+    monkeypatch.setattr(parent, "START_S", 2.0)
+
+    assert failure(bench.outcome("dies", "exit")).kind == "crash"
+    refused = failure(bench.outcome("apart", 1))
+
+    assert "expected the unit to be loaded in 2 s" in refused.error
 
 
 def _no_memory(*_: object, **__: object) -> None:
@@ -567,6 +859,126 @@ def test_child_killed_from_outside_fails_its_attempt_only(bench: Bench) -> None:
     assert number(bench.outcome("plain", 1)) == 2
 
 
+def test_copy_of_a_child_that_a_handler_forked_and_forgot_answers_nothing(bench: Bench) -> None:
+    """The copy went on as a child, on the same channel: each later attempt was given the answer of the one before."""
+    assert number(bench.outcome("forks", 1)) == 1001
+
+    later = [number(bench.outcome("forks", n)) for n in range(2, 6)]
+
+    assert later == [1002, 1003, 1004, 1005]
+
+
+@pytest.mark.parametrize("how", ["forked crash", "forked loop", "started crash", "started loop"])
+def test_child_ends_with_what_its_handler_left_running_and_is_replaced(bench: Bench, tmp_path: Path, how: str) -> None:
+    """A worker of a pool held the channel of the child that had died: its keeper waited for it for ever."""
+    left = tmp_path / "left"
+    it = bench.submit("leaves", how)
+    bench.wait(lambda: left.exists() and left.read_text() != "")
+
+    if "loop" in how:
+        bench.executor.call_off(it)
+    else:
+        assert "status 3" in failure(bench.results()[it]).error
+
+    assert number(bench.outcome("apart", 1)) != os.getpid()
+    bench.wait(lambda: is_gone(int(left.read_text())))
+
+
+def test_progress_that_an_isolated_attempt_tells_late_is_not_the_next_ones(bench: Bench) -> None:
+    bench.outcome("tells_late", 1)
+
+    bench.outcome("tells", 20)
+
+    told = [decode(record.value or b"") for record in bench.producer.sent]
+    notes = {(signal.step, signal.note) for signal in told if isinstance(signal, AttemptProgress)}
+    assert ("tells", "own") in notes
+    assert ("tells", "late") not in notes
+
+
+@pytest.mark.parametrize("number_of", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_all_processes_of_a_service_lets_an_isolated_handler_finish(
+    bench: Bench, tmp_path: Path, number_of: signal.Signals
+) -> None:
+    """systemd sends SIGTERM to the whole group: the unit's process drained, and what it waited for was dead."""
+    it = bench.submit("waits", 5)
+    begun = tmp_path / "begun"
+    bench.wait(lambda: begun.exists() and begun.read_text() != "")
+
+    os.kill(int(begun.read_text()), number_of)
+    (tmp_path / "go").touch()
+
+    assert number(bench.results()[it]) == 5
+
+
+def test_what_an_isolated_handler_starts_heeds_signals(bench: Bench) -> None:
+    assert number(bench.outcome("ends_workers", 1)) == signal.SIGTERM
+
+
+def test_child_that_logs_in_the_midst_of_a_word_says_both(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A `__del__` that the collector ran while progress was told logged, and waited for its own thread's lock."""
+    assert number(bench.outcome("litters", 3_000)) == 3_000
+    assert "unclosed session" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("how", "message", "fields"),
+    [
+        ("arguments", None, {}),
+        ("integer", "told", {"field": "1180591620717411303424"}),
+        ("surrogate", "caf\\ud800", {"field\\ud800": 1}),
+        ("mute", None, {}),
+    ],
+)
+def test_whatever_an_isolated_handler_logs_its_attempt_does_not_fail_of_it(
+    bench: Bench, caplog: pytest.LogCaptureFixture, how: str, message: str | None, fields: dict[str, object]
+) -> None:
+    """Logging never raises; in a child it did, and good work was done again until its run was held."""
+    assert number(bench.outcome("logs", how)) == 1
+
+    told = [record for record in caplog.records if record.name == "unit"]
+    assert [record.getMessage() for record in told] == [message] * (message is not None)
+    assert all(vars(record)[name] == value for record in told for name, value in fields.items())
+
+
+@pytest.mark.parametrize("name", ["notes", "notes_apart"])
+@pytest.mark.parametrize(("how", "told"), [("surrogate", "caf\\ud800"), ("number", "7"), ("long", "x" * 500)])
+def test_any_note_on_progress_can_be_told(bench: Bench, name: str, how: str, told: str) -> None:
+    assert number(bench.outcome(name, how)) == 1
+
+    (signal_told,) = [decode(record.value or b"") for record in bench.producer.sent]
+    assert isinstance(signal_told, AttemptProgress)
+    assert signal_told.note == told
+
+
+def test_what_an_isolated_handler_prints_is_seen_however_its_child_ends(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child's output waited in its buffer for a child that ended by itself, and all of them were killed."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    bench = Bench(tmp_path)
+    with closing(bench.executor):
+        assert failure(bench.outcome("prints", "crash")).kind == "crash"
+        assert number(bench.outcome("prints", "idle")) == 1
+
+    assert capfd.readouterr().out.splitlines() == ["crash", "idle", "and at its end"]
+
+
+@pytest.mark.parametrize("name", ["memory_here", "memory_given"])
+def test_isolated_handler_stays_below_the_limit_of_memory_that_its_process_was_started_with(
+    bench: Bench, name: str
+) -> None:
+    """`ulimit -v` was lifted by the first attempt in a child, for a handler without a limit of its own too."""
+    found = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (64 << 30, found[1]))
+    try:
+        assert failure(bench.outcome("dies", "exit")).kind == "crash"
+        limits = [number(bench.outcome(name, n)) for n in range(2)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, found)
+
+    assert limits == [64 << 30] * 2
+
+
 def test_full_telemetry_queue_drops_signals_and_nothing_else(bench: Bench) -> None:
     bench.producer.is_full = True
 
@@ -580,3 +992,11 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def is_gone(pid: int) -> bool:
+    """Whether it is a process no more; one that nobody reaps, as in a container without an init, is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return not alive(pid)

@@ -25,6 +25,7 @@ from farandole.cli.dev import command as dev
 from farandole.cli.doctor import command as doctor
 from farandole.cli.group import ReportingGroup
 from farandole.cli.init import command as init
+from farandole.cli.leaving import leaving
 from farandole.cli.logs import setup_logging
 from farandole.cli.options import Json
 
@@ -96,4 +97,5 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that has no `├` is no reason to end
     setup_logging()
-    app()
+    with leaving():
+        app()

@@ -18,9 +18,13 @@ from farandole.events.avro import Schema
 from farandole.events.envelope import AVRO, JSON
 from farandole.ids import NO_ITEM, idempotency_key
 from farandole.runtime.attempts import Call, Published
+from farandole.runtime.writable import writable
 
 OCTETS = "application/octet-stream"
 """Content type of bytes that a handler publishes: they are left as they are."""
+
+NOTE_MAX = 500
+"""Characters of a note that are told."""
 
 Tell = Callable[[datetime, float, float | None, str], None]
 """Where progress goes: instant, done, total, note."""
@@ -91,12 +95,13 @@ class AttemptContext:
         return self._logger
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
-        """Tell telemetry, unless the last time was a moment ago; the end is always told."""
+        """Tell telemetry, unless the last time was a moment ago; the end is always told. Any note can be."""
         now = self._clock.monotonic()
         if now - self._progress_at < self._progress_every and done != total:
             return
         self._progress_at = now
-        self._tell(self._clock.now(), float(done), None if total is None else float(total), note)
+        told = writable(str(note)[:NOTE_MAX])
+        self._tell(self._clock.now(), float(done), None if total is None else float(total), told)
 
     def publish(self, topic: str, value: object, *, key: str | None = None) -> None:
         """Keep a record to be written with the result: Avro for records, bytes as they are, else JSON.

@@ -32,7 +32,7 @@ class Signals:
 
     def progress(self, call: Call, at: datetime, done: float, total: float | None, note: str) -> None:
         """A handler says how far it is."""
-        self._send(AttemptProgress(call.run, call.step, call.attempt, at, done, total, note[:500], call.item), at)
+        self._send(AttemptProgress(call.run, call.step, call.attempt, at, done, total, note, call.item), at)
 
     def close(self) -> None:
         """Send what is queued, briefly."""

@@ -1,14 +1,16 @@
 """One handler called once: its input decoded, its result encoded, whatever goes wrong as a failure.
 
-The same for every executor. Nothing escapes: an exception of the handler is data here. Knows
-nothing of threads, processes or the log.
+The same for every executor. Nothing escapes: an exception of the handler is data here, and what it sets
+of its context (variables, decimal precision) is gone with it. Knows nothing of threads, processes or the log.
 """
 
 import asyncio
+import decimal
 import hashlib
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import copy_context
 from datetime import timedelta
 from pathlib import PurePath
 
@@ -20,6 +22,7 @@ from farandole.events.avro import Schema
 from farandole.runtime.attempts import Call, Failed, Outcome, Succeeded
 from farandole.runtime.context import AttemptContext
 from farandole.runtime.handlers.storing import Payloads
+from farandole.runtime.writable import writable
 from farandole.telemetry.tracing import within
 
 ERROR_MAX = 4_000
@@ -41,6 +44,16 @@ class _Bad(Exception):
 
 def run_plain(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
     """Call a plain function."""
+    return copy_context().run(_run_plain, spec, call, context, payloads)
+
+
+def _run_plain(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
+    # The decimal context is an object, which a copy of the variables shares.
+    with decimal.localcontext():
+        return _called(spec, call, context, payloads)
+
+
+def _called(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
     try:
         with _Failing(call):
             given = _given(spec, call, context, payloads.get(call.input))
@@ -56,7 +69,12 @@ def run_plain(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Pa
 
 
 async def run_async(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
-    """Await an async function. Cancellation of the task is passed on: it means that nobody waits any more."""
+    """Await an async function, in a task of its own. Its cancellation is passed on: nobody waits any more."""
+    with decimal.localcontext():
+        return await _awaited(spec, call, context, payloads)
+
+
+async def _awaited(spec: AgentSpec, call: Call, context: AttemptContext, payloads: Payloads) -> Outcome:
     try:
         with _Failing(call):
             given = _given(spec, call, context, await payloads.get_async(call.input))
@@ -87,7 +105,40 @@ def cancelled_itself() -> Failed:
 
 
 def failure_of(error: BaseException) -> Failed:
-    """What an exception of a handler says of its attempt."""
+    """What an exception of a handler says of its attempt; one of a group alone says what it would have said itself."""
+    match tuple(_leaves(error)):
+        case (only,):
+            return _failure_of_one(only)
+        case several:
+            return _failure_of_all([_failure_of_one(each) for each in several])
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group, as of `asyncio.TaskGroup`, and in groups of it; another is its own and only one."""
+    open_groups = [error]
+    while open_groups:
+        match open_groups.pop():
+            case BaseExceptionGroup(exceptions=inner):
+                open_groups.extend(reversed(inner))
+            case leaf:
+                yield leaf
+
+
+def _failure_of_all(failures: Sequence[Failed]) -> Failed:
+    """One failure for several: worth another try if all are, when the last of them may be tried.
+
+    Its fingerprint knows neither their order nor how often each came: that differs from attempt to attempt.
+    """
+    kinds = {each.kind for each in failures}
+    kind = next(kind for kind in ("memory", "contract", "exception") if kind in kinds)
+    waits = [each.retry_after for each in failures if each.retry_after is not None]
+    shown = "; ".join(dict.fromkeys(each.error for each in failures))[:ERROR_MAX]
+    causes = sorted({each.fingerprint for each in failures})
+    fingerprint = causes[0] if len(causes) == 1 else _digest("\n".join(causes))
+    return Failed(kind, shown, fingerprint, all(each.retryable for each in failures), max(waits, default=None))
+
+
+def _failure_of_one(error: BaseException) -> Failed:
     kind, retryable, retry_after = "exception", True, None
     match error:
         case TerminalStepError():
@@ -102,7 +153,7 @@ def failure_of(error: BaseException) -> Failed:
             pass
     name, place = type(error).__qualname__, _place(error)
     text = _said(error)
-    shown = _writable(f"{name}: {text}"[: ERROR_MAX - 200] + (f" ({place[0]})" if place[0] else ""))
+    shown = writable(f"{name}: {text}"[: ERROR_MAX - 200] + (f" ({place[0]})" if place[0] else ""))
     return Failed(kind, shown[:ERROR_MAX], fingerprint_of(name, text, place[1]), retryable, retry_after)
 
 
@@ -112,11 +163,6 @@ def _said(error: BaseException) -> str:
         return str(error) or "(no message)"
     except Exception as worse:
         return f"(its text cannot be had: {type(worse).__name__})"
-
-
-def _writable(text: str) -> str:
-    """Text that has a form in UTF-8: halves of surrogate pairs, as of a truncated emoji in JSON, are written out."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def timed_out(call: Call) -> Failed:
@@ -134,7 +180,11 @@ def overtaken(call: Call) -> Failed:
 def fingerprint_of(*parts: str) -> str:
     """Groups failures of one cause: stable over processes, and over the numbers in a message."""
     normalised = "\n".join(_VARIABLE.sub("#", part) for part in parts)
-    return hashlib.sha256(normalised.encode(errors="replace")).hexdigest()[:16]
+    return _digest(normalised)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
 
 
 class _Failing:
@@ -154,7 +204,7 @@ class _Failing:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, RecordError):
             fingerprint = fingerprint_of("undecodable", error.reason, self._call.step)
-            told = _writable(f"input: {error}")[:ERROR_MAX]
+            told = writable(f"input: {error}")[:ERROR_MAX]
             raise _Bad(Failed("undecodable", told, fingerprint, False)) from error
         if isinstance(error, Exception):
             # The artifact store is away, or a constructor of the user's failed in a way of its own.
@@ -179,7 +229,7 @@ def _encoded(spec: AgentSpec, call: Call, result: object) -> bytes:
     try:
         return _written(spec, call, result_plain(spec, result))
     except RecordError as bad:
-        told = _writable(str(bad))
+        told = writable(str(bad))
         raise _Bad(Failed("contract", told[:ERROR_MAX], fingerprint_of("contract", told, call.step), False)) from bad
     except Exception as error:
         raise _Bad(failure_of(error)) from error

@@ -1,20 +1,22 @@
 """The child process of `isolation="process"`: loads the unit, then calls one handler at a time.
 
 Everything that a handler can do to its process it does to this one: memory, exit, endless
-loops, crashes in decoding. It ends when its parent ends, whatever a handler is doing.
+loops, crashes in decoding. It ends when its parent ends, whatever a handler is doing. A copy
+of it (`os.fork`, a pool of `multiprocessing`) says nothing: the channel is this process's alone.
 """
 
 import contextlib
 import ctypes
+import io
 import logging
 import os
-import resource
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -24,25 +26,23 @@ from farandole.definition.spec import AgentSpec
 from farandole.runtime.attempts import Succeeded
 from farandole.runtime.context import AttemptContext
 from farandole.runtime.handlers.calls import failure_of, run_plain
+from farandole.runtime.handlers.memory import AddressSpace
 from farandole.runtime.handlers.storing import Payloads
+from farandole.runtime.handlers.telling import Teller, Telling
+from farandole.runtime.handlers.unheeded import leave_signals_to_parent
 from farandole.runtime.handlers.wire import (
     Began,
     Failure,
-    Line,
     Loaded,
     Progress,
     Result,
     Run,
     Setup,
-    Word,
-    encode,
     read_order,
 )
 
 _PR_SET_PDEATHSIG = 1
 """Source: linux/prctl.h."""
-
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 PARENT_LOOK_S = 1.0
 """How often a child looks whether its parent still lives, where the kernel does not tell it."""
@@ -50,14 +50,19 @@ PARENT_LOOK_S = 1.0
 
 def main(descriptor: int) -> None:
     """Serve the parent at the other end of `descriptor` until it hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
+    leave_signals_to_parent()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a child that is killed says nothing more
+    os.set_inheritable(descriptor, False)
     channel = Connection(descriptor)
     setup = read_order(channel.recv_bytes())
     assert isinstance(setup, Setup)
     _die_with(setup.parent)
     child = _Child(channel, timedelta(seconds=setup.progress_every_s))
+    os.register_at_fork(after_in_child=child.become_copy)
     if child.load(Path(setup.unit)):
         child.serve()
+    child.leave()
 
 
 class _Child:
@@ -68,8 +73,11 @@ class _Child:
         self._progress_every = progress_every
         self._clock = SystemClock()
         self._agents: Mapping[str, AgentSpec] = {}
-        self._saying = threading.Lock()
-        logging.getLogger().addHandler(Telling(self._say))
+        self._is_copy = False
+        self._memory = AddressSpace()
+        self._teller = Teller(channel)
+        self._telling = Telling(self._teller.say)
+        logging.getLogger().addHandler(self._telling)
         logging.getLogger("farandole").setLevel(logging.DEBUG)  # the parent knows which are wanted
 
     def load(self, unit: Path) -> bool:
@@ -77,9 +85,9 @@ class _Child:
         try:
             self._agents = load_unit(unit).agents
         except BaseException as error:
-            self._say(Loaded(failure_of(error).error))
+            self._teller.say(Loaded(failure_of(error).error))
             return False
-        self._say(Loaded())
+        self._teller.say(Loaded())
         return True
 
     def serve(self) -> None:
@@ -87,76 +95,54 @@ class _Child:
         while True:
             try:
                 order = read_order(self._channel.recv_bytes())
-            except EOFError:
+            except (EOFError, OSError):
                 return
             assert isinstance(order, Run)
-            self._say(self._run(order))
+            self._teller.say(self._run(order))
+
+    def become_copy(self) -> None:
+        """What a fork of this process does first: let go of the channel, and of what spoke through it.
+
+        Its answers would be taken for ours, and the parent could not see our end while a copy holds the channel. What
+        it logs goes to standard error, from warnings on.
+        """
+        self._is_copy = True
+        logging.getLogger().removeHandler(self._telling)
+        self._teller.close()
+
+    def leave(self) -> None:
+        """The way out. A copy that a handler forked and forgot ends here, without ending what is not its own."""
+        if self._is_copy:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(AttributeError, OSError, ValueError):
+                    stream.flush()
+            os._exit(0)
 
     def _run(self, order: Run) -> Result | Failure:
         spec = self._agents.get(order.agent)
         if spec is None:
-            return Failure(failure_of(LookupError(f"the unit has no agent {order.agent!r} any more")))
-        context = AttemptContext(order.call, spec.publishes, self._clock, self._tell, self._progress_every)
-        self._say(Began())
-        _limit_memory(order.memory_limit)
+            return Failure(order.number, failure_of(LookupError(f"the unit has no agent {order.agent!r} any more")))
+        tell = partial(self._tell, order.number)
+        context = AttemptContext(order.call, spec.publishes, self._clock, tell, self._progress_every)
+        self._teller.say(Began(order.number))
+        self._memory.limit(order.memory_limit)
         try:
             outcome = run_plain(spec, order.call, context, Payloads(_as_it_is, _as_it_is))
         except MemoryError as error:
             outcome = failure_of(error)
         finally:
-            _limit_memory(None)
-        return Result(outcome) if isinstance(outcome, Succeeded) else Failure(outcome)
+            self._memory.limit(None)
+        if isinstance(outcome, Succeeded):
+            return Result(order.number, outcome)
+        return Failure(order.number, outcome)
 
-    def _tell(self, at: datetime, done: float, total: float | None, note: str) -> None:
-        self._say(Progress(at, done, total, note))
-
-    def _say(self, word: Word) -> None:
-        with self._saying:  # log lines come from the handler's threads too
-            self._channel.send_bytes(encode(word))
-
-
-class Telling(logging.Handler):
-    """Hands log lines to the parent: it knows where they go, and in which form."""
-
-    def __init__(self, say: Callable[[Word], None]) -> None:
-        super().__init__()
-        self._say = say
-        self._text = logging.Formatter()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send one line; a parent that is gone needs none."""
-        fields = {name: _plain(value) for name, value in vars(record).items() if name not in _STANDARD}
-        with contextlib.suppress(OSError):
-            self._say(Line(record.name, record.levelno, self._text.format(record), fields))
-
-
-def _plain(value: object) -> str | int | float | bool | None:
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    def _tell(self, number: int, at: datetime, done: float, total: float | None, note: str) -> None:
+        self._teller.say(Progress(number, at, done, total, note))
 
 
 def _as_it_is(payload: bytes) -> bytes:
     """Claims are the parent's business."""
     return payload
-
-
-def _limit_memory(more: int | None) -> None:
-    """Bound the address space to what is taken now and `more` bytes; None: no bound of ours."""
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    taken = _address_space()
-    if more is None or taken is None:
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-        return
-    wanted = taken + more
-    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
-
-
-def _address_space() -> int | None:
-    """Bytes of address space taken now; None where the system does not say (then nothing is bounded)."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[0]) * resource.getpagesize()
-    except (OSError, ValueError):
-        return None
 
 
 def _die_with(parent: int) -> None:

@@ -6,6 +6,7 @@ let go counts as stuck, like a thread.
 """
 
 import asyncio
+import logging
 import threading
 from collections import deque
 
@@ -19,6 +20,9 @@ BLOCKED_S = 30.0
 
 CLOSE_S = 1.0
 """How long closing waits for cancelled handlers to clean up."""
+
+
+log = logging.getLogger("farandole.runtime")
 
 
 class Coroutines:
@@ -102,7 +106,8 @@ class Coroutines:
     def _run_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         try:
-            loop.run_forever()
+            while not self._is_stopping:
+                _run_on(loop)
             loop.run_until_complete(self._finish())
         finally:
             loop.close()
@@ -149,3 +154,14 @@ class Coroutines:
     async def _finish(self) -> None:
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=CLOSE_S)
+
+
+def _run_on(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the event loop until it ends: ours, or what a handler takes for its own, by `stop()` or an exit in a task.
+
+    asyncio lets an exit of a task through the loop itself, whoever awaits the task; it is that attempt's failure alone.
+    """
+    try:
+        loop.run_forever()
+    except BaseException as way_out:
+        log.warning("a task of an async handler ended the event loop by %s: it goes on", type(way_out).__name__)

@@ -5,16 +5,10 @@ child that ends, for whatever reason, is a failed attempt and is replaced; one w
 is called off is killed. Large payloads are fetched and stored here, never decoded here.
 """
 
-import json
 import logging
-import os
 import queue
-import signal
-import socket
-import subprocess
-import sys
 import threading
-from multiprocessing.connection import Connection
+from itertools import count as counted_from
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -22,110 +16,16 @@ from msgspec.structs import replace
 from farandole.runtime.attempts import Attempt, Failed, Outcome, Succeeded
 from farandole.runtime.handlers.calls import failure_of, fingerprint_of
 from farandole.runtime.handlers.environment import Environment
-from farandole.runtime.handlers.wire import (
-    Began,
-    Failure,
-    Line,
-    Loaded,
-    Progress,
-    Result,
-    Run,
-    Setup,
-    Word,
-    encode,
-    read_word,
-)
+from farandole.runtime.handlers.parent import Child, ChildFailed, write
+from farandole.runtime.handlers.wire import Began, Failure, Line, Loaded, Progress, Result, Run
 
 AHEAD = 2
 """Attempts handed over per child: one at work, one so that it need not wait for the loop."""
 
-START_S = 60.0
-"""How long a child may take to load the unit: importing large libraries on a busy machine."""
-
 CLOSE_S = 5.0
 """How long closing waits for killed children to be gone."""
 
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from farandole.runtime.handlers.child import main; main(int(sys.argv[2]))"
-)
-
 log = logging.getLogger("farandole.runtime")
-
-
-class ChildFailed(Exception):
-    """A child could not be started, or ended; the text says how."""
-
-
-class Child:
-    """A running child process and the channel to it."""
-
-    def __init__(self, unit: Path, progress_every_s: float) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), str(theirs.fileno())]
-            try:
-                self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
-            except OSError:
-                ours.close()
-                raise
-        self._channel = Connection(ours.detach())
-        self._setup = Setup(str(unit), os.getpid(), progress_every_s)
-
-    def wait_loaded(self) -> None:
-        """Wait until the unit is loaded.
-
-        Raises:
-            ChildFailed: it cannot be, or takes too long.
-        """
-        self.say(self._setup)
-        if not self._channel.poll(START_S):
-            self.kill()
-            raise ChildFailed(f"expected the unit to be loaded in {START_S:g} s, but it was not")
-        while isinstance(word := self.hear(), Line):
-            _log(word)
-        if isinstance(word, Loaded) and word.error:
-            raise ChildFailed(f"the unit cannot be loaded: {word.error}")
-
-    def say(self, order: Setup | Run) -> None:
-        """Send an order.
-
-        Raises:
-            ChildFailed: the child has ended.
-        """
-        try:
-            self._channel.send_bytes(encode(order))
-        except OSError:
-            raise ChildFailed(self._how_it_ended()) from None
-
-    def hear(self) -> Word:
-        """The child's next word, however long it takes.
-
-        Raises:
-            ChildFailed: the child has ended.
-        """
-        try:
-            return read_word(self._channel.recv_bytes())
-        except (EOFError, OSError):
-            raise ChildFailed(self._how_it_ended()) from None
-
-    def kill(self) -> None:
-        """End it at once; may be called from any thread."""
-        self._process.kill()
-
-    def bury(self) -> None:
-        """End it and free everything; the keeper's last word."""
-        self._process.kill()
-        self._process.wait()
-        self._channel.close()
-
-    def _how_it_ended(self) -> str:
-        self._process.kill()
-        status = self._process.wait()
-        if status >= 0:
-            return f"its process ended with status {status}"
-        name = signal.Signals(-status).name
-        return f"its process was ended by {name}" + (" (memory, perhaps)" if name == "SIGKILL" else "")
 
 
 class Processes:
@@ -140,6 +40,7 @@ class Processes:
         self._lock = threading.Lock()
         self._running: dict[Attempt, Child] = {}
         self._is_closed = False
+        self._numbers = counted_from(1)
         self._keepers = [
             threading.Thread(target=self._keep, name=f"farandole-keeper-{n}", daemon=True) for n in range(count)
         ]
@@ -204,6 +105,7 @@ class Processes:
                 child.bury()
                 child, trouble = self._begin()
         if child is not None:
+            child.dismiss()
             child.bury()
 
     def _begin(self) -> tuple[Child | None, str]:
@@ -213,13 +115,13 @@ class Processes:
             return None, "expected agents with isolation='process' to be in a file, but the unit has no path"
         try:
             child = Child(self._unit, self._env.progress_every.total_seconds())
-        except OSError as error:  # no memory, no room for a process: it is tried again for the next attempt
+        except Exception as error:  # no memory, no room for a process: it is tried again for the next attempt
             return None, _unbegun(error)
         try:
             child.wait_loaded()
-        except ChildFailed as failed:
+        except Exception as error:  # nor may what it says, if it is not understood, end its keeper
             child.bury()
-            return None, _unbegun(failed)
+            return None, _unbegun(error)
         return child, ""
 
     def _run(self, child: Child, attempt: Attempt) -> bool:
@@ -243,20 +145,23 @@ class Processes:
             given = self._env.awaited(attempt).get(call.input)
             if given is not call.input:
                 call = replace(call, input=given)
-            child.say(Run(attempt.spec.name, call, attempt.spec.memory_limit))
+            number = next(self._numbers)
+            child.say(Run(number, attempt.spec.name, call, attempt.spec.memory_limit))
             while True:
                 match word := child.hear():
-                    case Began():
+                    case Began(number=of) if of == number:
                         attempt.started = self._env.clock.monotonic()
-                    case Progress(at=at, done=done, total=total, note=note):
-                        if not attempt.is_over:
+                    case Progress(number=of, at=at, done=done, total=total, note=note):
+                        if of == number and not attempt.is_over:  # a thread that an earlier attempt left may tell too
                             self._env.signals.progress(attempt.call, at, done, total, note)
-                    case Result(outcome=outcome):
+                    case Result(number=of, outcome=outcome) if of == number:
                         return self._stored(attempt, outcome), True
-                    case Failure(outcome=failure):
+                    case Failure(number=of, outcome=failure) if of == number:
                         return failure, failure.kind != "memory"
                     case Line():
-                        _log(word)
+                        write(word)
+                    case Began() | Result() | Failure():
+                        return _crash(attempt, "expected an answer, but its process gave one to another call"), False
                     case Loaded():
                         pass
         except ChildFailed as failed:
@@ -275,14 +180,6 @@ class Processes:
 def _unbegun(error: Exception) -> str:
     log.error("a child process could not be started: %s", error)
     return str(error)
-
-
-def _log(line: Line) -> None:
-    """Write a child's line as if it had been logged here, by the levels that were set here."""
-    logger = logging.getLogger(line.logger)
-    if logger.isEnabledFor(line.level):
-        told = {"name": line.logger, "levelno": line.level, "levelname": logging.getLevelName(line.level)}
-        logger.handle(logging.makeLogRecord({**line.fields, **told, "msg": line.text}))
 
 
 def _crash(attempt: Attempt, how: str) -> Failed:

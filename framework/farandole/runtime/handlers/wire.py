@@ -2,6 +2,9 @@
 
 Only bytes and text cross: inputs and outputs stay encoded, so that decoding, too, happens in
 the child.
+
+A call has a number, which every word about it repeats: what is said late, by a thread that an attempt left behind or by
+a copy of the child, is never taken for the next one's.
 """
 
 from datetime import datetime
@@ -28,6 +31,7 @@ class Loaded(msgspec.Struct, tag=True, frozen=True):
 class Run(msgspec.Struct, tag=True, frozen=True):
     """Call this agent's handler. `memory_limit`: bytes that it may take on top of what the child has now."""
 
+    number: int
     agent: str
     call: Call
     memory_limit: int | None = None
@@ -36,10 +40,13 @@ class Run(msgspec.Struct, tag=True, frozen=True):
 class Began(msgspec.Struct, tag=True, frozen=True):
     """The handler's time runs from here."""
 
+    number: int
+
 
 class Progress(msgspec.Struct, tag=True, frozen=True):
     """As `Context.progress`."""
 
+    number: int
     at: datetime
     done: float
     total: float | None
@@ -58,12 +65,14 @@ class Line(msgspec.Struct, tag=True, frozen=True):
 class Result(msgspec.Struct, tag=True, frozen=True):
     """The handler returned."""
 
+    number: int
     outcome: Succeeded
 
 
 class Failure(msgspec.Struct, tag=True, frozen=True):
     """The handler failed, in a way that left the child alive."""
 
+    number: int
     outcome: Failed
 
 
