@@ -45,6 +45,7 @@ SOUND = Facts(
     groups={"ns.orders": ("ns.orders.0", "ns.orders.1"), "ns.coordinator": ("ns.coordinator.0",)},
     owners={"charge": "orders"},
     readers={"charge": ("ns.orders",)},
+    assigned={"charge": ("ns.orders",)},
 )
 
 
@@ -108,9 +109,14 @@ CASES: Mapping[str, tuple[Facts, Severity, str]] = {
     "slot_clash": (replace(SOUND, groups={"ns.orders": ("ns.orders.0",) * 2}), Severity.ERROR, "--slot"),
     "random_slot": (replace(SOUND, groups={"ns.orders": ("ns.orders.0badcafe",)}), Severity.WARNING, "StatefulSet"),
     "foreign_group": (
-        replace(SOUND, readers={"charge": ("ns.orders", "ns.other")}),
+        replace(SOUND, assigned={"charge": ("ns.orders", "ns.other")}),
         Severity.ERROR,
         "--delete-offsets --group ns.other --topic ns.inbox.charge",
+    ),
+    "left_positions": (
+        replace(SOUND, readers={"charge": ("ns.orders", "ns.other")}),
+        Severity.NOTE,
+        "nothing needs to be done",
     ),
     "plaintext": (replace(SOUND, is_encrypted=False), Severity.WARNING, "security.protocol"),
     "not_seen": (replace(SOUND, untold=("transactions: no right",)), Severity.NOTE, "farandole acls doctor"),
@@ -183,6 +189,22 @@ def test_the_worst_comes_first() -> None:
 @pytest.mark.parametrize("bootstrap", ["localhost:9092", "127.0.0.1:1,[::1]:2"])
 def test_plaintext_on_this_machine_is_no_finding(bootstrap: str) -> None:
     assert findings(replace(SOUND, is_encrypted=False, bootstrap=bootstrap)) == []
+
+
+def test_no_group_is_foreign_on_an_inbox_whose_owner_was_not_told() -> None:
+    """Where `definitions` may not be read no owner is known: each unit was called foreign on its own inbox, and who did
+    as the doctor said deleted the unit's positions."""
+    (found,) = findings(replace(SOUND, owners={}, untold=("ns.definitions: access denied",)))
+
+    assert found.code == "not_seen"
+
+
+def test_positions_that_a_move_left_behind_are_no_error_and_end_no_process() -> None:
+    """`agent move` leaves the positions of the old unit (decision 0057): it was an error from then on, for ever."""
+    (found,) = findings(replace(SOUND, owners={"charge": "mail"}, assigned={}))
+
+    assert (found.severity, found.code) == (Severity.NOTE, "left_positions")
+    assert "end the processes" not in found.fix
 
 
 @pytest.mark.parametrize(
