@@ -1,9 +1,12 @@
 """`farandole run`, `dead` and `lineage` against a running deployment in memory: words, JSON and exit codes."""
 
+import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,9 @@ from typer.testing import CliRunner, Result
 
 from farandole import Retry, agent, pipeline
 from farandole.cli.main import app
+from farandole.client import Client
+from farandole.client.lookup import head_of
+from farandole.events.tables import RunHead
 from farandole.testing.inprocess import InProcess
 from farandole.transport.memory import MemoryTransport
 
@@ -267,3 +273,43 @@ def test_list_tells_status_and_filters(cli: Cli, unique: str) -> None:
     assert unique in {row["run"] for row in failed}
     assert {row["status"] for row in failed} == {"failed"}
     assert unique in text.output
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcess]:
+    """A deployment whose run ids are free again after a second."""
+    second = timedelta(seconds=1)
+    folder, transport = tmp_path / "forgetful", MemoryTransport()
+    with InProcess(transport, [twice], namespace="farandole", folder=folder, dedupe_window=second) as it:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("farandole.cli.connect.transport_of", lambda settings: it.transport)
+        yield it
+
+
+async def _head(cluster: InProcess, run: str) -> RunHead | None:
+    async with Client(cluster.transport, cluster.namespace) as client:
+        return await head_of(client.session, run)
+
+
+def test_id_that_is_used_again_is_shown_as_the_run_that_it_is_now(forgetful: InProcess) -> None:
+    """The topics hold both lives of the id: `run show` told of the first one's steps and start, `lineage` of both."""
+    cli, deadline = Cli(), time.monotonic() + 20
+    assert cli.start("twice", 4, "--id", "again", "--wait").exit_code == 0
+    old = cli.json("run", "show", "again")
+    while asyncio.run(_head(forgetful, "again")) is not None:
+        assert time.monotonic() < deadline, "the id was to be free again"
+        time.sleep(0.05)
+    assert cli.start("twice", 13, "--id", "again").exit_code == 0
+    while cli.json("run", "list", "--status", "held") == []:
+        assert time.monotonic() < deadline, "the second run was to be held"
+        time.sleep(0.05)
+
+    new = cli.json("run", "show", "again")
+    text = cli.type("lineage", "again").output
+
+    assert isinstance(old, dict)
+    assert isinstance(new, dict)
+    assert min(row["since"] for row in new["steps"]) > old["status"]["updated_at"]
+    assert "not ended" in text
+    assert "succeeded" not in text
+    assert text.count("farandole.commands/") == 1

@@ -16,6 +16,7 @@ from farandole.events.commands import StartRun
 from farandole.events.envelope import Envelope
 from farandole.lineage.entries import Entry, from_record
 from farandole.lineage.graph import Lineage
+from farandole.lineage.lives import life_of
 from farandole.lineage.render import duration_text, ranges, render, to_data
 from farandole.lineage.tree import Tree, tree_of
 from farandole.testing.history.builder import DAY, HandMade
@@ -260,7 +261,51 @@ def test_an_id_that_was_written_twice_is_found_twice() -> None:
     assert lineage.find("nothing") == ()
 
 
-# --- entries --------------------------------------------------------------------------------
+# --- lives --------------------------------------------------------------------------------
+
+
+def lived_twice(*, directly: bool = False) -> tuple[HandMade, Lineage, Lineage]:
+    """A run that went well, and the one that began under its id when that was free again, and is held."""
+    made = HandMade(define(node("a"), node("b", "a")))
+    made.started_directly("a") if directly else made.started("a")
+    made.succeeded("a", fired=["b"])
+    made.succeeded("b")
+    first = made.settled()
+    made.wait(2 * DAY)
+    made.started_directly("a") if directly else made.started("a")
+    made.consumed = made.entries[made.topics.inbox("a")][-1]
+    made.failed("a", retryable=False)
+    made.given_up("a", 1, "exception", by="agent")
+    made.held("a")
+    history = made.history().entries
+    return made, Lineage(made.run, life_of(history, first)), Lineage(made.run, life_of(history))
+
+
+@pytest.mark.parametrize("directly", [False, True], ids=["by command", "directly"])
+def test_an_id_that_was_used_again_is_two_runs_with_a_tree_each(directly: bool) -> None:
+    """Ids of agents' facts are alike in both lives: the tree was of the first one's success with the other's letter."""
+    made, first, last = lived_twice(directly=directly)
+
+    old, new = tree_of(first), tree_of(last)
+    assert (old.outcome, new.outcome) == ("succeeded", "")
+    assert [work.outcome for branch in old.branches for work in branch.works] == ["succeeded"]
+    assert [work.outcome for branch in new.branches for work in branch.works] == ["dead_letter"]
+    assert [len(each.commands) for each in (first, last)] == ([0, 0] if directly else [1, 1])
+    assert [len(each.triggers) for each in (first, last)] == [2, 1]
+    assert new.started is not None
+    assert new.started - first.entries[-1].time >= DAY
+    assert len(first.entries) + len(last.entries) == len(Lineage(made.run, made.history().entries).entries)
+
+
+def test_a_start_that_was_written_twice_is_no_other_life() -> None:
+    made = HandMade(define(node("a")))
+    made.started("a")
+    made.started("a")
+
+    assert len(life_of(made.history().entries)) == len(made.history().entries)
+
+
+# --- entries ------------------------------------------------------------------------------
 
 
 def entry(topic: str = "t", value: bytes | None = b"?", headers: list[tuple[str, bytes]] | None = None) -> Entry:

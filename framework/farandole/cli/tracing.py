@@ -43,7 +43,7 @@ async def trace(client: Client, place: str, topics: list[str]) -> Traced:
         raise RunNotFound(f"{place}: expected a record of a run, but its headers name none")
     inside = record.topic.startswith(f"{client.session.topics.namespace}.")
     own = topics if inside or record.topic in topics else [*topics, record.topic]
-    entries, definition = await trail_of(client.session, entry.run, own)
+    entries, definition = await trail_of(client.session, entry.run, own, entry)
     lineage = Lineage(entry.run, entries, definition)
     return Traced(entry.run, causal(lineage, lineage.up(place)), entry, causal(lineage, lineage.down(place)))
 

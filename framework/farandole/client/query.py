@@ -25,11 +25,12 @@ from farandole.client.session import Session
 from farandole.client.waiting import Wait, waits
 from farandole.errors import RecordError, RunNotFound
 from farandole.events.catalogue import decode, type_name
-from farandole.events.facts import Event, StepSucceeded
+from farandole.events.facts import Event, RunStarted, StepSucceeded
 from farandole.ids import NO_ITEM
 from farandole.kernel.state import Run
 from farandole.transport.port import Record
 
+_STARTED = type_name(RunStarted).encode()
 _SUCCEEDED = type_name(StepSucceeded).encode()
 
 
@@ -114,8 +115,11 @@ async def run_detail(session: Session, run_id: str) -> RunDetail:
 
 
 def _changed(records: Iterable[Record]) -> dict[tuple[str, int], datetime]:
+    """When something was last said of each step and item, in the last life of the run's id."""
     out: dict[tuple[str, int], datetime] = {}
     for record in records:
+        if header(record, "ce_type") == _STARTED:
+            out.clear()
         step, item = header(record, "ce_step").decode(), header(record, "ce_item").decode()
         if step:
             out[step, int(item) if item else NO_ITEM] = _written(record)

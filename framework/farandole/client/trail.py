@@ -8,21 +8,23 @@ from collections.abc import Sequence
 from contextlib import aclosing
 
 from farandole.client.payload import definition_of
-from farandole.client.query import event_of, run_records
+from farandole.client.query import run_records
 from farandole.client.scan import header, places_of, scan
 from farandole.client.session import Session
 from farandole.definition.model import Definition
 from farandole.errors import RunNotFound
-from farandole.events.catalogue import type_name
 from farandole.events.facts import RunStarted
 from farandole.lineage.entries import Entry, from_record
+from farandole.lineage.lives import life_of
 from farandole.transport.port import Record
 
-_STARTED = type_name(RunStarted).encode()
 
-
-async def trail_of(session: Session, run_id: str, own: Sequence[str] = ()) -> tuple[list[Entry], Definition | None]:
+async def trail_of(
+    session: Session, run_id: str, own: Sequence[str] = (), about: Entry | None = None
+) -> tuple[list[Entry], Definition | None]:
     """The run's records, and the definition it is pinned to; `own` are topics of the user's to look in too.
+
+    Where the id was used again, of its last life, or of that which the record `about` belongs to.
 
     Raises:
         RunNotFound: the topics hold nothing of it.
@@ -33,13 +35,13 @@ async def trail_of(session: Session, run_id: str, own: Sequence[str] = ()) -> tu
         raise RunNotFound(
             f"run {run_id}: expected records of it in {session.topics.namespace!r}, but there are none", run_id=run_id
         )
-    started = next((event_of(record) for record in facts if header(record, "ce_type") == _STARTED), None)
-    definition = await definition_of(session, started.definition) if isinstance(started, RunStarted) else None
+    entries = [_entry(record) for record in (*facts, *commands)]
+    started = next((e.fact for e in life_of(entries, about) if isinstance(e.fact, RunStarted)), None)
+    definition = await definition_of(session, started.definition) if started is not None else None
     agents = sorted({step.agent for step in definition.steps.values()}) if definition else []
-    records = [*facts, *commands]
     for topic in (*map(session.topics.inbox, agents), *map(session.topics.dead, agents), *own):
-        records += await _about(session, topic, run_id)
-    return [_entry(record) for record in records], definition
+        entries += [_entry(record) for record in await _about(session, topic, run_id)]
+    return life_of(entries, about), definition
 
 
 async def _about(session: Session, topic: str, run_id: str) -> list[Record]:
