@@ -210,6 +210,34 @@ def test_a_retry_follows_from_the_failure_through_its_timer() -> None:
     assert names(up)[:4] == ["StepScheduled", "RetryDue", "RetryScheduled", "StepFailed"]
 
 
+def test_the_setters_of_many_timers_are_found_without_looking_at_every_fact_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thousand items of four attempts took a minute: every timer looked at all facts of the run."""
+    made, items = HandMade(define(node("m", over="params.items"))), 100
+    start = made.started()
+    made.follows(facts.StepExpanded(made.run, "m", items), start)
+    for item in range(items):
+        made.scheduled("m", 1, item, cause=start)
+        made.failed("m", 1, item)
+        made.retry("m", 2, SECOND, item)
+    entries, looked, fact = made.history().entries, 0, Entry.__dict__["fact"].fget
+
+    def counted(entry: Entry) -> facts.Event | None:
+        nonlocal looked
+        looked += 1
+        found: facts.Event | None = fact(entry)
+        return found
+
+    monkeypatch.setattr(Entry, "fact", property(counted))
+    lineage = Lineage(made.run, entries)
+
+    due = [each for each in lineage.entries if isinstance(each.fact, facts.RetryDue)]
+    assert len(due) == items
+    assert all(isinstance(lineage.causes(each)[0].fact, facts.RetryScheduled) for each in due)
+    assert looked < 10 * len(entries)
+
+
 def test_every_deadline_follows_from_what_set_it() -> None:
     made = HandMade(define(node("a", deadline=SECOND)))
     made.started(deadline=SECOND)
