@@ -18,7 +18,7 @@ from farandole.lineage.entries import Entry, from_record
 from farandole.lineage.graph import Lineage
 from farandole.lineage.lives import life_of
 from farandole.lineage.render import duration_text, ranges, render, to_data
-from farandole.lineage.tree import Tree, tree_of
+from farandole.lineage.tree import DEPTH_MAX, Tree, tree_of
 from farandole.testing.history.builder import DAY, HandMade
 from farandole.testing.sketch import define, framed_params, node
 
@@ -148,6 +148,25 @@ def test_a_tree_as_data_is_its_golden() -> None:
     text = json.dumps(to_data(tree_of(lineage_of(stopped()))), indent=1) + "\n"
 
     assert text == golden("stopped.json", text)
+
+
+def test_a_long_chain_begins_at_the_root_again_where_it_is_too_deep() -> None:
+    """A chain of 400 steps, of the 1,000 that a pipeline may have, ended `lineage` in a RecursionError."""
+    made = HandMade(define(node("s0"), *(node(f"s{n}", f"s{n - 1}") for n in range(1, 400))))
+    made.started("s0")
+    for n in range(399):
+        made.succeeded(f"s{n}", fired=[f"s{n + 1}"])
+    made.succeeded("s399")
+    made.settled()
+
+    tree = tree_of(lineage_of(made))
+    text, data = render(tree), json.loads(json.dumps(to_data(tree), indent=2))
+
+    assert [each.follows for each in tree.branches] == ["", *(f"s{n}" for n in range(DEPTH_MAX - 1, 399, DEPTH_MAX))]
+    assert text.count("succeeded") == 401
+    assert f"s{DEPTH_MAX}  succeeded  7 ms  by agent  goes on from s{DEPTH_MAX - 1}" in text
+    assert max(map(len, text.splitlines())) < 250
+    assert [each["follows"] for each in data["branches"]] == [each.follows for each in tree.branches]
 
 
 def test_a_tree_needs_no_definition() -> None:

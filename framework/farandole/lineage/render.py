@@ -92,7 +92,8 @@ def _count(items: int) -> str:
 
 
 def _joined(it: Branch) -> list[str]:
-    return [f"joins {', '.join(it.joins)}"] if it.joins else []
+    words = [f"goes on from {it.follows}"] if it.follows else []
+    return [*words, f"joins {', '.join(it.joins)}"] if it.joins else words
 
 
 def _work_words(work: Work) -> list[str]:

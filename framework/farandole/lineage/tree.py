@@ -6,7 +6,7 @@ for a join is the parent that ended last.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from farandole.definition.graph import graph_of
@@ -14,6 +14,10 @@ from farandole.events import facts
 from farandole.ids import NO_ITEM
 from farandole.lineage.entries import Entry, Unit
 from farandole.lineage.graph import Lineage
+
+DEPTH_MAX = 50
+"""Levels of a tree: a pipeline may have a chain of 1,000 steps, which no terminal shows as one under the other, and
+whose nesting neither we nor the readers of JSON can go down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class Branch:
     works: tuple[Work, ...]
     joins: tuple[str, ...] = ()
     children: "tuple[Branch, ...]" = ()
+    follows: str = ""
+    """The step that it would stand under, were that not too deep: it begins at the root again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +147,29 @@ def _branches(lineage: Lineage) -> tuple[Branch, ...]:
             by_unit[each.unit].append(each)
     steps = list(dict.fromkeys(step for step, _ in by_unit))
     above, joins = _places(lineage, steps)
-    bare = {step: _branch(lineage, step, by_unit, joins[step]) for step in steps}
+    deep = _too_deep(above)
+    below: dict[str, list[str]] = defaultdict(list)
+    for step in steps:
+        if step in above and step not in deep:
+            below[above[step]].append(step)
 
     def grown(step: str) -> Branch:
-        below = tuple(grown(child) for child in steps if above.get(child) == step)
-        it = bare[step]
-        return Branch(it.step, it.outcome, it.reason, it.items, it.works, it.joins, below)
+        bare = _branch(lineage, step, by_unit, joins[step])
+        return replace(bare, children=tuple(map(grown, below[step])), follows=deep.get(step, ""))
 
-    return tuple(grown(step) for step in steps if step not in above)
+    return tuple(grown(step) for step in steps if step not in above or step in deep)
+
+
+def _too_deep(above: Mapping[str, str]) -> dict[str, str]:
+    """The steps that begin at the root again, each with the one above it."""
+    depth: dict[str, int] = {}
+    for step in above:
+        way = [step]
+        while way[-1] in above and above[way[-1]] not in depth:
+            way.append(above[way[-1]])
+        for each in reversed(way):
+            depth[each] = depth[above[each]] + 1 if each in above else 0
+    return {step: over for step, over in above.items() if depth[step] % DEPTH_MAX == 0}
 
 
 def _places(lineage: Lineage, steps: Sequence[str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
