@@ -169,6 +169,33 @@ def test_a_long_chain_begins_at_the_root_again_where_it_is_too_deep() -> None:
     assert [each["follows"] for each in data["branches"]] == [each.follows for each in tree.branches]
 
 
+def test_nothing_of_a_run_that_ended_is_under_way() -> None:
+    """A run that stops completes no map: one whose items had all gone well, or would never report, was "under way"."""
+    made = HandMade(define(node("m", over="params.items"), node("n", over="params.items")))
+    start = made.started(params=framed_params(items=[1, 2, 3]))
+    for step in ("m", "n"):
+        made.follows(facts.StepExpanded(made.run, step, 3), start)
+        for item in range(3):
+            made.scheduled(step, 1, item, cause=start)
+    for item in range(3):
+        made.succeeded("m", 1, item)
+    made.failed("n", 1, 0)
+    made.follows(facts.RetryScheduled(made.run, "n", 2, made.now + DAY, made.now, 0))
+    made.cancel_asked()
+    made.stopping()
+
+    going = render(tree_of(lineage_of(made)))
+    made.settled("cancelled")
+    over = render(tree_of(lineage_of(made)))
+
+    assert "m [3 items]  succeeded" in going
+    assert "items 1-2  under way" in going
+    assert "m [3 items]  succeeded" in over
+    assert "n [3 items]  not reported" in over
+    assert "items 1-2  not reported" in over
+    assert not {word for word in ("under way", "waits for its next", "no report yet") if word in over}
+
+
 def test_a_tree_needs_no_definition() -> None:
     made = nightly()
     bare = tree_of(Lineage(made.run, made.history().entries))

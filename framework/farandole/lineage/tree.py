@@ -223,13 +223,16 @@ def _branch(lineage: Lineage, step: str, by_unit: Mapping[Unit, list[Entry]], jo
         return Branch(step, work.outcome, work.reason, None, (work,), joins)
     items = sorted(item for name, item in by_unit if name == step and item != NO_ITEM)
     works = tuple(_work(lineage, item, by_unit[step, item]) for item in items)
-    return Branch(step, _whole_outcome(whole, works), "", expanded.items, works, joins)
+    return Branch(step, _whole_outcome(whole, works, expanded.items), "", expanded.items, works, joins)
 
 
-def _whole_outcome(whole: Iterable[Entry], works: Iterable[Work]) -> str:
-    if any(isinstance(each.fact, facts.StepCompleted) for each in whole):
-        return "succeeded"
+def _whole_outcome(whole: Iterable[Entry], works: Sequence[Work], items: int) -> str:
     outcomes = {each.outcome for each in works}
+    # A run that stops, or ends directly, completes no map.
+    if any(isinstance(each.fact, facts.StepCompleted) for each in whole) or (
+        len(works) == items and outcomes <= {"succeeded", "skipped"}
+    ):
+        return "succeeded"
     return next((word for word in ("dead_letter", "failed", "cancelled", "retrying") if word in outcomes), "open")
 
 
