@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -47,15 +48,20 @@ def print_groups(
             typer.echo(f"  … and {len(group.letters) - len(shown)} more (--full)")
 
 
-def print_next_steps(groups: Sequence[Group]) -> None:
-    """What may be done about the largest group: a list without a way on is half an answer."""
+def print_next_steps(groups: Sequence[Group], *, run: str = "", where: str = "") -> None:
+    """What may be done about the largest group, and no more than that: a list without a way on is half an answer.
+
+    `run`, `where`: what the list was of; a cause may have letters in other runs, and its fingerprint with other agents.
+    """
     opened = next((group for group in groups if any(each.state == OPEN for each in group.letters)), None)
     if opened is None:
         return
     first = next(each for each in opened.letters if each.state == OPEN)
     typer.echo(f"\nlook into one:    farandole dead show {first.place}")
     if len(opened.letters) > 1:
-        typer.echo(f"replay one cause: farandole dead replay --where 'fingerprint == \"{opened.fingerprint}\"'")
+        cause = f'fingerprint == "{opened.fingerprint}"' + (f" && ({where})" if where else "")
+        words = ["--where", cause, *(("--run", run) if run else ()), "--agent", opened.agent]
+        typer.echo(f"replay one cause: farandole dead replay {shlex.join(words)}")
     else:
         typer.echo(f"try it again:     farandole dead replay {first.place}")
 
