@@ -245,6 +245,23 @@ def test_lineage_shows_the_tree(cli: Cli, unique: str) -> None:
     assert data["run"] == unique
 
 
+def test_lineage_of_a_record_that_no_tree_has_goes_up_to_the_command(cli: Cli, unique: str) -> None:
+    """Of a run's record on `settled` no cause was shown: it is on none of the topics that a run is walked over."""
+    assert cli.start("twice", 4, "--id", unique, "--wait").exit_code == 0
+    place = _place_of(cli, "settled", unique)
+
+    found = cli.json("lineage", place)
+
+    assert isinstance(found, dict)
+    assert [each["kind"] for each in found["up"]][:1] == ["StartRun"]
+    assert [each["kind"] for each in found["up"]][-1:] == ["RunSettled"]
+
+
+def _place_of(cli: Cli, topic: str, run: str) -> str:
+    printed = cli.type("topics", "consume", topic, "--run", run, "--json")
+    return str(json.loads(printed.output.splitlines()[0])["place"])
+
+
 @pytest.mark.parametrize(
     "command", [("run", "show"), ("run", "watch"), ("run", "cancel"), ("run", "release"), ("lineage",)]
 )

@@ -41,6 +41,8 @@ async def trail_of(
     agents = sorted({step.agent for step in definition.steps.values()}) if definition else []
     for topic in (*map(session.topics.inbox, agents), *map(session.topics.dead, agents), *own):
         entries += [_entry(record) for record in await _about(session, topic, run_id)]
+    if about is not None:  # it may stand where nothing else of a run's causes does, such as on `settled`
+        entries.append(about)
     return life_of(entries, about), definition
 
 
