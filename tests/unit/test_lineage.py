@@ -196,6 +196,35 @@ def test_nothing_of_a_run_that_ended_is_under_way() -> None:
     assert not {word for word in ("under way", "waits for its next", "no report yet") if word in over}
 
 
+def test_who_fired_what_is_told_only_as_far_as_it_is_known() -> None:
+    """What the coordinator had scheduled was "by agent" as soon as the fact that said so had expired."""
+    made = HandMade(define(node("a"), node("b", "a"), node("c", "a")))
+    made.started("a")
+    made.failed("a")
+    made.retry("a", 2)
+    made.succeeded("a", 2, fired=["b"])
+    made.succeeded("b")
+    made.scheduled("c")
+    made.succeeded("c")
+    expired = facts.RunStarted | facts.StepScheduled | facts.RetryScheduled
+    left = [each for each in made.history().entries if not isinstance(each.fact, expired)]
+
+    with_inboxes = tree_of(Lineage(made.run, left, made.definition))
+    bare = tree_of(Lineage(made.run, [each for each in left if not each.is_trigger], made.definition))
+
+    def fired(tree: Tree) -> dict[str, list[str]]:
+        found, waiting = {}, list(tree.branches)
+        while waiting:
+            it = waiting.pop()
+            found[it.step] = [one.fired_by for work in it.works for one in work.tries]
+            waiting.extend(it.children)
+        return found
+
+    assert fired(with_inboxes) == {"a": ["coordinator", "coordinator"], "b": ["agent"], "c": ["coordinator"]}
+    assert fired(bare) == {"a": ["unknown", "coordinator"], "b": ["agent"], "c": ["unknown"]}
+    assert bare.pipeline == made.definition.name
+
+
 def test_a_tree_needs_no_definition() -> None:
     made = nightly()
     bare = tree_of(Lineage(made.run, made.history().entries))

@@ -24,20 +24,21 @@ async def trail_of(
 ) -> tuple[list[Entry], Definition | None]:
     """The run's records, and the definition it is pinned to; `own` are topics of the user's to look in too.
 
-    Where the id was used again, of its last life, or of that which the record `about` belongs to.
+    Where the id was used again, of its last life, or of that which the record `about` belongs to. The definition is
+    told by any of its facts, since the first ones may have expired.
 
     Raises:
         RunNotFound: the topics hold nothing of it.
     """
     facts = await run_records(session, run_id)
     commands = await _about(session, session.topics.commands, run_id)
-    if not facts and not commands:
+    if not facts and not commands and about is None:
         raise RunNotFound(
             f"run {run_id}: expected records of it in {session.topics.namespace!r}, but there are none", run_id=run_id
         )
     entries = [_entry(record) for record in (*facts, *commands)]
-    started = next((e.fact for e in life_of(entries, about) if isinstance(e.fact, RunStarted)), None)
-    definition = await definition_of(session, started.definition) if started is not None else None
+    digest = next(filter(None, map(_definition, (*life_of(entries, about), *([about] if about else [])))), "")
+    definition = await definition_of(session, digest) if digest else None
     agents = sorted({step.agent for step in definition.steps.values()}) if definition else []
     for topic in (*map(session.topics.inbox, agents), *map(session.topics.dead, agents), *own):
         entries += [_entry(record) for record in await _about(session, topic, run_id)]
@@ -50,6 +51,13 @@ async def _about(session: Session, topic: str, run_id: str) -> list[Record]:
     own = run_id.encode()
     async with aclosing(scan(session.edge, await places_of(session.edge, topic))) as records:
         return [record async for record in records if own in (header(record, "ce_run"), record.key)]
+
+
+def _definition(entry: Entry) -> str:
+    """The hash of the definition that a record of the run tells; empty where it tells none."""
+    if isinstance(entry.fact, RunStarted):
+        return entry.fact.definition
+    return entry.envelope.definition if entry.envelope is not None else ""
 
 
 def _entry(record: Record) -> Entry:

@@ -30,6 +30,9 @@ class Lineage:
         self.run = run
         self.definition = definition
         self.entries: tuple[Entry, ...] = tuple(sorted(own.values(), key=_order))
+        self.fired = frozenset(step for each in self.entries for step in getattr(each.fact, "fired", ()))
+        """Steps whose first trigger an agent wrote, as a fact tells: the trigger itself may have expired."""
+
         self._by_place = own
         self._by_id: dict[str, list[Entry]] = defaultdict(list)
         for each in self.entries:

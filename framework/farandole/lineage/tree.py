@@ -22,7 +22,8 @@ whose nesting neither we nor the readers of JSON can go down."""
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One attempt. `outcome`: `succeeded`, `failed`, `cancelled` or `open`; `fired_by`: `agent` or `coordinator`.
+    """One attempt. `outcome`: `succeeded`, `failed`, `cancelled` or `open`; `fired_by`: `agent`, `coordinator`, or
+    `unknown` where what was said of it has expired.
 
     Places name records; `duration` is the handler's, None where no handler ran or nothing was reported.
     """
@@ -92,10 +93,11 @@ def tree_of(lineage: Lineage) -> Tree:
     begun = started.fact if started is not None else None
     over = settled.fact if settled is not None else None
     refused = [e.fact for e in lineage.events if isinstance(e.fact, facts.RunRefused)]
+    known = lineage.definition if not refused else None
     return Tree(
         run=lineage.run,
-        pipeline=begun.pipeline if isinstance(begun, facts.RunStarted) else "",
-        definition=begun.definition if isinstance(begun, facts.RunStarted) else "",
+        pipeline=begun.pipeline if isinstance(begun, facts.RunStarted) else known.name if known is not None else "",
+        definition=begun.definition if isinstance(begun, facts.RunStarted) else known.hash if known is not None else "",
         outcome=over.outcome if isinstance(over, facts.RunSettled) else "",
         reason=over.reason if isinstance(over, facts.RunSettled) else "",
         asked=tuple(e.place for e in lineage.commands),
@@ -279,7 +281,7 @@ def _try(lineage: Lineage, number: int, entries: Sequence[Entry]) -> Try:
     return Try(
         number,
         outcome,
-        "coordinator" if scheduled is not None else "agent",
+        _fired_by(lineage, number, entries),
         detail,
         duration,
         trigger.place if trigger is not None else "",
@@ -289,6 +291,17 @@ def _try(lineage: Lineage, number: int, entries: Sequence[Entry]) -> Try:
         next((e.place for e in entries if e.is_dead_letter), ""),
         tuple(e.place for e in entries if e.is_published),
     )
+
+
+def _fired_by(lineage: Lineage, number: int, entries: Sequence[Entry]) -> str:
+    """Who wrote the trigger of an attempt: an agent only that of a first one."""
+    if number > 1 or any(isinstance(e.fact, facts.StepScheduled) for e in entries):
+        return "coordinator"
+    trigger = next((e for e in entries if e.is_trigger), None)
+    if trigger is not None and "/StepScheduled/" in trigger.cause:
+        return "coordinator"
+    is_known = trigger is not None or any(e.is_fused or e.unit[0] in lineage.fired for e in entries)
+    return "agent" if is_known else "unknown"
 
 
 def _told(fact: facts.Event | None) -> tuple[str, str, timedelta | None]:
