@@ -17,8 +17,10 @@ from farandole.cli.main import app
 from farandole.client import Client
 from farandole.client.lookup import head_of
 from farandole.events.tables import RunHead
-from farandole.testing.inprocess import InProcess
+from farandole.ids import partition_of
+from farandole.testing.inprocess import PARTITIONS, InProcess
 from farandole.transport.memory import MemoryTransport
+from farandole.transport.port import NewRecord
 
 BROKEN = {13}
 
@@ -260,6 +262,28 @@ def test_lineage_of_a_record_that_no_tree_has_goes_up_to_the_command(cli: Cli, u
 def _place_of(cli: Cli, topic: str, run: str) -> str:
     printed = cli.type("topics", "consume", topic, "--run", run, "--json")
     return str(json.loads(printed.output.splitlines()[0])["place"])
+
+
+@pytest.mark.parametrize("away", [0, 1], ids=["at home", "forwarded"])
+def test_command_of_kcats_without_a_key_is_a_part_of_the_tree(
+    cli: Cli, cluster: InProcess, unique: str, away: int
+) -> None:
+    """The README's own example has none: one that lands on the run's home is not forwarded, and nobody saw it."""
+    asked = {"pipeline": "twice", "run_id": unique, "params": {"number": {"n": 4}}}
+    partition = (partition_of(unique, PARTITIONS) + away) % PARTITIONS
+    kcat = cluster.transport.producer("kcat")
+    kcat.send(NewRecord("farandole.commands", None, json.dumps(asked).encode(), (), partition))
+    kcat.flush(20.0)
+    kcat.close()
+    _known(cli, unique)
+    assert cli.type("run", "result", unique, "--wait").exit_code == 0
+
+    text = cli.type("lineage", unique).output
+    found = cli.json("lineage", _place_of(cli, "settled", unique))
+
+    assert "asked by farandole.commands/" in text
+    assert isinstance(found, dict)
+    assert found["up"][0]["kind"] == "StartRun"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from farandole.client.query import run_records
 from farandole.client.scan import header, scan
 from farandole.client.session import RERUN_HEADER, Session
+from farandole.client.trail import entry_of, is_asked_by_hand
 from farandole.errors import RecordError
 from farandole.events.catalogue import decode_command, type_name
 from farandole.events.commands import StartRun
@@ -35,7 +36,8 @@ async def start_asked(session: Session, run_id: str) -> Asked | None:
     at, own, first = await session.at_home(session.topics.commands, run_id), run_id.encode(), None
     async with aclosing(scan(session.edge, [at])) as records:
         async for record in records:
-            if own in (record.key, header(record, "ce_run")) and _is_start(record, run_id):
+            is_about = own in (record.key, header(record, "ce_run")) or is_asked_by_hand(record, at.topic, run_id)
+            if is_about and _is_start(record, run_id):
                 first = first or _asked(record)
                 if record.place == named:
                     return _asked(record)
@@ -52,4 +54,4 @@ def _is_start(record: Record, run_id: str) -> bool:
         command = decode_command(record.value, record.headers)
     except RecordError:
         return False
-    return isinstance(command, StartRun) and command.run_id == run_id
+    return isinstance(command, StartRun) and (command.run_id or entry_of(record).run) == run_id

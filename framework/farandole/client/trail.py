@@ -14,7 +14,7 @@ from farandole.client.session import Session
 from farandole.definition.model import Definition
 from farandole.errors import RunNotFound
 from farandole.events.facts import RunStarted
-from farandole.lineage.entries import Entry, from_record
+from farandole.lineage.entries import COMMANDS, Entry, from_record
 from farandole.lineage.lives import life_of
 from farandole.transport.port import Record
 
@@ -36,12 +36,12 @@ async def trail_of(
         raise RunNotFound(
             f"run {run_id}: expected records of it in {session.topics.namespace!r}, but there are none", run_id=run_id
         )
-    entries = [_entry(record) for record in (*facts, *commands)]
+    entries = [entry_of(record) for record in (*facts, *commands)]
     digest = next(filter(None, map(_definition, (*life_of(entries, about), *([about] if about else [])))), "")
     definition = await definition_of(session, digest) if digest else None
     agents = sorted({step.agent for step in definition.steps.values()}) if definition else []
     for topic in (*map(session.topics.inbox, agents), *map(session.topics.dead, agents), *own):
-        entries += [_entry(record) for record in await _about(session, topic, run_id)]
+        entries += [entry_of(record) for record in await _about(session, topic, run_id)]
     if about is not None:  # it may stand where nothing else of a run's causes does, such as on `settled`
         entries.append(about)
     return life_of(entries, about), definition
@@ -50,7 +50,17 @@ async def trail_of(
 async def _about(session: Session, topic: str, run_id: str) -> list[Record]:
     own = run_id.encode()
     async with aclosing(scan(session.edge, await places_of(session.edge, topic))) as records:
-        return [record async for record in records if own in (header(record, "ce_run"), record.key)]
+        return [
+            record
+            async for record in records
+            if own in (header(record, "ce_run"), record.key) or is_asked_by_hand(record, topic, run_id)
+        ]
+
+
+def is_asked_by_hand(record: Record, topic: str, run_id: str) -> bool:
+    """Whether it is a command of kcat's about a run: its value, or its place, says which, where no key needs to."""
+    is_bare = topic.endswith(COMMANDS) and not header(record, "ce_run") and record.value is not None
+    return is_bare and entry_of(record).run == run_id
 
 
 def _definition(entry: Entry) -> str:
@@ -60,7 +70,8 @@ def _definition(entry: Entry) -> str:
     return entry.envelope.definition if entry.envelope is not None else ""
 
 
-def _entry(record: Record) -> Entry:
+def entry_of(record: Record) -> Entry:
+    """A record as lineage sees it."""
     return from_record(
         record.topic,
         record.partition,
