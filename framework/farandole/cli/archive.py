@@ -7,6 +7,7 @@ import typer
 
 from farandole.cli.options import ConfigFile, Json
 from farandole.cli.target import Target, on_log
+from farandole.events.envelope import instant_of
 
 if TYPE_CHECKING:
     from farandole.artifacts.archive import Span
@@ -66,7 +67,6 @@ def run_archive(
 @app.command("list")
 def list_archive(into: Folder = None, config: ConfigFile = None, json: Json = False) -> None:
     """List the files of the archive: what each covers and holds."""
-    from datetime import UTC, datetime
 
     from farandole.artifacts.archive import Archive, content_of
     from farandole.cli.connect import settings_of
@@ -84,8 +84,8 @@ def list_archive(into: Folder = None, config: ConfigFile = None, json: Json = Fa
             str(span.first),
             str(span.end - 1),
             str(content.records),
-            instant(datetime.fromtimestamp(content.oldest_ms / 1000, UTC)),
-            instant(datetime.fromtimestamp(content.newest_ms / 1000, UTC)),
+            instant(instant_of(content.oldest_ms)),
+            instant(instant_of(content.newest_ms)),
             str(content.size),
         )
         for span, content in files

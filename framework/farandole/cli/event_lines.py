@@ -1,7 +1,5 @@
 """Events of a run as lines: one for a person, or one JSON object."""
 
-from datetime import UTC, datetime
-
 import typer
 
 from farandole.cli.output import as_json, instant, print_json, shorten
@@ -12,6 +10,7 @@ from farandole.definition.model import Definition
 from farandole.errors import FarandoleError
 from farandole.events import facts
 from farandole.events.catalogue import type_name
+from farandole.events.envelope import instant_of
 from farandole.ids import NO_ITEM
 from farandole.transport.port import Record
 
@@ -20,7 +19,7 @@ def print_event(record: Record, *, as_json: bool, payloads: object = None) -> No
     """One event: a line for a person, or one JSON object a line."""
     event = event_of(record)
     kind = type_name(type(event)).removeprefix("farandole.")
-    at = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
+    at = instant_of(record.timestamp_ms)
     if as_json:
         document = {"at": at, "place": record.place, "type": kind, "event": event_fields(event)}
         print_json({**document, "payload": payloads} if payloads is not None else document, indent=None)

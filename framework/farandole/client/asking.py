@@ -2,7 +2,7 @@
 
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from farandole.client.query import run_records
 from farandole.client.scan import header, scan
@@ -11,6 +11,7 @@ from farandole.client.trail import entry_of, is_asked_by_hand
 from farandole.errors import RecordError
 from farandole.events.catalogue import decode_command, type_name
 from farandole.events.commands import StartRun
+from farandole.events.envelope import instant_of
 from farandole.events.facts import RunStarted
 from farandole.transport.port import Record
 
@@ -45,7 +46,7 @@ async def start_asked(session: Session, run_id: str) -> Asked | None:
 
 
 def _asked(record: Record) -> Asked:
-    then = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
+    then = instant_of(record.timestamp_ms)
     return Asked(record.place, then, header(record, RERUN_HEADER).decode(errors="replace"))
 
 

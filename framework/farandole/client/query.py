@@ -7,7 +7,7 @@ kept between calls. Knows nothing of terminals.
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from farandole.client.lookup import (
     LIVE,
@@ -25,6 +25,7 @@ from farandole.client.session import Session
 from farandole.client.waiting import Wait, waits
 from farandole.errors import RecordError, RunNotFound
 from farandole.events.catalogue import decode, type_name
+from farandole.events.envelope import instant_of
 from farandole.events.facts import Event, RunStarted, StepSucceeded
 from farandole.ids import NO_ITEM
 from farandole.kernel.state import Run
@@ -131,7 +132,7 @@ def _changed(records: Iterable[Record]) -> dict[tuple[str, int], datetime]:
 
 
 def _written(record: Record) -> datetime:
-    return datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
+    return instant_of(record.timestamp_ms)
 
 
 def _live_steps(run: Run, changed: Mapping[tuple[str, int], datetime]) -> Iterable[StepRow]:
