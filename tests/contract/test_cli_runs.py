@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,14 @@ from farandole import Retry, agent, pipeline
 from farandole.cli.main import app
 from farandole.client import Client
 from farandole.client.lookup import head_of
+from farandole.events.catalogue import encode
+from farandole.events.envelope import Envelope
+from farandole.events.facts import StepSucceeded
 from farandole.events.tables import RunHead
 from farandole.ids import partition_of
 from farandole.testing.inprocess import PARTITIONS, InProcess
 from farandole.transport.memory import MemoryTransport
-from farandole.transport.port import NewRecord
+from farandole.transport.port import NewRecord, TopicPartition
 
 BROKEN = {13}
 
@@ -354,3 +357,33 @@ def test_id_that_is_used_again_is_shown_as_the_run_that_it_is_now(forgetful: InP
     assert "not ended" in text
     assert "succeeded" not in text
     assert text.count("farandole.commands/") == 1
+
+
+def test_run_that_a_bad_event_holds_can_be_looked_into(cli: Cli, cluster: InProcess, unique: str) -> None:
+    """The tools for it ended at that event: with an error that named no place, or with a traceback at its payload."""
+    assert cli.start("patient", 1, "--id", unique).exit_code == 0
+    _known(cli, unique)
+    nobody_has = StepSucceeded(unique, "nope", 1, b"{}")
+    about = Envelope("x", "farandole.StepSucceeded", "test", datetime.now(UTC), run=unique, step="nope")
+    place = TopicPartition("farandole.events", partition_of(unique, PARTITIONS))
+    stranger = cluster.transport.producer("stranger")
+    for value in (encode(nobody_has), b"\xc3\x01garbage!\x00"):
+        stranger.send(NewRecord(place.topic, unique.encode(), value, about.headers(), place.partition))
+        assert stranger.flush(20.0) == 0
+    stranger.close()
+
+    waited = cli.type("run", "result", unique, "--wait", "--timeout", "20s")
+    told = cli.type("run", "events", unique, "--payloads")
+    lines = [json.loads(line) for line in cli.type("run", "events", unique, "--json").output.splitlines()]
+    shown = cli.type("run", "show", unique)
+    cli.type("run", "cancel", unique)
+    watched = cli.type("run", "watch", unique, "--plain")
+
+    assert waited.exit_code == 11, waited.output
+    assert [each.exit_code for each in (told, shown, watched)] == [0, 0, 0], told.output
+    assert "has no step 'nope'" in told.output
+    (bad,) = [each for each in lines if each["event"] is None]
+    assert bad["place"].startswith(f"{place.topic}/{place.partition}/")
+    assert (bad["type"], "expected a record of ours" in bad["problem"]) == ("StepSucceeded", True)
+    assert f"{bad['place']} cannot be read" in told.output
+    assert f"{bad['place']} cannot be read" in watched.output

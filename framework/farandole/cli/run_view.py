@@ -35,7 +35,11 @@ class RunView:
     _folded: int = 0
 
     def take(self, record: Record, definition: Definition | None) -> facts.Event:
-        """Take in the next event; the definition is that of the run, from its start on."""
+        """Take in the next event; the definition is that of the run, from its start on.
+
+        Raises:
+            RecordError: it cannot be read; it is left out then, as a coordinator does.
+        """
         event, at = event_of(record), instant_of(record.timestamp_ms)
         if isinstance(event, facts.RunStarted):
             self.log, self.settled, self.started = [], None, at

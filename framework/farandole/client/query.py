@@ -96,6 +96,14 @@ def event_of(record: Record) -> Event:
     return found
 
 
+def readable_event(record: Record) -> Event | None:
+    """The event in a record of `events`; None where it cannot be read, for which a coordinator holds its run."""
+    try:
+        return event_of(record)
+    except RecordError:
+        return None
+
+
 async def run_detail(session: Session, run_id: str) -> RunDetail:
     """How a run stands, step by step.
 
@@ -125,7 +133,7 @@ def _changed(records: Iterable[Record]) -> dict[tuple[str, int], datetime]:
         if step:
             out[step, int(item) if item else NO_ITEM] = _written(record)
         if header(record, "ce_type") == _SUCCEEDED:
-            fact = event_of(record)
+            fact = readable_event(record)
             fired = fact.fired if isinstance(fact, StepSucceeded) else ()
             out.update({(child, NO_ITEM): _written(record) for child in fired})
     return out
