@@ -46,7 +46,7 @@ def run_archive(
     from datetime import UTC, datetime
 
     from farandole.artifacts.archive import Archive
-    from farandole.cli.connect import topics_of, transport_of
+    from farandole.cli.connect import looked_at, topics_of
     from farandole.client.archiving import Archiver
     from farandole.definition.policy import duration
 
@@ -55,7 +55,7 @@ def run_archive(
     names = topics_of(settings)
     archive = Archive(into or settings.artifacts / "archive")
     tell = _quiet if target.json else _told
-    archiver = Archiver(transport_of(settings), archive, f"{settings.namespace}.archive", tell)
+    archiver = Archiver(looked_at(settings), archive, f"{settings.namespace}.archive", tell)
     try:
         report = archiver.run(topic or [names.events, names.settled], age, datetime.now(UTC))
     finally:

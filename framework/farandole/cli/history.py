@@ -110,12 +110,14 @@ def verify(
     archive_in: ArchiveIn = None,
 ) -> None:
     """Check that what stands on the topics can have happened: each run's events, effects and positions."""
-    from farandole.cli.connect import transport_of
+    from farandole.cli.connect import looked_at
     from farandole.cli.output import print_json
     from farandole.testing.history import check_history, collect
 
     settings = target.settings()
-    history = collect(seen_with(settings, archive, archive_in)(transport_of(settings)), settings.namespace)
+    transport = looked_at(settings)
+    _require_applied(transport, settings)
+    history = collect(seen_with(settings, archive, archive_in)(transport), settings.namespace)
     violations = list(check_history(history))
     if target.json:
         print_json({"runs": len({entry.run for entry in history.events}), "violations": violations})
@@ -125,3 +127,18 @@ def verify(
         runs = len({entry.run for entry in history.events})
         typer.echo(f"verified {runs} runs, {len(history.events)} events: {len(violations)} violations")
     raise typer.Exit(1 if violations else 0)
+
+
+def _require_applied(transport: "Transport", settings: "Settings") -> None:
+    from contextlib import closing
+
+    from farandole.cli.connect import topics_of
+    from farandole.errors import ConfigError
+
+    name = topics_of(settings).definitions
+    with closing(transport.admin()) as admin:
+        if not admin.topics([name]):
+            raise ConfigError(
+                f"{name}: expected the topic to exist, but it does not. "
+                "Run `farandole apply` (or `farandole dev`) first."
+            )
