@@ -3,18 +3,21 @@
 import json
 import logging
 import math
+import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
 
+from farandole.cli.dead_letters import print_groups, print_letter
 from farandole.cli.demo.tally import Tally
 from farandole.cli.event_lines import event_line
 from farandole.cli.logs import JsonFormatter, TextFormatter, setup_logging
-from farandole.cli.output import ago, as_json, print_json, shorten
+from farandole.cli.output import ago, as_json, print_json, print_table, shorten, visible
 from farandole.cli.showing import alike, wait_line
 from farandole.cli.texts import read_text
+from farandole.client.dead import OPEN, DeadLetter, grouped
 from farandole.client.waiting import Wait
 from farandole.errors import ConfigError
 from farandole.events import facts
@@ -108,6 +111,21 @@ def test_unknown_level_or_format_is_refused(level: str, style: str) -> None:
         setup_logging(level, style)
 
 
+@pytest.mark.parametrize("hidden", ["\x1b[2J", "\r", "\x07", "\x9b31m", "\x7f"])
+def test_control_characters_of_an_error_are_written_out(capsys: pytest.CaptureFixture[str], hidden: str) -> None:
+    """An error text holds what a stranger sent: it coloured, overwrote or cleared the operator's terminal."""
+    error = f"card{hidden}refused"
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+
+    print_table(("ERROR",), [(error,)])
+    print_letter(DeadLetter("d/0/0", OPEN, "a", "r", "a", -1, 1, error, error, "", "", at), error, "")
+    print_groups(grouped([DeadLetter("d/0/0", OPEN, "a", "r", "a", -1, 1, error, error, "", "", at)]), now=at)
+    told = capsys.readouterr().out + event_line(facts.RunSettled("r", "failed", at, at, error)) + shorten(error)
+
+    assert not {each for each in told if unicodedata.category(each) == "Cc"} - {"\n"}
+    assert visible(error) in told
+
+
 class _Odd:
     """As an array of numpy's: `==` is elementwise and its truth is refused; and there is no text of it."""
 
@@ -130,7 +148,9 @@ def test_log_line_is_not_lost_for_what_a_handler_says_beside_it(formatter: loggi
     ring.append(ring)
     fields = {"array": _Odd(), "by": {(1, 2): 3}, "ring": ring, "none": None, "empty": "", "zero": 0}
 
-    line = formatter.format(logging.makeLogRecord({"name": "shop", "levelname": "INFO", "msg": "shape is odd", **fields}))
+    line = formatter.format(
+        logging.makeLogRecord({"name": "shop", "levelname": "INFO", "msg": "shape is odd", **fields})
+    )
 
     assert "shape is odd" in line
     assert "<_Odd: RuntimeError>" in line

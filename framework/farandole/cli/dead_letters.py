@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import typer
 
-from farandole.cli.output import ago, as_fields, as_json, instant, is_narrow, print_table, shorten
+from farandole.cli.output import ago, as_fields, as_json, instant, is_narrow, print_table, shorten, visible
 from farandole.client import Client
 from farandole.client.dead import OPEN, QUARANTINED, DeadLetter, Group, dead_record, input_of, is_start
 from farandole.errors import RecordError
@@ -84,8 +84,9 @@ def print_letter(letter: DeadLetter, given: object, problem: str) -> None:
     ]
     for name, value in facts:
         if value:
-            typer.echo(f"{name:<9}{value}")
-    typer.echo(f"{'input':<9}" + (problem or json.dumps(as_json(given), indent=2, ensure_ascii=False)))
+            typer.echo(f"{name:<9}{visible(value)}")
+    told = problem or json.dumps(as_json(given), indent=2, ensure_ascii=False)
+    typer.echo(f"{'input':<9}" + visible(told, keep="\n"))
     if letter.state == OPEN:
         typer.echo(f"\ntry it again:              farandole dead replay {letter.place}")
         typer.echo(f"repair its input first:    farandole dead edit {letter.place}")

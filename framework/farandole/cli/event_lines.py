@@ -4,7 +4,7 @@ from datetime import datetime
 
 import typer
 
-from farandole.cli.output import as_json, instant, print_json, shorten
+from farandole.cli.output import as_json, instant, print_json, shorten, visible
 from farandole.client import Client
 from farandole.client.payload import definition_of, plain_of
 from farandole.client.query import event_of
@@ -100,7 +100,7 @@ def event_line(event: facts.Event) -> str:
     item = getattr(event, "item", NO_ITEM)
     where = f"{step}[{item}]" if step and item != NO_ITEM else step
     attempt = f"attempt {n}" if (n := getattr(event, "attempt", 0)) else ""
-    return "  ".join(filter(None, (where, attempt, _details(event))))
+    return visible("  ".join(filter(None, (where, attempt, _details(event)))))
 
 
 def _details(event: facts.Event) -> str:

@@ -48,7 +48,7 @@ def lineage(
 ) -> None:
     """Show what led to what: a run as a tree, or of one record the way up and down. Walked from the topics alone."""
     from farandole.cli.connect import with_client
-    from farandole.cli.output import print_json
+    from farandole.cli.output import print_json, visible
     from farandole.lineage.render import render, to_data
 
     settings = target.settings()
@@ -67,7 +67,7 @@ def lineage(
     if target.json:
         print_json(to_data(tree))
     else:
-        typer.echo(render(tree))
+        typer.echo(visible(render(tree), keep="\n"))
 
 
 def seen_with(settings: "Settings", wanted: bool, folder: Path | None) -> "Callable[[Transport], Transport]":

@@ -7,7 +7,7 @@ from datetime import timedelta
 import typer
 
 from farandole.cli.exit_codes import OK, OUTCOMES
-from farandole.cli.output import print_json
+from farandole.cli.output import print_json, visible
 from farandole.cli.texts import given_duration
 from farandole.cli.unserved import Patience
 from farandole.client import Client, Ending, Run
@@ -83,7 +83,7 @@ async def wait_for(run: Run[object], limit: timedelta | None, as_json: bool) -> 
     elif outcome in ("succeeded", "partial"):
         print_json(result)
     else:
-        typer.echo(f"{run.id}: {outcome}{': ' + reason if reason else ''}", err=True)
+        typer.echo(visible(f"{run.id}: {outcome}{': ' + reason if reason else ''}", keep="\n"), err=True)
         typer.echo(f"farandole run show {run.id} says more", err=True)
     return OUTCOMES[outcome]
 
