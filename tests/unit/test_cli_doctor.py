@@ -1,6 +1,8 @@
 """The doctor's judgement: facts in, findings out."""
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -286,6 +288,21 @@ def test_a_file_that_is_no_database_is_seen_as_damaged(tmp_path: Path) -> None:
     path.write_bytes(b"this is no database, and long enough to be looked at" * 100)
 
     assert "not a database" in file(path, 1).integrity
+
+
+@pytest.mark.parametrize("name", ["odd #1 %41", "odd?mode=rwc&x", "50%"])
+def test_a_log_is_looked_at_where_it_is_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
+    """The path went into a URI as it stood: nothing counted behind a `#`, and a new file was sound."""
+    path = tmp_path / name / "log.db"
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 7")
+    before = set(tmp_path.rglob("*"))
+
+    seen = file(path, 1)
+
+    assert (seen.version, seen.integrity, seen.unseen) == (7, "ok", "")
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_a_log_that_may_not_be_looked_at_is_not_called_damaged(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def file(path: Path, version_known: int) -> FileFact:
     """A log file, opened read-only; SQLite must write beside it even so, which a disk may not allow."""
     unseen = ""
     try:
-        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
         try:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (integrity,) = db.execute("PRAGMA quick_check(1)").fetchone()
