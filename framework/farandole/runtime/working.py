@@ -323,6 +323,8 @@ class Workplace:
         agent, lasted_s = attempt.spec.name, lasted.total_seconds()
         word = "succeeded" if isinstance(outcome, Succeeded) else outcome.kind
         self.counts.handler_seconds.observe(lasted_s, (agent, word))
+        if attempt.chain is not None:
+            return  # it ran at once after its parent, without a trigger: the record's own wait was that of the first
         waited_s = now.timestamp() - lasted_s - attempt.record.timestamp_ms / 1000
         self.counts.trigger_wait_seconds.observe(max(0.0, waited_s), (agent,))
 
