@@ -15,6 +15,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 
 from farandole import Context, Retry, SyncClient, TerminalStepError, agent, pipeline
 from farandole.events.facts import RetryScheduled, StepSucceeded
+from farandole.runtime.attempts import Done
+from farandole.runtime.working import Workplace
 from farandole.telemetry import tracing
 from farandole.testing.cluster import wait_until
 from farandole.testing.history import check_history, collect
@@ -254,6 +256,24 @@ def test_span_says_how_its_attempt_ended(provider: Provider, cluster: InProcess)
         ("exception", StatusCode.ERROR),
     ]
     assert "it is bad" in [each for each in provider.spans if each.said][-1].said
+
+
+def test_span_of_a_result_that_is_dropped_does_not_say_succeeded(
+    provider: Provider, cluster: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The partition was released while its handler ran: another process does the work anew, and both had succeeded."""
+    react = Workplace._react
+
+    def late(working: Workplace, done: Done) -> None:
+        done.attempt.partition.is_released = True  # as the planner does when the release is committed
+        react(working, done)
+
+    monkeypatch.setattr(Workplace, "_react", late)
+    with SyncClient(cluster.transport, cluster.namespace, artifacts=cluster.artifacts) as client:
+        client.start(measured, "text", run_id="r-1")
+        wait_until(lambda: [each for each in provider.spans if each.ends], WITHIN, "the attempt to end")
+
+    assert [each.attributes["farandole.outcome"] for each in provider.spans] == ["dropped"]
 
 
 def test_what_a_handler_begins_is_a_child_of_its_attempt(provider: Provider, cluster: InProcess) -> None:

@@ -240,12 +240,12 @@ class Workplace:
 
     def _react(self, done: Done) -> None:
         attempt, outcome = done.attempt, done.outcome
-        if self.spans is not None:
-            self.spans.end(attempt, outcome)
         if not self.ownership.is_current(attempt.partition) or attempt.partition.is_released:
             self.counts.dropped += 1
             self._forget(attempt)
             return
+        if self.spans is not None:
+            self.spans.end(attempt, outcome)
         self.counts.attempts["succeeded" if isinstance(outcome, Succeeded) else outcome.kind] += 1
         self.fusion.observe(attempt, self.clock.monotonic())
         now, began = self.clock.now(), attempt.started
