@@ -331,6 +331,18 @@ def test_the_file_system_is_that_of_the_deepest_mount(tmp_path: Path) -> None:
     assert filesystem(Path("/x"), tmp_path / "nowhere") == ""
 
 
+def test_the_file_system_is_that_of_the_last_of_two_mounts_and_of_places_with_a_space(tmp_path: Path) -> None:
+    """An embedded log on NFS behind autofs, or on a mount with a space in its name, was not called one on a network."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "a / ext4 rw 0 0\nsystemd-1 /data autofs rw 0 0\nnas:/x /data nfs4 rw 0 0\nnas:/y /mnt/my\\040share nfs rw 0 0\n"
+    )
+
+    assert filesystem(Path("/data/shop/.farandole"), mounts) == "nfs4"
+    assert filesystem(Path("/mnt/my share/shop"), mounts) == "nfs"
+    assert filesystem(Path("/mnt/mine"), mounts) == "ext4"
+
+
 # --- the registry --------------------------------------------------------------------------------
 
 
