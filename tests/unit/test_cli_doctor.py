@@ -188,7 +188,7 @@ def test_the_worst_comes_first() -> None:
     assert [each.severity for each in findings(facts)] == [Severity.ERROR, Severity.WARNING, Severity.NOTE]
 
 
-@pytest.mark.parametrize("bootstrap", ["localhost:9092", "127.0.0.1:1,[::1]:2"])
+@pytest.mark.parametrize("bootstrap", ["localhost:9092", "127.0.0.1:1,[::1]:2", "localhost", "::1,[::1]"])
 def test_plaintext_on_this_machine_is_no_finding(bootstrap: str) -> None:
     assert findings(replace(SOUND, is_encrypted=False, bootstrap=bootstrap)) == []
 
@@ -335,7 +335,8 @@ def test_the_file_system_is_that_of_the_last_of_two_mounts_and_of_places_with_a_
     """An embedded log on NFS behind autofs, or on a mount with a space in its name, was not called one on a network."""
     mounts = tmp_path / "mounts"
     mounts.write_text(
-        "a / ext4 rw 0 0\nsystemd-1 /data autofs rw 0 0\nnas:/x /data nfs4 rw 0 0\nnas:/y /mnt/my\\040share nfs rw 0 0\n"
+        "a / ext4 rw 0 0\nsystemd-1 /data autofs rw 0 0\nnas:/x /data nfs4 rw 0 0\n"
+        "nas:/y /mnt/my\\040share nfs rw 0 0\n"
     )
 
     assert filesystem(Path("/data/shop/.farandole"), mounts) == "nfs4"

@@ -71,7 +71,10 @@ def list_archive(into: Folder = None, config: ConfigFile = None, json: Json = Fa
     from farandole.artifacts.archive import Archive, content_of
     from farandole.cli.connect import settings_of
     from farandole.cli.output import instant, print_json, print_table
+    from farandole.errors import ConfigError
 
+    if into is not None and not into.is_dir():
+        raise ConfigError(f"--into {into}: expected the folder that `farandole archive run` fills, but there is none")
     folder = into or settings_of(config, None, None).artifacts / "archive"
     files = [(span, content_of(span.path)) for span in Archive(folder).all_spans()]
     if json:

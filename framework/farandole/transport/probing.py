@@ -76,7 +76,7 @@ class Probe:
     def _timestamps(
         self, places: Mapping[TopicPartition, int]
     ) -> tuple[dict[TopicPartition, int], set[TopicPartition]]:
-        """The instants (ms) of the first records at or after these places, where there are any; what was not reached."""
+        """The instants (ms) of the first records at or after these places, where any are; what was not reached."""
         found: dict[TopicPartition, int] = {}
         if not places:
             return found, set()

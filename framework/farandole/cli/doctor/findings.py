@@ -334,7 +334,7 @@ def _inboxes(facts: Facts) -> Iterator[Finding]:
 
 
 def _connection(facts: Facts) -> Iterator[Finding]:
-    hosts = [each.strip().rpartition(":")[0].strip("[]") for each in facts.bootstrap.split(",")]
+    hosts = [_host(each.strip()) for each in facts.bootstrap.split(",")]
     if not facts.is_encrypted and not all(host in ("localhost", "::1") or host.startswith("127.") for host in hosts):
         yield Finding(
             W,
@@ -343,6 +343,13 @@ def _connection(facts: Facts) -> Iterator[Finding]:
             "passwords and payloads are readable on the wire",
             "set security.protocol in [kafka] of farandole.toml to SSL or SASL_SSL",
         )
+
+
+def _host(address: str) -> str:
+    """The host of `host`, `host:port`, `[::1]` or `[::1]:port`."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address
 
 
 def _untold(facts: Facts) -> Iterator[Finding]:
