@@ -22,7 +22,7 @@ from farandole.cli.showing import Shown, alike, print_shown
 from farandole.client.asking import Asked
 from farandole.client.dead import OPEN, DeadLetter, grouped
 from farandole.client.lookup import RunStatus
-from farandole.client.query import RunDetail, StepRow
+from farandole.client.query import RunDetail, StepRow, _live_steps
 from farandole.client.serving import Lag
 from farandole.client.waiting import Wait
 from farandole.events import facts
@@ -175,6 +175,21 @@ def test_shown_run_reads_as_its_golden(capsys: pytest.CaptureFixture[str]) -> No
     text = capsys.readouterr().out
 
     assert text == golden("run_show.txt", text)
+
+
+def test_attempts_of_a_mapped_step_are_those_of_its_items_while_the_run_lives_too() -> None:
+    """They were 0 until the run ended, and the sum over the items from then on."""
+    view, _ = watched(under_way())
+    run = view.state
+    assert run is not None
+
+    rows = {row.step: row for row in _live_steps(run, {})}
+
+    mapped = [name for name in run.graph.names if run.step(name).items]
+    assert mapped
+    for name in mapped:
+        tried = [item.attempt for _, item in run.items(name)]
+        assert rows[name].attempt == sum(tried) > 0
 
 
 def letter(n: int, error: str = "ValueError: card was refused", step: str = "charge") -> DeadLetter:

@@ -37,7 +37,10 @@ _SUCCEEDED = type_name(StepSucceeded).encode()
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """One step of a run as its state tells. `status` is a word of `kernel.state.Status`, in lower case."""
+    """One step of a run as its state tells. `status` is a word of `kernel.state.Status`, in lower case.
+
+    `attempt`: how many there were, of a mapped step those of all its items, as the final state says too.
+    """
 
     step: str
     agent: str
@@ -148,7 +151,8 @@ def _live_steps(run: Run, changed: Mapping[tuple[str, int], datetime]) -> Iterab
         unit = run.step(name)
         agent = run.graph.step(name).agent
         since = max((at for (step, _), at in changed.items() if step == name), default=None)
-        yield StepRow(name, agent, unit.status.name.lower(), unit.attempt, unit.items, unit.done, since)
+        attempts = unit.attempt + sum(item.attempt for _, item in run.items(name))
+        yield StepRow(name, agent, unit.status.name.lower(), attempts, unit.items, unit.done, since)
 
 
 async def _final_steps(
