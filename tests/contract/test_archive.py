@@ -12,9 +12,11 @@ from pathlib import Path
 import avro.datafile
 import avro.io
 import pytest
+from typer.testing import CliRunner
 
 from farandole.artifacts import archive as archive_module
 from farandole.artifacts.archive import Archive, Archived, Span, content_of, read_file
+from farandole.cli.main import app
 from farandole.client import archiving
 from farandole.client.archiving import Archiver, Lost, Report
 from farandole.errors import ConfigError, TransportError
@@ -269,6 +271,14 @@ def test_archive_survives_kill_9_at_every_sync_and_ends_the_same(tmp_path: Path)
     assert (ran.returncode, offsets) == (0, list(range(200)))
     assert killed >= 5
     assert [path for path in (tmp_path / "t/0").iterdir() if path.suffix != ".avro"] == []
+
+
+def test_archive_list_of_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """It printed an empty table, as if nothing had ever been archived."""
+    ran = CliRunner().invoke(app, ["archive", "list", "--into", str(tmp_path / "nowhere")])
+
+    assert ran.exit_code == 2
+    assert "archive run" in ran.output
 
 
 def test_archive_list_tells_what_each_file_covers(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from farandole import Client, agent, pipeline
 from farandole.artifacts.archive import Archive
 from farandole.cli.history import lineage_tree
-from farandole.cli.tracing import trace
+from farandole.cli.tracing import Traced, trace
 from farandole.client.archived import ArchivedLog
 from farandole.client.archiving import Archiver
 from farandole.client.scan import BEGINNING, scan
@@ -166,6 +166,34 @@ def test_run_whose_triggers_are_gone_too_is_told_by_its_facts(old: Old) -> None:
     assert "run r-3  told  succeeded" in told_of
     assert "double  succeeded" in told_of
     assert "tell  succeeded" in told_of
+
+
+def test_run_whose_beginning_expired_is_told_by_what_is_still_there(old: Old) -> None:
+    """Its definition was read from `RunStarted` alone: without that no inbox was looked into, and no join known."""
+    for entry in collect(old.log, "ns").events:
+        if entry.run == "r-3" and entry.fact is not None and type(entry.fact).__name__ == "StepScheduled":
+            with old.log.hub as broker:
+                broker.truncate_before(TopicPartition(entry.topic, entry.partition), entry.offset + 1)
+
+    told_of = tree(old.log, "r-3")
+
+    assert "run r-3  told  succeeded" in told_of
+    assert [line.split()[1:] for line in told_of.splitlines()[1:]] == [
+        line.split()[1:] for line in old.trees["r-3"].splitlines()[1:]
+    ]
+
+
+def test_record_of_which_nothing_else_is_left_is_shown_with_what_its_definition_leads_to(old: Old) -> None:
+    """Lineage of a trigger, or of a dead letter, failed as soon as the run's events and commands had expired."""
+    inboxes = collect(old.log, "ns").inboxes
+    place = next(each.place for each in inboxes if each.run == "r-3" and each.unit[0] == "tell")
+    old.take("ns.events", "ns.settled", "ns.commands")
+
+    async def look() -> Traced:
+        async with Client(old.log, "ns") as client:
+            return await trace(client, place, [])
+
+    assert asyncio.run(look()).record.place == place
 
 
 def test_record_is_found_at_its_old_place(old: Old) -> None:

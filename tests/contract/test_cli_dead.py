@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -200,6 +201,21 @@ def test_letters_are_grouped_by_cause_with_what_to_type_next(farandole: Typed, u
     assert "2 × double: ValueError: too large" in listed
     assert "farandole dead show farandole.dead.double/" in listed
     assert "farandole dead replay --where 'fingerprint ==" in listed
+
+
+def test_command_that_a_list_suggests_reaches_no_further_than_the_list(farandole: Typed, unique: str) -> None:
+    """It suggested to replay the cause in every run, with what `--where` had left out."""
+    for n in range(4):
+        hold(farandole, f"{unique}-{n}", 400 + n)
+    where = f'run == "{unique}-0" || run == "{unique}-1"'
+
+    listed = farandole("dead", "list", "--where", where, code=0).output
+    (command,) = [
+        line.partition(":")[2].split("farandole", 1)[1] for line in listed.splitlines() if "one cause" in line
+    ]
+    meant = farandole(*shlex.split(command), "--dry-run", code=0).output
+
+    assert [f"{unique}-{n}" in meant for n in range(4)] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(

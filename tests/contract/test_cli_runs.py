@@ -1,9 +1,12 @@
 """`farandole run`, `dead` and `lineage` against a running deployment in memory: words, JSON and exit codes."""
 
+import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,16 @@ from typer.testing import CliRunner, Result
 
 from farandole import Retry, agent, pipeline
 from farandole.cli.main import app
-from farandole.testing.inprocess import InProcess
+from farandole.client import Client
+from farandole.client.lookup import head_of
+from farandole.events.catalogue import encode
+from farandole.events.envelope import Envelope
+from farandole.events.facts import StepSucceeded
+from farandole.events.tables import RunHead
+from farandole.ids import partition_of
+from farandole.testing.inprocess import PARTITIONS, InProcess
 from farandole.transport.memory import MemoryTransport
+from farandole.transport.port import NewRecord, TopicPartition
 
 BROKEN = {13}
 
@@ -239,6 +250,45 @@ def test_lineage_shows_the_tree(cli: Cli, unique: str) -> None:
     assert data["run"] == unique
 
 
+def test_lineage_of_a_record_that_no_tree_has_goes_up_to_the_command(cli: Cli, unique: str) -> None:
+    """Of a run's record on `settled` no cause was shown: it is on none of the topics that a run is walked over."""
+    assert cli.start("twice", 4, "--id", unique, "--wait").exit_code == 0
+    place = _place_of(cli, "settled", unique)
+
+    found = cli.json("lineage", place)
+
+    assert isinstance(found, dict)
+    assert [each["kind"] for each in found["up"]][:1] == ["StartRun"]
+    assert [each["kind"] for each in found["up"]][-1:] == ["RunSettled"]
+
+
+def _place_of(cli: Cli, topic: str, run: str) -> str:
+    printed = cli.type("topics", "consume", topic, "--run", run, "--json")
+    return str(json.loads(printed.output.splitlines()[0])["place"])
+
+
+@pytest.mark.parametrize("away", [0, 1], ids=["at home", "forwarded"])
+def test_command_of_kcats_without_a_key_is_a_part_of_the_tree(
+    cli: Cli, cluster: InProcess, unique: str, away: int
+) -> None:
+    """The README's own example has none: one that lands on the run's home is not forwarded, and nobody saw it."""
+    asked = {"pipeline": "twice", "run_id": unique, "params": {"number": {"n": 4}}}
+    partition = (partition_of(unique, PARTITIONS) + away) % PARTITIONS
+    kcat = cluster.transport.producer("kcat")
+    kcat.send(NewRecord("farandole.commands", None, json.dumps(asked).encode(), (), partition))
+    kcat.flush(20.0)
+    kcat.close()
+    _known(cli, unique)
+    assert cli.type("run", "result", unique, "--wait").exit_code == 0
+
+    text = cli.type("lineage", unique).output
+    found = cli.json("lineage", _place_of(cli, "settled", unique))
+
+    assert "asked by farandole.commands/" in text
+    assert isinstance(found, dict)
+    assert found["up"][0]["kind"] == "StartRun"
+
+
 @pytest.mark.parametrize(
     "command", [("run", "show"), ("run", "watch"), ("run", "cancel"), ("run", "release"), ("lineage",)]
 )
@@ -267,3 +317,73 @@ def test_list_tells_status_and_filters(cli: Cli, unique: str) -> None:
     assert unique in {row["run"] for row in failed}
     assert {row["status"] for row in failed} == {"failed"}
     assert unique in text.output
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcess]:
+    """A deployment whose run ids are free again after a second."""
+    second = timedelta(seconds=1)
+    folder, transport = tmp_path / "forgetful", MemoryTransport()
+    with InProcess(transport, [twice], namespace="farandole", folder=folder, dedupe_window=second) as it:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("farandole.cli.connect.transport_of", lambda settings: it.transport)
+        yield it
+
+
+async def _head(cluster: InProcess, run: str) -> RunHead | None:
+    async with Client(cluster.transport, cluster.namespace) as client:
+        return await head_of(client.session, run)
+
+
+def test_id_that_is_used_again_is_shown_as_the_run_that_it_is_now(forgetful: InProcess) -> None:
+    """The topics hold both lives of the id: `run show` told of the first one's steps and start, `lineage` of both."""
+    cli, deadline = Cli(), time.monotonic() + 20
+    assert cli.start("twice", 4, "--id", "again", "--wait").exit_code == 0
+    old = cli.json("run", "show", "again")
+    while asyncio.run(_head(forgetful, "again")) is not None:
+        assert time.monotonic() < deadline, "the id was to be free again"
+        time.sleep(0.05)
+    assert cli.start("twice", 13, "--id", "again").exit_code == 0
+    while cli.json("run", "list", "--status", "held") == []:
+        assert time.monotonic() < deadline, "the second run was to be held"
+        time.sleep(0.05)
+
+    new = cli.json("run", "show", "again")
+    text = cli.type("lineage", "again").output
+
+    assert isinstance(old, dict)
+    assert isinstance(new, dict)
+    assert min(row["since"] for row in new["steps"]) > old["status"]["updated_at"]
+    assert "not ended" in text
+    assert "succeeded" not in text
+    assert text.count("farandole.commands/") == 1
+
+
+def test_run_that_a_bad_event_holds_can_be_looked_into(cli: Cli, cluster: InProcess, unique: str) -> None:
+    """The tools for it ended at that event: with an error that named no place, or with a traceback at its payload."""
+    assert cli.start("patient", 1, "--id", unique).exit_code == 0
+    _known(cli, unique)
+    nobody_has = StepSucceeded(unique, "nope", 1, b"{}")
+    about = Envelope("x", "farandole.StepSucceeded", "test", datetime.now(UTC), run=unique, step="nope")
+    place = TopicPartition("farandole.events", partition_of(unique, PARTITIONS))
+    stranger = cluster.transport.producer("stranger")
+    for value in (encode(nobody_has), b"\xc3\x01garbage!\x00"):
+        stranger.send(NewRecord(place.topic, unique.encode(), value, about.headers(), place.partition))
+        assert stranger.flush(20.0) == 0
+    stranger.close()
+
+    waited = cli.type("run", "result", unique, "--wait", "--timeout", "20s")
+    told = cli.type("run", "events", unique, "--payloads")
+    lines = [json.loads(line) for line in cli.type("run", "events", unique, "--json").output.splitlines()]
+    shown = cli.type("run", "show", unique)
+    cli.type("run", "cancel", unique)
+    watched = cli.type("run", "watch", unique, "--plain")
+
+    assert waited.exit_code == 11, waited.output
+    assert [each.exit_code for each in (told, shown, watched)] == [0, 0, 0], told.output
+    assert "has no step 'nope'" in told.output
+    (bad,) = [each for each in lines if each["event"] is None]
+    assert bad["place"].startswith(f"{place.topic}/{place.partition}/")
+    assert (bad["type"], "expected a record of ours" in bad["problem"]) == ("StepSucceeded", True)
+    assert f"{bad['place']} cannot be read" in told.output
+    assert f"{bad['place']} cannot be read" in watched.output

@@ -137,9 +137,18 @@ def test_a_second_group_on_an_inbox_is_found(kafka: str, applied: str, joined: l
     stranger = Consumer({"bootstrap.servers": kafka, "group.id": f"{applied}.other", "enable.auto.commit": False})
     joined.append(stranger)
     stranger.commit(offsets=[TopicPartition(topic, 0, 0)], asynchronous=False)
+    _, idle = doctor(kafka, applied)
+    facts = Gatherer(load_settings(bootstrap=kafka, namespace=applied))
+    join(kafka, f"{applied}.other", topic, f"{applied}.other.0", joined)
+    deadline = time.monotonic() + WAIT
+    while f"{applied}.other" not in facts.facts().assigned.get("charge", ()):
+        assert time.monotonic() < deadline, "the member was to be assigned the inbox"
+        for each in joined[1:]:
+            each.poll(0.1)
 
     code, found = doctor(kafka, applied)
 
+    assert idle["left_positions"]["severity"] == "note"
     assert code == 1
     assert f"--delete-offsets --group {applied}.other --topic {topic}" in found["foreign_group"]["fix"]
 

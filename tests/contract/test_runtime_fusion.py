@@ -218,6 +218,17 @@ def test_failure_of_a_fused_hop_is_reported_with_its_own_input_and_what_went_bef
     assert len(world.records(TOPICS.dead("three"))) == 1
 
 
+def test_wait_of_a_trigger_is_measured_once_for_its_record(world: World) -> None:
+    """Fused steps have no trigger: each was charged with the run time of those before it."""
+    loop = world.start()
+    world.run(loop)
+    world.trigger("r-1")
+    world.run(loop)
+
+    assert loop.counts.fused == 2
+    assert dict(loop.counts.trigger_wait_seconds.cells).keys() == {("one",)}
+
+
 class _Held(InlineExecutor):
     """Keeps what it is given until it is let go."""
 

@@ -8,9 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from farandole import SyncClient, agent, pipeline
 from farandole.cli.coordinators import coordinator_process
+from farandole.cli.main import app
 from farandole.cli.settings import load_settings
 from farandole.errors import ConfigError
 from farandole.testing.inprocess import InProcess
@@ -114,3 +116,53 @@ def test_the_command_line_says_what_is_wrong_with_a_log_and_prints_no_traceback(
         assert ran.stderr.startswith("error: ")
         assert text in ran.stderr
         assert "Traceback" not in ran.stderr
+
+
+LOOKS = [
+    ("lag",), ("topics", "list"), ("topics", "describe", "events"), ("agent", "list"), ("archive", "run"), ("verify",),
+    ("agent", "move", "shout", "--to", "other", "--yes"), ("agent", "reposition", "shout", "--yes"), ("run", "list"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", LOOKS, ids=" ".join)
+def test_who_only_looks_leaves_no_log_where_there_is_no_project(
+    project: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Some of these made an empty log, which the next command, and the next person, took for a project's."""
+    monkeypatch.chdir(project)
+
+    ran = CliRunner().invoke(app, words)
+
+    assert ran.exit_code == 2
+    assert "expected the log of a project" in ran.output
+    assert not (project / ".farandole").exists()
+
+
+def test_plan_where_there_is_no_log_yet_is_that_of_an_empty_one_and_makes_none(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    unit = project / "agents"
+    unit.mkdir()
+    (unit / "hello.py").write_text("from farandole import agent\n\n\n@agent\ndef hi(n: int) -> int:\n    return n\n")
+
+    before = CliRunner().invoke(app, ["plan", "agents"])
+    made = (project / ".farandole").exists()
+    applied = CliRunner().invoke(app, ["apply", "agents", "--yes"])
+
+    assert (before.exit_code, applied.exit_code, made) == (0, 0, False)
+    assert "farandole.inbox.hi" in before.output
+    assert before.output.strip() == applied.output.removesuffix("applied\n").strip()
+
+
+def test_verify_of_a_namespace_that_was_never_applied_ends_as_other_commands_do(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended with 3, as if the log could not be reached."""
+    monkeypatch.chdir(project)
+    SqliteTransport(SqliteSettings(project_log(project))).admin().close()
+
+    ran = CliRunner().invoke(app, ["verify"])
+
+    assert ran.exit_code == 2
+    assert "farandole apply" in ran.output

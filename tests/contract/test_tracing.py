@@ -1,6 +1,8 @@
 """Traces, seen by a provider that keeps its spans: one for each attempt, in one trace from caller to last step."""
 
+import asyncio
 import itertools
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,17 +14,23 @@ from opentelemetry import context, trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from farandole import Context, Retry, SyncClient, TerminalStepError, agent, pipeline
-from farandole.events.facts import RetryScheduled
+from farandole.events.facts import RetryScheduled, StepSucceeded
+from farandole.runtime.attempts import Done
+from farandole.runtime.working import Workplace
 from farandole.telemetry import tracing
 from farandole.testing.cluster import wait_until
 from farandole.testing.history import check_history, collect
 from farandole.testing.inprocess import InProcess
 from farandole.transport.memory import MemoryTransport
 
+GATE = threading.Event()
+"""Lets `gated` end."""
+
 SEEN: list[tuple[str, str]] = []
 """What handlers saw as their current trace and span."""
 
 WITHIN = timedelta(seconds=30)
+ANOTHER = "00-0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f-0aaaaaaaaaaaaaaa-01"
 CALLER = "00-000102030405060708090a0b0c0d0e0f-0001020304050607-01"
 NUMBERS = itertools.count(1)
 
@@ -119,6 +127,20 @@ def patient(number: int) -> int:
     return later(number)
 
 
+@agent(timeout="5s")
+async def gated(number: int) -> int:
+    """Ends when the test lets it."""
+    while not GATE.is_set():  # noqa: ASYNC110 - a thread of the test opens it
+        await asyncio.sleep(0.01)
+    return number
+
+
+@pipeline(owner="tests@example.org")
+def beside(number: int) -> int:
+    """A step that waits for its retry, and one that ends meanwhile."""
+    return join(later(number), gated(number))
+
+
 def written(transport: MemoryTransport, kind: type) -> bool:
     """Whether a fact of that kind is on the log."""
     return any(isinstance(each.fact, kind) for each in collect(transport).events)
@@ -196,6 +218,29 @@ def test_retry_that_waited_while_a_coordinator_was_replaced_stays_in_its_trace(
     assert check_history(collect(transport)) == []
 
 
+def test_retry_is_a_child_of_what_failed_whatever_else_is_read_meanwhile(provider: Provider, tmp_path: Path) -> None:
+    """It became a child of the step that ended last, and went into the trace of who asked for the same run again."""
+    GATE.clear()
+    transport = MemoryTransport()
+    with (
+        InProcess(transport, [beside], namespace="farandole", folder=tmp_path) as cluster,
+        SyncClient(transport, "farandole", artifacts=cluster.artifacts) as client,
+    ):
+        with tracing.within(CALLER):
+            run = client.start(beside, 1, run_id="r-1")
+        wait_until(lambda: written(transport, RetryScheduled), WITHIN, "the retry to be set")
+        GATE.set()
+        wait_until(lambda: written(transport, StepSucceeded), WITHIN, "the other step to end")
+        with tracing.within(ANOTHER):
+            client.start(beside, 1, run_id="r-1")
+        run.ended("30s")
+
+    spans = {(each.attributes["farandole.step"], each.attributes["farandole.attempt"]): each for each in provider.spans}
+    first, second = spans["later", 1], spans["later", 2]
+    assert second.parent.span_id == first.get_span_context().span_id
+    assert {each.get_span_context().trace_id for each in provider.spans} == {first.get_span_context().trace_id}
+
+
 def test_span_says_how_its_attempt_ended(provider: Provider, cluster: InProcess) -> None:
     run_of(cluster, "again", "r-1")
     run_of(cluster, "bad", "r-2")
@@ -211,6 +256,24 @@ def test_span_says_how_its_attempt_ended(provider: Provider, cluster: InProcess)
         ("exception", StatusCode.ERROR),
     ]
     assert "it is bad" in [each for each in provider.spans if each.said][-1].said
+
+
+def test_span_of_a_result_that_is_dropped_does_not_say_succeeded(
+    provider: Provider, cluster: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The partition was released while its handler ran: another process does the work anew, and both had succeeded."""
+    react = Workplace._react
+
+    def late(working: Workplace, done: Done) -> None:
+        done.attempt.partition.is_released = True  # as the planner does when the release is committed
+        react(working, done)
+
+    monkeypatch.setattr(Workplace, "_react", late)
+    with SyncClient(cluster.transport, cluster.namespace, artifacts=cluster.artifacts) as client:
+        client.start(measured, "text", run_id="r-1")
+        wait_until(lambda: [each for each in provider.spans if each.ends], WITHIN, "the attempt to end")
+
+    assert [each.attributes["farandole.outcome"] for each in provider.spans] == ["dropped"]
 
 
 def test_what_a_handler_begins_is_a_child_of_its_attempt(provider: Provider, cluster: InProcess) -> None:

@@ -1,6 +1,8 @@
 """The doctor's judgement: facts in, findings out."""
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -45,6 +47,7 @@ SOUND = Facts(
     groups={"ns.orders": ("ns.orders.0", "ns.orders.1"), "ns.coordinator": ("ns.coordinator.0",)},
     owners={"charge": "orders"},
     readers={"charge": ("ns.orders",)},
+    assigned={"charge": ("ns.orders",)},
 )
 
 
@@ -108,9 +111,14 @@ CASES: Mapping[str, tuple[Facts, Severity, str]] = {
     "slot_clash": (replace(SOUND, groups={"ns.orders": ("ns.orders.0",) * 2}), Severity.ERROR, "--slot"),
     "random_slot": (replace(SOUND, groups={"ns.orders": ("ns.orders.0badcafe",)}), Severity.WARNING, "StatefulSet"),
     "foreign_group": (
-        replace(SOUND, readers={"charge": ("ns.orders", "ns.other")}),
+        replace(SOUND, assigned={"charge": ("ns.orders", "ns.other")}),
         Severity.ERROR,
         "--delete-offsets --group ns.other --topic ns.inbox.charge",
+    ),
+    "left_positions": (
+        replace(SOUND, readers={"charge": ("ns.orders", "ns.other")}),
+        Severity.NOTE,
+        "nothing needs to be done",
     ),
     "plaintext": (replace(SOUND, is_encrypted=False), Severity.WARNING, "security.protocol"),
     "not_seen": (replace(SOUND, untold=("transactions: no right",)), Severity.NOTE, "farandole acls doctor"),
@@ -180,9 +188,25 @@ def test_the_worst_comes_first() -> None:
     assert [each.severity for each in findings(facts)] == [Severity.ERROR, Severity.WARNING, Severity.NOTE]
 
 
-@pytest.mark.parametrize("bootstrap", ["localhost:9092", "127.0.0.1:1,[::1]:2"])
+@pytest.mark.parametrize("bootstrap", ["localhost:9092", "127.0.0.1:1,[::1]:2", "localhost", "::1,[::1]"])
 def test_plaintext_on_this_machine_is_no_finding(bootstrap: str) -> None:
     assert findings(replace(SOUND, is_encrypted=False, bootstrap=bootstrap)) == []
+
+
+def test_no_group_is_foreign_on_an_inbox_whose_owner_was_not_told() -> None:
+    """Where `definitions` may not be read no owner is known: each unit was called foreign on its own inbox, and who did
+    as the doctor said deleted the unit's positions."""
+    (found,) = findings(replace(SOUND, owners={}, untold=("ns.definitions: access denied",)))
+
+    assert found.code == "not_seen"
+
+
+def test_positions_that_a_move_left_behind_are_no_error_and_end_no_process() -> None:
+    """`agent move` leaves the positions of the old unit (decision 0057): it was an error from then on, for ever."""
+    (found,) = findings(replace(SOUND, owners={"charge": "mail"}, assigned={}))
+
+    assert (found.severity, found.code) == (Severity.NOTE, "left_positions")
+    assert "end the processes" not in found.fix
 
 
 @pytest.mark.parametrize(
@@ -266,6 +290,21 @@ def test_a_file_that_is_no_database_is_seen_as_damaged(tmp_path: Path) -> None:
     assert "not a database" in file(path, 1).integrity
 
 
+@pytest.mark.parametrize("name", ["odd #1 %41", "odd?mode=rwc&x", "50%"])
+def test_a_log_is_looked_at_where_it_is_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
+    """The path went into a URI as it stood: nothing counted behind a `#`, and a new file was sound."""
+    path = tmp_path / name / "log.db"
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 7")
+    before = set(tmp_path.rglob("*"))
+
+    seen = file(path, 1)
+
+    assert (seen.version, seen.integrity, seen.unseen) == (7, "ok", "")
+    assert set(tmp_path.rglob("*")) == before
+
+
 def test_a_log_that_may_not_be_looked_at_is_not_called_damaged(tmp_path: Path) -> None:
     """On a disk that is read-only SQLite cannot open it: that its records may be lost was said of a sound log."""
     path = tmp_path / "log.db"
@@ -290,6 +329,19 @@ def test_the_file_system_is_that_of_the_deepest_mount(tmp_path: Path) -> None:
     assert filesystem(Path("/data/x"), mounts) == "nfs4"
     assert filesystem(Path("/x"), mounts) == "ext4"
     assert filesystem(Path("/x"), tmp_path / "nowhere") == ""
+
+
+def test_the_file_system_is_that_of_the_last_of_two_mounts_and_of_places_with_a_space(tmp_path: Path) -> None:
+    """An embedded log on NFS behind autofs, or on a mount with a space in its name, was not called one on a network."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "a / ext4 rw 0 0\nsystemd-1 /data autofs rw 0 0\nnas:/x /data nfs4 rw 0 0\n"
+        "nas:/y /mnt/my\\040share nfs rw 0 0\n"
+    )
+
+    assert filesystem(Path("/data/shop/.farandole"), mounts) == "nfs4"
+    assert filesystem(Path("/mnt/my share/shop"), mounts) == "nfs"
+    assert filesystem(Path("/mnt/mine"), mounts) == "ext4"
 
 
 # --- the registry --------------------------------------------------------------------------------

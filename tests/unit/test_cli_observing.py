@@ -1,7 +1,7 @@
 """What a process tells of the log: of what it has now, and of nothing that it had once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import cast
 
@@ -9,11 +9,13 @@ import pytest
 
 from farandole.cli import observing
 from farandole.cli.observing import Observed, _Watcher
+from farandole.transport import probing
 from farandole.transport.memory import MemoryTransport
-from farandole.transport.port import TopicPartition
-from farandole.transport.probing import Look
+from farandole.transport.port import End, Isolation, Record, TopicPartition, Transport
+from farandole.transport.probing import Look, Probe
 
 AT = TopicPartition("ns.inbox.charge", 0)
+OTHER = TopicPartition("ns.inbox.send", 0)
 
 
 def until(is_so: Callable[[], bool]) -> None:
@@ -42,3 +44,54 @@ def test_lag_of_partitions_that_went_is_not_told_any_more(monkeypatch: pytest.Mo
 
     assert watcher.look == Look()
     assert watcher.looks["failed"] == 0
+
+
+class SlowLog:
+    """Tells its ends, and gives records only when it is let: as a log whose fetches are slow."""
+
+    def __init__(self) -> None:
+        self.given: list[Record | End] = []
+        self.ended = {AT: 500, OTHER: 3}
+
+    def admin(self) -> "SlowLog":
+        """Who tells ends."""
+        return self
+
+    def reader(self, client_id: str) -> "SlowLog":
+        """Who reads."""
+        return self
+
+    def ends(self, places: Sequence[TopicPartition], isolation: Isolation) -> Mapping[TopicPartition, int]:
+        """As they are."""
+        return {at: self.ended[at] for at in places}
+
+    def assign(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Nothing to do."""
+
+    def poll(self, timeout: float) -> list[Record | End]:
+        """What is given, once."""
+        given, self.given = self.given, []
+        return given
+
+
+def test_lag_in_seconds_of_records_that_could_not_be_reached_is_not_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It said 0, as if all were read, while 500 records waited: just when the log was slow, and an alert was due."""
+    monkeypatch.setattr(probing, "READ_WITHIN_S", 0.01)
+    slow = SlowLog()
+    probe = Probe(cast(Transport, slow), "me", lambda: 100.0)
+    places = {AT: 0, OTHER: 3}
+
+    unknown = probe.look(places, [])
+    slow.given = [Record(AT.topic, AT.partition, 0, b"k", b"v", (), 40_000)]
+    reached = probe.look(places, [])
+    slow_again = probe.look(places, [])
+    slow.given = [End(AT, 500)]
+    only_markers = probe.look({AT: 499, OTHER: 3}, [])
+    caught_up = probe.look({AT: 500, OTHER: 3}, [])
+
+    assert unknown.lag_records == {AT.topic: 500.0, OTHER.topic: 0.0}
+    assert unknown.lag_seconds == {OTHER.topic: 0.0}
+    assert reached.lag_seconds == {AT.topic: 60.0, OTHER.topic: 0.0}
+    assert slow_again.lag_seconds == reached.lag_seconds
+    assert only_markers.lag_seconds == {AT.topic: 0.0, OTHER.topic: 0.0}
+    assert caught_up.lag_seconds == {AT.topic: 0.0, OTHER.topic: 0.0}

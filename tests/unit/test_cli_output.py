@@ -3,17 +3,21 @@
 import json
 import logging
 import math
+import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 
+from farandole.cli.dead_letters import print_groups, print_letter
 from farandole.cli.demo.tally import Tally
 from farandole.cli.event_lines import event_line
 from farandole.cli.logs import JsonFormatter, TextFormatter, setup_logging
-from farandole.cli.output import ago, as_json, print_json, shorten
+from farandole.cli.output import ago, as_json, print_json, print_table, shorten, visible
 from farandole.cli.showing import alike, wait_line
 from farandole.cli.texts import read_text
+from farandole.client.dead import OPEN, DeadLetter, grouped
 from farandole.client.waiting import Wait
 from farandole.errors import ConfigError
 from farandole.events import facts
@@ -105,6 +109,63 @@ def test_log_lines_carry_their_fields() -> None:
 def test_unknown_level_or_format_is_refused(level: str, style: str) -> None:
     with pytest.raises(ConfigError, match="--log-"):
         setup_logging(level, style)
+
+
+@pytest.mark.parametrize("hidden", ["\x1b[2J", "\r", "\x07", "\x9b31m", "\x7f"])
+def test_control_characters_of_an_error_are_written_out(capsys: pytest.CaptureFixture[str], hidden: str) -> None:
+    """An error text holds what a stranger sent: it coloured, overwrote or cleared the operator's terminal."""
+    error = f"card{hidden}refused"
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+
+    print_table(("ERROR",), [(error,)])
+    print_letter(DeadLetter("d/0/0", OPEN, "a", "r", "a", -1, 1, error, error, "", "", at), error, "")
+    print_groups(grouped([DeadLetter("d/0/0", OPEN, "a", "r", "a", -1, 1, error, error, "", "", at)]), now=at)
+    told = capsys.readouterr().out + event_line(facts.RunSettled("r", "failed", at, at, error)) + shorten(error)
+
+    assert not {each for each in told if unicodedata.category(each) == "Cc"} - {"\n"}
+    assert visible(error) in told
+
+
+class _Odd:
+    """As an array of numpy's: `==` is elementwise and its truth is refused; and there is no text of it."""
+
+    def __eq__(self, other: object) -> bool:
+        return cast(bool, self)
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __hash__ = object.__hash__
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_log_line_is_not_lost_for_what_a_handler_says_beside_it(formatter: logging.Formatter) -> None:
+    """Each of these fields ended the line in a traceback of `logging`."""
+    ring: list[object] = []
+    ring.append(ring)
+    fields = {"array": _Odd(), "by": {(1, 2): 3}, "ring": ring, "none": None, "empty": "", "zero": 0}
+
+    line = formatter.format(
+        logging.makeLogRecord({"name": "shop", "levelname": "INFO", "msg": "shape is odd", **fields})
+    )
+
+    assert "shape is odd" in line
+    assert "<_Odd: RuntimeError>" in line
+    assert "(1, 2): 3" in line
+    assert "zero" in line
+    assert "none" not in line
+
+
+def test_log_line_keeps_its_own_time_and_level() -> None:
+    """`extra={"level": 7, "time": "nine"}` of a handler replaced them, and a collector could not place the line."""
+    record = logging.makeLogRecord({"msg": "hm", "levelname": "WARNING", "created": 0.0, "level": 7, "time": "nine"})
+
+    told = json.loads(JsonFormatter().format(record))
+
+    assert (told["time"], told["level"], told["message"]) == ("1970-01-01T00:00:00.000Z", "warning", "hm")
 
 
 def test_demo_counts_steps_items_attempts_dead_letters_and_replays() -> None:

@@ -6,6 +6,7 @@
 import io
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,11 +18,11 @@ from farandole.cli.dead_letters import print_groups, print_next_steps
 from farandole.cli.lagging import note_of, rows_of
 from farandole.cli.picture import bar, depths, picture
 from farandole.cli.run_view import RunView
-from farandole.cli.showing import Shown, print_shown
+from farandole.cli.showing import Shown, alike, print_shown
 from farandole.client.asking import Asked
 from farandole.client.dead import OPEN, DeadLetter, grouped
 from farandole.client.lookup import RunStatus
-from farandole.client.query import RunDetail, StepRow
+from farandole.client.query import RunDetail, StepRow, _live_steps
 from farandole.client.serving import Lag
 from farandole.client.waiting import Wait
 from farandole.events import facts
@@ -176,6 +177,21 @@ def test_shown_run_reads_as_its_golden(capsys: pytest.CaptureFixture[str]) -> No
     assert text == golden("run_show.txt", text)
 
 
+def test_attempts_of_a_mapped_step_are_those_of_its_items_while_the_run_lives_too() -> None:
+    """They were 0 until the run ended, and the sum over the items from then on."""
+    view, _ = watched(under_way())
+    run = view.state
+    assert run is not None
+
+    rows = {row.step: row for row in _live_steps(run, {})}
+
+    mapped = [name for name in run.graph.names if run.step(name).items]
+    assert mapped
+    for name in mapped:
+        tried = [item.attempt for _, item in run.items(name)]
+        assert rows[name].attempt == sum(tried) > 0
+
+
 def letter(n: int, error: str = "ValueError: card was refused", step: str = "charge") -> DeadLetter:
     """An open dead letter of its own run."""
     at = BEGINNING.replace(microsecond=0) - timedelta(minutes=n)
@@ -198,6 +214,24 @@ def test_many_dead_letters_of_one_step_get_one_command_and_few_get_their_own() -
     assert unknown.commands == ("farandole dead list --run r-1",)
 
 
+def test_advice_beside_one_cause_reaches_no_letter_of_another() -> None:
+    """Beside each of two errors stood the command that discards all letters of the step, and a discard is for good."""
+    waits = [Wait("dead_letter", f"dead letter: {'disk' if n < 4 else 'card'}", "m", n) for n in range(9)]
+    letters = tuple(
+        DeadLetter(f"d/0/{n}", OPEN, "m", "r-1", "m", n, 1, "", "e", "2fe1" if n < 4 else "77aa", "", BEGINNING)
+        for n in range(9)
+    )
+    same = Surroundings(tuple(replace(each, fingerprint="2fe1") for each in letters))
+
+    disk, card = (advice("r-1", found, Surroundings(letters)).commands[1] for found in alike(waits))
+    by_item = advice("r-1", waits[:4], same).commands[1]
+
+    discard = "farandole dead discard --run r-1 --where"
+    assert disk == f'{discard} \'step == "m" && fingerprint == "2fe1"\''
+    assert card == f'{discard} \'step == "m" && fingerprint == "77aa"\''
+    assert by_item == f'{discard} \'step == "m" && fingerprint == "2fe1" && item in [0, 1, 2, 3]\''
+
+
 @pytest.mark.parametrize(
     ("kind", "command"),
     [("suspected", "farandole run release r-1"), ("kernel_error", "farandole run release r-1")],
@@ -218,6 +252,14 @@ def test_dead_letters_are_listed_as_their_golden(capsys: pytest.CaptureFixture[s
     text = capsys.readouterr().out
 
     assert text == golden("dead_list.txt", text)
+
+
+def test_command_for_a_cause_is_of_its_agent_and_of_the_run_that_was_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """A fingerprint may be another agent's too, and a cause has letters in runs that nobody had asked for."""
+    print_next_steps(grouped([letter(0), letter(1)]), run="r 0")
+
+    command = "farandole dead replay --where 'fingerprint == \"fp-charge\"' --run 'r 0' --agent charge"
+    assert command in capsys.readouterr().out
 
 
 def lags() -> Sequence[Lag]:

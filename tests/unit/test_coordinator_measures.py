@@ -2,10 +2,12 @@
 
 from datetime import timedelta
 
+import pytest
+
 from farandole.coordinator.measures import Measures
 from farandole.events.commands import CancelRun
 from farandole.events.envelope import Envelope, parse_envelope
-from farandole.events.facts import RunStarted
+from farandole.events.facts import RunStarted, StepSucceeded
 from farandole.kernel.state import ms
 from farandole.testing.desk import Desk
 from farandole.testing.sketch import define, node
@@ -127,6 +129,30 @@ def test_home_that_is_taken_over_counts_its_live_runs_anew_and_its_totals_not() 
     assert fresh.restore.cells[()][-1] == 2.5
     fresh.left(0)
     assert fresh.states() == {}
+
+
+@pytest.mark.parametrize("by", ["dead letter", "kernel error"])
+def test_hold_that_another_coordinator_takes_over_began_when_it_began(by: str) -> None:
+    """It began anew with each take-over: a run that was held over a deployment was never held for long."""
+    desk = Desk(ONE)
+    desk.start("r-1")
+    desk.turns()
+    if by == "dead letter":
+        desk.fail("a", retryable=False)
+    else:
+        desk.fact(StepSucceeded("r-1", "nobody_has_it", 1, b""))
+    desk.turns()
+    assert desk.home.runs["r-1"].is_held
+    desk.now += timedelta(minutes=10)
+    desk.restore()
+    desk.builder.measures = fresh = Measures()
+    fresh.running(desk.home, 0.0, ms(desk.now))
+    desk.now += timedelta(minutes=1)
+
+    desk.command(CancelRun("r-1"), key="r-1")
+    desk.turns()
+
+    assert fresh.hold.cells["p",][-1] == pytest.approx(660.0, abs=1)
 
 
 def test_batch_that_stands_after_its_home_has_left_is_counted_and_its_runs_are_not_live_here() -> None:

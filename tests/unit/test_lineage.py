@@ -16,8 +16,9 @@ from farandole.events.commands import StartRun
 from farandole.events.envelope import Envelope
 from farandole.lineage.entries import Entry, from_record
 from farandole.lineage.graph import Lineage
+from farandole.lineage.lives import life_of
 from farandole.lineage.render import duration_text, ranges, render, to_data
-from farandole.lineage.tree import Tree, tree_of
+from farandole.lineage.tree import DEPTH_MAX, Tree, tree_of
 from farandole.testing.history.builder import DAY, HandMade
 from farandole.testing.sketch import define, framed_params, node
 
@@ -149,6 +150,81 @@ def test_a_tree_as_data_is_its_golden() -> None:
     assert text == golden("stopped.json", text)
 
 
+def test_a_long_chain_begins_at_the_root_again_where_it_is_too_deep() -> None:
+    """A chain of 400 steps, of the 1,000 that a pipeline may have, ended `lineage` in a RecursionError."""
+    made = HandMade(define(node("s0"), *(node(f"s{n}", f"s{n - 1}") for n in range(1, 400))))
+    made.started("s0")
+    for n in range(399):
+        made.succeeded(f"s{n}", fired=[f"s{n + 1}"])
+    made.succeeded("s399")
+    made.settled()
+
+    tree = tree_of(lineage_of(made))
+    text, data = render(tree), json.loads(json.dumps(to_data(tree), indent=2))
+
+    assert [each.follows for each in tree.branches] == ["", *(f"s{n}" for n in range(DEPTH_MAX - 1, 399, DEPTH_MAX))]
+    assert text.count("succeeded") == 401
+    assert f"s{DEPTH_MAX}  succeeded  7 ms  by agent  goes on from s{DEPTH_MAX - 1}" in text
+    assert max(map(len, text.splitlines())) < 250
+    assert [each["follows"] for each in data["branches"]] == [each.follows for each in tree.branches]
+
+
+def test_nothing_of_a_run_that_ended_is_under_way() -> None:
+    """A run that stops completes no map: one whose items had all gone well, or would never report, was "under way"."""
+    made = HandMade(define(node("m", over="params.items"), node("n", over="params.items")))
+    start = made.started(params=framed_params(items=[1, 2, 3]))
+    for step in ("m", "n"):
+        made.follows(facts.StepExpanded(made.run, step, 3), start)
+        for item in range(3):
+            made.scheduled(step, 1, item, cause=start)
+    for item in range(3):
+        made.succeeded("m", 1, item)
+    made.failed("n", 1, 0)
+    made.follows(facts.RetryScheduled(made.run, "n", 2, made.now + DAY, made.now, 0))
+    made.cancel_asked()
+    made.stopping()
+
+    going = render(tree_of(lineage_of(made)))
+    made.settled("cancelled")
+    over = render(tree_of(lineage_of(made)))
+
+    assert "m [3 items]  succeeded" in going
+    assert "items 1-2  under way" in going
+    assert "m [3 items]  succeeded" in over
+    assert "n [3 items]  not reported" in over
+    assert "items 1-2  not reported" in over
+    assert not {word for word in ("under way", "waits for its next", "no report yet") if word in over}
+
+
+def test_who_fired_what_is_told_only_as_far_as_it_is_known() -> None:
+    """What the coordinator had scheduled was "by agent" as soon as the fact that said so had expired."""
+    made = HandMade(define(node("a"), node("b", "a"), node("c", "a")))
+    made.started("a")
+    made.failed("a")
+    made.retry("a", 2)
+    made.succeeded("a", 2, fired=["b"])
+    made.succeeded("b")
+    made.scheduled("c")
+    made.succeeded("c")
+    expired = facts.RunStarted | facts.StepScheduled | facts.RetryScheduled
+    left = [each for each in made.history().entries if not isinstance(each.fact, expired)]
+
+    with_inboxes = tree_of(Lineage(made.run, left, made.definition))
+    bare = tree_of(Lineage(made.run, [each for each in left if not each.is_trigger], made.definition))
+
+    def fired(tree: Tree) -> dict[str, list[str]]:
+        found, waiting = {}, list(tree.branches)
+        while waiting:
+            it = waiting.pop()
+            found[it.step] = [one.fired_by for work in it.works for one in work.tries]
+            waiting.extend(it.children)
+        return found
+
+    assert fired(with_inboxes) == {"a": ["coordinator", "coordinator"], "b": ["agent"], "c": ["coordinator"]}
+    assert fired(bare) == {"a": ["unknown", "coordinator"], "b": ["agent"], "c": ["unknown"]}
+    assert bare.pipeline == made.definition.name
+
+
 def test_a_tree_needs_no_definition() -> None:
     made = nightly()
     bare = tree_of(Lineage(made.run, made.history().entries))
@@ -209,6 +285,34 @@ def test_a_retry_follows_from_the_failure_through_its_timer() -> None:
     assert names(up)[:4] == ["StepScheduled", "RetryDue", "RetryScheduled", "StepFailed"]
 
 
+def test_the_setters_of_many_timers_are_found_without_looking_at_every_fact_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thousand items of four attempts took a minute: every timer looked at all facts of the run."""
+    made, items = HandMade(define(node("m", over="params.items"))), 100
+    start = made.started()
+    made.follows(facts.StepExpanded(made.run, "m", items), start)
+    for item in range(items):
+        made.scheduled("m", 1, item, cause=start)
+        made.failed("m", 1, item)
+        made.retry("m", 2, SECOND, item)
+    entries, looked, fact = made.history().entries, 0, Entry.__dict__["fact"].fget
+
+    def counted(entry: Entry) -> facts.Event | None:
+        nonlocal looked
+        looked += 1
+        found: facts.Event | None = fact(entry)
+        return found
+
+    monkeypatch.setattr(Entry, "fact", property(counted))
+    lineage = Lineage(made.run, entries)
+
+    due = [each for each in lineage.entries if isinstance(each.fact, facts.RetryDue)]
+    assert len(due) == items
+    assert all(isinstance(lineage.causes(each)[0].fact, facts.RetryScheduled) for each in due)
+    assert looked < 10 * len(entries)
+
+
 def test_every_deadline_follows_from_what_set_it() -> None:
     made = HandMade(define(node("a", deadline=SECOND)))
     made.started(deadline=SECOND)
@@ -260,7 +364,51 @@ def test_an_id_that_was_written_twice_is_found_twice() -> None:
     assert lineage.find("nothing") == ()
 
 
-# --- entries --------------------------------------------------------------------------------
+# --- lives --------------------------------------------------------------------------------
+
+
+def lived_twice(*, directly: bool = False) -> tuple[HandMade, Lineage, Lineage]:
+    """A run that went well, and the one that began under its id when that was free again, and is held."""
+    made = HandMade(define(node("a"), node("b", "a")))
+    made.started_directly("a") if directly else made.started("a")
+    made.succeeded("a", fired=["b"])
+    made.succeeded("b")
+    first = made.settled()
+    made.wait(2 * DAY)
+    made.started_directly("a") if directly else made.started("a")
+    made.consumed = made.entries[made.topics.inbox("a")][-1]
+    made.failed("a", retryable=False)
+    made.given_up("a", 1, "exception", by="agent")
+    made.held("a")
+    history = made.history().entries
+    return made, Lineage(made.run, life_of(history, first)), Lineage(made.run, life_of(history))
+
+
+@pytest.mark.parametrize("directly", [False, True], ids=["by command", "directly"])
+def test_an_id_that_was_used_again_is_two_runs_with_a_tree_each(directly: bool) -> None:
+    """Ids of agents' facts are alike in both lives: the tree was of the first one's success with the other's letter."""
+    made, first, last = lived_twice(directly=directly)
+
+    old, new = tree_of(first), tree_of(last)
+    assert (old.outcome, new.outcome) == ("succeeded", "")
+    assert [work.outcome for branch in old.branches for work in branch.works] == ["succeeded"]
+    assert [work.outcome for branch in new.branches for work in branch.works] == ["dead_letter"]
+    assert [len(each.commands) for each in (first, last)] == ([0, 0] if directly else [1, 1])
+    assert [len(each.triggers) for each in (first, last)] == [2, 1]
+    assert new.started is not None
+    assert new.started - first.entries[-1].time >= DAY
+    assert len(first.entries) + len(last.entries) == len(Lineage(made.run, made.history().entries).entries)
+
+
+def test_a_start_that_was_written_twice_is_no_other_life() -> None:
+    made = HandMade(define(node("a")))
+    made.started("a")
+    made.started("a")
+
+    assert len(life_of(made.history().entries)) == len(made.history().entries)
+
+
+# --- entries ------------------------------------------------------------------------------
 
 
 def entry(topic: str = "t", value: bytes | None = b"?", headers: list[tuple[str, bytes]] | None = None) -> Entry:

@@ -3,7 +3,7 @@
 Pure: from what is known to sentences.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from farandole.client.dead import OPEN, DeadLetter
@@ -66,13 +66,27 @@ def _of_agent(agent: str, processes: Mapping[str, int]) -> Advice:
 
 def _of_dead_letters(run: str, waits: list[Wait], around: Surroundings) -> Advice:
     meant = {(wait.step, wait.item) for wait in waits}
-    places = [it.place for it in around.letters if it.state == OPEN and (it.step, it.item) in meant]
+    opened = [it for it in around.letters if it.state == OPEN and it.step == waits[0].step]
+    letters = [it for it in opened if (it.step, it.item) in meant]
+    places = [it.place for it in letters]
     text = "repair the cause and try again, repair the input, or go on without it"
     if not places:
         return Advice(text, (f"farandole dead list --run {run}",))
     if len(places) > COMMANDS_MAX:
-        where = f"--run {run} --where 'step == \"{waits[0].step}\"'"
+        where = f"--run {run} --where '{_which(letters, opened)}'"
         return Advice(text, (f"farandole dead replay {where}", f"farandole dead discard {where}"))
     if len(places) > 1:
         return Advice(text, tuple(f"farandole dead replay {place}" for place in places))
     return Advice(text, tuple(f"farandole dead {verb} {places[0]}" for verb in ("replay", "edit", "discard")))
+
+
+def _which(meant: Sequence[DeadLetter], opened: Sequence[DeadLetter]) -> str:
+    """An expression for the letters that are meant and for no other of their step: a discard is for good."""
+    causes = sorted({it.fingerprint for it in meant})
+    conditions = [f'step == "{meant[0].step}"']
+    if all(causes):
+        told = ", ".join(f'"{each}"' for each in causes)
+        conditions.append(f"fingerprint in [{told}]" if len(causes) > 1 else f"fingerprint == {told}")
+    if any(it.fingerprint in causes for it in opened if it not in meant):  # it is the same but for a number
+        conditions.append(f"item in [{', '.join(str(it.item) for it in meant)}]")
+    return " && ".join(conditions)

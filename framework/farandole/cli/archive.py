@@ -7,6 +7,7 @@ import typer
 
 from farandole.cli.options import ConfigFile, Json
 from farandole.cli.target import Target, on_log
+from farandole.events.envelope import instant_of
 
 if TYPE_CHECKING:
     from farandole.artifacts.archive import Span
@@ -45,7 +46,7 @@ def run_archive(
     from datetime import UTC, datetime
 
     from farandole.artifacts.archive import Archive
-    from farandole.cli.connect import topics_of, transport_of
+    from farandole.cli.connect import looked_at, topics_of
     from farandole.client.archiving import Archiver
     from farandole.definition.policy import duration
 
@@ -54,7 +55,7 @@ def run_archive(
     names = topics_of(settings)
     archive = Archive(into or settings.artifacts / "archive")
     tell = _quiet if target.json else _told
-    archiver = Archiver(transport_of(settings), archive, f"{settings.namespace}.archive", tell)
+    archiver = Archiver(looked_at(settings), archive, f"{settings.namespace}.archive", tell)
     try:
         report = archiver.run(topic or [names.events, names.settled], age, datetime.now(UTC))
     finally:
@@ -66,12 +67,14 @@ def run_archive(
 @app.command("list")
 def list_archive(into: Folder = None, config: ConfigFile = None, json: Json = False) -> None:
     """List the files of the archive: what each covers and holds."""
-    from datetime import UTC, datetime
 
     from farandole.artifacts.archive import Archive, content_of
     from farandole.cli.connect import settings_of
     from farandole.cli.output import instant, print_json, print_table
+    from farandole.errors import ConfigError
 
+    if into is not None and not into.is_dir():
+        raise ConfigError(f"--into {into}: expected the folder that `farandole archive run` fills, but there is none")
     folder = into or settings_of(config, None, None).artifacts / "archive"
     files = [(span, content_of(span.path)) for span in Archive(folder).all_spans()]
     if json:
@@ -84,8 +87,8 @@ def list_archive(into: Folder = None, config: ConfigFile = None, json: Json = Fa
             str(span.first),
             str(span.end - 1),
             str(content.records),
-            instant(datetime.fromtimestamp(content.oldest_ms / 1000, UTC)),
-            instant(datetime.fromtimestamp(content.newest_ms / 1000, UTC)),
+            instant(instant_of(content.oldest_ms)),
+            instant(instant_of(content.newest_ms)),
             str(content.size),
         )
         for span, content in files

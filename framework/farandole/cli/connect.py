@@ -137,19 +137,45 @@ def with_client(
     return asyncio.run(run())
 
 
+def looked_at(settings: Settings) -> Transport:
+    """The log, for a command that changes nothing of it, or nothing that a log without topics has.
+
+    Raises:
+        ConfigError: the log is the embedded one, and nobody has made it yet.
+    """
+    transport = transport_of(settings)
+    require_made(transport, settings)
+    return transport
+
+
+def as_if_made(settings: Settings) -> Transport:
+    """The log, or an empty one in memory where the embedded one is not made yet: for what only `apply` would write."""
+    transport = transport_of(settings)
+    if not _is_unmade(transport, settings):
+        return transport
+    from farandole.transport.memory import MemoryTransport
+
+    return framed(MemoryTransport(), settings)
+
+
 def require_made(transport: Transport, settings: Settings) -> None:
     """Whoever only looks or asks must not leave an empty log behind where there is no project.
 
     Raises:
         ConfigError: the log is the embedded one, and nobody has made it yet.
     """
-    if settings.bootstrap is not None or settings.embedded.path.exists():
-        return
-    from farandole.transport.sqlite import SqliteTransport
-
-    if isinstance(transport, SqliteTransport):
+    if _is_unmade(transport, settings):
         raise ConfigError(
             f"{settings.embedded.path}: expected the log of a project, but nothing was started here yet. "
             "`farandole dev` in the project's folder makes it (`farandole init NAME` makes a project); "
             "--bootstrap HOST:PORT names a Kafka instead."
         )
+
+
+def _is_unmade(transport: Transport, settings: Settings) -> bool:
+    if settings.bootstrap is not None or settings.embedded.path.exists():
+        return False
+    from farandole.transport.framed import FramedTransport
+    from farandole.transport.sqlite import SqliteTransport
+
+    return isinstance(transport.inner if isinstance(transport, FramedTransport) else transport, SqliteTransport)

@@ -64,7 +64,7 @@ def list_(
         print_json(groups)
     else:
         print_groups(groups, full=full)
-        print_next_steps(groups)
+        print_next_steps(groups, run=run, where=where)
 
 
 @app.command()

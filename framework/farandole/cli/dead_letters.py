@@ -2,12 +2,13 @@
 
 import base64
 import json
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import typer
 
-from farandole.cli.output import ago, as_fields, as_json, instant, is_narrow, print_table, shorten
+from farandole.cli.output import ago, as_fields, as_json, instant, is_narrow, print_table, shorten, visible
 from farandole.client import Client
 from farandole.client.dead import OPEN, QUARANTINED, DeadLetter, Group, dead_record, input_of, is_start
 from farandole.errors import RecordError
@@ -47,15 +48,20 @@ def print_groups(
             typer.echo(f"  … and {len(group.letters) - len(shown)} more (--full)")
 
 
-def print_next_steps(groups: Sequence[Group]) -> None:
-    """What may be done about the largest group: a list without a way on is half an answer."""
+def print_next_steps(groups: Sequence[Group], *, run: str = "", where: str = "") -> None:
+    """What may be done about the largest group, and no more than that: a list without a way on is half an answer.
+
+    `run`, `where`: what the list was of; a cause may have letters in other runs, and its fingerprint with other agents.
+    """
     opened = next((group for group in groups if any(each.state == OPEN for each in group.letters)), None)
     if opened is None:
         return
     first = next(each for each in opened.letters if each.state == OPEN)
     typer.echo(f"\nlook into one:    farandole dead show {first.place}")
     if len(opened.letters) > 1:
-        typer.echo(f"replay one cause: farandole dead replay --where 'fingerprint == \"{opened.fingerprint}\"'")
+        cause = f'fingerprint == "{opened.fingerprint}"' + (f" && ({where})" if where else "")
+        words = ["--where", cause, *(("--run", run) if run else ()), "--agent", opened.agent]
+        typer.echo(f"replay one cause: farandole dead replay {shlex.join(words)}")
     else:
         typer.echo(f"try it again:     farandole dead replay {first.place}")
 
@@ -78,8 +84,9 @@ def print_letter(letter: DeadLetter, given: object, problem: str) -> None:
     ]
     for name, value in facts:
         if value:
-            typer.echo(f"{name:<9}{value}")
-    typer.echo(f"{'input':<9}" + (problem or json.dumps(as_json(given), indent=2, ensure_ascii=False)))
+            typer.echo(f"{name:<9}{visible(value)}")
+    told = problem or json.dumps(as_json(given), indent=2, ensure_ascii=False)
+    typer.echo(f"{'input':<9}" + visible(told, keep="\n"))
     if letter.state == OPEN:
         typer.echo(f"\ntry it again:              farandole dead replay {letter.place}")
         typer.echo(f"repair its input first:    farandole dead edit {letter.place}")

@@ -39,12 +39,12 @@ def plan(
     unit: UnitName = None,
 ) -> None:
     """Show what `apply` would do, and do nothing."""
-    from farandole.cli.connect import transport_of
+    from farandole.cli.connect import as_if_made
     from farandole.cli.units import examined
 
     settings = target.settings()
     named = examined(path, unit)
-    made = make(transport_of(settings), settings, named)
+    made = make(as_if_made(settings), settings, named)
     _print(made, target.json)
     made.check()
 

@@ -1,54 +1,81 @@
 """Events of a run as lines: one for a person, or one JSON object."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import typer
 
-from farandole.cli.output import as_json, instant, print_json, shorten
+from farandole.cli.output import as_json, instant, print_json, shorten, visible
 from farandole.client import Client
 from farandole.client.payload import definition_of, plain_of
 from farandole.client.query import event_of
-from farandole.definition.model import Definition
-from farandole.errors import FarandoleError
+from farandole.client.scan import header
+from farandole.definition.model import Definition, Step
+from farandole.errors import FarandoleError, RecordError
 from farandole.events import facts
 from farandole.events.catalogue import type_name
+from farandole.events.envelope import instant_of
 from farandole.ids import NO_ITEM
 from farandole.transport.port import Record
 
 
 def print_event(record: Record, *, as_json: bool, payloads: object = None) -> None:
-    """One event: a line for a person, or one JSON object a line."""
-    event = event_of(record)
+    """One event: a line for a person, or one JSON object a line; one that cannot be read has a place and a reason."""
+    try:
+        event = event_of(record)
+    except RecordError as bad:
+        _print_unreadable(record, str(bad), as_json=as_json)
+        return
     kind = type_name(type(event)).removeprefix("farandole.")
-    at = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
+    at = instant_of(record.timestamp_ms)
     if as_json:
         document = {"at": at, "place": record.place, "type": kind, "event": event_fields(event)}
         print_json({**document, "payload": payloads} if payloads is not None else document, indent=None)
         return
-    typer.echo(f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}  {kind:<16} {event_line(event)}".rstrip())
+    typer.echo(f"{_clock(at)}  {kind:<16} {event_line(event)}".rstrip())
     if payloads is not None:
         print_json(payloads)
 
 
+def _print_unreadable(record: Record, problem: str, *, as_json: bool) -> None:
+    at, kind = instant_of(record.timestamp_ms), header(record, "ce_type").decode(errors="replace")
+    kind = kind.removeprefix("farandole.") or "unreadable"
+    if as_json:
+        document = {"at": at, "place": record.place, "type": kind, "event": None, "problem": problem}
+        print_json(document, indent=None)
+    else:
+        typer.echo(f"{_clock(at)}  {kind:<16} {record.place} cannot be read: {shorten(problem)}")
+
+
+def _clock(at: datetime) -> str:
+    return f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}"
+
+
 async def payload_of(client: Client, event: facts.Event, definition: Definition | None) -> object:
     """The payload of an event, decoded; why not, where it cannot be; None where it has none."""
-    match event:
-        case facts.StepSucceeded(output=framed, step=step) if framed and definition:
-            schema: str | None = definition.steps[step].output_schema
-        case facts.StepFailed(input=framed, step=step) if framed and definition:
-            schema = definition.steps[step].input_schema
-        case facts.ReplayRequested(input=framed, step=step) if framed and definition:
-            schema = definition.steps[step].input_schema
-        case facts.RunStarted(params=framed) if definition:
-            schema = definition.params_schema
-        case facts.RunSettled(output=framed) if framed and definition:
-            schema = definition.output_schema
-        case _:
-            return None
+    if definition is None:
+        return None
     try:
+        match event:
+            case facts.StepSucceeded(output=framed, step=step) if framed:
+                schema: str | None = _step(definition, step).output_schema
+            case facts.StepFailed(input=framed, step=step) | facts.ReplayRequested(input=framed, step=step) if framed:
+                schema = _step(definition, step).input_schema
+            case facts.RunStarted(params=framed):
+                schema = definition.params_schema
+            case facts.RunSettled(output=framed) if framed:
+                schema = definition.output_schema
+            case _:
+                return None
         return as_json(plain_of(schema or "", framed or b"", client.session.artifacts))
     except FarandoleError as bad:
         return f"cannot be read: {bad}"
+
+
+def _step(definition: Definition, name: str) -> Step:
+    """A step of a run's definition: an event may name one that it does not have, for which its run is held."""
+    if name not in definition.steps:
+        raise RecordError(f"definition {definition.hash[:12]} has no step {name!r}")
+    return definition.steps[name]
 
 
 async def pinned(client: Client, event: facts.Event, known: Definition | None) -> Definition | None:
@@ -73,7 +100,7 @@ def event_line(event: facts.Event) -> str:
     item = getattr(event, "item", NO_ITEM)
     where = f"{step}[{item}]" if step and item != NO_ITEM else step
     attempt = f"attempt {n}" if (n := getattr(event, "attempt", 0)) else ""
-    return "  ".join(filter(None, (where, attempt, _details(event))))
+    return visible("  ".join(filter(None, (where, attempt, _details(event)))))
 
 
 def _details(event: facts.Event) -> str:

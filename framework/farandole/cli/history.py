@@ -48,7 +48,7 @@ def lineage(
 ) -> None:
     """Show what led to what: a run as a tree, or of one record the way up and down. Walked from the topics alone."""
     from farandole.cli.connect import with_client
-    from farandole.cli.output import print_json
+    from farandole.cli.output import print_json, visible
     from farandole.lineage.render import render, to_data
 
     settings = target.settings()
@@ -67,7 +67,7 @@ def lineage(
     if target.json:
         print_json(to_data(tree))
     else:
-        typer.echo(render(tree))
+        typer.echo(visible(render(tree), keep="\n"))
 
 
 def seen_with(settings: "Settings", wanted: bool, folder: Path | None) -> "Callable[[Transport], Transport]":
@@ -110,12 +110,14 @@ def verify(
     archive_in: ArchiveIn = None,
 ) -> None:
     """Check that what stands on the topics can have happened: each run's events, effects and positions."""
-    from farandole.cli.connect import transport_of
+    from farandole.cli.connect import looked_at
     from farandole.cli.output import print_json
     from farandole.testing.history import check_history, collect
 
     settings = target.settings()
-    history = collect(seen_with(settings, archive, archive_in)(transport_of(settings)), settings.namespace)
+    transport = looked_at(settings)
+    _require_applied(transport, settings)
+    history = collect(seen_with(settings, archive, archive_in)(transport), settings.namespace)
     violations = list(check_history(history))
     if target.json:
         print_json({"runs": len({entry.run for entry in history.events}), "violations": violations})
@@ -125,3 +127,18 @@ def verify(
         runs = len({entry.run for entry in history.events})
         typer.echo(f"verified {runs} runs, {len(history.events)} events: {len(violations)} violations")
     raise typer.Exit(1 if violations else 0)
+
+
+def _require_applied(transport: "Transport", settings: "Settings") -> None:
+    from contextlib import closing
+
+    from farandole.cli.connect import topics_of
+    from farandole.errors import ConfigError
+
+    name = topics_of(settings).definitions
+    with closing(transport.admin()) as admin:
+        if not admin.topics([name]):
+            raise ConfigError(
+                f"{name}: expected the topic to exist, but it does not. "
+                "Run `farandole apply` (or `farandole dev`) first."
+            )

@@ -33,12 +33,34 @@ class LogSettings:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD and value not in (None, "")}
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD and not _is_empty(value)}
+
+
+def _is_empty(value: object) -> bool:
+    """Nothing, or no text. Not by `==`, which is elementwise where a handler logs an array."""
+    return value is None or (isinstance(value, str) and not value)
+
+
+def _text(value: object) -> str:
+    """A value as text, whatever it is: a line is not lost for what a handler says beside it."""
+    try:
+        return str(value)
+    except Exception as bad:  # it is the handler's own class
+        return f"<{type(value).__name__}: {type(bad).__name__}>"
+
+
+def _plain(value: object) -> object:
+    """A value that JSON can hold, else as text: a key that is a tuple, a list that holds itself."""
+    try:
+        json.dumps(value, default=_text)
+    except (TypeError, ValueError, RecursionError):
+        return _text(value)
+    return value
 
 
 def _written(value: object) -> str:
     """A value that ends at the next space: as it is, or quoted as in JSON."""
-    text = str(value)
+    text = _text(value)
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
@@ -61,16 +83,16 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
         at = datetime.fromtimestamp(record.created, tz=UTC).isoformat(timespec="milliseconds")
-        line: dict[str, object] = {
+        ours: dict[str, object] = {
             "time": at.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **_fields(record),
         }
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+            ours["error"] = self.formatException(record.exc_info)
+        line = ours | _fields(record) | ours  # a field of the same name does not take the place of the line's own
+        return json.dumps({name: _plain(value) for name, value in line.items()}, ensure_ascii=False, default=_text)
 
 
 def setup_logging(level: str = "warning", style: str = "text", handler: logging.Handler | None = None) -> None:

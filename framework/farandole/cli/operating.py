@@ -29,11 +29,11 @@ def lag(
     every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Between two looks.")] = EVERY_S,
 ) -> None:
     """Show how far coordinators and agents are behind, since when, and whether anybody is there to catch up."""
-    from farandole.cli.connect import topics_of, transport_of
+    from farandole.cli.connect import looked_at, topics_of
     from farandole.cli.lagging import show_lags
 
     settings = target.settings()
-    show_lags(transport_of(settings), topics_of(settings), agent or [], every=every if watch else 0.0, json=target.json)
+    show_lags(looked_at(settings), topics_of(settings), agent or [], every=every if watch else 0.0, json=target.json)
 
 
 @on_log
@@ -41,14 +41,14 @@ def list_agents(
     target: Target,
 ) -> None:
     """List the agents that were applied: their unit, its processes, and what waits for them."""
-    from farandole.cli.connect import topics_of, transport_of
+    from farandole.cli.connect import looked_at, topics_of
     from farandole.cli.lagging import print_agents
     from farandole.cli.output import print_json
     from farandole.client.serving import lags
 
     settings = target.settings()
     topics = topics_of(settings)
-    found = [each for each in lags(transport_of(settings), topics) if each.topic.startswith(topics.inbox(""))]
+    found = [each for each in lags(looked_at(settings), topics) if each.topic.startswith(topics.inbox(""))]
     print_json(found) if target.json else print_agents(found, topics)
 
 
@@ -64,12 +64,12 @@ def move_agent(
 ) -> None:
     """Hand an agent's inbox to another unit, with its positions. No process of either unit may run."""
     from farandole.cli.confirming import confirmed
-    from farandole.cli.connect import topics_of, transport_of
+    from farandole.cli.connect import looked_at, topics_of
     from farandole.cli.output import print_json
     from farandole.client.moving import carry_out, plan_move
 
     settings = target.settings()
-    transport = transport_of(settings)
+    transport = looked_at(settings)
     move = plan_move(transport, topics_of(settings), agent, to)
     if not target.json:
         typer.echo(
@@ -98,12 +98,12 @@ def reposition_agent(
 ) -> None:
     """Let an agent go on whose positions expired or whose records were deleted. No process of its unit may run."""
     from farandole.cli.confirming import confirmed
-    from farandole.cli.connect import topics_of, transport_of
+    from farandole.cli.connect import looked_at, topics_of
     from farandole.cli.output import print_json
     from farandole.client.repositioning import carry_out, plan_reposition
 
     settings = target.settings()
-    transport = transport_of(settings)
+    transport = looked_at(settings)
     it = plan_reposition(transport, topics_of(settings), agent)
     rows = [
         {"partition": at.partition, "from": it.stale[at], "to": position.offset} for at, position in it.fresh.items()

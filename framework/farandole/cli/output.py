@@ -15,6 +15,9 @@ from pathlib import Path
 
 import typer
 
+_CONTROLS = {n: f"\\x{n:02x}" for n in (*range(0x20), *range(0x7F, 0xA0))} | {9: "\\t", 10: "\\n", 13: "\\r"}
+"""C0, DEL and C1 of ISO 6429, which terminals take for commands."""
+
 STDOUT, STDERR = 1, 2
 """Where processes write that user code begins, whatever Python calls its standard output."""
 
@@ -81,7 +84,7 @@ def is_narrow() -> bool:
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns as wide as their widest cell; the last one takes what is left."""
-    cells = [tuple(head), *(tuple(row) for row in rows)]
+    cells = [tuple(head), *(tuple(map(visible, row)) for row in rows)]
     widths = [max(len(row[at]) for row in cells) for at in range(len(head))]
     for row in cells:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -103,7 +106,14 @@ def instant(value: datetime | None) -> str:
     return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+def visible(text: str, keep: str = "") -> str:
+    """A text with its control characters written out, but for those of `keep`: an error holds whatever a stranger sent,
+    and a terminal does what it says."""
+    return text.translate({n: told for n, told in _CONTROLS.items() if chr(n) not in keep})
+
+
 def shorten(text: str, width: int = 100) -> str:
     """The first line of a text, cut to a width."""
     line = text.strip().partition("\n")[0]
+    line = visible(line)
     return line if len(line) <= width else line[: width - 1] + "…"

@@ -2,7 +2,7 @@
 
 from farandole.cli.event_lines import payload_of, pinned, print_event
 from farandole.client import Client
-from farandole.client.query import event_of, run_records
+from farandole.client.query import readable_event, run_records
 from farandole.definition.model import Definition
 from farandole.errors import RunNotFound
 
@@ -20,7 +20,8 @@ async def print_events(client: Client, run_id: str, *, payloads: bool, as_json: 
             f"run {run_id}: expected events of it on {client.session.topics.events}, but there are none", run_id=run_id
         )
     for record in records:
-        event = event_of(record)
-        definition = await pinned(client, event, definition) if payloads else None
-        given = await payload_of(client, event, definition) if payloads else None
+        event, given = readable_event(record), None
+        if payloads and event is not None:
+            definition = await pinned(client, event, definition)
+            given = await payload_of(client, event, definition)
         print_event(record, as_json=as_json, payloads=given)

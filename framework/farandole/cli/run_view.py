@@ -5,7 +5,7 @@ is the run's true state even where facts and consequences stand out of order on 
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from farandole.client.query import event_of
 from farandole.client.rebuilding import logged
@@ -13,6 +13,7 @@ from farandole.client.waiting import Wait, waits
 from farandole.definition.graph import Graph, graph_of
 from farandole.definition.model import Definition
 from farandole.events import facts
+from farandole.events.envelope import instant_of
 from farandole.ids import NO_ITEM
 from farandole.kernel.rebuild import Logged, rebuild
 from farandole.kernel.state import Run
@@ -34,8 +35,12 @@ class RunView:
     _folded: int = 0
 
     def take(self, record: Record, definition: Definition | None) -> facts.Event:
-        """Take in the next event; the definition is that of the run, from its start on."""
-        event, at = event_of(record), datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
+        """Take in the next event; the definition is that of the run, from its start on.
+
+        Raises:
+            RecordError: it cannot be read; it is left out then, as a coordinator does.
+        """
+        event, at = event_of(record), instant_of(record.timestamp_ms)
         if isinstance(event, facts.RunStarted):
             self.log, self.settled, self.started = [], None, at
             self.graph = graph_of(definition) if definition is not None else None

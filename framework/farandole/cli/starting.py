@@ -7,11 +7,11 @@ from datetime import timedelta
 import typer
 
 from farandole.cli.exit_codes import OK, OUTCOMES
-from farandole.cli.output import print_json
+from farandole.cli.output import print_json, visible
 from farandole.cli.texts import given_duration
 from farandole.cli.unserved import Patience
 from farandole.client import Client, Ending, Run
-from farandole.client.query import event_of
+from farandole.client.query import readable_event
 from farandole.errors import RunError, RunTimedOut
 from farandole.events import facts
 
@@ -83,7 +83,7 @@ async def wait_for(run: Run[object], limit: timedelta | None, as_json: bool) -> 
     elif outcome in ("succeeded", "partial"):
         print_json(result)
     else:
-        typer.echo(f"{run.id}: {outcome}{': ' + reason if reason else ''}", err=True)
+        typer.echo(visible(f"{run.id}: {outcome}{': ' + reason if reason else ''}", keep="\n"), err=True)
         typer.echo(f"farandole run show {run.id} says more", err=True)
     return OUTCOMES[outcome]
 
@@ -118,7 +118,7 @@ async def _held(run: Run[object]) -> str:
     """Why the run is held, as soon as it is and nobody has released it since; empty if it ended otherwise."""
     async with aclosing(run.watch_records()) as records:
         async for record in records:
-            event = event_of(record)
+            event = readable_event(record)
             if isinstance(event, facts.RunHeld) and (await run.status()).status == "held":
                 return ": ".join(filter(None, (event.reason, event.step, event.detail)))
     return ""

@@ -26,13 +26,13 @@ def list_(
     all_: Annotated[bool, typer.Option("--all", help="Also those outside the namespace.")] = False,
 ) -> None:
     """List topics: partitions, records, how long they are kept, what they hold."""
-    from farandole.cli.connect import topics_of, transport_of
+    from farandole.cli.connect import looked_at, topics_of
     from farandole.cli.output import print_json
     from farandole.cli.topic_tables import print_topics
     from farandole.client.topic_facts import topic_rows
 
     settings = target.settings()
-    rows = topic_rows(transport_of(settings), topics_of(settings), everything=all_)
+    rows = topic_rows(looked_at(settings), topics_of(settings), everything=all_)
     print_json(rows) if target.json else print_topics(rows)
 
 
@@ -43,13 +43,13 @@ def describe(
     topic: TopicArgument,
 ) -> None:
     """Show a topic: what it holds, its partitions, its settings, and what differs from what is declared."""
-    from farandole.cli.connect import topics_of, transport_of
+    from farandole.cli.connect import looked_at, topics_of
     from farandole.cli.output import print_json
     from farandole.cli.topic_tables import print_topic
     from farandole.client.topic_facts import topic_facts
 
     settings = target.settings()
-    found = topic_facts(transport_of(settings), topics_of(settings), topic)
+    found = topic_facts(looked_at(settings), topics_of(settings), topic)
     print_json(found) if target.json else print_topic(found)
 
 

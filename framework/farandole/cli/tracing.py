@@ -9,12 +9,12 @@ import typer
 from farandole.cli.event_lines import event_line
 from farandole.client import Client
 from farandole.client.dead import record_at
-from farandole.client.trail import trail_of
+from farandole.client.trail import entry_of, trail_of
 from farandole.errors import RunNotFound
 from farandole.events.catalogue import type_name
 from farandole.events.envelope import rfc3339
 from farandole.ids import NO_ITEM
-from farandole.lineage.entries import Entry, from_record
+from farandole.lineage.entries import Entry
 from farandole.lineage.graph import Lineage
 
 
@@ -36,14 +36,12 @@ async def trace(client: Client, place: str, topics: list[str]) -> Traced:
         RunNotFound: the record belongs to no run.
     """
     record = await record_at(client.session, place)
-    entry = from_record(
-        record.topic, record.partition, record.offset, record.key, record.value, record.headers, record.timestamp_ms
-    )
+    entry = entry_of(record)
     if not entry.run:
         raise RunNotFound(f"{place}: expected a record of a run, but its headers name none")
     inside = record.topic.startswith(f"{client.session.topics.namespace}.")
     own = topics if inside or record.topic in topics else [*topics, record.topic]
-    entries, definition = await trail_of(client.session, entry.run, own)
+    entries, definition = await trail_of(client.session, entry.run, own, entry)
     lineage = Lineage(entry.run, entries, definition)
     return Traced(entry.run, causal(lineage, lineage.up(place)), entry, causal(lineage, lineage.down(place)))
 

@@ -9,7 +9,7 @@ import typer
 from farandole.cli.event_lines import pinned, print_event
 from farandole.cli.run_view import RunView
 from farandole.client import Client, Run
-from farandole.client.query import event_of
+from farandole.client.query import readable_event
 from farandole.definition.model import Definition
 from farandole.errors import RunNotFound
 from farandole.transport.port import Record
@@ -89,6 +89,9 @@ async def _read(client: Client, run: Run[object], view: RunView) -> None:
 
 
 async def _take(client: Client, view: RunView, record: Record, known: Definition | None) -> Definition | None:
-    definition = await pinned(client, event_of(record), known)
+    event = readable_event(record)
+    if event is None:
+        return known  # its run is held for it, which is said by the next event
+    definition = await pinned(client, event, known)
     view.take(record, definition)
     return definition

@@ -2,14 +2,20 @@
 
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
+from farandole.client.query import run_records
 from farandole.client.scan import header, scan
 from farandole.client.session import RERUN_HEADER, Session
+from farandole.client.trail import entry_of, is_asked_by_hand
 from farandole.errors import RecordError
-from farandole.events.catalogue import decode_command
+from farandole.events.catalogue import decode_command, type_name
 from farandole.events.commands import StartRun
+from farandole.events.envelope import instant_of
+from farandole.events.facts import RunStarted
 from farandole.transport.port import Record
+
+_STARTED = type_name(RunStarted).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +28,26 @@ class Asked:
 
 
 async def start_asked(session: Session, run_id: str) -> Asked | None:
-    """The first start that was asked under a run id; None if `commands` holds none (any more)."""
-    at, own = await session.at_home(session.topics.commands, run_id), run_id.encode()
+    """The start that the run's last beginning names, else the first under its id; None if there is none (any more).
+
+    An id may begin anew after its deduplication window; what was asked again before that began nothing.
+    """
+    began = [record for record in await run_records(session, run_id) if header(record, "ce_type") == _STARTED]
+    named = header(began[-1], "ce_input").decode(errors="replace") if began else ""
+    at, own, first = await session.at_home(session.topics.commands, run_id), run_id.encode(), None
     async with aclosing(scan(session.edge, [at])) as records:
         async for record in records:
-            if own in (record.key, header(record, "ce_run")) and _is_start(record, run_id):
-                then = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
-                return Asked(record.place, then, header(record, RERUN_HEADER).decode(errors="replace"))
-    return None
+            is_about = own in (record.key, header(record, "ce_run")) or is_asked_by_hand(record, at.topic, run_id)
+            if is_about and _is_start(record, run_id):
+                first = first or _asked(record)
+                if record.place == named:
+                    return _asked(record)
+    return first
+
+
+def _asked(record: Record) -> Asked:
+    then = instant_of(record.timestamp_ms)
+    return Asked(record.place, then, header(record, RERUN_HEADER).decode(errors="replace"))
 
 
 def _is_start(record: Record, run_id: str) -> bool:
@@ -37,4 +55,4 @@ def _is_start(record: Record, run_id: str) -> bool:
         command = decode_command(record.value, record.headers)
     except RecordError:
         return False
-    return isinstance(command, StartRun) and command.run_id == run_id
+    return isinstance(command, StartRun) and (command.run_id or entry_of(record).run) == run_id

@@ -7,14 +7,14 @@ dead-lettered with this attempt), so a replayed one closes by itself.
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from farandole.client.lookup import states_of
 from farandole.client.payload import plain_of
 from farandole.client.scan import closing, header, places_of, scan
 from farandole.client.session import Session
 from farandole.errors import ConfigError, RecordError
-from farandole.events.envelope import Envelope, parse_envelope
+from farandole.events.envelope import Envelope, instant_of, parse_envelope
 from farandole.ids import NO_ITEM
 from farandole.kernel.state import Run, Status
 from farandole.transport.port import End, Isolation, Record, TopicPartition
@@ -170,7 +170,7 @@ def _letter(session: Session, record: Record, runs: dict[str, Run], pipelines: M
         error=told("error"),
         fingerprint=told("fingerprint") or told("reason"),
         definition=digest,
-        at=datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC),
+        at=instant_of(record.timestamp_ms),
         cause=envelope.cause if envelope else "",
         input=envelope.input if envelope else "",
         pipeline=pipelines.get(digest, ""),

@@ -7,7 +7,7 @@ kept between calls. Knows nothing of terminals.
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from farandole.client.lookup import (
     LIVE,
@@ -25,17 +25,22 @@ from farandole.client.session import Session
 from farandole.client.waiting import Wait, waits
 from farandole.errors import RecordError, RunNotFound
 from farandole.events.catalogue import decode, type_name
-from farandole.events.facts import Event, StepSucceeded
+from farandole.events.envelope import instant_of
+from farandole.events.facts import Event, RunStarted, StepSucceeded
 from farandole.ids import NO_ITEM
 from farandole.kernel.state import Run
 from farandole.transport.port import Record
 
+_STARTED = type_name(RunStarted).encode()
 _SUCCEEDED = type_name(StepSucceeded).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """One step of a run as its state tells. `status` is a word of `kernel.state.Status`, in lower case."""
+    """One step of a run as its state tells. `status` is a word of `kernel.state.Status`, in lower case.
+
+    `attempt`: how many there were, of a mapped step those of all its items, as the final state says too.
+    """
 
     step: str
     agent: str
@@ -94,6 +99,14 @@ def event_of(record: Record) -> Event:
     return found
 
 
+def readable_event(record: Record) -> Event | None:
+    """The event in a record of `events`; None where it cannot be read, for which a coordinator holds its run."""
+    try:
+        return event_of(record)
+    except RecordError:
+        return None
+
+
 async def run_detail(session: Session, run_id: str) -> RunDetail:
     """How a run stands, step by step.
 
@@ -114,20 +127,23 @@ async def run_detail(session: Session, run_id: str) -> RunDetail:
 
 
 def _changed(records: Iterable[Record]) -> dict[tuple[str, int], datetime]:
+    """When something was last said of each step and item, in the last life of the run's id."""
     out: dict[tuple[str, int], datetime] = {}
     for record in records:
+        if header(record, "ce_type") == _STARTED:
+            out.clear()
         step, item = header(record, "ce_step").decode(), header(record, "ce_item").decode()
         if step:
             out[step, int(item) if item else NO_ITEM] = _written(record)
         if header(record, "ce_type") == _SUCCEEDED:
-            fact = event_of(record)
+            fact = readable_event(record)
             fired = fact.fired if isinstance(fact, StepSucceeded) else ()
             out.update({(child, NO_ITEM): _written(record) for child in fired})
     return out
 
 
 def _written(record: Record) -> datetime:
-    return datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
+    return instant_of(record.timestamp_ms)
 
 
 def _live_steps(run: Run, changed: Mapping[tuple[str, int], datetime]) -> Iterable[StepRow]:
@@ -135,7 +151,8 @@ def _live_steps(run: Run, changed: Mapping[tuple[str, int], datetime]) -> Iterab
         unit = run.step(name)
         agent = run.graph.step(name).agent
         since = max((at for (step, _), at in changed.items() if step == name), default=None)
-        yield StepRow(name, agent, unit.status.name.lower(), unit.attempt, unit.items, unit.done, since)
+        attempts = unit.attempt + sum(item.attempt for _, item in run.items(name))
+        yield StepRow(name, agent, unit.status.name.lower(), attempts, unit.items, unit.done, since)
 
 
 async def _final_steps(

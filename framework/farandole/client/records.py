@@ -2,15 +2,16 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from farandole.artifacts import ArtifactStore, check_out
 from farandole.errors import FarandoleError, RecordError
 from farandole.events.avro import SchemaBook
 from farandole.events.catalogue import decode, decode_command, type_name
 from farandole.events.claims import is_claim
+from farandole.events.envelope import instant_of
 from farandole.events.framing import Kind, unframe
 from farandole.events.tables import Claim
 from farandole.events.topics import Topics
@@ -18,6 +19,9 @@ from farandole.transport.port import Record
 
 _PRIVATE = frozenset({"state"})
 """Fields of ours that only a coordinator reads."""
+
+DEPTH_MAX = 100
+"""Levels of JSON that are taken apart: who prints it goes down as many, and a stranger may write 100,000 brackets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Reading:
             kind, value, problem = *self._value(record), ""
         except FarandoleError as bad:
             kind, value, problem = "", _text(record.value or b""), str(bad)
-        at = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
+        at = instant_of(record.timestamp_ms)
         key = None if record.key is None else record.key.decode(errors="backslashreplace")
         return Readable(record.place, at, key, headers, kind, value, problem)
 
@@ -98,13 +102,28 @@ class Reading:
 
 
 def _text(value: bytes) -> object:
-    """JSON as what it says, text as it is, anything else in hex."""
+    """JSON as what it says, text as it is, anything else in hex. JSON that is too deep to print is text."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
         return value.hex(" ") if len(value) <= 64 else f"{value[:64].hex(' ')} … {len(value)} bytes"
     try:
         parsed: object = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
-    return parsed
+    return text if _is_deep(parsed) else parsed
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

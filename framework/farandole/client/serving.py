@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from farandole.client.applying import read_rows
 from farandole.client.planning import COORDINATOR, INBOX
 from farandole.clock import Clock, SystemClock
 from farandole.errors import ConfigError, MetadataUnreadable
+from farandole.events.envelope import instant_of
 from farandole.events.topics import Topics
 from farandole.transport.metadata import decode
 from farandole.transport.port import Admin, Isolation, Position, Record, TopicPartition, Transport
@@ -139,7 +140,7 @@ def _times(
             for each in reader.poll(0.1):
                 at = each.at
                 if at in left and isinstance(each, Record):
-                    out[at] = datetime.fromtimestamp(each.timestamp_ms / 1000, tz=UTC)
+                    out[at] = instant_of(each.timestamp_ms)
                 left.discard(at) if at is not None else None
     finally:
         reader.close()

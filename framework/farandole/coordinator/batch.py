@@ -169,7 +169,7 @@ class Batch:
             return
         self.markers.append(marker)
         run = self.run(marker.run)
-        origin = self.origin(now, input_, self.home.trace(marker.run, ""), folded=False)
+        origin = self.origin(now, input_, self.home.trace_of(marker), folded=False)
         if run is not None:
             origin = structs.replace(origin, definition=run.head.definition)
         self.records.append(event_record(self.topics, marker, event_id=event_id, cause=cause, origin=origin))
@@ -231,8 +231,11 @@ class Batch:
                 home.runs.pop(run_id, None)
             else:
                 home.runs[run_id] = run
+            if run is None or run.is_settled:
+                home.failed.pop(run_id, None)
         home.remind(self.timers)
-        home.marked.update(self.markers)
+        for marker in self.markers:
+            home.written(marker)
         home.marked.difference_update(self.read_back)
         home.draft = None
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from farandole.coordinator.patience import Patience
-from farandole.events.facts import Marker
+from farandole.events.facts import DeadlinePassed, Fact, Marker, RetryDue, StepFailed, StepSucceeded
 from farandole.kernel.state import Run
 from farandole.kernel.timers import Timer, timers
 from farandole.transport.port import Record, TopicPartition
@@ -83,6 +83,10 @@ class Home:
     """Trace context of what was read last of a run, if anybody traces: timers go on with it. A hint, beside the state:
     it travels in a header of the head record, where neither the fold nor an older coordinator looks."""
 
+    failed: dict[str, dict[tuple[str, int], str]] = field(default_factory=dict)
+    """Trace context of the last failure of each step and item, by run, where it was told one: its retry follows from
+    that, whatever else is read of the run meanwhile. Until a timer has used it, the unit went well or the run ended."""
+
     late: Patience = field(default_factory=Patience)
     """While markers of timers alone are refused by the log, timers wait; records are folded all the same."""
 
@@ -113,6 +117,32 @@ class Home:
             self.traces = {each: context for each, context in self.traces.items() if each in self.runs}
         self.traces[run_id] = told
         return told
+
+    def note(self, fact: Fact, told: str) -> None:
+        """Remember the trace context of a failure, and forget it when its step has gone well."""
+        match fact:
+            case StepFailed(run=run, step=step, item=item) if 0 < len(told) <= TRACE_CHARACTERS_MAX:
+                self.failed.setdefault(run, {})[step, item] = told
+            case StepSucceeded():
+                self._forget(fact)
+
+    def trace_of(self, marker: Marker) -> str:
+        """The trace context that a marker goes on with: a timer's that of the failure which set it, if one is known."""
+        if isinstance(marker, RetryDue | DeadlinePassed):
+            told = self.failed.get(marker.run, {}).get((marker.step, marker.item), "")
+            return told or self.traces.get(marker.run, "")
+        return self.traces.get(marker.run, "")
+
+    def written(self, marker: Marker) -> None:
+        """A marker stands on the log: it is not written again, and what a retry's goes on with has been used."""
+        self.marked.add(marker)
+        if isinstance(marker, RetryDue):
+            self._forget(marker)
+
+    def _forget(self, done: StepSucceeded | RetryDue) -> None:
+        its = self.failed.get(done.run)
+        if its is not None and its.pop((done.step, done.item), None) is not None and not its:
+            del self.failed[done.run]
 
     def trace_headers(self, run_id: str) -> tuple[tuple[str, bytes], ...]:
         """What the head record of a run says of its trace: nothing where nobody traces."""

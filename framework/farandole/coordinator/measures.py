@@ -6,11 +6,12 @@ a take-over the live runs are counted anew, and the totals begin at zero with th
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from farandole.coordinator.batch import Batch
 from farandole.coordinator.home import Home
 from farandole.events import facts
-from farandole.kernel.state import Head, Phase, Run
+from farandole.kernel.state import HOLDING, Head, Phase, Run
 from farandole.telemetry.catalogue import LONG, SHORT
 from farandole.telemetry.measures import Distribution, Totals
 
@@ -61,6 +62,8 @@ class Measures:
         live = self.live[home.number] = Live()
         for run in sorted(home.runs.values(), key=_began):
             self._moved(live, None, run, now_ms)
+            if run.id in live.held:
+                live.held[run.id] = _held_since(run, now_ms)
 
     def left(self, number: int) -> None:
         """A home is another's."""
@@ -159,3 +162,15 @@ def _state(run: Run | None) -> str:
     if run.is_held:
         return "held"
     return "stopping" if run.head.phase is Phase.STOPPING else "running"
+
+
+def _held_since(run: Run, now_ms: int) -> int:
+    """When the hold of a run began whose end its state tells: a coordinator that takes it over did not see it begin."""
+    ends = [unit.due for _, _, unit in run.units() if unit.status in HOLDING and unit.due]
+    if run.head.kernel_error and run.head.due:
+        ends.append(run.head.due)
+    return min(ends, default=now_ms + _hold_max(run)) - _hold_max(run)
+
+
+def _hold_max(run: Run) -> int:
+    return run.graph.definition.hold_max // timedelta(milliseconds=1)

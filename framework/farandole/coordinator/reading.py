@@ -80,7 +80,11 @@ def read_event(batch: Batch, record: Record, definitions: Definitions | None = N
         log.warning("an event was skipped: %s", bad, extra=_place(record))
         return "unreadable"
     run = batch.run(envelope.run)
-    traceparent = batch.home.trace(envelope.run, envelope.traceparent)
+    traceparent = envelope.traceparent
+    if (
+        run is None or envelope.type != STARTED
+    ):  # who asks for a run once more, within a trace of its own, begins nothing
+        traceparent = batch.home.trace(envelope.run, traceparent)
     cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place, traceparent))
     if envelope.type == STARTED:
         return _started(batch, record, cause, definitions)
@@ -98,6 +102,7 @@ def read_event(batch: Batch, record: Record, definitions: Definitions | None = N
         word = "standing"
     else:
         batch.fold(run, fact, cause, offset=record.offset)
+    batch.home.note(fact, envelope.traceparent)
     if isinstance(fact, facts.Marker):
         batch.read_back.append(fact)
     return word
@@ -262,7 +267,9 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
     command, run_id, reason = parsed
     now = batch.moment().now
     envelope = _envelope(record)
-    origin = batch.origin(now, record.place, batch.home.trace(run_id, envelope.traceparent if envelope else ""))
+    told = envelope.traceparent if envelope else ""
+    is_again = isinstance(command, StartRun) and batch.run(run_id) is not None
+    origin = batch.origin(now, record.place, told if is_again else batch.home.trace(run_id, told))
     cause = Cause(envelope.id if envelope else record.place, origin)
     match command:
         case None:

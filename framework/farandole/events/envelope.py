@@ -93,6 +93,15 @@ def rfc3339(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def instant_of(timestamp_ms: int) -> datetime:
+    """The instant of a log's timestamp; the epoch where it has none, or one that no calendar has (any producer may
+    write one)."""
+    try:
+        return datetime.fromtimestamp(timestamp_ms / 1000, tz=UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.fromtimestamp(0, tz=UTC)
+
+
 def trace_id(traceparent: str) -> str:
     """The trace of a W3C `traceparent`; empty if there is none."""
     parts = traceparent.split("-")

@@ -6,13 +6,13 @@ that nobody understands is evidence too. Knows nothing of logs, clients or runs'
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import get_args
 
 from farandole.errors import RecordError
 from farandole.events.catalogue import decode, decode_command
 from farandole.events.commands import Command
-from farandole.events.envelope import Envelope, parse_envelope
+from farandole.events.envelope import Envelope, instant_of, parse_envelope
 from farandole.events.facts import AgentFact, Event
 from farandole.events.outgoing import DEAD_LETTER, TRIGGER
 from farandole.ids import NO_ITEM, derived_run_id
@@ -167,7 +167,7 @@ def from_record(
         (key or b"").decode(errors="replace"),
         envelope,
         content,
-        _instant(timestamp_ms),
+        instant_of(timestamp_ms),
         None if value is None else len(value),
         reason,
         _notes(headers),
@@ -197,11 +197,3 @@ def _content(
 
 def _notes(headers: Sequence[tuple[str, bytes]]) -> dict[str, str]:
     return {name: value.decode(errors="replace") for name, value in headers if name.startswith("farandole_")}
-
-
-def _instant(timestamp_ms: int) -> datetime:
-    """The log's time; the epoch where the log has none or an impossible one."""
-    try:
-        return datetime.fromtimestamp(timestamp_ms / 1000, tz=UTC)
-    except (OverflowError, ValueError, OSError):
-        return datetime.fromtimestamp(0, tz=UTC)

@@ -5,13 +5,18 @@ consumed record). Two kinds of record name their cause otherwise: a timer's mark
 from the fact that set the timer, a replay or discard from the dead letter that it names.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from farandole.definition.model import Definition
 from farandole.events import facts
 from farandole.events.commands import DiscardDeadLetter, ReplayDeadLetter
+from farandole.ids import NO_ITEM
 from farandole.lineage.entries import Entry
+
+_Timer = tuple[str, str, int, int]
+"""Kind, step, item, and of a retry its attempt: what a marker and the fact that set its timer have in common."""
 
 
 class Lineage:
@@ -25,6 +30,9 @@ class Lineage:
         self.run = run
         self.definition = definition
         self.entries: tuple[Entry, ...] = tuple(sorted(own.values(), key=_order))
+        self.fired = frozenset(step for each in self.entries for step in getattr(each.fact, "fired", ()))
+        """Steps whose first trigger an agent wrote, as a fact tells: the trigger itself may have expired."""
+
         self._by_place = own
         self._by_id: dict[str, list[Entry]] = defaultdict(list)
         for each in self.entries:
@@ -115,42 +123,49 @@ def _order(entry: Entry) -> tuple[object, ...]:
 
 
 class _Setters:
-    """Which fact set the timer that a marker tells of: the last one of its kind before the marker."""
+    """Which fact set the timer that a marker tells of: the last one of its kind before the marker.
+
+    Indexed once: a map of a thousand items has as many timers as retries, and each would look at all facts.
+    """
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self._entries = [each for each in entries if each.fact is not None]
+        self._by_timer: dict[_Timer, list[Entry]] = defaultdict(list)
+        for each in sorted(entries, key=lambda e: e.offset):
+            timer = _set_by(each.fact)
+            if timer is not None:
+                self._by_timer[timer].append(each)
 
     def of(self, entry: Entry) -> list[Entry]:
         """The fact behind a timer's marker; none for anything else."""
-        marker = entry.fact
-        match marker:
-            case facts.RetryDue():
-                found = [e for e in self._entries if _sets_retry(e.fact, marker)]
-            case facts.DeadlinePassed():
-                found = [e for e in self._entries if _sets_deadline(e.fact, marker)]
-            case _:
-                return []
-        before = [each for each in found if each.offset < entry.offset]
-        return before[-1:]
+        timer = _told_by(entry.fact)
+        setters = self._by_timer.get(timer, []) if timer is not None else []
+        before = bisect_left(setters, entry.offset, key=lambda e: e.offset)
+        return setters[before - 1 : before] if before else []
 
 
-def _sets_retry(fact: facts.Event | None, due: facts.RetryDue) -> bool:
+def _set_by(fact: facts.Event | None) -> _Timer | None:
     match fact:
-        case facts.RetryScheduled(step=due.step, item=due.item, attempt=due.attempt):
-            return True
+        case facts.RetryScheduled(step=step, item=item, attempt=attempt):
+            return "retry", step, item, attempt
+        case facts.RunStarted():
+            return "run", "", NO_ITEM, 0
+        case facts.RunStopping():
+            return "stop", "", NO_ITEM, 0
+        case facts.RunHeld(step=step, item=item):
+            return "hold", step, item, 0
+        case facts.StepScheduled(step=step, item=item, deadline=deadline) if deadline is not None:
+            return "step", step, item, 0
         case _:
-            return False
+            return None
 
 
-def _sets_deadline(fact: facts.Event | None, passed: facts.DeadlinePassed) -> bool:
-    match passed.scope, fact:
-        case "run", facts.RunStarted():
-            return True
-        case "stop", facts.RunStopping():
-            return True
-        case "hold", facts.RunHeld(step=passed.step, item=passed.item):
-            return True
-        case "step", facts.StepScheduled(step=passed.step, item=passed.item, deadline=deadline):
-            return deadline is not None
+def _told_by(fact: facts.Event | None) -> _Timer | None:
+    match fact:
+        case facts.RetryDue(step=step, item=item, attempt=attempt):
+            return "retry", step, item, attempt
+        case facts.DeadlinePassed(scope="run" | "stop" as scope):
+            return scope, "", NO_ITEM, 0
+        case facts.DeadlinePassed(scope=scope, step=step, item=item):
+            return scope, step, item, 0
         case _:
-            return False
+            return None

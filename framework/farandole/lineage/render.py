@@ -6,7 +6,7 @@ nothing of colours or widths.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from datetime import datetime, timedelta
 
 from farandole.events.envelope import rfc3339
@@ -17,6 +17,7 @@ DETAIL_MAX = 160
 
 _TRY_WORDS = {"open": "no report yet"}
 _WORK_WORDS = {"open": "under way", "retrying": "waits for its next attempt", "dead_letter": "dead-lettered"}
+_UNTOLD = dict.fromkeys(("open", "retrying"), "not reported")
 
 Node = tuple[str, "list[Node]"]
 """A line and the lines below it."""
@@ -27,7 +28,7 @@ def render(tree: Tree) -> str:
     lines = [_head(tree)]
     below: list[Node] = [(f"refused: {each}", []) for each in tree.refusals]
     below += [(mark, []) for mark in tree.marks]
-    below += [_branch(each) for each in tree.branches]
+    below += [_branch(_as_ended(each) if tree.outcome else each) for each in tree.branches]
     lines.extend(_drawn(below, ""))
     return "\n".join(lines)
 
@@ -83,6 +84,20 @@ def _branch(it: Branch) -> Node:
     return line, below
 
 
+def _as_ended(it: Branch) -> Branch:
+    """A branch of a run that ended: nothing of it is under way or waits any more, and nobody says how it went."""
+    works = tuple(
+        replace(
+            work,
+            outcome=_UNTOLD.get(work.outcome, work.outcome),
+            tries=tuple(replace(one, outcome=_UNTOLD.get(one.outcome, one.outcome)) for one in work.tries),
+        )
+        for work in it.works
+    )
+    outcome = _UNTOLD.get(it.outcome, it.outcome)
+    return replace(it, outcome=outcome, works=works, children=tuple(map(_as_ended, it.children)))
+
+
 def _line(parts: Iterable[str]) -> str:
     return "  ".join(part for part in parts if part)
 
@@ -92,7 +107,8 @@ def _count(items: int) -> str:
 
 
 def _joined(it: Branch) -> list[str]:
-    return [f"joins {', '.join(it.joins)}"] if it.joins else []
+    words = [f"goes on from {it.follows}"] if it.follows else []
+    return [*words, f"joins {', '.join(it.joins)}"] if it.joins else words
 
 
 def _work_words(work: Work) -> list[str]:

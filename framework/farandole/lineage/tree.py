@@ -6,7 +6,7 @@ for a join is the parent that ended last.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from farandole.definition.graph import graph_of
@@ -15,10 +15,15 @@ from farandole.ids import NO_ITEM
 from farandole.lineage.entries import Entry, Unit
 from farandole.lineage.graph import Lineage
 
+DEPTH_MAX = 50
+"""Levels of a tree: a pipeline may have a chain of 1,000 steps, which no terminal shows as one under the other, and
+whose nesting neither we nor the readers of JSON can go down."""
+
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One attempt. `outcome`: `succeeded`, `failed`, `cancelled` or `open`; `fired_by`: `agent` or `coordinator`.
+    """One attempt. `outcome`: `succeeded`, `failed`, `cancelled` or `open`; `fired_by`: `agent`, `coordinator`, or
+    `unknown` where what was said of it has expired.
 
     Places name records; `duration` is the handler's, None where no handler ran or nothing was reported.
     """
@@ -60,6 +65,8 @@ class Branch:
     works: tuple[Work, ...]
     joins: tuple[str, ...] = ()
     children: "tuple[Branch, ...]" = ()
+    follows: str = ""
+    """The step that it would stand under, were that not too deep: it begins at the root again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +93,11 @@ def tree_of(lineage: Lineage) -> Tree:
     begun = started.fact if started is not None else None
     over = settled.fact if settled is not None else None
     refused = [e.fact for e in lineage.events if isinstance(e.fact, facts.RunRefused)]
+    known = lineage.definition if not refused else None
     return Tree(
         run=lineage.run,
-        pipeline=begun.pipeline if isinstance(begun, facts.RunStarted) else "",
-        definition=begun.definition if isinstance(begun, facts.RunStarted) else "",
+        pipeline=begun.pipeline if isinstance(begun, facts.RunStarted) else known.name if known is not None else "",
+        definition=begun.definition if isinstance(begun, facts.RunStarted) else known.hash if known is not None else "",
         outcome=over.outcome if isinstance(over, facts.RunSettled) else "",
         reason=over.reason if isinstance(over, facts.RunSettled) else "",
         asked=tuple(e.place for e in lineage.commands),
@@ -141,14 +149,29 @@ def _branches(lineage: Lineage) -> tuple[Branch, ...]:
             by_unit[each.unit].append(each)
     steps = list(dict.fromkeys(step for step, _ in by_unit))
     above, joins = _places(lineage, steps)
-    bare = {step: _branch(lineage, step, by_unit, joins[step]) for step in steps}
+    deep = _too_deep(above)
+    below: dict[str, list[str]] = defaultdict(list)
+    for step in steps:
+        if step in above and step not in deep:
+            below[above[step]].append(step)
 
     def grown(step: str) -> Branch:
-        below = tuple(grown(child) for child in steps if above.get(child) == step)
-        it = bare[step]
-        return Branch(it.step, it.outcome, it.reason, it.items, it.works, it.joins, below)
+        bare = _branch(lineage, step, by_unit, joins[step])
+        return replace(bare, children=tuple(map(grown, below[step])), follows=deep.get(step, ""))
 
-    return tuple(grown(step) for step in steps if step not in above)
+    return tuple(grown(step) for step in steps if step not in above or step in deep)
+
+
+def _too_deep(above: Mapping[str, str]) -> dict[str, str]:
+    """The steps that begin at the root again, each with the one above it."""
+    depth: dict[str, int] = {}
+    for step in above:
+        way = [step]
+        while way[-1] in above and above[way[-1]] not in depth:
+            way.append(above[way[-1]])
+        for each in reversed(way):
+            depth[each] = depth[above[each]] + 1 if each in above else 0
+    return {step: over for step, over in above.items() if depth[step] % DEPTH_MAX == 0}
 
 
 def _places(lineage: Lineage, steps: Sequence[str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
@@ -202,13 +225,16 @@ def _branch(lineage: Lineage, step: str, by_unit: Mapping[Unit, list[Entry]], jo
         return Branch(step, work.outcome, work.reason, None, (work,), joins)
     items = sorted(item for name, item in by_unit if name == step and item != NO_ITEM)
     works = tuple(_work(lineage, item, by_unit[step, item]) for item in items)
-    return Branch(step, _whole_outcome(whole, works), "", expanded.items, works, joins)
+    return Branch(step, _whole_outcome(whole, works, expanded.items), "", expanded.items, works, joins)
 
 
-def _whole_outcome(whole: Iterable[Entry], works: Iterable[Work]) -> str:
-    if any(isinstance(each.fact, facts.StepCompleted) for each in whole):
-        return "succeeded"
+def _whole_outcome(whole: Iterable[Entry], works: Sequence[Work], items: int) -> str:
     outcomes = {each.outcome for each in works}
+    # A run that stops, or ends directly, completes no map.
+    if any(isinstance(each.fact, facts.StepCompleted) for each in whole) or (
+        len(works) == items and outcomes <= {"succeeded", "skipped"}
+    ):
+        return "succeeded"
     return next((word for word in ("dead_letter", "failed", "cancelled", "retrying") if word in outcomes), "open")
 
 
@@ -255,7 +281,7 @@ def _try(lineage: Lineage, number: int, entries: Sequence[Entry]) -> Try:
     return Try(
         number,
         outcome,
-        "coordinator" if scheduled is not None else "agent",
+        _fired_by(lineage, number, entries),
         detail,
         duration,
         trigger.place if trigger is not None else "",
@@ -265,6 +291,17 @@ def _try(lineage: Lineage, number: int, entries: Sequence[Entry]) -> Try:
         next((e.place for e in entries if e.is_dead_letter), ""),
         tuple(e.place for e in entries if e.is_published),
     )
+
+
+def _fired_by(lineage: Lineage, number: int, entries: Sequence[Entry]) -> str:
+    """Who wrote the trigger of an attempt: an agent only that of a first one."""
+    if number > 1 or any(isinstance(e.fact, facts.StepScheduled) for e in entries):
+        return "coordinator"
+    trigger = next((e for e in entries if e.is_trigger), None)
+    if trigger is not None and "/StepScheduled/" in trigger.cause:
+        return "coordinator"
+    is_known = trigger is not None or any(e.is_fused or e.unit[0] in lineage.fired for e in entries)
+    return "agent" if is_known else "unknown"
 
 
 def _told(fact: facts.Event | None) -> tuple[str, str, timedelta | None]:

@@ -273,12 +273,12 @@ class Workplace:
 
     def _react(self, done: Done) -> None:
         attempt, outcome = done.attempt, done.outcome
-        if self.spans is not None:
-            self.spans.end(attempt, outcome)
         if not self.ownership.is_current(attempt.partition) or attempt.partition.is_released:
             self.counts.dropped += 1
             self._forget(attempt)
             return
+        if self.spans is not None:
+            self.spans.end(attempt, outcome)
         self.counts.attempts["succeeded" if isinstance(outcome, Succeeded) else outcome.kind] += 1
         self.fusion.observe(attempt, self.clock.monotonic())
         now, began = self.clock.now(), attempt.started
@@ -358,6 +358,8 @@ class Workplace:
         agent, lasted_s = attempt.spec.name, lasted.total_seconds()
         word = "succeeded" if isinstance(outcome, Succeeded) else outcome.kind
         self.counts.handler_seconds.observe(lasted_s, (agent, word))
+        if attempt.chain is not None:
+            return  # it ran at once after its parent, without a trigger: the record's own wait was that of the first
         waited_s = now.timestamp() - lasted_s - attempt.record.timestamp_ms / 1000
         self.counts.trigger_wait_seconds.observe(max(0.0, waited_s), (agent,))
 

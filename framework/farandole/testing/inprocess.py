@@ -8,6 +8,7 @@ Real time and real concurrency, unlike the harness: for what must be seen on a r
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,7 @@ from farandole.coordinator.loop import Environment
 from farandole.definition.pipelines import Pipeline
 from farandole.definition.spec import AgentSpec
 from farandole.events.topics import Topics
+from farandole.kernel.decision import DEDUPE_WINDOW
 from farandole.runtime.loop import AgentLoop, Surrounding
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.startup import check
@@ -44,6 +46,7 @@ class InProcess:
         unit: str = "tests",
         partitions: int = PARTITIONS,
         units: int = 1,
+        dedupe_window: timedelta = DEDUPE_WINDOW,
     ) -> None:
         self.transport = transport
         self.namespace = namespace
@@ -59,10 +62,12 @@ class InProcess:
             tuple(pipeline.definition for pipeline in pipelines),
         )
         apply(transport, plan(transport, self.topics, deployment, partitions=partitions))
-        self._threads = Threads([self._coordinator(partitions), *(self._agents(unit, n) for n in range(units))])
+        self._threads = Threads(
+            [self._coordinator(partitions, dedupe_window), *(self._agents(unit, n) for n in range(units))]
+        )
 
-    def _coordinator(self, partitions: int) -> Loop:
-        settings = CoordinatorSettings(self.namespace)
+    def _coordinator(self, partitions: int, dedupe_window: timedelta) -> Loop:
+        settings = CoordinatorSettings(self.namespace, dedupe_window=dedupe_window)
         return CoordinatorLoop(Environment(self.transport, SystemClock(), self.artifacts), settings, partitions)
 
     def _agents(self, unit: str, number: int) -> Loop:

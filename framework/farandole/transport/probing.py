@@ -35,6 +35,7 @@ class Probe:
         self._reader: Reader = transport.reader(f"{client_id}.probe")
         self._wall = wall
         self._looks = 0
+        self._told: dict[TopicPartition, int] = {}
         self._oldest: dict[TopicPartition, int] = {}
 
     def look(self, positions: Mapping[TopicPartition, int], kept: Sequence[TopicPartition]) -> Look:
@@ -45,14 +46,14 @@ class Probe:
         """
         ends = self._admin.ends([*positions, *kept], Isolation.COMMITTED)
         behind = {at: ends[at] - position for at, position in positions.items() if at in ends}
-        waiting = self._timestamps({at: positions[at] for at, lag in behind.items() if lag > 0})
+        waiting, unreached = self._waiting({at: positions[at] for at, lag in behind.items() if lag > 0})
         beginnings = self._admin.beginnings(list(kept)) if kept else {}
         if self._looks % KEPT_EVERY == 0:
-            self._oldest = self._timestamps({at: b for at, b in beginnings.items() if b < ends.get(at, 0)})
+            self._oldest, _ = self._timestamps({at: b for at, b in beginnings.items() if b < ends.get(at, 0)})
         self._looks += 1
         return Look(
             _summed({at: max(0, lag) for at, lag in behind.items()}),
-            {**{at.topic: 0.0 for at in behind}, **self._ages(waiting)},
+            {**{at.topic: 0.0 for at in behind if at.topic not in unreached}, **self._ages(waiting)},
             _summed({at: ends[at] - first for at, first in beginnings.items() if at in ends}),
             self._ages(self._oldest),
         )
@@ -62,11 +63,23 @@ class Probe:
         self._reader.close()
         self._admin.close()
 
-    def _timestamps(self, places: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """The instants (ms) of the first records at or after these places, where there are any."""
+    def _waiting(self, firsts: Mapping[TopicPartition, int]) -> tuple[dict[TopicPartition, int], set[str]]:
+        """The instants of the first records that wait, and the topics with a partition that was not reached.
+
+        Of such a one the instant told last stands, which is no later. Of a topic of which none was told nothing is:
+        0 would say that nothing waits, just when the log is slow.
+        """
+        found, unreached = self._timestamps(firsts)
+        self._told = found | {at: self._told[at] for at in unreached if at in self._told}
+        return self._told, {at.topic for at in unreached}
+
+    def _timestamps(
+        self, places: Mapping[TopicPartition, int]
+    ) -> tuple[dict[TopicPartition, int], set[TopicPartition]]:
+        """The instants (ms) of the first records at or after these places, where any are; what was not reached."""
         found: dict[TopicPartition, int] = {}
         if not places:
-            return found
+            return found, set()
         self._reader.assign(places)
         open_, until = set(places), time.monotonic() + READ_WITHIN_S
         while open_ and time.monotonic() < until:
@@ -77,7 +90,7 @@ class Probe:
                 elif isinstance(item, End):
                     open_.discard(item.at)
         self._reader.assign({})
-        return found
+        return found, open_
 
     def _ages(self, instants: Mapping[TopicPartition, int]) -> dict[str, float]:
         now, oldest = self._wall(), dict[str, float]()

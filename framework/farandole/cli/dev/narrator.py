@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from farandole.cli.event_lines import event_line
@@ -10,6 +10,7 @@ from farandole.client.query import event_of
 from farandole.errors import FarandoleError
 from farandole.events import facts
 from farandole.events.catalogue import type_name
+from farandole.events.envelope import instant_of
 from farandole.ids import NO_ITEM
 from farandole.transport.port import Record, TopicPartition, Transport
 
@@ -61,7 +62,7 @@ def told_of(record: Record) -> Told | None:
     if isinstance(event, facts.StepScheduled):
         return None
     kind = type_name(type(event)).removeprefix("farandole.")
-    at = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
+    at = instant_of(record.timestamp_ms)
     text = event_line(event)
     if isinstance(event, facts.RunHeld):
         item = getattr(event, "item", NO_ITEM)

@@ -71,7 +71,10 @@ class Facts:
     """Unit of each agent, as `apply` recorded it."""
 
     readers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Groups that have positions on the inbox of each agent."""
+    """Groups that have positions on the inbox of each agent; those of a unit that it was moved from stay."""
+
+    assigned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Groups of which a member has partitions of the inbox of each agent."""
 
     untold: tuple[str, ...] = ()
     """What we may not see."""

@@ -307,22 +307,34 @@ def _members(facts: Facts) -> Iterator[Finding]:
 
 
 def _inboxes(facts: Facts) -> Iterator[Finding]:
-    for agent, groups in sorted(facts.readers.items()):
-        owner = f"{facts.namespace}.{facts.owners.get(agent, '')}"
-        for group in sorted(set(groups) - {owner}):
-            inbox = f"{facts.namespace}.inbox.{agent}"
-            yield Finding(
-                E,
-                "foreign_group",
-                f"{inbox}: belongs to {owner}, and group {group} has positions on it too",
-                "two groups would each run every trigger (R8)",
-                f"end the processes of {group}, then kafka-consumer-groups.sh --bootstrap-server {facts.bootstrap} "
-                f"--delete-offsets --group {group} --topic {inbox}",
+    for agent, unit in sorted(facts.owners.items()):  # of an inbox whose owner nobody told us, no group is foreign
+        inbox, owner = f"{facts.namespace}.inbox.{agent}", f"{facts.namespace}.{unit}"
+        taking = facts.assigned.get(agent, ())
+        for group in sorted({*taking, *facts.readers.get(agent, ())} - {owner}):
+            forget = (
+                f"kafka-consumer-groups.sh --bootstrap-server {facts.bootstrap} "
+                f"--delete-offsets --group {group} --topic {inbox}"
             )
+            if group in taking:
+                yield Finding(
+                    E,
+                    "foreign_group",
+                    f"{inbox}: belongs to {owner}, and group {group} reads it too",
+                    "two groups would each run every trigger (R8)",
+                    f"end the processes of {group}, then {forget}",
+                )
+            else:
+                yield Finding(
+                    N,
+                    "left_positions",
+                    f"{inbox}: belongs to {owner}, and group {group}, which does not read it now, has positions on it",
+                    "`agent move` leaves those of the unit that had it; nobody uses them",
+                    f"nothing needs to be done; they go with: {forget}",
+                )
 
 
 def _connection(facts: Facts) -> Iterator[Finding]:
-    hosts = [each.strip().rpartition(":")[0].strip("[]") for each in facts.bootstrap.split(",")]
+    hosts = [_host(each.strip()) for each in facts.bootstrap.split(",")]
     if not facts.is_encrypted and not all(host in ("localhost", "::1") or host.startswith("127.") for host in hosts):
         yield Finding(
             W,
@@ -331,6 +343,13 @@ def _connection(facts: Facts) -> Iterator[Finding]:
             "passwords and payloads are readable on the wire",
             "set security.protocol in [kafka] of farandole.toml to SSL or SASL_SSL",
         )
+
+
+def _host(address: str) -> str:
+    """The host of `host`, `host:port`, `[::1]` or `[::1]:port`."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address
 
 
 def _untold(facts: Facts) -> Iterator[Finding]:

@@ -76,12 +76,18 @@ class Gatherer:
             groups,
             owners,
             readers_of(self._topics, {each: self._positions(survey, each) for each in groups}),
+            readers_of(
+                self._topics, {each: self._assigned(survey, each) for each, clients in groups.items() if clients}
+            ),
             tuple(dict.fromkeys(self._untold)),
             tuple(dict.fromkeys(self._unanswered)),
         )
 
     def _positions(self, survey: Survey, group: str) -> frozenset[str]:
         return self._try(lambda: survey.positions(group), frozenset())
+
+    def _assigned(self, survey: Survey, group: str) -> frozenset[str]:
+        return self._try(lambda: survey.assigned(group), frozenset())
 
     def _try(self, ask: Callable[[], T], otherwise: T) -> T:
         """An answer, or what stands for one that we may not have."""
@@ -98,7 +104,7 @@ def owners_of(rows: Mapping[str, str]) -> dict[str, str]:
 
 
 def readers_of(topics: Topics, positions: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
-    """Groups with positions on each inbox, by agent."""
+    """Groups with something on each inbox (positions, members that have partitions), by agent."""
     prefix = topics.inbox("")
     found: dict[str, list[str]] = {}
     for group, names in positions.items():

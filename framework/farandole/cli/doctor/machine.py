@@ -1,6 +1,7 @@
 """What the doctor sees on this machine: folders, the settings file, the embedded log. Facts, and what they mean."""
 
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -45,15 +46,21 @@ def filesystem(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
         rows = [line.split()[1:3] for line in mounts.read_text().splitlines()]
     except OSError:
         return ""
-    above = [(place, kind) for place, kind in rows if path.is_relative_to(place)]
-    return max(above, default=("", ""), key=lambda row: len(row[0]))[1]
+    above = [(_unescaped(place), kind) for place, kind in rows if path.is_relative_to(_unescaped(place))]
+    # Of two on one place the later one covers the other, as what autofs mounts covers autofs.
+    return max(reversed(above), default=("", ""), key=lambda row: len(row[0]))[1]
+
+
+def _unescaped(place: str) -> str:
+    """A mount's place as it is: the kernel writes spaces and the like in octal (proc(5))."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), place)
 
 
 def file(path: Path, version_known: int) -> FileFact:
     """A log file, opened read-only; SQLite must write beside it even so, which a disk may not allow."""
     unseen = ""
     try:
-        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
         try:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (integrity,) = db.execute("PRAGMA quick_check(1)").fetchone()

@@ -21,6 +21,7 @@ from confluent_kafka.admin import (
     ClusterMetadata,
     ConsumerGroupDescription,
     ListOffsetsResultInfo,
+    MemberDescription,
     OffsetSpec,
     TopicDescription,
 )
@@ -148,6 +149,13 @@ class Queries:
 
     def member_ids(self, group: str) -> list[tuple[str, str]]:
         """Client id and member id of each member; errors as `clients`."""
+        return [(member.client_id, member.member_id) for member in self._described(group)]
+
+    def assigned(self, group: str) -> frozenset[str]:
+        """Topics of which a member has partitions; errors as `clients`."""
+        return frozenset(at.topic for member in self._described(group) for at in member.assignment.topic_partitions)
+
+    def _described(self, group: str) -> list[MemberDescription]:
         try:
             described = self._of_coordinator(
                 lambda client: client.describe_consumer_groups([group], request_timeout=NEVER), f"members of {group}"
@@ -158,7 +166,7 @@ class Queries:
                 return []
             raise
         assert isinstance(described, ConsumerGroupDescription)
-        return [(member.client_id, member.member_id) for member in described.members]
+        return list(described.members)
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has; 0 if it does not exist. Never creates it.

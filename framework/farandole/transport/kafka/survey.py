@@ -62,6 +62,10 @@ class Survey:
         """Topics on which a group has positions."""
         return frozenset(at.topic for at in self._queries.positions(group, None, stable=False))
 
+    def assigned(self, group: str) -> frozenset[str]:
+        """Topics of which a member of a group has partitions now."""
+        return self._queries.assigned(group)
+
     def _configs(self, kind: ResourceType, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         if not names:
             return {}
