@@ -131,7 +131,7 @@ def test_partitions_that_were_added_to_an_inbox_get_start_positions() -> None:
     # The story: as above, with two partitions more: those never had a position, and `apply` found nothing to do.
     transport = applied(partitions=3)
     group, topic = TOPICS.group("shop"), TOPICS.inbox("charge")
-    observed = Observed(3, rows(transport), frozenset({"f1"}), grown=frozenset({topic}))
+    observed = Observed(3, rows(transport), {"f1": "schema"}, grown=frozenset({topic}))
 
     made = make_plan(TOPICS, SHOP, observed, wanted_topics(TOPICS, SHOP, 3), ())
 
