@@ -78,9 +78,8 @@ def deployment_of(named: Named) -> "Deployment":
     """
     from farandole.client.planning import Deployment
 
-    texts = [text for definition in named.definitions for text in schemas_of(definition)]
     schemas: dict[str, Schema] = {}
-    for each in (*(schema_of(record) for record in ALL), *(Schema.parse(text) for text in texts)):
+    for each in (*(schema_of(record) for record in ALL), *(Schema.parse(text) for text in schemas_of(named))):
         key = each.fingerprint.hex()
         if each.is_mistaken_for(schemas.get(key, each)):
             raise DefinitionError(mistaken(each), place=named.name)
@@ -94,8 +93,13 @@ def deployment_of(named: Named) -> "Deployment":
     )
 
 
-def schemas_of(definition: Definition) -> list[str]:
-    """Every schema that payloads of a pipeline are framed with."""
+def schemas_of(named: Named) -> list[str]:
+    """Every schema that payloads of its pipelines, and records that its agents publish, are framed with."""
+    published = [text for name in named.agents for text in named.unit.agents[name].published]
+    return [*(text for each in named.definitions for text in _schemas(each)), *published]
+
+
+def _schemas(definition: Definition) -> list[str]:
     steps = [text for step in definition.steps.values() for text in (step.input_schema, step.output_schema)]
     return [definition.params_schema, *([definition.output_schema] if definition.output_schema else []), *steps]
 

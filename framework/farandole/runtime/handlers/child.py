@@ -96,7 +96,7 @@ class _Child:
         spec = self._agents.get(order.agent)
         if spec is None:
             return Failure(failure_of(LookupError(f"the unit has no agent {order.agent!r} any more")))
-        context = AttemptContext(order.call, spec.publishes, self._clock, self._tell, self._progress_every)
+        context = AttemptContext(order.call, spec, self._clock, self._tell, self._progress_every)
         self._say(Began())
         _limit_memory(order.memory_limit)
         try:
