@@ -36,9 +36,6 @@ from farandole.client.query import list_runs, run_detail
 from farandole.client.run import Run
 from farandole.client.session import Session
 from farandole.client.trail import trail_of
-from farandole.clock import SystemClock
-from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
-from farandole.coordinator.loop import Environment
 from farandole.errors import FatalTransportError
 from farandole.events import facts
 from farandole.events.avro import Schema
@@ -46,7 +43,6 @@ from farandole.events.commands import StartRun
 from farandole.events.topics import Topics
 from farandole.ids import generated_run_id
 from farandole.testing.inprocess import InProcess
-from farandole.testing.threads import Loop
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.port import Transport
@@ -307,12 +303,7 @@ class Windowed(InProcess):
     """A deployment of `calculate` that remembers ended runs for as long as it is told."""
 
     def __init__(self, transport: Transport, window: timedelta, *, folder: Path, namespace: str = "again") -> None:
-        self.window = window
-        super().__init__(transport, [calculate], namespace=namespace, folder=folder)
-
-    def _coordinator(self, partitions: int) -> Loop:
-        settings = CoordinatorSettings(self.namespace, dedupe_window=self.window)
-        return CoordinatorLoop(Environment(self.transport, SystemClock(), self.artifacts), settings, partitions)
+        super().__init__(transport, [calculate], namespace=namespace, folder=folder, dedupe_window=window)
 
 
 def test_uuid_of_ones_own_that_looks_like_an_old_generated_id_is_refused_at_the_start(client: SyncClient) -> None:

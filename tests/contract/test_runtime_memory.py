@@ -764,6 +764,37 @@ def test_publishing_to_an_undeclared_topic_is_a_contract_failure(tmp_path: Path)
     assert (fact.kind, fact.retryable) == ("contract", False)
 
 
+@dataclass
+class Note:
+    """What neither `first` nor `second` takes or gives."""
+
+    text: str
+
+
+@pytest.mark.parametrize("topics", [["own.topic"], {"own.topic": Note}], ids=["undeclared", "declared"])
+def test_record_whose_schema_nobody_publishes_is_refused_before_it_is_on_the_topic(tmp_path: Path, topics: Any) -> None:
+    """It was written, and nobody could read it: only schemas of steps are published without being declared."""
+
+    def handler(ctx: Context, order: Order) -> Good:
+        ctx.publish("own.topic", Note("hello"))
+        return Good(1)
+
+    world = World(tmp_path, make(handler, publishes=topics))
+    world.start()
+    world.trigger("r-1")
+
+    world.run()
+
+    fact = world.facts()[0]
+    if isinstance(topics, dict):
+        assert isinstance(fact, StepSucceeded)
+        assert len(world.records("own.topic")) == 1
+    else:
+        assert (fact.kind, fact.retryable) == ("contract", False)
+        assert "name it in @agent(publishes={'own.topic': Note})" in fact.error
+        assert world.records("own.topic") == []
+
+
 def test_large_result_travels_as_a_claim_and_its_successor_gets_it_whole(tmp_path: Path) -> None:
     def handler(order: Order) -> Good:
         return Good(order.total, "x" * 400_000)

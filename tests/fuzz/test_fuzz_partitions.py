@@ -170,3 +170,28 @@ def test_a_definition_that_cannot_be_run_costs_nobody_but_who_names_it(fine: Fin
     answer = fine("push", pushed("inbox.double", None, WORK, trigger_of(digest)))
 
     assert answer.verdict.value == "accepted"
+
+
+START = base64.b64encode(fuzzed.encode_params(number=4))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"ce_attempt": b"9223372036854775808"},
+        {"ce_item": b"9223372036854775808"},
+        {"ce_start": START, "ce_time": b"2026-01-01T00:00:00"},
+        {"ce_start": START, "ce_time": b"0001-01-01T00:00:00+14:00"},
+        {"ce_start": START, "ce_time": b"9999-12-31T23:59:59-14:00"},
+    ],
+    ids=["attempt", "item", "naive", "before year 1", "after year 9999"],
+)
+def test_a_trigger_that_no_fact_can_speak_of_is_quarantined(fine: Fine, odd: dict[str, bytes]) -> None:
+    """The agent took it, ran its handler and died of what it had to write: "does not fit 64 bits", "can't subtract
+    offset-naive and offset-aware datetimes", "date value out of range". Each restart read the same record again.
+    """
+    headers = [*{**dict(trigger_of(HASH)), **odd}.items()]
+
+    answer = fine("push", pushed("inbox.double", b"r-9", WORK, headers))
+
+    assert answer.verdict.value == "accepted"

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farandole.artifacts import ArtifactStore, LocalArtifacts, check_in, check_out
-from farandole.errors import ClaimBroken, RecordError, TransportError
+from farandole.errors import ClaimBroken, RecordError, StoreError, TransportError
 from farandole.events.avro import Schema
 from farandole.events.catalogue import encode, schema_of
 from farandole.events.claims import is_claim
@@ -48,6 +48,8 @@ def test_payload_stored_twice_is_one_file_and_no_half_one_stays(store: ArtifactS
 
 
 def test_missing_payload_breaks_the_claim(store: ArtifactStore) -> None:
+    store.put(b"another")
+
     with pytest.raises(ClaimBroken, match="missing"):
         store.get(Claim("ab" * 32, 5))
 
@@ -106,6 +108,47 @@ def test_store_that_cannot_be_written_is_the_operators_trouble(tmp_path: Path) -
 
     with pytest.raises(TransportError, match="expected to store 1 bytes"):
         LocalArtifacts(tmp_path / "file").put(b"x")
+
+
+def test_folder_that_is_not_there_is_waited_for_and_not_made_anew(tmp_path: Path) -> None:
+    """A share was not mounted when its agents went on: its payloads counted as gone, so that attempts were dead letters
+    at once instead of waiting for the store; and what they stored went to a folder made anew on the disk below.
+    """
+    mount, away = tmp_path / "share", tmp_path / "away"
+    mount.mkdir()
+    store = LocalArtifacts(mount / "artifacts")
+    claim = store.put(b"x" * 10)
+
+    mount.rename(away)
+    mount.mkdir()  # the mount point stays, empty
+
+    with pytest.raises(StoreError, match="is not there: mount it"):
+        store.get(claim)
+    with pytest.raises(StoreError, match="is not there: mount it"):
+        store.put(b"y")
+    assert not list(mount.iterdir())
+
+    mount.rmdir()
+    away.rename(mount)
+    assert store.get(claim) == b"x" * 10
+
+
+def test_process_that_never_saw_the_folder_makes_it_only_where_its_parent_is(tmp_path: Path) -> None:
+    store = LocalArtifacts(tmp_path / "share" / "artifacts")
+
+    with pytest.raises(StoreError, match="is not there"):
+        store.put(b"x")
+    with pytest.raises(StoreError, match="is not there"):
+        store.get(Claim("ab" * 32, 5))
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_folder_of_a_project_is_made_with_the_one_around_it(tmp_path: Path) -> None:
+    """`.farandole/artifacts` is the default: with a Kafka for a log nobody else has made `.farandole`."""
+    store = LocalArtifacts(tmp_path / ".farandole" / "artifacts")
+
+    assert store.get(store.put(b"x")) == b"x"
 
 
 def test_payload_up_to_the_limit_stays_in_the_record(store: ArtifactStore, tmp_path: Path) -> None:

@@ -1,16 +1,21 @@
 """`apply` on the log in memory: what it leaves, and that doing it again leaves it alone."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from farandole import agent, pipeline
+from farandole.cli.units import Named, deployment_of
 from farandole.client.applying import apply, plan, read_rows
 from farandole.client.insisting import insist
 from farandole.client.planning import Deployment, Observed, make_plan, wanted_topics
+from farandole.definition.loading import Unit
+from farandole.definition.types import schema_text
 from farandole.errors import ConfigError, NotReady, TransportError
+from farandole.events.avro import Schema, SchemaBook
 from farandole.events.topics import Topics
 from farandole.transport.drift import require_topics
 from farandole.transport.memory import MemoryTransport
@@ -55,6 +60,32 @@ def test_apply_publishes_definition_pointer_and_owner() -> None:
     assert found[str(orders.definition.hash)] == orders.definition.to_json()
     assert found["inbox:charge"] == "shop"
     assert read_rows(transport, transport.admin(), TOPICS.schemas) == {"f1": "schema"}
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A record that is neither input nor result of any step."""
+
+    text: str
+
+
+def test_record_that_an_agent_publishes_can_be_read_by_whoever_consumes_its_topic() -> None:
+    """`apply` published the schemas of steps only: a record of any other type that a handler published was framed by a
+    schema that stood nowhere, and `farandole topics consume` could not read it, nor could anybody else.
+    """
+
+    @agent(publishes={"notes": Note})
+    def tell(n: int) -> int:
+        """An agent."""
+        return n
+
+    transport = MemoryTransport()
+    deployment = deployment_of(Named("shop", Path("shop"), Unit({"tell": tell.spec}, {})))
+    apply(transport, plan(transport, TOPICS, deployment, partitions=1))
+
+    published = read_rows(transport, transport.admin(), TOPICS.schemas)
+    book = SchemaBook(Schema.parse(text) for text in published.values())
+    assert book.decode(Schema.parse(schema_text(Note)).encode({"text": "hello"})) == {"text": "hello"}
 
 
 def test_of_two_units_that_take_an_agent_at_the_same_time_one_is_refused() -> None:
@@ -131,7 +162,7 @@ def test_partitions_that_were_added_to_an_inbox_get_start_positions() -> None:
     # The story: as above, with two partitions more: those never had a position, and `apply` found nothing to do.
     transport = applied(partitions=3)
     group, topic = TOPICS.group("shop"), TOPICS.inbox("charge")
-    observed = Observed(3, rows(transport), frozenset({"f1"}), grown=frozenset({topic}))
+    observed = Observed(3, rows(transport), {"f1": "schema"}, grown=frozenset({topic}))
 
     made = make_plan(TOPICS, SHOP, observed, wanted_topics(TOPICS, SHOP, 3), ())
 

@@ -1,12 +1,18 @@
 """What `apply` would do, from what is wanted and what was observed; nothing is touched."""
 
 from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from farandole import Retry, agent, pipeline
+from farandole.cli.units import Named, deployment_of
 from farandole.client.planning import Deployment, Observed, Plan, make_plan, wanted_topics
+from farandole.definition.loading import Unit
+from farandole.definition.types import Member, record_text
 from farandole.errors import ConfigError, DefinitionError
+from farandole.events.avro import Schema
 from farandole.events.topics import Topics
 from farandole.transport.drift import Fault
 from farandole.transport.topology import Override
@@ -63,14 +69,14 @@ def test_plan_for_an_empty_log_has_everything() -> None:
 
 
 def test_plan_for_what_is_applied_is_empty() -> None:
-    plan = plan_of(observed=Observed(3, APPLIED, frozenset({"f1"})))
+    plan = plan_of(observed=Observed(3, APPLIED, {"f1": "schema"}))
 
     assert plan.is_empty
     assert list(plan.lines()) == []
 
 
 def test_changed_pipeline_is_published_and_names_the_old_hash() -> None:
-    plan = plan_of(observed=Observed(3, {**APPLIED, "pipeline:orders": "0" * 64}, frozenset({"f1"})))
+    plan = plan_of(observed=Observed(3, {**APPLIED, "pipeline:orders": "0" * 64}, {"f1": "schema"}))
 
     (line,) = plan.lines()
     assert "000000000000 ->" in line
@@ -80,7 +86,7 @@ def test_changed_pipeline_is_published_and_names_the_old_hash() -> None:
 def test_changed_owner_is_published_under_the_same_hash() -> None:
     renamed = replace(orders.definition, owner="other@example.org")
 
-    plan = plan_of(replace(SHOP, definitions=(renamed,)), Observed(3, APPLIED, frozenset({"f1"})))
+    plan = plan_of(replace(SHOP, definitions=(renamed,)), Observed(3, APPLIED, {"f1": "schema"}))
 
     assert [change.definition.owner for change in plan.changes] == ["other@example.org"]
 
@@ -108,7 +114,7 @@ def test_other_number_of_home_partitions_is_refused() -> None:
 
 def test_drifted_setting_is_mended() -> None:
     plan = plan_of(
-        observed=Observed(3, APPLIED, frozenset({"f1"})), faults=(Fault("ns.runs", "retention.ms", "1", "2"),)
+        observed=Observed(3, APPLIED, {"f1": "schema"}), faults=(Fault("ns.runs", "retention.ms", "1", "2"),)
     )
 
     assert list(plan.lines()) == ["set ns.runs: retention.ms=1 (is 2)"]
@@ -118,6 +124,35 @@ def test_drifted_setting_is_mended() -> None:
 def test_pipeline_without_owner_is_refused() -> None:
     with pytest.raises(DefinitionError, match="owner"):
         plan_of(replace(SHOP, definitions=(ownerless.definition,)))
+
+
+def test_schema_that_passes_for_a_published_one_is_refused_with_the_way_out() -> None:
+    """A parameter changed from int to datetime: `apply` had nothing to publish, and stale payloads were misread."""
+    before, after = (record_text("orders_params", [Member("since", tp)]) for tp in (int, datetime))
+    key = Schema.parse(after).fingerprint.hex()
+
+    plan = plan_of(replace(SHOP, schemas={key: after}), Observed(3, APPLIED, {key: before}))
+
+    with pytest.raises(ConfigError, match=r"schema orders_params: .* Rename the field"):
+        plan.check()
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        '{"type": "record", "name": "orders_params", "fields": [{"name": "n", "type": "long", "doc": "more"}]}',
+        '{"type": "record", "name": "orders_params", "fields": [{"name": "n", "type": "long", "default": 1}]}',
+        "no schema at all",
+    ],
+)
+def test_schema_that_differs_in_what_changes_no_value_is_not_refused(published: str) -> None:
+    ours = record_text("orders_params", [Member("n", int)])
+    key = Schema.parse(ours).fingerprint.hex()
+
+    plan = plan_of(replace(SHOP, schemas={key: ours}), Observed(3, APPLIED, {key: published}))
+
+    assert plan.is_empty
+    plan.check()
 
 
 def test_agent_that_no_unit_consumes_is_noted() -> None:
@@ -147,3 +182,32 @@ def test_override_of_all_inboxes_yields_to_that_of_one() -> None:
     assert wanted["ns.inbox.charge"].partitions == 6
     assert wanted["ns.inbox.charge"].config["retention.ms"] == "2"
     assert wanted["ns.dead.charge"].partitions == 3
+
+
+def test_unit_of_which_one_schema_passes_for_another_is_refused() -> None:
+    """Of two schemas with one fingerprint only one is published: payloads of the other would be read by it."""
+
+    @agent(name="mark")
+    def early(since: int) -> int:
+        """An agent."""
+        return since
+
+    @agent(name="mark")
+    def late(since: datetime) -> int:
+        """Another of that name, as it may stand in an older pipeline beside."""
+        return since.year
+
+    @pipeline(owner="shop@example.org")
+    def numbers(since: int) -> int:
+        """A pipeline of the one."""
+        return early(since)
+
+    @pipeline(owner="shop@example.org")
+    def instants(since: datetime) -> int:
+        """A pipeline of the other."""
+        return late(since)
+
+    unit = Unit({"mark": late.spec}, {"numbers": numbers, "instants": instants})
+
+    with pytest.raises(DefinitionError, match=r"schema mark_input: .* Rename the field"):
+        deployment_of(Named("shop", Path("shop"), unit))

@@ -56,6 +56,18 @@ def test_agent_bare_takes_everything_from_the_signature() -> None:
     assert price.__doc__ == "What an order costs."
 
 
+def test_agent_declares_types_of_records_that_it_publishes() -> None:
+    @agent(publishes={"notes": Order, "raw": None})
+    def note(n: int) -> int:
+        """An agent."""
+        return n
+
+    assert note.spec.publishes == ("notes", "raw")
+    assert [json.loads(each)["name"] for each in note.spec.published] == ["Order"]
+    assert note.spec.publishable == {*note.spec.published, note.spec.input_schema, note.spec.output_schema}
+    assert charge.spec.published == ()
+
+
 def test_agent_with_options_keeps_them_and_does_not_count_its_context_as_input() -> None:
     spec = charge.spec
 
@@ -152,6 +164,8 @@ async def asynchronous(order: Order) -> None:
         (lambda: agent(memory="much", isolation="process")(heavy.handler), "memory: expected a size"),
         (lambda: agent(publishes=["a b"])(heavy.handler), "publishes: expected a topic"),
         (lambda: agent(publishes="a")(heavy.handler), "publishes: expected a list of topics"),
+        (lambda: agent(publishes={"a b": Order})(heavy.handler), "publishes: expected a topic"),
+        (lambda: agent(publishes={"notes": int})(heavy.handler), "publishes: expected a dataclass"),
         (lambda: agent(on_dead_letter="drop")(heavy.handler), "on_dead_letter: expected hold, fail or skip"),  # type: ignore[call-overload]
         (lambda: agent(Order), "expected a function"),
     ],

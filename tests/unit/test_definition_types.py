@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, StrEnum
-from typing import Annotated, Any, Literal, NewType, Optional
+from typing import Annotated, Any, Dict, List, Literal, NewType, Optional  # noqa: UP035 - the old spellings are types of their own
 
 import fastavro
 import pydantic
@@ -118,6 +118,44 @@ class WithInit:
     twice: int = field(init=False)
 
 
+@dataclass(init=False)
+class Parsed:
+    n: int
+
+    def __init__(self, raw: str) -> None:
+        self.n = int(raw)
+
+
+class Ids(pydantic.RootModel[list[int]]):
+    pass
+
+
+class Groups(pydantic.RootModel[dict[str, Ids]]):
+    pass
+
+
+class Painted(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(use_enum_values=True)
+    colour: Colour
+
+
+class Open(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="allow")
+    n: int
+
+
+class Early(pydantic.BaseModel):
+    late: "Late"
+
+
+class Late(pydantic.BaseModel):
+    n: int
+
+
+class Dangling(pydantic.BaseModel):
+    x: "Nowhere"  # type: ignore[name-defined]  # noqa: F821 - that is what is tested
+
+
 WHOLE = Everything(
     flag=True,
     number=-(2**63),
@@ -134,6 +172,10 @@ WHOLE = Everything(
     many=(1, 2),
     nested={"a": [Line("s", 1.0), None]},
 )
+
+
+LATEST = datetime.max.replace(tzinfo=timezone(-timedelta(hours=5)))
+"""In UTC it would be of the year 10000."""
 
 
 def coded(schema: str, plain: object) -> object:
@@ -246,6 +288,10 @@ def test_schema_of_members_is_a_record_with_their_defaults() -> None:
         (Positive, "but found Positive"),
         (WithInit, "type WithInit.twice: expected a field that the constructor takes"),
         (set[int], "but found set[int]"),
+        (List, "type List: expected one of bool"),  # noqa: UP006
+        (Dict, "type Dict: expected one of bool"),  # noqa: UP006
+        (Parsed, "type Parsed: expected a dataclass whose constructor takes its fields by name"),
+        (Dangling, "type Dangling: expected a model whose annotations can be evaluated, but found name 'Nowhere'"),
     ],
 )
 def test_type_that_cannot_travel_is_refused_with_its_place(tp: object, claim: str) -> None:
@@ -286,6 +332,47 @@ def test_pydantic_model_travels_by_field_names_and_keeps_its_rules() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "tp"),
+    [
+        (Ids([1, 2]), Ids),
+        (Groups({"a": Ids([1])}), Groups),
+        ({"x": Ids([])}, dict[str, Ids]),
+        (Painted(colour=Colour.RED), Painted),
+        (Open(n=1), Open),
+        (Early(late=Late(n=1)), Early),
+        ([1, 2], list[Annotated[int, {"unit": "ms"}]]),
+        (1, Annotated[int, {"unit": "ms"}]),
+    ],
+    ids=repr,
+)
+def test_type_that_is_accepted_travels(value: object, tp: object) -> None:
+    """Each of these was accepted when the agent was defined, or ended in a TypeError, and then failed every attempt.
+
+    A RootModel was read from `{"root": ...}`; a model with `use_enum_values` holds texts, not members; annotations
+    with a dict in them are no keys of a cache.
+    """
+    back = from_plain(coded(schema_text(tp), to_plain(value, tp)), tp)
+
+    assert back == value
+
+
+def test_model_is_complete_before_its_fields_are_read() -> None:
+    """A model that names one defined after it was refused until somebody had made an instance of it."""
+
+    class First(pydantic.BaseModel):
+        second: "Second"
+
+    class Second(pydantic.BaseModel):
+        n: int
+
+    globals()["Second"] = Second  # where pydantic looks for it, as if both stood at the top of the module
+    try:
+        assert '"name":"Second"' in schema_text(First)
+    finally:
+        del globals()["Second"]
+
+
+@pytest.mark.parametrize(
     ("value", "tp", "path", "expected", "found"),
     [
         ("1", int, "", "int", "'1' (str)"),
@@ -309,6 +396,10 @@ def test_pydantic_model_travels_by_field_names_and_keeps_its_rules() -> None:
         (Basket("1", [Line("a", 1.0), Line("b", None)], None), Basket, ".lines[1].price", "float", "None"),  # type: ignore[arg-type]
         ({"sku": "a", "price": 1.0}, Line, "", "Line", "{'sku': 'a', 'price': 1.0} (dict)"),
         ("x" * 1000, int, "", "int", "…"),
+        (10**400, float, "", "float of 64 bits", "(int)"),
+        (LATEST, datetime, "", "datetime of the years 1 to 9999 in UTC", "datetime"),
+        (Open(n=1, more=2), Open, "", "the fields of Open", "'more' too"),
+        ([Open(n=1, more=2)], list[Open], "[0]", "the fields of Open", "'more' too"),
     ],
 )
 def test_result_that_breaks_its_annotation_names_path_expectation_and_fact(

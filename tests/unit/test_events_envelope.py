@@ -2,10 +2,12 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from cloudevents.core.base import BaseCloudEvent
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 from cloudevents.core.formats.json import JSONFormat
 
+from farandole.errors import RecordError
 from farandole.events.catalogue import encode
 from farandole.events.envelope import parse_envelope
 from farandole.events.facts import StepSucceeded
@@ -69,3 +71,42 @@ def test_trigger_record_is_read_by_the_cloudevents_sdk_and_by_us() -> None:
     assert event.get_extension("partitionkey") == "o-1/clean/7"
     assert (envelope.run, envelope.step, envelope.item, envelope.attempt) == ("o-1", "clean", 7, 1)
     assert envelope.traceparent == ORIGIN.traceparent
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ce_time", b"2026-01-01T00:00:00"),
+        ("ce_time", b"2026-01-01"),
+        ("ce_time", b"0001-01-01T00:00:00+14:00"),
+        ("ce_time", b"9999-12-31T23:59:59-14:00"),
+        ("ce_attempt", b"9223372036854775808"),
+        ("ce_item", b"9223372036854775808"),
+        ("ce_item", b"-9223372036854775809"),
+        ("ce_iteration", b"1" * 70),
+        ("ce_epoch", b"1" * 70),
+    ],
+)
+def test_instant_or_number_that_no_fact_can_hold_is_refused_with_its_record(name: str, value: bytes) -> None:
+    """A trigger of a stranger ended the agent, and again at each restart.
+
+    It was taken, and what followed from it could not be said: StepSucceeded and then StepFailed took its attempt over
+    64 bits, the start of the run its time without an offset. What is refused here is dead-lettered.
+    """
+    trigger = trigger_record(Topics(), Trigger("o-1", "clean", "clean", 1, b"in", 7, b"p"), cause="c", origin=ORIGIN)
+    headers = [each for each in trigger.headers if each[0] != name] + [(name, value)]
+
+    with pytest.raises(RecordError, match="one is malformed") as refused:
+        parse_envelope(headers)
+
+    assert refused.value.reason == "bad_envelope"
+
+
+def test_instant_with_an_offset_is_read_in_utc() -> None:
+    trigger = trigger_record(Topics(), Trigger("o-1", "clean", "clean", 1, b"in"), cause="c", origin=ORIGIN)
+    headers = [each for each in trigger.headers if each[0] != "ce_time"]
+
+    envelope = parse_envelope([*headers, ("ce_time", b"2026-01-02T05:04:05.678+02:00")])
+
+    assert envelope.time == ORIGIN.now
+    assert envelope.time.tzinfo is UTC

@@ -1,10 +1,12 @@
 """Schemas on a topic of our own."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import pytest
 
-from farandole.errors import UnknownSchema
+from farandole.definition.types import Member, record_text, schema_text
+from farandole.errors import SchemaRefused, UnknownSchema
 from farandole.events.avro import Schema, SchemaBook
 from farandole.registry import SchemaRegistry
 from farandole.registry.log import LogRegistry
@@ -80,6 +82,40 @@ def test_row_that_is_no_schema_is_left_out_and_told(key: bytes | None, value: by
     assert len(ours.refused) == 1
     assert why in ours.refused[0]
     assert ours.find(NUMBER.fingerprint) == NUMBER
+
+
+def of_field(name: str, tp: object) -> Schema:
+    """The params of a pipeline with one parameter."""
+    return Schema.parse(record_text("orders_params", [Member(name, tp)]))
+
+
+def test_schema_that_passes_for_a_published_one_is_refused_and_its_payloads_are_not_misread() -> None:
+    """`since: int` became `since: datetime`: the fingerprint stays, so nothing new was published.
+
+    Whoever then read a payload by what stands on the topic took an instant for a number; and what had been written
+    as seconds was read as microseconds of 1970. No error told of it.
+    """
+    shared: list[tuple[bytes | None, bytes | None]] = []
+    before, after = of_field("since", int), of_field("since", datetime)
+    registry(shared).publish([before])
+
+    for ours in (registry(shared), registry([])):
+        with pytest.raises(SchemaRefused, match=r"orders_params.*Rename the field"):
+            ours.publish([NUMBER, before, after])
+
+    assert before.fingerprint == after.fingerprint
+    assert len(shared) == 1
+    registry(shared).publish([of_field("since_at", datetime)])  # the way out
+    assert len(shared) == 2
+
+
+def test_types_without_a_name_may_share_a_fingerprint() -> None:
+    """An agent that returns an int and another that returns a datetime: each reader knows which step it reads."""
+    shared: list[tuple[bytes | None, bytes | None]] = []
+
+    registry(shared).publish([Schema.parse(schema_text(tp)) for tp in (int, datetime)])
+
+    assert len(shared) == 1
 
 
 def test_schema_whose_row_was_removed_stays_known() -> None:

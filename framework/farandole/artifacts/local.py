@@ -3,6 +3,8 @@
 `<root>/<first two hex digits>/<all of them>`. A file appears whole or not at all: written
 under another name, synced, renamed. Names come from nothing but a hash, so that no claim,
 whoever wrote it, leads out of the folder; and nothing is followed that is not a plain file.
+A folder that is not there is a share that is not mounted: nothing in it is called missing, and it is
+not made anew in its place.
 """
 
 import os
@@ -20,12 +22,17 @@ _OPEN_SAFELY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+OURS = ".farandole"
+"""The folder of a project that we make ourselves; of others the store makes only the last one."""
+
+
 class LocalArtifacts:
     """An `ArtifactStore` in a folder."""
 
     def __init__(self, root: Path | str) -> None:
-        """`root` is made when something is stored first."""
+        """`root` is made when something is stored first, in a folder that must be there; never a second time."""
         self._root = Path(root)
+        self._was_there = False
 
     def put(self, data: bytes) -> Claim:
         """Store a payload; one that is there already, whole, is left alone."""
@@ -33,6 +40,7 @@ class LocalArtifacts:
         path = self._path(claim)
         try:
             if not _holds(path, data):
+                self._have_root()
                 write_whole(path, data)
         except OSError as bad:
             raise StoreError(f"artifacts {path}: expected to store {len(data)} bytes, but {bad}") from bad
@@ -44,6 +52,8 @@ class LocalArtifacts:
         try:
             data = _read(path, claim.size)
         except FileNotFoundError:
+            if not self._root.is_dir():
+                raise StoreError(f"artifacts {path}: expected {claim.size} bytes, but {self._absent()}") from None
             raise ClaimBroken(f"artifacts {path}: expected {claim.size} bytes, but it is missing") from None
         except OSError as bad:
             raise StoreError(f"artifacts {path}: expected to read {claim.size} bytes, but {bad}") from bad
@@ -52,6 +62,22 @@ class LocalArtifacts:
         if (found := sha256(data)) != claim.sha256:
             raise ClaimBroken(f"artifacts {path}: expected this content, but its hash is {found}")
         return data
+
+    def _have_root(self) -> None:
+        """Make the folder if this is the first payload of all; one that was there and is not is not ours to make."""
+        if not self._root.is_dir():
+            if self._was_there:
+                raise FileNotFoundError(self._absent())
+            if self._root.parent.name == OURS:
+                self._root.parent.mkdir(exist_ok=True)
+            elif not self._root.parent.is_dir():
+                raise FileNotFoundError(self._absent())
+            self._root.mkdir(exist_ok=True)
+            _sync(self._root.parent)
+        self._was_there = True
+
+    def _absent(self) -> str:
+        return f"the folder {self._root} is not there: mount it, or make it if nothing was ever stored in it"
 
     def _path(self, claim: Claim) -> Path:
         if not _SHA256.match(claim.sha256) or claim.size < 0:

@@ -69,7 +69,7 @@ def require_registered(transport: Transport, named: Named | None = None) -> None
         return
     exchange.require(schema_of(record) for record in ALL)
     if named is not None:
-        exchange.require(Schema.parse(text) for each in named.definitions for text in schemas_of(each))
+        exchange.require(Schema.parse(text) for text in schemas_of(named))
 
 
 def random_slot() -> str:

@@ -8,8 +8,8 @@ from farandole.cli.output import prints_aside
 from farandole.cli.settings import Settings
 from farandole.definition.loading import Unit, load_unit
 from farandole.definition.model import Definition
-from farandole.errors import ConfigError
-from farandole.events.avro import Schema
+from farandole.errors import ConfigError, DefinitionError
+from farandole.events.avro import Schema, mistaken
 from farandole.events.catalogue import ALL, schema_of
 from farandole.ids import is_name
 from farandole.transport.topology import Override
@@ -71,22 +71,35 @@ def examined(path: Path, name: str | None) -> Named:
 
 
 def deployment_of(named: Named) -> "Deployment":
-    """What the unit brings to `apply`, its schemas and our own included."""
+    """What the unit brings to `apply`, its schemas and our own included.
+
+    Raises:
+        DefinitionError: of two of its schemas, one is mistaken for the other.
+    """
     from farandole.client.planning import Deployment
 
-    texts = [text for definition in named.definitions for text in schemas_of(definition)]
-    schemas = [*(schema_of(record) for record in ALL), *(Schema.parse(text) for text in texts)]
+    schemas: dict[str, Schema] = {}
+    for each in (*(schema_of(record) for record in ALL), *(Schema.parse(text) for text in schemas_of(named))):
+        key = each.fingerprint.hex()
+        if each.is_mistaken_for(schemas.get(key, each)):
+            raise DefinitionError(mistaken(each), place=named.name)
+        schemas[key] = each
     return Deployment(
         named.name,
         named.agents,
         named.publishes,
         named.definitions,
-        {each.fingerprint.hex(): each.text for each in schemas},
+        {key: each.text for key, each in schemas.items()},
     )
 
 
-def schemas_of(definition: Definition) -> list[str]:
-    """Every schema that payloads of a pipeline are framed with."""
+def schemas_of(named: Named) -> list[str]:
+    """Every schema that payloads of its pipelines, and records that its agents publish, are framed with."""
+    published = [text for name in named.agents for text in named.unit.agents[name].published]
+    return [*(text for each in named.definitions for text in _schemas(each)), *published]
+
+
+def _schemas(definition: Definition) -> list[str]:
     steps = [text for step in definition.steps.values() for text in (step.input_schema, step.output_schema)]
     return [definition.params_schema, *([definition.output_schema] if definition.output_schema else []), *steps]
 

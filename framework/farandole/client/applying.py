@@ -127,7 +127,7 @@ def observe(transport: Transport, admin: Admin, topics: Topics) -> Observed:
     """
     rows = read_rows(transport, admin, topics.definitions)
     schemas = read_rows(transport, admin, topics.schemas)
-    return Observed(partitions_of_homes(admin, topics), rows, frozenset(schemas))
+    return Observed(partitions_of_homes(admin, topics), rows, schemas)
 
 
 def _grown(admin: Admin, topics: Topics, deployment: Deployment, rows: Mapping[str, str]) -> frozenset[str]:

@@ -6,10 +6,12 @@ P is fixed at the first `apply`, a pipeline has an owner.
 """
 
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from farandole.definition.model import Definition
-from farandole.errors import ConfigError, DefinitionError
+from farandole.errors import ConfigError, DefinitionError, RecordError
+from farandole.events.avro import Schema, mistaken
 from farandole.events.topics import Topics
 from farandole.transport.drift import Fault
 from farandole.transport.port import TopicSpec
@@ -39,7 +41,7 @@ class Observed:
 
     partitions: int = 0
     rows: Mapping[str, str] | None = None
-    schemas: frozenset[str] = frozenset()
+    schemas: Mapping[str, str] | None = None
     grown: frozenset[str] = frozenset()
     """Inboxes of the unit of which some partitions have a position and others have none: they were added."""
 
@@ -152,10 +154,14 @@ def make_plan(
         create=tuple(spec for spec in wanted if spec.name in missing),
         mend=tuple(fault for fault in found if fault.what != "missing" and fault.is_mendable),
         starts=tuple(_starts(topics, deployment, rows, missing | observed.grown)),
-        schemas=tuple(each for each in deployment.schemas or {} if each not in observed.schemas),
+        schemas=tuple(each for each in deployment.schemas or {} if each not in (observed.schemas or {})),
         changes=tuple(_changes(deployment, rows)),
         rows=tuple(_new_rows(topics, deployment, rows, commands.partitions)),
-        refusals=(*_not_ours(deployment, rows), *(fault.line for fault in found if not fault.is_mendable)),
+        refusals=(
+            *_not_ours(deployment, rows),
+            *_misread(deployment, observed),
+            *(fault.line for fault in found if not fault.is_mendable),
+        ),
         notes=tuple(_notes(deployment, rows)),
     )
 
@@ -206,6 +212,18 @@ def _not_ours(deployment: Deployment, rows: Mapping[str, str]) -> Iterator[str]:
                 f"agent {agent}: expected its inbox to belong to unit {deployment.unit}, but it belongs to {owner}; "
                 "rename the agent, or deploy it with that unit"
             )
+
+
+def _misread(deployment: Deployment, observed: Observed) -> Iterator[str]:
+    """A row of `schemas` is never written twice, and whoever finds the first one reads our payloads by it."""
+    published = observed.schemas or {}
+    for key, text in (deployment.schemas or {}).items():
+        if published.get(key, text) == text:
+            continue
+        with suppress(RecordError):  # whoever wrote that row wrote no schema: nobody reads by it
+            schema = Schema.parse(text)
+            if schema.is_mistaken_for(Schema.parse(published[key])):
+                yield mistaken(schema)
 
 
 def _notes(deployment: Deployment, rows: Mapping[str, str]) -> Iterator[str]:

@@ -5,7 +5,7 @@ types follow the handler's: a call is of its return type. Knows nothing of how a
 """
 
 import functools
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, overload
@@ -133,7 +133,7 @@ def agent(
     deadline: str | timedelta | None = None,
     retry: Retry | None = None,
     isolation: Literal["thread", "process"] | None = None,
-    publishes: Sequence[str] = (),
+    publishes: Sequence[str] | Mapping[str, type | None] = (),
     memory: str | None = None,
     on_dead_letter: DeadLetterChoice | None = None,
 ) -> AgentDecorator: ...
@@ -141,7 +141,8 @@ def agent(handler: Handler | None = None, /, **given: object) -> object:
     """Declare a function as an agent, bare or with options.
 
     `timeout` bounds one attempt, `deadline` the whole step, and with it each of its attempts; `memory` (`512MiB`)
-    needs `isolation="process"`; `publishes` names the topics that `Context.publish` may write to.
+    needs `isolation="process"`; `publishes` names the topics that `Context.publish` may write to, as a dict with the
+    type of their records where that is none of the agent's own.
 
     Raises:
         DefinitionError: the signature or an option is wrong.

@@ -73,6 +73,7 @@ class Context(Protocol):
         """Write a record to one of the agent's declared topics, in the transaction that carries the result.
 
         Raises:
-            DefinitionError: the agent did not declare the topic in `publishes`, or key or value cannot be written.
+            DefinitionError: the agent did not declare the topic in `publishes`, nor the type of a record there that is
+                neither its input nor its result; or key or value cannot be written.
         """
         ...

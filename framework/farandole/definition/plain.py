@@ -67,8 +67,8 @@ def writer(shape: Shape) -> Converter:
             return _map(writer(value))
         case Maybe(inner=inner):
             return _maybe(writer(inner))
-        case EnumOf(cls=cls):
-            return _enum_writer(cls)
+        case EnumOf(cls=cls, symbols=symbols):
+            return _enum_writer(cls, symbols)
         case Choice(values=values):
             return _choice(values)
         case RecordOf():
@@ -114,7 +114,10 @@ def _float(value: object) -> object:
     if type(value) is float:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise Mismatch("float of 64 bits", value) from None
     raise Mismatch("float", value)
 
 
@@ -137,7 +140,10 @@ def _datetime(value: object) -> object:
         raise Mismatch("datetime", value)
     if value.tzinfo is None:
         raise Mismatch("datetime with a time zone", value)
-    return value if value.tzinfo is UTC else value.astimezone(UTC)
+    try:
+        return value if value.tzinfo is UTC else value.astimezone(UTC)
+    except OverflowError:
+        raise Mismatch("datetime of the years 1 to 9999 in UTC", value) from None
 
 
 def _date(value: object) -> object:
@@ -212,10 +218,12 @@ def _maybe(convert: Converter) -> Converter:
     return whole
 
 
-def _enum_writer(cls: type) -> Converter:
+def _enum_writer(cls: type, symbols: tuple[str, ...]) -> Converter:
     def whole(value: object) -> object:
         if isinstance(value, cls):
             return value.value  # type: ignore[attr-defined]
+        if type(value) is str and value in symbols:
+            return value  # a pydantic model with `use_enum_values` holds these
         raise Mismatch(cls.__name__, value)
 
     return whole
@@ -243,10 +251,13 @@ def _choice(values: tuple[str, ...]) -> Converter:
 
 def _record_writer(shape: RecordOf) -> Converter:
     cls, pairs = shape.cls, tuple((each.name, writer(each.shape)) for each in shape.fields)
+    is_model = shape.is_model
 
     def whole(value: object) -> object:
         if not isinstance(value, cls):
             raise Mismatch(cls.__name__, value)
+        if is_model and (extra := value.model_extra):  # type: ignore[attr-defined]
+            raise Mismatch(f"the fields of {cls.__name__}", Absent(f"{', '.join(map(repr, extra))[:SHOWN_MAX]} too"))
         out: dict[str, object] = {}
         name = ""
         try:
@@ -291,4 +302,7 @@ def _model_constructor(cls: type) -> Converter:
     def construct(given: object) -> object:
         return validate(given, by_alias=False, by_name=True)
 
-    return construct
+    def construct_root(given: object) -> object:
+        return cls(*cast("dict[str, object]", given).values())  # no field by that name: the value itself is the model
+
+    return construct_root if getattr(cls, "__pydantic_root_model__", False) else construct

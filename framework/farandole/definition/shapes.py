@@ -5,16 +5,17 @@ converters are made from the tree. Knows nothing of Avro's JSON, of agents or of
 """
 
 import dataclasses
+import inspect
 import re
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
-from functools import lru_cache
-from typing import Annotated, Final, Literal, Union, get_args, get_origin
+from functools import lru_cache, wraps
+from typing import Annotated, Final, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from farandole.errors import DefinitionError
 
@@ -120,20 +121,31 @@ def type_name(tp: object) -> str:
     return tp.__qualname__ if isinstance(tp, type) and get_origin(tp) is None else str(tp).replace("typing.", "")
 
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def remembered(make: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Make once per type; anew each time of one that cannot be a key, such as `Annotated[int, {}]`."""
+    cached = lru_cache(maxsize=4096, typed=True)(make)
+
+    @wraps(make)
+    def found(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return cached(*args, **kwargs)  # type: ignore[arg-type]
+        except TypeError:
+            return make(*args, **kwargs)
+
+    return found
+
+
+@remembered
 def shape_of(tp: object) -> Shape:
     """The shape of a type.
 
     Raises:
         DefinitionError: the type, or a type inside it, cannot travel; the message names the path to it.
     """
-    try:
-        return _cached_shape(tp)
-    except TypeError:  # an unhashable annotation, such as Annotated[int, {}]
-        return _shape(tp, type_name(tp), ())
-
-
-@lru_cache(maxsize=4096, typed=True)
-def _cached_shape(tp: object) -> Shape:
     return _shape(tp, type_name(tp), ())
 
 
@@ -149,6 +161,8 @@ def _shape(tp: object, path: str, above: tuple[type, ...]) -> Shape:
     if origin in (list, tuple):
         return _list(tp, path, above)
     if origin is dict:
+        if not args:  # typing.Dict: unlike dict it has an origin
+            raise _refusal(path, type_name(tp))
         if args[0] is not str:
             raise _refusal(path, f"dict keys of type {type_name(args[0])}", "dict[str, T]: Avro maps have string keys")
         return MapOf(_shape(args[1], f"{path}{{}}", above))
@@ -202,6 +216,8 @@ def _list(tp: object, path: str, above: tuple[type, ...]) -> Shape:
     args = get_args(tp)
     if get_origin(tp) is tuple and (len(args) != 2 or args[1] is not Ellipsis):
         raise _refusal(path, type_name(tp), "tuple[T, ...] (of one type and any length)")
+    if not args:  # typing.List: unlike list it has an origin
+        raise _refusal(path, type_name(tp))
     item = _shape(args[0], f"{path}[]", above)
     if _is_empty(item):
         raise _refusal(f"{path}[]", type_name(args[0]), "items that take space (a few bytes could claim millions)")
@@ -226,7 +242,7 @@ def _class(cls: type, path: str, above: tuple[type, ...]) -> Shape:
         raise _refusal(path, f"{type_name(cls)} inside itself ({chain})", "a type that does not contain itself")
     if not AVRO_NAME.match(cls.__name__):
         raise _refusal(path, f"{cls.__name__!r}", "a class name of A-Z a-z 0-9 _")
-    given = _model_fields(cls) if is_model else _dataclass_fields(cls, path)
+    given = _model_fields(cls, path) if is_model else _dataclass_fields(cls, path)
     fields = [
         Field(_field_name(name, path), _shape(tp, f"{path}.{name}", (*above, cls)), default, required)
         for name, tp, default, required in given
@@ -270,15 +286,39 @@ def _dataclass_fields(cls: type, path: str) -> Iterator[_Given]:
             raise _refusal(f"{path}.{each.name}", "field(init=False)", "a field that the constructor takes")
         required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
         yield each.name, hints[each.name], _default(each.default, each.default_factory), required
+    if not _takes_its_fields(cls):
+        raise _refusal(path, "an __init__ of its own", "a dataclass whose constructor takes its fields by name")
 
 
-def _model_fields(cls: type) -> Iterator[_Given]:
+def _takes_its_fields(cls: type) -> bool:
+    """Whether an input can be made of what its record holds; an __init__ written by hand may take anything else."""
+    names = [each.name for each in dataclasses.fields(cls)]
+    try:
+        inspect.signature(cls.__init__).bind(None, **dict.fromkeys(names))  # type: ignore[misc]
+    except TypeError:
+        return False
+    return True
+
+
+def _model_fields(cls: type, path: str) -> Iterator[_Given]:
+    _complete_model(cls, path)
     fields: Mapping[str, object] = getattr(cls, "model_fields")  # noqa: B009 - pydantic is not imported here
     for name, info in fields.items():
         required = bool(info.is_required())  # type: ignore[attr-defined]
         factory = getattr(info, "default_factory", None)
         default = MISSING if required or factory is not None else getattr(info, "default", MISSING)
         yield name, getattr(info, "annotation", None), _default(default, factory), required
+
+
+def _complete_model(cls: type, path: str) -> None:
+    """Have pydantic look up the names that were defined after the model: it does so by itself only at first use."""
+    if getattr(cls, "__pydantic_complete__", True):
+        return
+    rebuild: Callable[[], object] = getattr(cls, "model_rebuild")  # noqa: B009 - pydantic is not imported here
+    try:
+        rebuild()
+    except NameError as missing:
+        raise _refusal(path, str(missing).split("\n", 1)[0], "a model whose annotations can be evaluated") from missing
 
 
 def _default(default: object, factory: object) -> object:

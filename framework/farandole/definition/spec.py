@@ -5,7 +5,7 @@ The runtime calls the handler by it, the front ends fit steps to it. Knows nothi
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -43,7 +43,8 @@ class AgentSpec:
     """One agent. `whole`: its single record-typed parameter *is* the inbox value.
 
     `context_parameter` is the name of the parameter annotated `Context`, which is no input;
-    `memory_limit` is in bytes; `place` is `file:line` of the handler.
+    `memory_limit` is in bytes; `place` is `file:line` of the handler. `published`: schemas of the
+    records that it declares for the topics it publishes to.
     """
 
     name: str
@@ -63,11 +64,17 @@ class AgentSpec:
     output_schema: str
     whole: bool
     place: str
+    published: tuple[str, ...] = ()
 
     @property
     def takes_context(self) -> bool:
         """Whether the handler wants a `Context`."""
         return self.context_parameter is not None
+
+    @property
+    def publishable(self) -> frozenset[str]:
+        """Schemas that `apply` publishes for it: only records of these can be read by whoever consumes its topics."""
+        return frozenset((*self.published, self.input_schema, self.output_schema))
 
     def parameter(self, name: str) -> Parameter | None:
         """The input of that name, if there is one."""
@@ -140,6 +147,7 @@ def _read(handler: Handler, given: AgentOptions, place: str) -> AgentSpec:
         output_schema=schema_text(result),
         whole=whole,
         place=place,
+        published=_published(name, given.publishes),
     )
 
 
@@ -195,9 +203,22 @@ def _isolation(name: str, value: object, is_async: bool) -> Isolation:
 
 
 def _publishes(name: str, value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple):
-        raise DefinitionError(f"agent {name}: publishes: expected a list of topics, but found {value!r}")
+    if not isinstance(value, list | tuple | Mapping):
+        raise DefinitionError(
+            f"agent {name}: publishes: expected a list of topics or a dict of topics and types, but found {value!r}"
+        )
     for topic in value:
         if not isinstance(topic, str) or not _TOPIC.match(topic) or topic in (".", ".."):
             raise DefinitionError(f"agent {name}: publishes: expected a topic (A-Z a-z 0-9 . _ -), but found {topic!r}")
     return tuple(value)
+
+
+def _published(name: str, value: object) -> tuple[str, ...]:
+    """None as the type of a topic stands for bytes and JSON, which need no schema."""
+    types = [each for each in value.values() if each is not None] if isinstance(value, Mapping) else []
+    for each in types:
+        if not is_record(each):
+            raise DefinitionError(
+                f"agent {name}: publishes: expected a dataclass, a model or None for a topic, but found {each!r}"
+            )
+    return tuple(dict.fromkeys(schema_text(each) for each in types))

@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import lru_cache
 
 from farandole.definition import plain
 from farandole.definition.shapes import (
@@ -22,6 +21,7 @@ from farandole.definition.shapes import (
     RecordOf,
     Scalar,
     Shape,
+    remembered,
     shape_of,
     type_name,
 )
@@ -87,7 +87,7 @@ def is_optional(tp: object) -> bool:
     return isinstance(shape, Maybe) or shape == Scalar(type(None))
 
 
-@lru_cache(maxsize=4096, typed=True)
+@remembered
 def schema_text(tp: object, name: str | None = None) -> str:
     """The Avro schema of a type as canonical JSON text; `name` replaces the name of a record at the top.
 
@@ -200,11 +200,11 @@ def from_plain(value: object, tp: object, *, what: str = "input") -> object:
         raise RecordError(f"{what}{bad.path}: expected {bad.expected}, but found {plain.shown(bad.found)}") from bad
 
 
-@lru_cache(maxsize=4096, typed=True)
+@remembered
 def _writer(tp: object) -> plain.Converter:
     return plain.writer(shape_of(tp))
 
 
-@lru_cache(maxsize=4096, typed=True)
+@remembered
 def _reader(tp: object) -> plain.Converter:
     return plain.reader(shape_of(tp))

@@ -23,7 +23,7 @@ from farandole.events.jsonform import JsonForm
 from farandole.events.jsontext import parse_json
 from farandole.events.misfit import Misfit
 from farandole.events.resolution import Read, Resolver, Unresolvable
-from farandole.events.schema_tree import Fixed, Node, Primitive, children, kind_of, tree_json
+from farandole.events.schema_tree import Fixed, Node, Primitive, Record, children, kind_of, tree_json
 
 SCHEMAS_MAX = 4_096
 """Parsed schemas and compiled pairs that are remembered; a deployment has some hundreds."""
@@ -152,6 +152,16 @@ class Schema:
         found = _resolved(writer, self)
         return str(found) if isinstance(found, Unresolvable) else None
 
+    def is_mistaken_for(self, other: "Schema") -> bool:
+        """Whether payloads of the one pass for the other's and are misread: a long as an instant, or the reverse.
+
+        A fingerprint leaves logical types out (Avro 1.12, "Parsing Canonical Form"). Only of types with a record in
+        them: those without a name are told apart by where they are used.
+        """
+        if self.fingerprint != other.fingerprint or tree_json(self._tree) == tree_json(other._tree):
+            return False
+        return any(isinstance(node, Record) for node in _nodes(self._tree))
+
     def from_json(self, text: bytes) -> object:
         """The plain value of a JSON text (`jsonform`).
 
@@ -226,6 +236,15 @@ class SchemaBook:
         return schema.decode_body(frame.body, self.find(frame.id))
 
 
+def mistaken(schema: Schema) -> str:
+    """Why a schema must not be published that is mistaken for one which is, and the way out."""
+    return (
+        f"schema {schema.name}: expected another fingerprint than that of a published schema whose payloads mean "
+        f"something else ({schema.fingerprint.hex()}): only the kind of a value was changed, such as int to datetime, "
+        "which a fingerprint does not tell. Rename the field or the type"
+    )
+
+
 @lru_cache(maxsize=SCHEMAS_MAX)
 def _parse(text: str) -> Schema:
     return Schema(text)
@@ -264,12 +283,14 @@ def _unknown(frame: Frame, expected: str) -> UnknownSchema:
 
 
 def _needs_own_reader(tree: Node) -> bool:
+    return any(isinstance(node, Primitive | Fixed) and node.logical in _OWN_READER for node in _nodes(tree))
+
+
+def _nodes(tree: Node) -> Iterator[Node]:
     pending, seen = [tree], {id(tree)}
     while pending:
         node = pending.pop()
-        if isinstance(node, Primitive | Fixed) and node.logical in _OWN_READER:
-            return True
+        yield node
         fresh = [child for child in children(node) if id(child) not in seen]
         seen.update(id(child) for child in fresh)
         pending.extend(fresh)
-    return False

@@ -112,7 +112,8 @@ def parse_envelope(headers: Headers) -> Envelope:
     """The envelope in a record's headers; unknown headers are ignored, the first of a repeated name counts.
 
     Raises:
-        RecordError: a required attribute is missing or a number, an instant or the text is malformed.
+        RecordError: a required attribute is missing or a number, an instant or the text is malformed
+            (an instant without an offset, a number over 64 bits).
     """
     given: dict[str, Any] = {}
     try:
@@ -120,7 +121,7 @@ def parse_envelope(headers: Headers) -> Envelope:
             if name in _READ:
                 field, read = _READ[name]
                 given[field] = read(value)
-    except (ValueError, TypeError, AttributeError) as bad:
+    except (ValueError, OverflowError, TypeError, AttributeError) as bad:
         raise RecordError(f"expected CloudEvents headers, but one is malformed: {bad}", reason="bad_envelope") from None
     try:
         return Envelope(**given)
@@ -130,14 +131,28 @@ def parse_envelope(headers: Headers) -> Envelope:
 
 
 def _instant(value: bytes) -> datetime:
-    return datetime.fromisoformat(value.decode())
+    """In UTC here already, so that one which UTC cannot say is refused with its record, and not in what follows."""
+    instant = datetime.fromisoformat(value.decode())
+    if instant.tzinfo is None:
+        raise ValueError(f"expected an instant with its offset, but found {value[:80]!r}")
+    return instant.astimezone(UTC)
 
+
+def _integer(value: bytes) -> int:
+    """Of 64 bits: what a fact says of an attempt is Avro's `long`, and must fit whatever comes of the attempt."""
+    number = int(value)
+    if number not in _INT64:
+        raise ValueError(f"expected an integer of 64 bits, but found one of {len(value)} digits")
+    return number
+
+
+_INT64 = range(-(2**63), 2**63)
 
 _REQUIRED = ("ce_id", "ce_type", "ce_source", "ce_time")
 _READ: Mapping[str, tuple[str, Callable[[bytes], object]]] = {
     **{name: (field, bytes.decode) for name, field in _TEXT},
     **{"ce_" + field: (field, bytes.decode) for field in ("id", "type", "source")},
-    **{"ce_" + field: (field, int) for field in ("iteration", "item", "attempt", "epoch")},
+    **{"ce_" + field: (field, _integer) for field in ("iteration", "item", "attempt", "epoch")},
     "ce_time": ("time", _instant),
     "content-type": ("content_type", bytes.decode),
     "traceparent": ("traceparent", bytes.decode),

@@ -7,8 +7,8 @@ out and told in `refused`: the others are still true.
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from farandole.errors import RecordError, UnknownSchema
-from farandole.events.avro import Schema, SchemaBook
+from farandole.errors import RecordError, SchemaRefused, UnknownSchema
+from farandole.events.avro import Schema, SchemaBook, mistaken
 
 REFUSED_MAX = 100
 """Rows told in `refused`: a topic full of rubbish must not fill the memory as well."""
@@ -41,7 +41,7 @@ class LogRegistry:
         """Nothing is read before the first question."""
         self._topic = topic
         self._book = book
-        self._published: set[bytes] = set()
+        self._published: dict[bytes, Schema] = {}
         self.refused: list[str] = []
         """Rows that are no schemas, as messages; the owner clears it."""
 
@@ -57,13 +57,17 @@ class LogRegistry:
                     self.refused.append(f"schemas[{(key or b'')[:40]!r}]: {bad}. The row was left out")
 
     def publish(self, schemas: Sequence[Schema]) -> None:
-        """Write those that are not on the topic yet."""
+        """Write those that are not on the topic yet; none if one is refused."""
         self.catch_up()
-        new = {each.fingerprint: each for each in schemas if each.fingerprint not in self._published}
+        new: dict[bytes, Schema] = {}
+        for each in schemas:
+            there = self._published.get(each.fingerprint) or new.setdefault(each.fingerprint, each)
+            if each.is_mistaken_for(there):
+                raise SchemaRefused(mistaken(each))
         if new:
             self._topic.append([(name.hex().encode(), each.text.encode()) for name, each in new.items()])
         for each in new.values():
-            self._published.add(each.fingerprint)
+            self._published[each.fingerprint] = each
             self._book.add(each)
 
     def find(self, name: bytes | int) -> Schema:
@@ -94,5 +98,5 @@ class LogRegistry:
         schema = Schema.parse(text)
         if schema.fingerprint.hex().encode() != key:
             raise RecordError(f"expected the key {schema.fingerprint.hex()} of {schema.name}")
-        self._published.add(schema.fingerprint)
+        self._published[schema.fingerprint] = schema
         self._book.add(schema)

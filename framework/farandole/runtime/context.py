@@ -6,13 +6,14 @@ over nothing of it is taken any more.
 
 import json
 import logging
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from farandole.clock import Clock
 from farandole.definition.context import FencingToken
-from farandole.definition.types import is_record, schema_text, to_plain
+from farandole.definition.spec import AgentSpec
+from farandole.definition.types import is_record, schema_text, to_plain, type_name
 from farandole.errors import DefinitionError
 from farandole.events.avro import Schema
 from farandole.events.envelope import AVRO, JSON
@@ -33,11 +34,9 @@ Tell = Callable[[datetime, float, float | None, str], None]
 class AttemptContext:
     """The attempt that a handler serves; made when the handler starts."""
 
-    def __init__(
-        self, call: Call, publishes: Sequence[str], clock: Clock, tell: Tell, progress_every: timedelta
-    ) -> None:
+    def __init__(self, call: Call, spec: AgentSpec, clock: Clock, tell: Tell, progress_every: timedelta) -> None:
         self._call = call
-        self._publishes = publishes
+        self._spec = spec
         self._clock = clock
         self._tell = tell
         self._progress_every = progress_every.total_seconds()
@@ -107,16 +106,38 @@ class AttemptContext:
         """Keep a record to be written with the result: Avro for records, bytes as they are, else JSON.
 
         Raises:
-            DefinitionError: the topic was not declared in `publishes`, or key or value cannot be written.
+            DefinitionError: the topic, or the type of a record, was not declared in `publishes`, or key or value cannot
+                be written.
         """
-        if topic not in self._publishes:
+        if topic not in self._spec.publishes:
             raise DefinitionError(
-                f"{self._call.step}: expected one of the topics {list(self._publishes)} in publish(), but found "
+                f"{self._call.step}: expected one of the topics {list(self._spec.publishes)} in publish(), but found "
                 f"{topic!r}; name it in @agent(publishes=[...])"
             )
-        body, content_type = _encoded(value)
+        body, content_type = self._encoded(topic, value)
         _require_writable(topic, key)
         self.published.append(Published(topic, key, body, content_type))
+
+    def _encoded(self, topic: str, value: object) -> tuple[bytes, str]:
+        if isinstance(value, bytes):
+            return value, OCTETS
+        if not _is_plain(value) and is_record(kind := type(value)):
+            return self._record(topic, value, kind), AVRO
+        try:
+            return json.dumps(value, ensure_ascii=False, allow_nan=False).encode(), JSON
+        except (TypeError, ValueError, RecursionError) as bad:
+            raise DefinitionError(f"publish(): expected a record, bytes or JSON, but {bad}") from None
+
+    def _record(self, topic: str, value: object, kind: type) -> bytes:
+        """Framed by a schema that `apply` has published: else nobody could read it."""
+        text = schema_text(kind)
+        if text not in self._spec.publishable:
+            raise DefinitionError(
+                f"{self._call.step}: expected a record of a declared type in publish({topic!r}), but found "
+                f"{type_name(kind)}, whose schema nobody publishes; name it in "
+                f"@agent(publishes={{{topic!r}: {kind.__name__}}})"
+            )
+        return Schema.parse(text).encode(to_plain(value, kind))
 
 
 class _FieldLogger(logging.LoggerAdapter[logging.Logger]):
@@ -136,18 +157,6 @@ def _require_writable(topic: str, key: object) -> None:
     except UnicodeEncodeError as bad:
         raise DefinitionError(f"publish({topic!r}): expected a key that UTF-8 can hold, but {bad}") from None
     raise DefinitionError(f"publish({topic!r}): expected text or None as key, but found {key!r}")
-
-
-def _encoded(value: object) -> tuple[bytes, str]:
-    if isinstance(value, bytes):
-        return value, OCTETS
-    if not _is_plain(value) and is_record(kind := type(value)):
-        text: Callable[[type], str] = schema_text
-        return Schema.parse(text(kind)).encode(to_plain(value, kind)), AVRO
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode(), JSON
-    except (TypeError, ValueError, RecursionError) as bad:
-        raise DefinitionError(f"publish(): expected a record, bytes or JSON, but {bad}") from None
 
 
 def _is_plain(value: object) -> bool:

@@ -123,7 +123,7 @@ class _Child:
         if spec is None:
             return Failure(order.number, failure_of(LookupError(f"the unit has no agent {order.agent!r} any more")))
         tell = partial(self._tell, order.number)
-        context = AttemptContext(order.call, spec.publishes, self._clock, tell, self._progress_every)
+        context = AttemptContext(order.call, spec, self._clock, tell, self._progress_every)
         self._teller.say(Began(order.number))
         self._memory.limit(order.memory_limit)
         try:

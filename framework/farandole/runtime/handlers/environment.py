@@ -34,4 +34,4 @@ class Environment:
             if not attempt.is_over:
                 self.signals.progress(attempt.call, at, done, total, note)
 
-        return AttemptContext(attempt.call, attempt.spec.publishes, self.clock, tell, self.progress_every)
+        return AttemptContext(attempt.call, attempt.spec, self.clock, tell, self.progress_every)
