@@ -764,3 +764,30 @@ def test_run_whose_state_is_damaged_is_folded_anew_from_its_events_when_its_home
     assert "run r-1: its state could not be read and was folded anew" in caplog.text
     assert "run ghost: its state cannot be read, and its beginning is not on" in caplog.text
     town.loop.close()
+
+
+def test_run_whose_definition_is_gone_stands_still_and_is_there_again_when_its_definition_is(tmp_path: Path) -> None:
+    # The story: `definitions` was made anew from newer code. One live run of an older definition ended every
+    # coordinator that took its home over, one after the other.
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    town.loop.close()
+    town.send(NewRecord(town.topics.definitions, JOIN.hash.encode(), None, partition=0))
+
+    town.loop = town.begin()
+    town.pass_time(timedelta(seconds=30))
+    served = sorted(town.loop.homes)
+    town.command(StartRun("p", framed_params(), "r-1"))
+    town.rest()
+    town.send(NewRecord(town.topics.definitions, JOIN.hash.encode(), JOIN.to_json().encode(), partition=0))
+    town.rest()
+    town.send(*(town.success(task) for step in "ab" for task in town.tasks(step)))
+    town.rest()
+
+    assert served == [0, 1]
+    refused = [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)]
+    assert refused == [("r-1", "definition_gone")], "the id is taken"
+    assert [task.run for task in town.tasks("j")] == ["r-1"]
+    town.loop.close()

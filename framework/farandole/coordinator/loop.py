@@ -26,8 +26,6 @@ from farandole.coordinator.takeover import Claimed, Stage, Takeover, persisted_n
 from farandole.coordinator.view import View
 from farandole.coordinator.watchdog import Inboxes, Watchdog
 from farandole.coordinator.writing import Writer
-from farandole.definition.graph import Graph, graph_of
-from farandole.errors import InvariantViolation
 from farandole.kernel.decision import Moment
 from farandole.kernel.state import ms
 from farandole.transport.port import (
@@ -64,9 +62,9 @@ class CoordinatorLoop:
         self.partitions = partitions
         self._member = environment.transport.member(settings.member())
         self._definitions = DefinitionTable(environment.transport, settings.topics, settings.client_id, self._ask)
-        reader = environment.transport.reader
-        repair = Repair(lambda: reader(settings.client_id + ".repair"), self._topics.events, self._graph)
-        self._restore = Restore(reader(settings.client_id + ".restore"), self._topics.runs, self._graph, repair)
+        reader, graph = environment.transport.reader, self._definitions.graph
+        repair = Repair(lambda: reader(settings.client_id + ".repair"), self._topics.events, graph)
+        self._restore = Restore(reader(settings.client_id + ".restore"), self._topics.runs, graph, repair)
         self._takeover = Takeover(self._topics, settings.client_id, self._ask)
         self._watchdog = Watchdog(settings, self._ask, self._inboxes(), partitions)
         self._refold = Refold(lambda: reader(settings.client_id + ".refold"))
@@ -118,6 +116,7 @@ class CoordinatorLoop:
         did |= self._definitions.step()
         did |= self._takeover.step(may_fence=self._writer.is_free)
         self._takeover.tell_slow(self._env.clock.monotonic())
+        self._take_back()
         did |= self._restored()
         did |= self._refold.step()
         did |= self._watchdog.step(self._env.clock.monotonic(), self.homes.values())
@@ -237,7 +236,8 @@ class CoordinatorLoop:
         fresh = self._takeover.at(Stage.RESTORE)
         kept = [c for c in fresh if c.keeps_state]
         to_read = [c for c in fresh if not c.keeps_state and not self._restore.has(c.home.number)]
-        if to_read and self._definitions.is_ready:
+        # A definition may have been applied, and a run begun, since the table was last read (R13).
+        if to_read := [c for c in to_read if self._definitions.is_ready and self._definitions.has_read(c.definitions)]:
             self._restore.begin(to_read)
         done = kept + self._restore.step(self._settings.restore_slice)
         for claimed in done:
@@ -254,11 +254,12 @@ class CoordinatorLoop:
         state = "kept in memory" if claimed.keeps_state else "restored"
         log.info("home %d: %d runs, epoch %d, %s", home.number, len(home.runs), home.epoch, state)
 
-    def _graph(self, digest: str) -> Graph:
-        definition = self._definitions.by_hash(digest)
-        if definition is None:
-            raise InvariantViolation(f"definition {digest} is pinned by a run, but `definitions` does not hold it")
-        return graph_of(definition)
+    def _take_back(self) -> None:
+        """Read homes anew of which runs were left out whose definition is there again."""
+        there = self._definitions.by_hash
+        back = [number for number, home in self.homes.items() if any(there(each) for each in home.missing)]
+        if back and self._may_write:
+            self._doubted(frozenset(back))
 
     # --- writing --------------------------------------------------------------------------
 

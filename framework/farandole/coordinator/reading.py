@@ -109,7 +109,7 @@ def _started(batch: Batch, record: Record, cause: Cause, definitions: Definition
     except RecordError as bad:
         log.error("%s: a run was started, but nobody can read how: %s", record.place, bad)
         return "unreadable"
-    if not isinstance(fact, facts.RunStarted) or batch.run(fact.run) is not None:
+    if not isinstance(fact, facts.RunStarted) or _is_taken(batch, fact.run):
         log.warning("%s: a second start of a run was refused", record.place)
         return "second_start"
     definition = definitions.by_hash(fact.definition) if definitions is not None else None
@@ -121,6 +121,10 @@ def _started(batch: Batch, record: Record, cause: Cause, definitions: Definition
         return "orphan"
     batch.begin_directly(graph_of(definition), fact, cause, record.offset)
     return "started"
+
+
+def _is_taken(batch: Batch, run_id: str) -> bool:
+    return batch.run(run_id) is not None or run_id in batch.home.left_out
 
 
 def is_folded(record: Record) -> bool:
@@ -263,6 +267,10 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
         case None:
             batch.refuse(facts.RunRefused(run_id, "", "undecodable", reason), cause)
             return "undecodable"
+        case StartRun() if run_id in batch.home.left_out:
+            detail = f"the run exists, but its definition {batch.home.left_out[run_id][:12]} is not on `definitions`"
+            batch.refuse(facts.RunRefused(run_id, command.pipeline, "definition_gone", detail), cause)
+            return "refused"
         case StartRun():
             return _start(batch, record, command, run_id, definitions, cause)
         case CancelRun(reason=why):

@@ -71,6 +71,9 @@ class Claimed:
     stage: Stage = Stage.LAST_WRITER
     metadata: Metadata | None = None
     end: int = 0
+    definitions: int = 0
+    """Where `definitions` ended when nobody else could begin runs here any more: read that far before the runs are."""
+
     waiting: bool = False
     """Whether an answer is under way."""
 
@@ -253,9 +256,11 @@ class Takeover:
                 runs, events = self._read(c.home.number)
                 if reply.error is None and runs in reply.ends and events in reply.ends:
                     c.end, c.home.read_first, c.stage = reply.ends[runs], reply.ends[events], Stage.RESTORE
+                    c.definitions = reply.ends.get(definitions, 0)
 
         _wait(group)
-        wanted = [at for c in group for at in self._read(c.home.number)]
+        definitions = TopicPartition(self.topics.definitions, 0)
+        wanted = [definitions, *(at for c in group for at in self._read(c.home.number))]
         self.ask(ReadEnds(wanted, Isolation.UNCOMMITTED), answered)
         return True
 
