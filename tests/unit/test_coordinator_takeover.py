@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from farandole.coordinator.takeover import FENCE_TRIES, SLOW_S, Stage, Takeover
+from farandole.coordinator.takeover import FENCE_TRIES, MISSING_RETRY_S, SLOW_S, Stage, Takeover
 from farandole.errors import TransportError
 from farandole.events.topics import Topics
 from farandole.transport.metadata import Metadata, encode
-from farandole.transport.port import FenceWriter, ListMembers, Position, ReadPositions, Reply, Request
+from farandole.transport.port import FenceWriter, ListMembers, Position, ReadPositions, Reply, Request, TopicPartition
 
 
 def takeover() -> Takeover:
@@ -72,6 +72,8 @@ class Answering:
         self.writers = writers
         self.refused = refused
         self.fenced = Counter[str]()
+        self.without_position: set[int] = set()
+        self.looks = 0
         self.asked: list[tuple[Request, Callable[[Reply], None]]] = []
         self.takeover = Takeover(Topics("ns"), "us", lambda request, then: self.asked.append((request, then)))
         for number in writers:
@@ -85,7 +87,11 @@ class Answering:
     def _reply(self, request: Request) -> Reply:
         match request:
             case ReadPositions(partitions=partitions):
-                left = {at: Position(0, encode(Metadata(self.writers[at.partition], 1, 1))) for at in partitions}
+                self.looks += 1
+                left: dict[TopicPartition, Position | None] = {
+                    at: Position(0, encode(Metadata(self.writers[at.partition], 1, 1))) for at in partitions
+                }
+                left.update({at: None for at in partitions if at.partition in self.without_position})
                 return Reply(1, request, positions=left)
             case ListMembers():
                 return Reply(1, request, members=frozenset({"us"}))
@@ -126,3 +132,27 @@ def test_writer_that_cannot_be_fenced_holds_up_no_other_and_its_own_home_only_fo
 
     assert it.stages() == {0: Stage.EPOCH, 1: Stage.EPOCH}
     assert it.fenced == {"a": FENCE_TRIES, "b": 1}
+
+
+def test_home_without_start_positions_is_looked_at_again_and_told_once(told: Callable[[], list[str]]) -> None:
+    # The story: a coordinator was started while the first `apply` was under way. It found all topics, and no start
+    # position yet; its homes were stopped for ever, and only a new process served them.
+    it = Answering({0: "", 1: ""})
+    it.without_position = {0, 1}
+    seconds = range(4 * int(MISSING_RETRY_S))
+    for second in seconds:
+        it.takeover.step(may_fence=True)
+        it.answer()
+        it.takeover.look_again(100.0 + second)
+        it.takeover.tell_slow(100.0 + second)
+    stopped, asked = it.stages(), it.looks
+    it.without_position = set()
+    for second in seconds:
+        it.takeover.step(may_fence=True)
+        it.answer()
+        it.takeover.look_again(200.0 + second)
+
+    assert stopped == {0: Stage.STOPPED, 1: Stage.STOPPED}
+    assert asked == 4, "every five seconds"
+    assert [line.partition(";")[0] for line in told()] == [f"ns.events/{n} has no start position" for n in (0, 1)]
+    assert it.stages() == {0: Stage.EPOCH, 1: Stage.EPOCH}

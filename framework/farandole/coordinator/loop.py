@@ -115,6 +115,7 @@ class CoordinatorLoop:
         self._instant = None  # the poll may have waited
         did |= self._definitions.step()
         did |= self._takeover.step(may_fence=self._writer.is_free)
+        self._takeover.look_again(self._env.clock.monotonic())
         self._takeover.tell_slow(self._env.clock.monotonic())
         self._take_back()
         did |= self._restored()
@@ -160,7 +161,7 @@ class CoordinatorLoop:
         """How long a poll may wait: not past the next timer, and not while a restore is under way."""
         if self._restore.has_more:
             return 0.0
-        if self._restore.reading or self._takeover.claimed:
+        if self._restore.reading or self._takeover.is_moving:
             return min(wait, 0.005)
         due = self.next_due()
         if due is None:

@@ -33,6 +33,8 @@ log = logging.getLogger("farandole.coordinator")
 FENCE_TRIES = 5
 """Tries to end a departed writer's transaction before the broker's own time-out (10 s, R14) is left to do it."""
 
+_MISSING = "run `farandole apply`; if it had one, stop the coordinators and run `farandole coordinator reposition`"
+
 Ask = Callable[[Request, Callable[[Reply], None]], None]
 
 
@@ -49,6 +51,9 @@ class Stage(Enum):
     STOPPED = "stopped"
     """An operator is needed: no start position, or metadata that this version cannot read."""
 
+
+MISSING_RETRY_S = 5.0
+"""Wait before a home without start positions is looked at again: `apply` may be under way, as agents assume too."""
 
 SLOW_S = 30.0
 """How long a home may be on its way until it is told what it waits for, and then again: two sessions of the dead."""
@@ -82,6 +87,12 @@ class Claimed:
 
     since: float | None = None
     """When it was first seen on its way, or when it was last told, on the monotonic clock."""
+
+    why: str = ""
+    """Why it is stopped, until its positions say that it need not be: told once."""
+
+    looks_again: bool = False
+    """Whether an operator can put it right beside us."""
 
 
 @dataclass(slots=True)
@@ -126,10 +137,27 @@ class Takeover:
         asked |= self._ask_ends()
         return asked
 
+    def look_again(self, now: float) -> None:
+        """Ask once more for the positions of stopped homes, every `MISSING_RETRY_S`."""
+        for claimed in self.claimed.values():
+            if claimed.stage is not Stage.STOPPED or not claimed.looks_again:
+                continue
+            if claimed.since is None:
+                claimed.since = now
+            elif now - claimed.since >= MISSING_RETRY_S:
+                claimed.stage, claimed.since = Stage.LAST_WRITER, None
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether any home is on its way, and not stopped."""
+        return any(c.stage is not Stage.STOPPED for c in self.claimed.values())
+
     def tell_slow(self, now: float) -> None:
         """Say of homes that are long on their way what they wait for."""
         for claimed in self.claimed.values():
-            if claimed.since is None or claimed.stage is Stage.STOPPED:
+            if claimed.stage is Stage.STOPPED:
+                continue
+            if claimed.since is None:
                 claimed.since = now
             elif now - claimed.since >= SLOW_S:
                 claimed.since = now
@@ -170,15 +198,15 @@ class Takeover:
             return  # pending: ask again
         at_events, at_commands = found[events], found[commands]
         if at_events is None or at_commands is None:
-            claimed.stage = Stage.STOPPED
-            log.error("%s/%d has no start position; run `farandole apply`", self.topics.events, claimed.home.number)
+            at = events if at_events is None else commands
+            _stop(claimed, f"{at.topic}/{at.partition} has no start position; {_MISSING}", looks_again=True)
             return
         try:
             claimed.metadata = decode(at_events.metadata)
         except MetadataUnreadable as bad:
-            claimed.stage = Stage.STOPPED
-            log.error("%s/%d: %s; the partition is stopped", self.topics.events, claimed.home.number, bad)
+            _stop(claimed, f"{events.topic}/{events.partition}: {bad}; the partition is stopped")
             return
+        claimed.why = ""
         if claimed.stage is Stage.LAST_WRITER:
             claimed.stage = Stage.FENCING
             return
@@ -269,6 +297,14 @@ def persisted_now(claimed: Claimed) -> datetime:
     """The instant that the home's last owner had told."""
     ms = claimed.metadata.now_ms if claimed.metadata else 0
     return datetime.fromtimestamp((ms or 0) / 1000, tz=UTC)
+
+
+def _stop(claimed: Claimed, why: str, *, looks_again: bool = False) -> None:
+    """An operator is needed; the other homes go on."""
+    claimed.stage, claimed.since, claimed.looks_again = Stage.STOPPED, None, looks_again
+    if claimed.why != why:
+        claimed.why = why
+        log.error("%s", why)
 
 
 def _wait(group: list[Claimed]) -> None:
