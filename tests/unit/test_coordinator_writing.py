@@ -31,8 +31,10 @@ from farandole.transport.memory import MemoryTransport
 from farandole.transport.outgoing import new_record
 from farandole.transport.port import (
     Commit,
+    Isolation,
     MemberSettings,
     NewRecord,
+    Position,
     Record,
     Reply,
     Request,
@@ -790,4 +792,38 @@ def test_run_whose_definition_is_gone_stands_still_and_is_there_again_when_its_d
     refused = [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)]
     assert refused == [("r-1", "definition_gone")], "the id is taken"
     assert [task.run for task in town.tasks("j")] == ["r-1"]
+    town.loop.close()
+
+
+def test_home_whose_commands_are_gone_is_not_ready_and_goes_on_from_a_new_position(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The story: no coordinator ran for longer than `commands` keeps its records. Afterwards the home said that it was
+    # ready, one line told that a partition does not deliver, and no command was ever answered.
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    number = home("r-1")
+    commands = TopicPartition(town.topics.commands, number)
+    town.loop.close()
+    town.start("r-1")
+    with town.transport.hub as broker:
+        gone = broker.end(commands, Isolation.COMMITTED)
+        broker.truncate_before(commands, gone)
+
+    town.loop = town.begin()
+    town.pass_time(timedelta(seconds=30))
+    town.start("r-1")
+    town.pass_time(timedelta(seconds=30))
+    served, unready = sorted(town.loop.homes), town.loop.view.unready()
+    moved = {commands: Position(gone, ""), TopicPartition(town.topics.events, number): Position(0, "")}
+    with town.transport.hub as broker:
+        broker.forget_positions(town.topics.group("coordinator"))
+    town.transport.admin().start_positions(town.topics.group("coordinator"), moved)
+    town.pass_time(timedelta(seconds=30))
+
+    assert served == [1 - number]
+    assert unready == [f"homes are stopped and need a person, the log says why: {number}"]
+    assert sum("farandole coordinator reposition" in line for line in caplog.messages) == 1
+    assert sorted(town.loop.homes) == [0, 1]
+    assert [task.run for task in town.tasks("a")] == ["r-1"]
     town.loop.close()

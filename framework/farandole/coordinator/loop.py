@@ -200,6 +200,22 @@ class CoordinatorLoop:
                 log.warning("the log is unreachable: %s; trying again", trouble.error)
             return
         log.error("%s/%d does not deliver: %s (%s)", *trouble.at, trouble.error, trouble.kind)
+        home = self.homes.get(trouble.at.partition)
+        if (
+            home is not None
+            and trouble.kind == "position_out_of_range"
+            and trouble.at in self._intake.pair(home.number)
+        ):
+            self._stop(home, trouble.at)
+
+    def _stop(self, home: Home, at: TopicPartition) -> None:
+        """Records that were not folded are gone: to go on elsewhere would lose them without a word (R8)."""
+        del self.homes[home.number]
+        self._intake.stop(home.number)
+        self._refold.drop(home.number)
+        self._begin(home.number)
+        refused = dict(zip((self._topics.events, self._topics.commands), home.committed_at, strict=True))[at.topic]
+        self._takeover.refuse(home.number, at, refused)
 
     # --- asking -------------------------------------------------------------------------
 

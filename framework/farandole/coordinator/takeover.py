@@ -33,7 +33,9 @@ log = logging.getLogger("farandole.coordinator")
 FENCE_TRIES = 5
 """Tries to end a departed writer's transaction before the broker's own time-out (10 s, R14) is left to do it."""
 
-_MISSING = "run `farandole apply`; if it had one, stop the coordinators and run `farandole coordinator reposition`"
+_WAY_OUT = "stop the coordinators and run `farandole coordinator reposition`"
+_DELETED = f"were deleted, or the topic was; the home is stopped: {_WAY_OUT}"
+_MISSING = f"run `farandole apply`; if it had one, {_WAY_OUT}"
 
 Ask = Callable[[Request, Callable[[Reply], None]], None]
 
@@ -49,7 +51,7 @@ class Stage(Enum):
     RESTORE = "restore"
     RUNNING = "running"
     STOPPED = "stopped"
-    """An operator is needed: no start position, or metadata that this version cannot read."""
+    """An operator is needed: no start position, one whose records are gone, or metadata that we cannot read."""
 
 
 MISSING_RETRY_S = 5.0
@@ -91,6 +93,9 @@ class Claimed:
     why: str = ""
     """Why it is stopped, until its positions say that it need not be: told once."""
 
+    refused: tuple[TopicPartition, int] | None = None
+    """A position of which there are no records any more: the home is stopped for as long as the group has it."""
+
     looks_again: bool = False
     """Whether an operator can put it right beside us."""
 
@@ -119,6 +124,12 @@ class Takeover:
         home = self.parked.pop(number, None) or Home(number)
         home.emptied()
         self.claimed[number] = Claimed(home)
+
+    def refuse(self, number: int, at: TopicPartition, position: int) -> None:
+        """A home that was begun anew is stopped, until the group has another position there than this one."""
+        claimed = self.claimed[number]
+        claimed.refused = at, position
+        _stop(claimed, f"{at.topic}/{at.partition}: the records from its position {position} on {_DELETED}", again=True)
 
     def drop(self, number: int) -> None:
         """The home is gone before it ran."""
@@ -199,7 +210,13 @@ class Takeover:
         at_events, at_commands = found[events], found[commands]
         if at_events is None or at_commands is None:
             at = events if at_events is None else commands
-            _stop(claimed, f"{at.topic}/{at.partition} has no start position; {_MISSING}", looks_again=True)
+            _stop(claimed, f"{at.topic}/{at.partition} has no start position; {_MISSING}", again=True)
+            return
+        if claimed.refused is not None and claimed.refused in {
+            (events, at_events.offset),
+            (commands, at_commands.offset),
+        }:
+            _stop(claimed, claimed.why, again=True)
             return
         try:
             claimed.metadata = decode(at_events.metadata)
@@ -299,9 +316,9 @@ def persisted_now(claimed: Claimed) -> datetime:
     return datetime.fromtimestamp((ms or 0) / 1000, tz=UTC)
 
 
-def _stop(claimed: Claimed, why: str, *, looks_again: bool = False) -> None:
-    """An operator is needed; the other homes go on."""
-    claimed.stage, claimed.since, claimed.looks_again = Stage.STOPPED, None, looks_again
+def _stop(claimed: Claimed, why: str, *, again: bool = False) -> None:
+    """An operator is needed; the other homes go on. `again`: it is looked at once more, and again."""
+    claimed.stage, claimed.since, claimed.looks_again = Stage.STOPPED, None, again
     if claimed.why != why:
         claimed.why = why
         log.error("%s", why)
