@@ -342,6 +342,7 @@ class Refusing:
     def __init__(self, member: Any) -> None:
         self.member = member
         self.is_refusing = False
+        self.verdict = Verdict.ABORTED
         self.refused = 0
         self._replies: list[Reply] = []
 
@@ -349,7 +350,7 @@ class Refusing:
         if not (self.is_refusing and isinstance(request, Commit)):
             return int(self.member.call(request))
         self.refused += 1
-        self._replies.append(Reply(-self.refused, request, Verdict.ABORTED, error=TransportError("INVALID_TIMESTAMP")))
+        self._replies.append(Reply(-self.refused, request, self.verdict, error=TransportError("INVALID_TIMESTAMP")))
         return -self.refused
 
     def replies(self, timeout: float) -> Sequence[Reply]:
@@ -395,6 +396,52 @@ def test_log_that_takes_nothing_from_us_holds_no_run_and_is_not_asked_all_the_ti
     assert 5 <= tried <= 20
     assert town.held() == []
     assert [task.run for task in town.tasks("a")] == ["r-1", "r-2"]
+    town.loop.close()
+
+
+def test_right_that_is_lost_for_a_while_holds_no_run_and_the_log_is_not_asked_all_the_time(
+    tmp_path: Path, made: list[Refusing], caplog: pytest.LogCaptureFixture
+) -> None:
+    # The story: an ACL was taken away for a minute. Each transaction was refused, that of giving up a record too, and
+    # made again at once, with a line each. When the ACL was back, the run of that record was held, which was as good as
+    # any other.
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    made[0].is_refusing, made[0].verdict = True, Verdict.REFUSED
+
+    town.send(town.success(town.tasks("a")[0]))
+    town.start("r-2", "r-3", "r-4")
+    for _ in range(1_000):
+        town.loop.step(0.0)
+    at_once = made[0].refused
+    town.pass_time(timedelta(seconds=60))
+    lines = len(caplog.records)
+    made[0].is_refusing = False
+    town.pass_time(timedelta(seconds=10))
+
+    assert at_once < 20, "no time has passed"
+    assert lines < 20
+    assert town.held() == []
+    assert town.count(facts.RunRefused) == 0
+    assert [task.run for task in town.tasks("a")] == ["r-1", "r-2", "r-3", "r-4"]
+    town.loop.close()
+
+
+def test_home_whose_epoch_is_refused_is_not_tried_all_the_time(tmp_path: Path, made: list[Refusing]) -> None:
+    """There is no record to look for: it was tried again at once."""
+    town = Town(JOIN, tmp_path)
+    made[0].is_refusing, made[0].verdict = True, Verdict.REFUSED
+
+    for _ in range(1_000):
+        town.loop.step(0.0)
+    at_once = made[0].refused
+    made[0].is_refusing = False
+    town.pass_time(timedelta(seconds=10))
+
+    assert at_once == 1, "no time has passed"
+    assert sorted(town.loop.homes) == [0, 1]
     town.loop.close()
 
 

@@ -282,7 +282,7 @@ class CoordinatorLoop:
 
     def _submit(self) -> bool:
         """The next transaction: epochs first, then batches."""
-        if not self._may_write:
+        if not self._may_write or 0 < ms(self._now()) < self._writer.waits_until:
             return False
         if ready := self._takeover.at(Stage.EPOCH):
             for claimed in ready:
