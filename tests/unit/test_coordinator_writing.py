@@ -23,7 +23,7 @@ from farandole.events.commands import CancelRun, ReleaseRun, StartRun
 from farandole.events.outgoing import Origin, Outgoing, event_record
 from farandole.events.tables import RunHead
 from farandole.events.topics import Topics
-from farandole.ids import NO_ITEM, agent_fact_id, partition_of, sha256
+from farandole.ids import NO_ITEM, agent_fact_id, generated_run_id, partition_of, sha256
 from farandole.testing.answers import Task, failure, success, task_of
 from farandole.testing.sketch import define, framed, framed_params, node
 from farandole.transport.fencing import FENCED_MAX
@@ -873,4 +873,41 @@ def test_home_whose_commands_are_gone_is_not_ready_and_goes_on_from_a_new_positi
     assert sum("farandole coordinator reposition" in line for line in caplog.messages) == 1
     assert sorted(town.loop.homes) == [0, 1]
     assert [task.run for task in town.tasks("a")] == ["r-1"]
+    town.loop.close()
+
+
+def test_direct_start_that_is_read_again_after_the_window_is_refused_and_makes_no_second_run(tmp_path: Path) -> None:
+    # The story: an agent's inbox, which keeps its records for 7 days, was read again by `agent reposition`. The stub of
+    # a run that was started directly and had ended was long gone, and the run was lived once more.
+    town = Town(define(node("a"), name="p"), tmp_path)
+    town.rest()
+    run = generated_run_id(town.clock.now(), 12345)
+    both = town.direct(run)
+    town.send(*both)
+    town.rest()
+    for _ in range(30):
+        town.pass_time(timedelta(hours=1))
+    known = [run for home in town.loop.homes.values() for run in home.runs]
+
+    town.send(*both)
+    town.pass_time(timedelta(seconds=2))
+
+    assert known == []
+    assert [town.count(kind) for kind in (facts.RunStarted, facts.RunSettled)] == [2, 1]
+    assert [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)] == [(run, "expired_id")]
+    town.loop.close()
+
+
+def test_direct_start_that_waited_for_its_coordinator_is_taken_however_late(tmp_path: Path) -> None:
+    """Chains go on without coordinators; what is late is not what was begun, but who reads it."""
+    town = Town(define(node("a"), name="p"), tmp_path)
+    town.rest()
+    town.loop.close()
+    town.send(*town.direct(generated_run_id(town.clock.now(), 12345)))
+    town.clock.advance(timedelta(hours=60))
+
+    town.loop = town.begin()
+    town.pass_time(timedelta(seconds=30))
+
+    assert [town.count(kind) for kind in (facts.RunSettled, facts.RunRefused)] == [1, 0]
     town.loop.close()

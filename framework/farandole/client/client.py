@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self, TypeVar, cast, overload
 
 from farandole.artifacts import ArtifactStore
-from farandole.client.direct import directly, send_start
+from farandole.client.direct import begun_id, directly, send_start
 from farandole.client.following import Ending
 from farandole.client.payload import definition_of, framed_input, framed_params, only_params, result_of
 from farandole.client.rerun import prepare_rerun
@@ -181,8 +181,11 @@ class Client:
     async def _start_directly(
         self, trigger: Trigger, definition: Definition, returns: object, params_hash: str
     ) -> "Run[R]":
-        """Start by the root's trigger: one record, sent once, whatever becomes of it."""
-        sent = Start("", definition.name, params_hash, is_new=True, is_direct=True)
+        """Start by the root's trigger: one record, sent once, whatever becomes of it.
+
+        Where a coordinator refuses the start, it names what the agent wrote of it: there is no command of ours.
+        """
+        sent = Start(begun_id(trigger), definition.name, params_hash, is_new=True, is_direct=True)
         followed = await follow(self.session, trigger.run, sent)
         await send_start(self.session, trigger, definition)
         return self._run(followed, definition, returns)

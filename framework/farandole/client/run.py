@@ -59,6 +59,8 @@ class Start:
     """A start that we send. `is_new`: its id was generated here, so that the run cannot have ended before."""
 
     command: str
+    """The id that a refusal names: of the command, or of what the first agent says of a direct start."""
+
     pipeline: str
     params_hash: str
     is_new: bool

@@ -7,6 +7,7 @@ partition goes on. Consequences are recognised by their header, never by their w
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from farandole.coordinator.batch import TEXT_MAX, Batch, StoreAway
 from farandole.coordinator.home import Refused
@@ -20,7 +21,7 @@ from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, Rel
 from farandole.events.envelope import Envelope, parse_envelope
 from farandole.events.outgoing import Origin, Outgoing
 from farandole.ids import consequence_id, derived_run_id, is_run_id, partition_of
-from farandole.kernel.admission import admit
+from farandole.kernel.admission import admit, expired_id
 from farandole.kernel.evolve import started_again
 from farandole.kernel.outbox import Cause
 from farandole.kernel.state import Run
@@ -112,6 +113,11 @@ def _started(batch: Batch, record: Record, cause: Cause, definitions: Definition
     if not isinstance(fact, facts.RunStarted) or _is_taken(batch, fact.run):
         log.warning("%s: a second start of a run was refused", record.place)
         return "second_start"
+    # By when it was written: a coordinator that was away takes what was begun meanwhile.
+    written = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
+    if expired := expired_id(fact.run, written, batch.moment().dedupe_window):
+        batch.refuse(facts.RunRefused(fact.run, fact.pipeline, "expired_id", expired), cause)
+        return "refused"
     definition = definitions.by_hash(fact.definition) if definitions is not None else None
     if definition is None and definitions is not None and not definitions.is_certain(record):
         batch.events_at = record.offset

@@ -5,7 +5,7 @@ params is a conflict that leaves the run untouched. Generated ids carry their in
 refused once the window in which duplicates are recognised has passed.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from farandole.definition.model import Definition
 from farandole.errors import RecordError
@@ -39,11 +39,22 @@ def admit(
         params = framed_params(command, definition)
     except RecordError as bad:
         return refused("params", str(bad))
-    now, window = moment.now, moment.dedupe_window
-    if (made := generated_at(run_id)) and not now - window <= made <= now + AHEAD_MAX:
-        return refused("expired_id", f"the generated id is of {made.isoformat()}, outside the window of {window}")
+    now = moment.now
+    if expired := expired_id(run_id, now, moment.dedupe_window):
+        return refused("expired_id", expired)
     deadline = now + definition.deadline if definition.deadline else None
     return RunStarted(run_id, command.pipeline, definition.hash, params, sha256(params), now, deadline)
+
+
+def expired_id(run_id: str, asked: datetime, window: timedelta) -> str:
+    """Why a generated id may not begin a run that was asked for at that instant: nobody may know it any more.
+
+    Empty if it may, and for ids that were not generated.
+    """
+    made = generated_at(run_id)
+    if made is None or asked - window <= made <= asked + AHEAD_MAX:
+        return ""
+    return f"the generated id is of {made.isoformat()}, outside the window of {window}"
 
 
 def _is_same(command: StartRun, known: Run) -> bool:
