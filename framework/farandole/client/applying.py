@@ -118,6 +118,11 @@ class _Claims(Table[str]):
         else:
             self.first.setdefault(key, _text(record))
 
+    def clear(self) -> None:
+        """Forget every row."""
+        super().clear()
+        self.first.clear()
+
 
 def observe(transport: Transport, admin: Admin, topics: Topics) -> Observed:
     """What the log holds of a namespace.
