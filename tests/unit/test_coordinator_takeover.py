@@ -3,14 +3,22 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
+from farandole.artifacts import LocalArtifacts
+from farandole.clock import ManualClock
+from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
+from farandole.coordinator.intake import halves
+from farandole.coordinator.loop import Environment
 from farandole.coordinator.takeover import FENCE_TRIES, MISSING_RETRY_S, SLOW_S, Stage, Takeover
 from farandole.errors import TransportError
 from farandole.events.topics import Topics
+from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import Metadata, encode
 from farandole.transport.port import FenceWriter, ListMembers, Position, ReadPositions, Reply, Request, TopicPartition
+from farandole.transport.topology import system_topics
 
 
 def takeover() -> Takeover:
@@ -63,6 +71,24 @@ def test_every_stage_has_its_words_or_has_told_already(stage: Stage, told: Calla
     it.tell_slow(SLOW_S)
 
     assert len(told()) == (stage is not Stage.STOPPED)
+
+
+def test_partitions_of_which_the_other_half_is_not_ours_are_told(told: Callable[[], list[str]]) -> None:
+    # The story: `commands` was given more partitions than `events` has. The assignor dealt them out unevenly, homes had
+    # one half here and one there, and nobody served them or said so.
+    topics = Topics()
+    ours = {TopicPartition(topics.commands, n) for n in (0, 1, 2)} | {TopicPartition(topics.events, n) for n in (0, 1)}
+    transport = MemoryTransport()
+    transport.admin().create(system_topics(topics, 2))
+    environment = Environment(transport, ManualClock(), LocalArtifacts(Path()))
+    loop = CoordinatorLoop(environment, CoordinatorSettings(), 2)
+
+    loop.assigned(sorted(ours))
+    loop.close()
+
+    assert halves(ours, topics) == [TopicPartition(topics.commands, 2)]
+    assert sorted(loop._takeover.claimed) == [0, 1]
+    assert [line.partition(":")[0] for line in told()] == ["farandole.commands/2"]
 
 
 class Answering:

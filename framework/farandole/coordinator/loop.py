@@ -16,7 +16,7 @@ from farandole.coordinator.building import Builder
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.flight import Flight
 from farandole.coordinator.home import Home
-from farandole.coordinator.intake import Intake
+from farandole.coordinator.intake import Intake, halves
 from farandole.coordinator.logclock import LogClock
 from farandole.coordinator.refold import Refold
 from farandole.coordinator.repair import Repair
@@ -330,6 +330,14 @@ class CoordinatorLoop:
         for number in sorted({at.partition for at in partitions}):
             if all(at in ours for at in self._intake.pair(number)):
                 self._begin(number)
+        if alone := halves(ours, self._topics):
+            log.error(
+                "%s: expected the other half of each home, of %s and %s, to be ours too, but it is not: nobody serves "
+                "them. The topics differ in their partitions; `farandole doctor` says which was changed",
+                ", ".join(f"{at.topic}/{at.partition}" for at in alone),
+                self._topics.commands,
+                self._topics.events,
+            )
 
     def _begin(self, number: int) -> None:
         self._takeover.begin(number)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from farandole.coordinator.building import Builder
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.home import Home
+from farandole.coordinator.intake import halves
 from farandole.coordinator.restore import Restore
 from farandole.coordinator.takeover import Claimed, Takeover
 from farandole.errors import NotJoined
@@ -62,6 +63,10 @@ class View:
             reasons.append(f"homes are being taken over and restored: {', '.join(map(str, coming))}")
         if stopped:
             reasons.append(f"homes are stopped and need a person, the log says why: {', '.join(map(str, stopped))}")
+        if alone := halves(self.member.assignment(), self.topics):
+            reasons.append(
+                f"homes of which it has one half only: {', '.join(f'{at.topic}/{at.partition}' for at in alone)}"
+            )
         return reasons
 
     def positions(self) -> dict[TopicPartition, int]:
