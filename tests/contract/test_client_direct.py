@@ -5,12 +5,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from farandole import Client, Retry, SyncClient, TransportError, pipeline
+from farandole import Client, Retry, RunRefused, SyncClient, TransportError, pipeline
 from farandole import agent as declare
+from farandole.clock import ManualClock, SystemClock
 from farandole.events import facts
 from farandole.events.outgoing import TRIGGER
 from farandole.lineage.entries import Entry
@@ -132,6 +134,23 @@ def test_run_that_a_coordinator_must_admit_is_asked_for(cluster: InProcess, it: 
     assert isinstance(events[0], facts.RunStarted)
     assert events[0].fired == ()
     assert len(commands(cluster, run)) == 1
+
+
+def test_start_that_was_taken_too_late_is_refused_and_its_client_is_told(cluster: InProcess) -> None:
+    """It has no command that a refusal could name: who waited for such a run waited for ever."""
+
+    async def live() -> str:
+        clock = ManualClock(SystemClock().now() - timedelta(hours=30))  # it has waited so long in the inbox
+        async with Client(cluster.transport, cluster.namespace, clock=clock, direct=True) as client:
+            run = await client.start(sums, Number(1))
+            with pytest.raises(RunRefused, match="expired_id"):
+                await run.result("60s")
+            return run.id
+
+    run = asyncio.run(live())
+
+    assert commands(cluster, run) == []
+    assert check_history(collect(cluster.transport, cluster.namespace)) == []
 
 
 def test_history_of_direct_runs_is_valid(cluster: InProcess) -> None:

@@ -1075,6 +1075,21 @@ def test_record_that_the_log_refuses_fails_its_own_attempt_and_no_other(tmp_path
     assert [record.key for record in world.records(TOPICS.dead("first"))] == [b"r-4"]
 
 
+def test_success_whose_trigger_the_log_refuses_stands_and_leaves_its_edge_to_the_coordinator(world: World) -> None:
+    # The story: the inbox of a successor was deleted. What its parent had done well became a dead letter that no retry
+    # could mend, and was done once more by its replay.
+    world.admin.configure(TOPICS.inbox("second"), {"max.message.bytes": "10"})
+    loop = world.start()
+
+    world.trigger("r-1")
+    world.run(until=world.has_facts(1))
+    world.run()
+
+    assert [(type(fact), fact.fired) for fact in world.facts()] == [(StepSucceeded, ())]
+    assert loop.counts.handler_runs == 1
+    assert world.records(TOPICS.dead("first")) == []
+
+
 # --- partitions come and go ---------------------------------------------------------------------------
 
 

@@ -5,8 +5,9 @@ from farandole.errors import RecordError
 from farandole.events.outgoing import Outgoing
 from farandole.ids import partition_of
 from farandole.transport.memory import MemoryTransport
+from farandole.transport.memory.log import PartitionLog
 from farandole.transport.outgoing import new_record, size_of
-from farandole.transport.port import Isolation, NewRecord, Record, TopicPartition, TopicSpec
+from farandole.transport.port import Isolation, NewRecord, Record, TopicPartition, TopicSpec, Trouble
 from farandole.transport.tables import Follower, Table
 
 
@@ -85,3 +86,31 @@ def test_record_of_a_run_goes_to_its_home_whatever_its_key_and_others_by_their_k
     assert (home.partition, home.key) == (partition_of("r-1", 12), b"r-1#7")
     assert keyed.partition is None
     assert size_of(home) == len("r-1#7") + 1 + 3
+
+
+def test_topic_that_was_made_anew_is_read_again_from_its_beginning_and_no_other() -> None:
+    # The story: `definitions` was deleted, and applied again. Processes stood beyond its end for ever, took that for
+    # having read it, and refused pipelines that were applied since.
+    log = Log()
+    for n in range(9):
+        log.write(str(n), "old")
+    log.producer.send(NewRecord("empty", b"a", b"kept"))
+    log.producer.flush(1.0)
+    follower = log.follow()
+    while not follower.at_end:
+        follower.follow()
+    log.empty.rows["a"] = "not read again"
+
+    with log.transport.hub as broker:
+        for number in range(2):
+            broker._log._partitions["t"][number] = PartitionLog(TopicPartition("t", number), broker._log.changed)
+    log.write("a", "new")
+    ends = log.admin.ends(log.table.places, Isolation.UNCOMMITTED)
+    for _ in range(5):
+        follower.follow()
+
+    assert follower.has_reached(ends)
+    assert log.table.rows == {"a": "new"}
+    assert log.empty.rows == {"a": "not read again"}
+    kinds = {trouble.kind for trouble in follower.troubles if isinstance(trouble, Trouble)}
+    assert kinds == {"position_out_of_range"}, "it is told"

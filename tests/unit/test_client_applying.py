@@ -1,5 +1,6 @@
 """`apply` on the log in memory: what it leaves, and that doing it again leaves it alone."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from farandole import agent, pipeline
+from farandole import Client, agent, pipeline
 from farandole.cli.units import Named, deployment_of
 from farandole.client.applying import apply, plan, read_rows
 from farandole.client.insisting import insist
@@ -19,6 +20,7 @@ from farandole.events.avro import Schema, SchemaBook
 from farandole.events.topics import Topics
 from farandole.transport.drift import require_topics
 from farandole.transport.memory import MemoryTransport
+from farandole.transport.memory.log import PartitionLog
 from farandole.transport.port import NewRecord, Position, TopicPartition, TopicSpec
 
 TOPICS = Topics("ns")
@@ -185,6 +187,50 @@ def test_other_number_of_partitions_after_the_first_apply_is_refused() -> None:
 
     with pytest.raises(ConfigError, match="expected 6 partitions, but found 3"):
         apply(transport, plan(transport, TOPICS, SHOP, partitions=6))
+
+
+def grown(transport: MemoryTransport, topic: str, count: int) -> None:
+    """`kafka-topics --alter --partitions`."""
+    with transport.hub as broker:
+        log = broker._log
+        log._specs[topic] = replace(log._specs[topic], partitions=count)
+        for number in range(len(log._partitions[topic]), count):
+            log._partitions[topic].append(PartitionLog(TopicPartition(topic, number), log.changed))
+
+
+def test_home_topic_that_was_changed_by_hand_is_the_one_that_is_told() -> None:
+    # The story: `commands` was given more partitions. P was taken from it, so that `apply` and every process called the
+    # other topics wrong, and new clients sent commands to homes that nobody has.
+    transport = applied(partitions=3)
+    grown(transport, TOPICS.commands, 6)
+
+    refused = plan(transport, TOPICS, SHOP)
+
+    assert refused.partitions == 3
+    assert list(refused.refusals) == ["ns.commands: expected 3 partitions, but found 6; `apply` cannot mend it"]
+    with pytest.raises(ConfigError, match=r"1 thing\(s\) are not:\n  ns\.commands: expected 3 partitions, but found 6"):
+        require_topics(transport.admin(), TOPICS, ["charge"])
+
+
+@pytest.mark.parametrize("topics", [["commands"], ["events"], ["commands", "events", "runs", "settled", "control"]])
+def test_number_of_homes_is_what_the_first_apply_recorded(topics: list[str]) -> None:
+    transport = applied(partitions=3)
+    for kind in topics:
+        grown(transport, f"ns.{kind}", 6)
+
+    assert plan(transport, TOPICS, SHOP).partitions == 3
+
+
+@pytest.mark.parametrize("topic", [TOPICS.commands, TOPICS.events])
+def test_client_sends_to_the_homes_that_there_are(topic: str) -> None:
+    transport = applied(partitions=3)
+    grown(transport, topic, 6)
+
+    async def partitions() -> int:
+        async with Client(transport, "ns") as client:
+            return await client.session.partitions()
+
+    assert asyncio.run(partitions()) == 3
 
 
 def test_drifted_setting_is_set_again() -> None:

@@ -1,6 +1,7 @@
 """When a client may take the last success of a run for its end (DESIGN section 8)."""
 
-from datetime import UTC, datetime
+import dataclasses
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -8,6 +9,7 @@ from farandole.client.final import FinalWatch
 from farandole.events import facts
 from farandole.events.outgoing import Origin, event_record
 from farandole.events.topics import Topics
+from farandole.ids import generated_run_id
 from farandole.transport.port import Record
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,7 +43,8 @@ def told(*events: facts.Event) -> list[bytes]:
 
 def record(event: facts.Event) -> Record:
     out = event_record(Topics(), event, event_id="id", cause="", origin=Origin("tests", NOW))
-    return Record(out.topic, 0, 0, out.key.encode(), out.value, out.headers)
+    written = round(NOW.timestamp() * 1000)
+    return Record(out.topic, 0, 0, out.key.encode(), out.value, out.headers, written)
 
 
 def test_final_fact_stands_after_a_life_in_which_nobody_interfered() -> None:
@@ -60,3 +63,13 @@ def test_final_fact_does_not_stand_where_the_beginning_was_not_seen() -> None:
 
 def test_success_that_is_not_final_ends_nothing() -> None:
     assert told(STARTED, facts.StepSucceeded("r", "a", 1, b"output")) == []
+
+
+@pytest.mark.parametrize(("late", "outputs"), [(timedelta(seconds=50), [b"output"]), (timedelta(hours=30), [])])
+def test_final_fact_does_not_stand_where_the_run_began_so_late_that_it_may_be_refused(
+    late: timedelta, outputs: list[bytes]
+) -> None:
+    run = generated_run_id(NOW - late, 1)
+    begun, last = dataclasses.replace(STARTED, run=run), dataclasses.replace(LAST, run=run)
+
+    assert told(begun, last) == outputs

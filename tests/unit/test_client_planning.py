@@ -105,6 +105,19 @@ def test_unit_named_as_the_coordinators_is_refused() -> None:
         plan.check()
 
 
+@pytest.mark.parametrize("topic", ["ns.inbox.charge", "ns.dead.charge", "payments.settled"])
+def test_topic_of_an_agent_with_more_partitions_than_declared_is_kept_as_it_is(topic: str) -> None:
+    # The story: an inbox was given more partitions, as the docs say one may. Its agents said "run `farandole apply`",
+    # for their positions, and that refused: it could not mend the topic.
+    grown = plan_of(faults=(Fault(topic, "partitions", "3", "6"),))
+    shrunk = plan_of(faults=(Fault(topic, "partitions", "6", "3"),))
+
+    grown.check()
+    assert grown.mend == ()
+    with pytest.raises(ConfigError, match="expected 6 partitions, but found 3"):
+        shrunk.check()
+
+
 def test_other_number_of_home_partitions_is_refused() -> None:
     plan = plan_of(faults=(Fault("ns.events", "partitions", "3", "12"),))
 

@@ -6,10 +6,12 @@ from datetime import timedelta
 import pytest
 
 from farandole.clock import ManualClock
+from farandole.coordinator.definitions import DefinitionGone
 from farandole.coordinator.home import TRACE_HEADER, Home
-from farandole.coordinator.repair import Repair
+from farandole.coordinator.repair import Damaged, Repair
 from farandole.coordinator.restore import Restore
 from farandole.coordinator.takeover import Claimed, Stage
+from farandole.definition.graph import Graph
 from farandole.kernel.snapshot import RIDES_MAX
 from farandole.kernel.state import Run
 from farandole.testing.sketch import define, node
@@ -20,6 +22,7 @@ from farandole.transport.port import Isolation, NewRecord, TopicPartition, Topic
 
 TOPIC = "farandole.runs"
 MAPPED = define(node("a"), node("m", "a", over="a.items"))
+OTHER = define(node("a"), name="other")
 
 
 class Table:
@@ -28,9 +31,16 @@ class Table:
     def __init__(self) -> None:
         self.transport = MemoryTransport(ManualClock())
         self.transport.admin().create([TopicSpec(TOPIC, 2, config={"cleanup.policy": "compact"})])
-        self.graph = Kernel(MAPPED).graph
-        repair = Repair(lambda: self.transport.reader("mending"), "farandole.events", lambda _: self.graph)
-        self.restore = Restore(self.transport.reader("restoring"), TOPIC, lambda _: self.graph, repair)
+        self.graphs = {str(each.hash): Kernel(each).graph for each in (MAPPED, OTHER)}
+        self.gone = set[str]()
+        repair = Repair(lambda: self.transport.reader("mending"), "farandole.events", self.graph)
+        self.restore = Restore(self.transport.reader("restoring"), TOPIC, self.graph, repair)
+
+    def graph(self, digest: str) -> Graph:
+        """The graph of a definition that is not gone."""
+        if digest in self.gone:
+            raise DefinitionGone(digest)
+        return self.graphs[digest]
 
     def write(self, home: int, key: str, value: bytes | None, trace: str = "") -> None:
         """A state record, or a tombstone."""
@@ -38,6 +48,13 @@ class Table:
         headers = ((TRACE_HEADER, trace.encode()),) if trace else ()
         producer.send(NewRecord(TOPIC, key.encode(), value, headers, home))
         assert producer.flush(1) == 0
+
+    def alone(self, home: int, run_id: str) -> Run:
+        """A live run of the other definition."""
+        kernel = Kernel(OTHER, run_id=run_id)
+        for key, value in kernel.table.items():
+            self.write(home, key, value)
+        return kernel.run
 
     def hold(self, home: int, run_id: str, items: int = 0, pad: str = "", trace: str = "") -> Run:
         """A live run with so many items, whose payloads are as large as `pad`."""
@@ -144,3 +161,31 @@ def test_home_that_ends_with_a_marker_is_complete_behind_it(table: Table) -> Non
 
     assert claimed.home.runs == {run.id: run}
     assert claimed.end == 3  # what `hold` wrote, the aborted record, its marker
+
+
+def test_run_whose_definition_is_gone_is_left_out_and_told_and_the_others_are_restored(
+    table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The story: `definitions` was made anew from newer code. One live run of an older definition ended every
+    # coordinator that took its home over, one after the other, and all runs of the home stood still.
+    kept, orphan = table.hold(0, "r-1"), table.alone(0, "r-2")
+    table.gone.add(OTHER.hash)
+    (claimed,) = table.begin(0)
+
+    table.steps(2_000)
+
+    assert claimed.home.runs == {"r-1": kept}
+    assert claimed.home.left_out == {orphan.id: OTHER.hash}
+    assert f"expected definition {OTHER.hash}, to which 1 runs are pinned (r-2)" in caplog.text
+
+
+def test_damaged_run_whose_definition_is_gone_is_left_out_and_another_is_mended(table: Table) -> None:
+    table.gone.add(OTHER.hash)
+    claimed = Claimed(Home(0), Stage.RESTORE)
+    logged = [each for kernel in (Kernel(MAPPED, run_id="r-1"), Kernel(OTHER, run_id="r-2")) for each in kernel.log]
+    it = Damaged(claimed, [], frozenset({"r-1", "r-2"}), {}, logged)
+
+    table.restore.repair._complete(it)
+
+    assert list(claimed.home.runs) == ["r-1"]
+    assert claimed.home.left_out == {"r-2": OTHER.hash}

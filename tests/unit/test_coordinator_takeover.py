@@ -3,14 +3,22 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
-from farandole.coordinator.takeover import FENCE_TRIES, SLOW_S, Stage, Takeover
+from farandole.artifacts import LocalArtifacts
+from farandole.clock import ManualClock
+from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
+from farandole.coordinator.intake import halves
+from farandole.coordinator.loop import Environment
+from farandole.coordinator.takeover import FENCE_TRIES, MISSING_RETRY_S, SLOW_S, Stage, Takeover
 from farandole.errors import TransportError
 from farandole.events.topics import Topics
+from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import Metadata, encode
-from farandole.transport.port import FenceWriter, ListMembers, Position, ReadPositions, Reply, Request
+from farandole.transport.port import FenceWriter, ListMembers, Position, ReadPositions, Reply, Request, TopicPartition
+from farandole.transport.topology import system_topics
 
 
 def takeover() -> Takeover:
@@ -65,6 +73,24 @@ def test_every_stage_has_its_words_or_has_told_already(stage: Stage, told: Calla
     assert len(told()) == (stage is not Stage.STOPPED)
 
 
+def test_partitions_of_which_the_other_half_is_not_ours_are_told(told: Callable[[], list[str]]) -> None:
+    # The story: `commands` was given more partitions than `events` has. The assignor dealt them out unevenly, homes had
+    # one half here and one there, and nobody served them or said so.
+    topics = Topics()
+    ours = {TopicPartition(topics.commands, n) for n in (0, 1, 2)} | {TopicPartition(topics.events, n) for n in (0, 1)}
+    transport = MemoryTransport()
+    transport.admin().create(system_topics(topics, 2))
+    environment = Environment(transport, ManualClock(), LocalArtifacts(Path()))
+    loop = CoordinatorLoop(environment, CoordinatorSettings(), 2)
+
+    loop.assigned(sorted(ours))
+    loop.close()
+
+    assert halves(ours, topics) == [TopicPartition(topics.commands, 2)]
+    assert sorted(loop._takeover.claimed) == [0, 1]
+    assert [line.partition(":")[0] for line in told()] == ["farandole.commands/2"]
+
+
 class Answering:
     """A takeover of homes that these writers left, whose questions are answered; some cannot be fenced."""
 
@@ -72,6 +98,8 @@ class Answering:
         self.writers = writers
         self.refused = refused
         self.fenced = Counter[str]()
+        self.without_position: set[int] = set()
+        self.looks = 0
         self.asked: list[tuple[Request, Callable[[Reply], None]]] = []
         self.takeover = Takeover(Topics("ns"), "us", lambda request, then: self.asked.append((request, then)))
         for number in writers:
@@ -85,7 +113,11 @@ class Answering:
     def _reply(self, request: Request) -> Reply:
         match request:
             case ReadPositions(partitions=partitions):
-                left = {at: Position(0, encode(Metadata(self.writers[at.partition], 1, 1))) for at in partitions}
+                self.looks += 1
+                left: dict[TopicPartition, Position | None] = {
+                    at: Position(0, encode(Metadata(self.writers[at.partition], 1, 1))) for at in partitions
+                }
+                left.update({at: None for at in partitions if at.partition in self.without_position})
                 return Reply(1, request, positions=left)
             case ListMembers():
                 return Reply(1, request, members=frozenset({"us"}))
@@ -143,3 +175,27 @@ def test_home_without_positions_says_both_ways_on(told: Callable[[], list[str]])
     (line,) = told()
     assert "if it never had one, run `farandole apply`" in line
     assert "run `farandole coordinator reposition`" in line
+
+
+def test_home_without_start_positions_is_looked_at_again_and_told_once(told: Callable[[], list[str]]) -> None:
+    # The story: a coordinator was started while the first `apply` was under way. It found all topics, and no start
+    # position yet; its homes were stopped for ever, and only a new process served them.
+    it = Answering({0: "", 1: ""})
+    it.without_position = {0, 1}
+    seconds = range(4 * int(MISSING_RETRY_S))
+    for second in seconds:
+        it.takeover.step(may_fence=True)
+        it.answer()
+        it.takeover.look_again(100.0 + second)
+        it.takeover.tell_slow(100.0 + second)
+    stopped, asked = it.stages(), it.looks
+    it.without_position = set()
+    for second in seconds:
+        it.takeover.step(may_fence=True)
+        it.answer()
+        it.takeover.look_again(200.0 + second)
+
+    assert stopped == {0: Stage.STOPPED, 1: Stage.STOPPED}
+    assert asked == 4, "every five seconds"
+    assert [line.partition(";")[0] for line in told()] == [f"ns.events/{n} has no start position" for n in (0, 1)]
+    assert it.stages() == {0: Stage.EPOCH, 1: Stage.EPOCH}

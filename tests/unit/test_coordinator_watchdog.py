@@ -9,7 +9,7 @@ from farandole.errors import TransportError
 from farandole.events.facts import TriggerSuspected
 from farandole.testing.desk import Desk
 from farandole.testing.sketch import define, node
-from farandole.transport.port import Position, ReadEnds, Reply, Request, TopicPartition
+from farandole.transport.port import Position, ReadEnds, ReadPositions, Reply, Request, TopicPartition
 
 INBOX = TopicPartition("farandole.inbox.a", 0)
 MINUTE = timedelta(minutes=1).total_seconds()
@@ -31,11 +31,12 @@ class Log:
         return answer
 
     def ask(self, request: Request, then: Callable[[Reply], None]) -> None:
-        """Answer at once."""
+        """Answer at once; partitions that were added are empty."""
         if isinstance(request, ReadEnds):
-            then(Reply(1, request, ends={INBOX: self.end}))
-        else:
-            then(Reply(1, request, positions={INBOX: Position(self.position, "")}))
+            then(Reply(1, request, ends={at: self.end if at == INBOX else 0 for at in request.partitions}))
+        elif isinstance(request, ReadPositions):
+            places = {at: Position(self.position if at == INBOX else 0, "") for at in request.partitions}
+            then(Reply(1, request, positions=places))
 
 
 def looked(log: Log, looks: int) -> list[TriggerSuspected]:
@@ -100,3 +101,15 @@ def test_inbox_that_was_given_more_partitions_is_counted_again_at_the_next_look(
 
     assert before == [4, 4]
     assert inboxes.size(INBOX.topic) == 6
+
+
+def test_trigger_that_waits_where_it_was_placed_before_its_inbox_grew_is_never_suspected() -> None:
+    # The story: an inbox with a backlog was given more partitions. The watchdog looked for a trigger where it would be
+    # placed now, in an empty partition, whose position had passed its end: runs that only waited were held.
+    log = Log(6)  # the trigger stands in `INBOX`, from when that was all
+
+    suspected = looked(log, 9)
+    log.position = log.end
+
+    assert suspected == []
+    assert looked(log, 2) == [TriggerSuspected("r-1", "a", 1)]

@@ -23,7 +23,7 @@ from farandole.events.commands import CancelRun, ReleaseRun, StartRun
 from farandole.events.outgoing import Origin, Outgoing, event_record
 from farandole.events.tables import RunHead
 from farandole.events.topics import Topics
-from farandole.ids import NO_ITEM, agent_fact_id, partition_of, sha256
+from farandole.ids import NO_ITEM, agent_fact_id, generated_run_id, partition_of, sha256
 from farandole.testing.answers import Task, failure, success, task_of
 from farandole.testing.sketch import define, framed, framed_params, node
 from farandole.transport.fencing import FENCED_MAX
@@ -31,8 +31,10 @@ from farandole.transport.memory import MemoryTransport
 from farandole.transport.outgoing import new_record
 from farandole.transport.port import (
     Commit,
+    Isolation,
     MemberSettings,
     NewRecord,
+    Position,
     Record,
     Reply,
     Request,
@@ -340,6 +342,7 @@ class Refusing:
     def __init__(self, member: Any) -> None:
         self.member = member
         self.is_refusing = False
+        self.verdict = Verdict.ABORTED
         self.refused = 0
         self._replies: list[Reply] = []
 
@@ -347,7 +350,7 @@ class Refusing:
         if not (self.is_refusing and isinstance(request, Commit)):
             return int(self.member.call(request))
         self.refused += 1
-        self._replies.append(Reply(-self.refused, request, Verdict.ABORTED, error=TransportError("INVALID_TIMESTAMP")))
+        self._replies.append(Reply(-self.refused, request, self.verdict, error=TransportError("INVALID_TIMESTAMP")))
         return -self.refused
 
     def replies(self, timeout: float) -> Sequence[Reply]:
@@ -393,6 +396,52 @@ def test_log_that_takes_nothing_from_us_holds_no_run_and_is_not_asked_all_the_ti
     assert 5 <= tried <= 20
     assert town.held() == []
     assert [task.run for task in town.tasks("a")] == ["r-1", "r-2"]
+    town.loop.close()
+
+
+def test_right_that_is_lost_for_a_while_holds_no_run_and_the_log_is_not_asked_all_the_time(
+    tmp_path: Path, made: list[Refusing], caplog: pytest.LogCaptureFixture
+) -> None:
+    # The story: an ACL was taken away for a minute. Each transaction was refused, that of giving up a record too, and
+    # made again at once, with a line each. When the ACL was back, the run of that record was held, which was as good as
+    # any other.
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    made[0].is_refusing, made[0].verdict = True, Verdict.REFUSED
+
+    town.send(town.success(town.tasks("a")[0]))
+    town.start("r-2", "r-3", "r-4")
+    for _ in range(1_000):
+        town.loop.step(0.0)
+    at_once = made[0].refused
+    town.pass_time(timedelta(seconds=60))
+    lines = len(caplog.records)
+    made[0].is_refusing = False
+    town.pass_time(timedelta(seconds=10))
+
+    assert at_once < 20, "no time has passed"
+    assert lines < 20
+    assert town.held() == []
+    assert town.count(facts.RunRefused) == 0
+    assert [task.run for task in town.tasks("a")] == ["r-1", "r-2", "r-3", "r-4"]
+    town.loop.close()
+
+
+def test_home_whose_epoch_is_refused_is_not_tried_all_the_time(tmp_path: Path, made: list[Refusing]) -> None:
+    """There is no record to look for: it was tried again at once."""
+    town = Town(JOIN, tmp_path)
+    made[0].is_refusing, made[0].verdict = True, Verdict.REFUSED
+
+    for _ in range(1_000):
+        town.loop.step(0.0)
+    at_once = made[0].refused
+    made[0].is_refusing = False
+    town.pass_time(timedelta(seconds=10))
+
+    assert at_once == 1, "no time has passed"
+    assert sorted(town.loop.homes) == [0, 1]
     town.loop.close()
 
 
@@ -763,4 +812,102 @@ def test_run_whose_state_is_damaged_is_folded_anew_from_its_events_when_its_home
     assert town.held() == []
     assert "run r-1: its state could not be read and was folded anew" in caplog.text
     assert "run ghost: its state cannot be read, and its beginning is not on" in caplog.text
+    town.loop.close()
+
+
+def test_run_whose_definition_is_gone_stands_still_and_is_there_again_when_its_definition_is(tmp_path: Path) -> None:
+    # The story: `definitions` was made anew from newer code. One live run of an older definition ended every
+    # coordinator that took its home over, one after the other.
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    town.loop.close()
+    town.send(NewRecord(town.topics.definitions, JOIN.hash.encode(), None, partition=0))
+
+    town.loop = town.begin()
+    town.pass_time(timedelta(seconds=30))
+    served = sorted(town.loop.homes)
+    town.command(StartRun("p", framed_params(), "r-1"))
+    town.rest()
+    town.send(NewRecord(town.topics.definitions, JOIN.hash.encode(), JOIN.to_json().encode(), partition=0))
+    town.rest()
+    town.send(*(town.success(task) for step in "ab" for task in town.tasks(step)))
+    town.rest()
+
+    assert served == [0, 1]
+    refused = [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)]
+    assert refused == [("r-1", "definition_gone")], "the id is taken"
+    assert [task.run for task in town.tasks("j")] == ["r-1"]
+    town.loop.close()
+
+
+def test_home_whose_commands_are_gone_is_not_ready_and_goes_on_from_a_new_position(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The story: no coordinator ran for longer than `commands` keeps its records. Afterwards the home said that it was
+    # ready, one line told that a partition does not deliver, and no command was ever answered.
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    number = home("r-1")
+    commands = TopicPartition(town.topics.commands, number)
+    town.loop.close()
+    town.start("r-1")
+    with town.transport.hub as broker:
+        gone = broker.end(commands, Isolation.COMMITTED)
+        broker.truncate_before(commands, gone)
+
+    town.loop = town.begin()
+    town.pass_time(timedelta(seconds=30))
+    town.start("r-1")
+    town.pass_time(timedelta(seconds=30))
+    served, unready = sorted(town.loop.homes), town.loop.view.unready()
+    moved = {commands: Position(gone, ""), TopicPartition(town.topics.events, number): Position(0, "")}
+    with town.transport.hub as broker:
+        broker.forget_positions(town.topics.group("coordinator"))
+    town.transport.admin().start_positions(town.topics.group("coordinator"), moved)
+    town.pass_time(timedelta(seconds=30))
+
+    assert served == [1 - number]
+    assert unready == [f"homes are stopped and need a person, the log says why: {number}"]
+    assert sum("farandole coordinator reposition" in line for line in caplog.messages) == 1
+    assert sorted(town.loop.homes) == [0, 1]
+    assert [task.run for task in town.tasks("a")] == ["r-1"]
+    town.loop.close()
+
+
+def test_direct_start_that_is_read_again_after_the_window_is_refused_and_makes_no_second_run(tmp_path: Path) -> None:
+    # The story: an agent's inbox, which keeps its records for 7 days, was read again by `agent reposition`. The stub of
+    # a run that was started directly and had ended was long gone, and the run was lived once more.
+    town = Town(define(node("a"), name="p"), tmp_path)
+    town.rest()
+    run = generated_run_id(town.clock.now(), 12345)
+    both = town.direct(run)
+    town.send(*both)
+    town.rest()
+    for _ in range(30):
+        town.pass_time(timedelta(hours=1))
+    known = [run for home in town.loop.homes.values() for run in home.runs]
+
+    town.send(*both)
+    town.pass_time(timedelta(seconds=2))
+
+    assert known == []
+    assert [town.count(kind) for kind in (facts.RunStarted, facts.RunSettled)] == [2, 1]
+    assert [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)] == [(run, "expired_id")]
+    town.loop.close()
+
+
+def test_direct_start_that_waited_for_its_coordinator_is_taken_however_late(tmp_path: Path) -> None:
+    """Chains go on without coordinators; what is late is not what was begun, but who reads it."""
+    town = Town(define(node("a"), name="p"), tmp_path)
+    town.rest()
+    town.loop.close()
+    town.send(*town.direct(generated_run_id(town.clock.now(), 12345)))
+    town.clock.advance(timedelta(hours=60))
+
+    town.loop = town.begin()
+    town.pass_time(timedelta(seconds=30))
+
+    assert [town.count(kind) for kind in (facts.RunSettled, facts.RunRefused)] == [1, 0]
     town.loop.close()

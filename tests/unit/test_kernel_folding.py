@@ -1,5 +1,6 @@
 """R10: facts are folded by state, not by remembered ids."""
 
+import dataclasses
 from typing import cast
 
 import pytest
@@ -191,6 +192,18 @@ def test_cancellation_in_a_run_that_is_not_stopping_leaves_the_step_to_the_watch
     stage.tell(facts.TriggerSuspected("r-1", "a", 1))
 
     assert stage.run.is_held
+
+
+def test_direct_start_that_was_refused_is_rebuilt_as_no_run() -> None:
+    """It stands on the log, and what its agent said behind it too; the refusal says where it was read."""
+    stage = Stage(CHAIN)
+    started = stage.log[0].event
+    assert isinstance(started, facts.RunStarted)
+    begun = Logged(7, dataclasses.replace(started, fired=("a",)))
+    refusal = Logged(9, facts.RunRefused("r-1", "p", "expired_id", "too old"), 8)
+
+    assert list(rebuild([begun, Logged(8, succeeded("a"))], lambda _: stage.graph)) == ["r-1"]
+    assert rebuild([begun, Logged(8, succeeded("a")), refusal], lambda _: stage.graph) == {}
 
 
 class Unknown:

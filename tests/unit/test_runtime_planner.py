@@ -164,3 +164,22 @@ def test_refused_batch_is_halved_until_only_the_culprits_say_something_else(
     expected = [f"0/{n}/0".encode() if n not in bad else b"less 1" for n in range(count)]
     assert sorted(log) == sorted(expected)
     assert a.offsets.commit_point() == (count, b"")
+
+
+def test_answer_that_is_refused_again_and_again_says_less_each_time_and_is_written_once() -> None:
+    """First a success without its triggers, then a failure, then that without its input: each is a retreat."""
+    it, a = planner(), partition(0, 1)
+    it.add(answer(a, 0))
+
+    said: list[bytes | None] = []
+    for _ in range(3):
+        it.refused(plan(it), "no such topic")
+        flight = plan(it)
+        said.append(flight.records[0].value)
+        it.without_effect(flight)
+    last = plan(it)
+    it.committed(last, always)
+
+    assert said == [b"less 1", b"less 2", b"less 3"]
+    assert not it.has_answers
+    assert a.offsets.commit_point() == (1, b"")

@@ -11,7 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from farandole.client.planning import INBOX, PIPELINE, Deployment, Observed, Plan, make_plan, wanted_topics
+from farandole.client.planning import (
+    COORDINATOR,
+    GROUP,
+    INBOX,
+    PIPELINE,
+    Deployment,
+    Observed,
+    Plan,
+    make_plan,
+    wanted_topics,
+)
 from farandole.errors import ConfigError, NotReady
 from farandole.events.topics import Topics
 from farandole.transport.drift import faults, partitions_of_homes
@@ -118,6 +128,11 @@ class _Claims(Table[str]):
         else:
             self.first.setdefault(key, _text(record))
 
+    def clear(self) -> None:
+        """Forget every row."""
+        super().clear()
+        self.first.clear()
+
 
 def observe(transport: Transport, admin: Admin, topics: Topics) -> Observed:
     """What the log holds of a namespace.
@@ -127,7 +142,9 @@ def observe(transport: Transport, admin: Admin, topics: Topics) -> Observed:
     """
     rows = read_rows(transport, admin, topics.definitions)
     schemas = read_rows(transport, admin, topics.schemas)
-    return Observed(partitions_of_homes(admin, topics), rows, schemas)
+    recorded = rows.get(GROUP + COORDINATOR, "")
+    partitions = int(recorded) if recorded.isdecimal() else partitions_of_homes(admin, topics)
+    return Observed(partitions, rows, schemas)
 
 
 def _grown(admin: Admin, topics: Topics, deployment: Deployment, rows: Mapping[str, str]) -> frozenset[str]:

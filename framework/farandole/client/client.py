@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self, TypeVar, cast, overload
 
 from farandole.artifacts import ArtifactStore
-from farandole.client.direct import directly, send_start
+from farandole.client.direct import begun_id, directly, send_start
 from farandole.client.following import Ending, Start
 from farandole.client.payload import definition_of, framed_input, framed_params, only_params, result_of
 from farandole.client.rerun import prepare_rerun
@@ -28,7 +28,7 @@ from farandole.events.commands import DiscardDeadLetter, ReleaseRun, ReplayDeadL
 from farandole.events.outgoing import Trigger
 from farandole.events.topics import Topics
 from farandole.ids import NO_ITEM, generated_run_id, is_run_id
-from farandole.kernel.admission import expired
+from farandole.kernel.admission import expired_id
 from farandole.transport.port import Transport
 
 R = TypeVar("R")
@@ -187,13 +187,17 @@ class Client:
         sent = Start(command, command_id, is_new)
         followed = await follow(session, command.run_id or "", sent)
         await session.send(command, command_id, rerun_of=rerun_of)
-        if not is_new and expired(followed.run, self._clock.now()):
+        if not is_new and expired_id(followed.run, self._clock.now()):
             await _check_taken(followed)
         return self._run(followed, definition, returns)
 
     async def _start_directly(self, trigger: Trigger, definition: Definition, returns: object) -> "Run[R]":
-        """Start by the root's trigger: one record, sent once, whatever becomes of it."""
-        sent = Start(StartRun(definition.name, trigger.start, trigger.run), "", is_new=True, is_direct=True)
+        """Start by the root's trigger: one record, sent once, whatever becomes of it.
+
+        Where a coordinator refuses the start, it names what the agent wrote of it: there is no command of ours.
+        """
+        command = StartRun(definition.name, trigger.start, trigger.run)
+        sent = Start(command, begun_id(trigger), is_new=True, is_direct=True)
         followed = await follow(self.session, trigger.run, sent)
         await send_start(self.session, trigger, definition)
         return self._run(followed, definition, returns)

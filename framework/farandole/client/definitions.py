@@ -24,6 +24,9 @@ PIPELINE = "pipeline:"
 INBOX = "inbox:"
 """Prefix of the keys whose value is the unit that consumes an agent's inbox (R8)."""
 
+HOMES = "group:coordinator"
+"""Key whose value is P, as the first `apply` made it."""
+
 NAMES_AGE_MAX = 5.0
 """How old the table may be when a pipeline is named before it is read anew, beside the start that names it, seconds.
 
@@ -43,6 +46,7 @@ class DefinitionBook:
         self._definitions: dict[str, Definition] = {}
         self._names: dict[str, str] = {}
         self._owners: dict[str, str] = {}
+        self._homes = 0
         self._reading = asyncio.Lock()
         self._read_at = float("-inf")
         self._beside: asyncio.Task[None] | None = None
@@ -62,6 +66,8 @@ class DefinitionBook:
                 self._names[key.removeprefix(PIPELINE)] = value.decode(errors="replace")
             elif key.startswith(INBOX):
                 self._owners[key.removeprefix(INBOX)] = value.decode(errors="replace")
+            elif key == HOMES:
+                self._homes = int(value) if value.isdigit() else 0
             elif ":" not in key and key not in self._definitions:
                 self._take(key, value)
 
@@ -128,6 +134,11 @@ class DefinitionBook:
         """The schemas that the params of a pipeline have, and had, under any definition that is kept, as of now."""
         every = await self.every()
         return SchemaBook(Schema.parse(it.params_schema) for it in every.values() if it.name == name)
+
+    async def home_partitions(self) -> int:
+        """P as it was recorded; 0 if it was not."""
+        await self.refresh()
+        return self._homes
 
     async def owners(self) -> Mapping[str, str]:
         """The unit of each agent that was applied, as of now."""

@@ -13,7 +13,7 @@ from farandole.definition.model import Definition
 from farandole.errors import ConfigError, RecordError, TransportError
 from farandole.events.facts import RunStarted, StepScheduled
 from farandole.events.outgoing import Origin, Trigger, trigger_record
-from farandole.ids import sha256
+from farandole.ids import attempt_id, consequence_id, sha256
 from farandole.kernel.evolve import start
 from farandole.kernel.outbox import PARAMS_MAX, trigger_of
 from farandole.kernel.values import ClaimNeeded, Values
@@ -48,6 +48,12 @@ async def _is_applied(session: Session, definition: Definition) -> bool:
         return (await session.book.by_name(definition.name)).hash == definition.hash
     except ConfigError:
         return False  # the coordinator refuses it in so many words
+
+
+def begun_id(trigger: Trigger) -> str:
+    """The id of what the first agent writes of a run that its trigger starts: a refusal of the start names it."""
+    root = attempt_id(trigger.run, trigger.step, trigger.item, trigger.attempt)
+    return consequence_id(f"{root}/trigger", "RunStarted", 0)
 
 
 async def send_start(session: Session, trigger: Trigger, definition: Definition) -> None:

@@ -6,11 +6,13 @@ only settle the run with it. Pure; records come in the order of the run's home p
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from farandole.client.scan import header
 from farandole.errors import RecordError
 from farandole.events import facts
 from farandole.events.catalogue import decode, type_name
+from farandole.ids import generated_at
 from farandole.transport.port import Record
 
 _STARTED = type_name(facts.RunStarted).encode()
@@ -30,6 +32,11 @@ HARMLESS = frozenset(
 """What may precede a final fact that stands: a chain's life in which nothing was given up and nobody interfered."""
 
 
+PROMPT = timedelta(minutes=1)
+"""How long after its generated id a run that is certain to stand may begin. Later the id may be outside the window in
+which it is known (24 h, and nobody sets less than this), and its start be refused: then the end alone tells."""
+
+
 @dataclass(slots=True)
 class FinalWatch:
     """One run. `is_sure`: its beginning was seen, and nothing since that might speak against a final fact."""
@@ -42,6 +49,7 @@ class FinalWatch:
         kind = header(record, "ce_type")
         self.has_begun |= kind == _STARTED
         self.is_sure &= kind in HARMLESS
+        self.is_sure &= kind != _STARTED or _is_prompt(record)
         if kind != _SUCCEEDED or not (self.has_begun and self.is_sure):
             return None
         try:
@@ -50,3 +58,9 @@ class FinalWatch:
             self.is_sure = False
             return None
         return fact if isinstance(fact, facts.StepSucceeded) and fact.final else None
+
+
+def _is_prompt(started: Record) -> bool:
+    made = generated_at(header(started, "ce_run").decode(errors="replace"))
+    written = datetime.fromtimestamp(started.timestamp_ms / 1000, tz=UTC)
+    return made is None or abs(written - made) <= PROMPT

@@ -39,6 +39,8 @@ class Start:
 
     command: StartRun
     command_id: str
+    """The id that a refusal names: of the command, or of what the first agent says of a direct start."""
+
     is_new: bool
     is_direct: bool = False
     """Whether it is its first step's trigger, of which nobody knows until that step's agent has taken it."""

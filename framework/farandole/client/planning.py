@@ -145,6 +145,8 @@ def make_plan(
         DefinitionError: a pipeline has no owner.
     """
     rows = observed.rows or {}
+    ours = {spec.name for spec in system_topics(topics)}
+    found = [fault for fault in found if fault.topic in ours or not _is_grown(fault)]
     missing = {fault.topic for fault in found if fault.what == "missing"}
     commands = next(spec for spec in wanted if spec.name == topics.commands)
     return Plan(
@@ -164,6 +166,11 @@ def make_plan(
         ),
         notes=tuple(_notes(deployment, rows)),
     )
+
+
+def _is_grown(fault: Fault) -> bool:
+    """Whether a topic has more partitions than declared: agents share what there is, so an operator may add some."""
+    return fault.what == "partitions" and int(fault.found) > int(fault.expected)
 
 
 def _starts(

@@ -54,13 +54,16 @@ class Session:
         self.book = DefinitionBook(self.edge, self.topics)
 
     async def partitions(self) -> int:
-        """P.
+        """P: what `commands` and `events` both have, else (somebody has changed one by hand) what `apply` recorded.
 
         Raises:
             ConfigError: the namespace was never applied.
         """
         if not self._partitions:
-            self._partitions = len(await existing_places(self.edge, self.topics.commands))
+            commands = len(await existing_places(self.edge, self.topics.commands))
+            events = len(await existing_places(self.edge, self.topics.events))
+            recorded = await self.book.home_partitions() if commands != events else 0
+            self._partitions = recorded or min(commands, events)
         return self._partitions
 
     async def home(self, run_id: str) -> int:

@@ -8,8 +8,10 @@ record is folded, and again before a name, or the schema of some params, is refu
 import logging
 from collections.abc import Callable
 
+from farandole.definition.graph import Graph, graph_of
 from farandole.definition.model import Definition
 from farandole.definition.published import read_published
+from farandole.errors import InvariantViolation
 from farandole.events.avro import Schema, SchemaBook
 from farandole.events.topics import Topics
 from farandole.kernel.admission import NO_OTHERS
@@ -20,6 +22,14 @@ Ask = Callable[[Request, Callable[[Reply], None]], None]
 log = logging.getLogger("farandole.coordinator")
 
 Row = Definition | str
+
+
+class DefinitionGone(InvariantViolation):
+    """A run is pinned to a definition that `definitions` does not hold (any more): the others know nothing of it."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(f"definition {digest} is pinned by a run, but `definitions` does not hold it")
+        self.digest = digest
 
 
 class DefinitionTable:
@@ -79,6 +89,21 @@ class DefinitionTable:
         """The definition of that hash."""
         row = self._table.rows.get(digest)
         return row if isinstance(row, Definition) else None
+
+    def graph(self, digest: str) -> Graph:
+        """The graph of a definition that a run is pinned to.
+
+        Raises:
+            DefinitionGone: it is not there.
+        """
+        definition = self.by_hash(digest)
+        if definition is None:
+            raise DefinitionGone(digest)
+        return graph_of(definition)
+
+    def has_read(self, end: int) -> bool:
+        """Whether everything before this offset was taken in."""
+        return self._follower.has_reached(dict.fromkeys(self._table.places, end))
 
     def current(self, name: str) -> Definition | None:
         """The definition that new runs of a pipeline are pinned to."""

@@ -6,7 +6,7 @@ and by nothing else.
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -90,8 +90,16 @@ class Home:
     late: Patience = field(default_factory=Patience)
     """While markers of timers alone are refused by the log, timers wait; records are folded all the same."""
 
-    def restore(self, runs: Iterable[Run]) -> None:
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Runs whose definition (the hash) is not on the log: they stand still, and nothing may take their ids."""
+
+    missing: frozenset[str] = frozenset()
+    """These definitions, once each."""
+
+    def restore(self, runs: Iterable[Run], left_out: Mapping[str, str] | None = None) -> None:
         """Take over runs; the timer heap is rebuilt from them alone."""
+        self.left_out = left_out or {}
+        self.missing = frozenset(self.left_out.values())
         self.runs = {run.id: run for run in runs}
         self.timers = [timer for run in self.runs.values() for timer in timers(run)]
         heapq.heapify(self.timers)

@@ -3,6 +3,7 @@
 Knows nothing of records: it moves, pauses and resumes the partitions of a member.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,16 @@ from farandole.transport.port import Member, TopicPartition
 
 BUFFER_MAX = 5_000
 """Records buffered per home before its partitions are paused: ten batches."""
+
+
+def halves(ours: Iterable[TopicPartition], topics: Topics) -> list[TopicPartition]:
+    """Our partitions of `commands` and `events` whose other half is not ours, so that nobody serves their homes.
+
+    Both topics have P partitions, and the group's assignor deals them out alike. It cannot if one of them was changed.
+    """
+    it = [at for at in ours if at.topic in (topics.commands, topics.events)]
+    pairs = Counter(at.partition for at in it)
+    return sorted(at for at in it if pairs[at.partition] == 1)
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from farandole.coordinator.building import Builder
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.flight import Flight
 from farandole.coordinator.home import Home
-from farandole.coordinator.intake import Intake
+from farandole.coordinator.intake import Intake, halves
 from farandole.coordinator.logclock import LogClock
 from farandole.coordinator.refold import Refold
 from farandole.coordinator.repair import Repair
@@ -26,8 +26,6 @@ from farandole.coordinator.takeover import Claimed, Stage, Takeover, persisted_n
 from farandole.coordinator.view import View
 from farandole.coordinator.watchdog import Inboxes, Watchdog
 from farandole.coordinator.writing import Writer
-from farandole.definition.graph import Graph, graph_of
-from farandole.errors import InvariantViolation
 from farandole.kernel.decision import Moment
 from farandole.kernel.state import ms
 from farandole.transport.port import (
@@ -64,9 +62,9 @@ class CoordinatorLoop:
         self.partitions = partitions
         self._member = environment.transport.member(settings.member())
         self._definitions = DefinitionTable(environment.transport, settings.topics, settings.client_id, self._ask)
-        reader = environment.transport.reader
-        repair = Repair(lambda: reader(settings.client_id + ".repair"), self._topics.events, self._graph)
-        self._restore = Restore(reader(settings.client_id + ".restore"), self._topics.runs, self._graph, repair)
+        reader, graph = environment.transport.reader, self._definitions.graph
+        repair = Repair(lambda: reader(settings.client_id + ".repair"), self._topics.events, graph)
+        self._restore = Restore(reader(settings.client_id + ".restore"), self._topics.runs, graph, repair)
         self._takeover = Takeover(self._topics, settings.client_id, self._ask)
         self._watchdog = Watchdog(settings, self._ask, self._inboxes(), partitions)
         self._refold = Refold(lambda: reader(settings.client_id + ".refold"))
@@ -117,7 +115,9 @@ class CoordinatorLoop:
         self._instant = None  # the poll may have waited
         did |= self._definitions.step()
         did |= self._takeover.step(may_fence=self._writer.is_free)
+        self._takeover.look_again(self._env.clock.monotonic())
         self._takeover.tell_slow(self._env.clock.monotonic())
+        self._take_back()
         did |= self._restored()
         did |= self._refold.step()
         did |= self._watchdog.step(self._env.clock.monotonic(), self.homes.values())
@@ -161,7 +161,7 @@ class CoordinatorLoop:
         """How long a poll may wait: not past the next timer, and not while a restore is under way."""
         if self._restore.has_more:
             return 0.0
-        if self._restore.reading or self._takeover.claimed:
+        if self._restore.reading or self._takeover.is_moving:
             return min(wait, 0.005)
         due = self.next_due()
         if due is None:
@@ -200,6 +200,22 @@ class CoordinatorLoop:
                 log.warning("the log is unreachable: %s; trying again", trouble.error)
             return
         log.error("%s/%d does not deliver: %s (%s)", *trouble.at, trouble.error, trouble.kind)
+        home = self.homes.get(trouble.at.partition)
+        if (
+            home is not None
+            and trouble.kind == "position_out_of_range"
+            and trouble.at in self._intake.pair(home.number)
+        ):
+            self._stop(home, trouble.at)
+
+    def _stop(self, home: Home, at: TopicPartition) -> None:
+        """Records that were not folded are gone: to go on elsewhere would lose them without a word (R8)."""
+        del self.homes[home.number]
+        self._intake.stop(home.number)
+        self._refold.drop(home.number)
+        self._begin(home.number)
+        refused = dict(zip((self._topics.events, self._topics.commands), home.committed_at, strict=True))[at.topic]
+        self._takeover.refuse(home.number, at, refused)
 
     # --- asking -------------------------------------------------------------------------
 
@@ -237,7 +253,8 @@ class CoordinatorLoop:
         fresh = self._takeover.at(Stage.RESTORE)
         kept = [c for c in fresh if c.keeps_state]
         to_read = [c for c in fresh if not c.keeps_state and not self._restore.has(c.home.number)]
-        if to_read and self._definitions.is_ready:
+        # A definition may have been applied, and a run begun, since the table was last read (R13).
+        if to_read := [c for c in to_read if self._definitions.is_ready and self._definitions.has_read(c.definitions)]:
             self._restore.begin(to_read)
         done = kept + self._restore.step(self._settings.restore_slice)
         for claimed in done:
@@ -254,17 +271,18 @@ class CoordinatorLoop:
         state = "kept in memory" if claimed.keeps_state else "restored"
         log.info("home %d: %d runs, epoch %d, %s", home.number, len(home.runs), home.epoch, state)
 
-    def _graph(self, digest: str) -> Graph:
-        definition = self._definitions.by_hash(digest)
-        if definition is None:
-            raise InvariantViolation(f"definition {digest} is pinned by a run, but `definitions` does not hold it")
-        return graph_of(definition)
+    def _take_back(self) -> None:
+        """Read homes anew of which runs were left out whose definition is there again."""
+        there = self._definitions.by_hash
+        back = [number for number, home in self.homes.items() if any(there(each) for each in home.missing)]
+        if back and self._may_write:
+            self._doubted(frozenset(back))
 
     # --- writing --------------------------------------------------------------------------
 
     def _submit(self) -> bool:
         """The next transaction: epochs first, then batches."""
-        if not self._may_write:
+        if not self._may_write or 0 < ms(self._now()) < self._writer.waits_until:
             return False
         if ready := self._takeover.at(Stage.EPOCH):
             for claimed in ready:
@@ -312,6 +330,14 @@ class CoordinatorLoop:
         for number in sorted({at.partition for at in partitions}):
             if all(at in ours for at in self._intake.pair(number)):
                 self._begin(number)
+        if alone := halves(ours, self._topics):
+            log.error(
+                "%s: expected the other half of each home, of %s and %s, to be ours too, but it is not: nobody serves "
+                "them. The topics differ in their partitions; `farandole doctor` says which was changed",
+                ", ".join(f"{at.topic}/{at.partition}" for at in alone),
+                self._topics.commands,
+                self._topics.events,
+            )
 
     def _begin(self, number: int) -> None:
         self._takeover.begin(number)

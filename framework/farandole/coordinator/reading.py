@@ -7,6 +7,7 @@ partition goes on. Consequences are recognised by their header, never by their w
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from farandole.coordinator.batch import TEXT_MAX, Batch, StoreAway
 from farandole.coordinator.home import Refused
@@ -21,7 +22,7 @@ from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, Rel
 from farandole.events.envelope import Envelope, parse_envelope
 from farandole.events.outgoing import Origin, Outgoing
 from farandole.ids import consequence_id, derived_run_id, is_run_id, partition_of
-from farandole.kernel.admission import admit, is_unread
+from farandole.kernel.admission import admit, expired_id, is_unread
 from farandole.kernel.evolve import started_again
 from farandole.kernel.outbox import Cause
 from farandole.kernel.state import Run
@@ -119,9 +120,14 @@ def _started(batch: Batch, record: Record, cause: Cause, definitions: Definition
     except RecordError as bad:
         log.error("%s: a run was started, but nobody can read how: %s", record.place, bad)
         return "unreadable"
-    if not isinstance(fact, facts.RunStarted) or batch.run(fact.run) is not None:
+    if not isinstance(fact, facts.RunStarted) or _is_taken(batch, fact.run):
         log.warning("%s: a second start of a run was refused", record.place)
         return "second_start"
+    # By when it was written: a coordinator that was away takes what was begun meanwhile.
+    written = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
+    if expired := expired_id(fact.run, written, batch.moment().dedupe_window):
+        batch.refuse(facts.RunRefused(fact.run, fact.pipeline, "expired_id", expired), cause)
+        return "refused"
     definition = definitions.by_hash(fact.definition) if definitions is not None else None
     if definition is None and definitions is not None and not definitions.is_certain(record):
         batch.events_at = record.offset
@@ -131,6 +137,10 @@ def _started(batch: Batch, record: Record, cause: Cause, definitions: Definition
         return "orphan"
     batch.begin_directly(graph_of(definition), fact, cause, record.offset)
     return "started"
+
+
+def _is_taken(batch: Batch, run_id: str) -> bool:
+    return batch.run(run_id) is not None or run_id in batch.home.left_out
 
 
 def is_folded(record: Record) -> bool:
@@ -275,6 +285,10 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
         case None:
             batch.refuse(facts.RunRefused(run_id, "", "undecodable", reason), cause)
             return "undecodable"
+        case StartRun() if run_id in batch.home.left_out:
+            detail = f"the run exists, but its definition {batch.home.left_out[run_id][:12]} is not on `definitions`"
+            batch.refuse(facts.RunRefused(run_id, command.pipeline, "definition_gone", detail), cause)
+            return "refused"
         case StartRun():
             return _start(batch, record, command, run_id, definitions, cause)
         case CancelRun(reason=why):

@@ -2,13 +2,17 @@
 
 `runs` remembers what `events` says. One record of it that is damaged, by whatever hand, must not keep a home from its
 owner: the runs in question are rebuilt from the facts before the home's position, and the others wait for as long. A
-run whose beginning is not on the log any more cannot be: it is told, and left out.
+run whose beginning is not on the log any more cannot be: it is told, and left out. So is a run whose definition is not
+on the log; its records stay, so that it is there again when the definition is.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from farandole.coordinator.definitions import DefinitionGone
+from farandole.coordinator.home import Home
 from farandole.coordinator.takeover import Claimed
 from farandole.definition.graph import Graph
 from farandole.errors import RecordError
@@ -23,16 +27,20 @@ log = logging.getLogger("farandole.coordinator")
 BEGINNING = -2
 """Kafka's logical offset for the first record."""
 
+TOLD_RUNS = 5
+"""Ids of runs in a line of the log; a definition may have thousands."""
+
 _RUN, _FOLDED = "ce_run", "ce_folded"
 
 
 @dataclass(slots=True)
 class Damaged:
-    """A home that waits for some of its runs; `intact` are the others."""
+    """A home that waits for some of its runs; `intact` are the others, but for those `left_out`."""
 
     claimed: Claimed
     intact: list[Run]
     runs: frozenset[str]
+    left_out: dict[str, str]
     logged: list[Logged] = field(default_factory=list)
     at: int = BEGINNING
 
@@ -48,9 +56,9 @@ class Repair:
     _reader: Reader | None = None
     _reading: int | None = None
 
-    def begin(self, claimed: Claimed, intact: list[Run], damaged: frozenset[str]) -> None:
-        """Rebuild these runs of a home whose other runs were read."""
-        self.waiting[claimed.home.number] = Damaged(claimed, intact, damaged)
+    def begin(self, claimed: Claimed, intact: list[Run], damaged: frozenset[str], left_out: dict[str, str]) -> None:
+        """Rebuild these runs of a home whose other runs were read, or left out."""
+        self.waiting[claimed.home.number] = Damaged(claimed, intact, damaged, left_out)
 
     def drop(self, number: int) -> None:
         """A home is gone."""
@@ -86,14 +94,36 @@ class Repair:
             self._reader.close()
 
     def _complete(self, it: Damaged) -> Claimed:
-        made = rebuild(it.logged, self.graph)
+        made, logged = dict[str, Run](), defaultdict[str, list[Logged]](list)
+        for each in it.logged:
+            logged[each.event.run].append(each)
         for run in sorted(it.runs):
+            try:
+                made |= rebuild(logged[run], self.graph)
+            except DefinitionGone as gone:
+                it.left_out[run] = gone.digest
+                continue
             if run in made:
                 log.warning("run %s: its state could not be read and was folded anew from its events", run)
             else:
                 log.error("run %s: its state cannot be read, and its beginning is not on %s any more", run, self.topic)
-        it.claimed.home.restore([*it.intact, *made.values()])
+        it.claimed.home.restore([*it.intact, *made.values()], it.left_out)
+        tell_left_out(it.claimed.home)
         return it.claimed
+
+
+def tell_left_out(home: Home) -> None:
+    """Say which runs of a home stand still for want of their definition, in a line for each definition."""
+    for digest in sorted(home.missing):
+        runs = sorted(run for run, pinned in home.left_out.items() if pinned == digest)
+        log.error(
+            "home %d: expected definition %s, to which %d runs are pinned (%s), but `definitions` does not hold it. "
+            "They are left out until it is applied again from the code that they were started with",
+            home.number,
+            digest,
+            len(runs),
+            ", ".join(runs[:TOLD_RUNS]) + (", ..." if len(runs) > TOLD_RUNS else ""),
+        )
 
 
 def _take(it: Damaged, record: Record) -> None:

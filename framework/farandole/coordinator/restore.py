@@ -8,8 +8,9 @@ compaction leave gaps, so nothing is inferred from offsets but that.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from farandole.coordinator.definitions import DefinitionGone
 from farandole.coordinator.home import TRACE_HEADER
-from farandole.coordinator.repair import Repair
+from farandole.coordinator.repair import Repair, tell_left_out
 from farandole.coordinator.takeover import Claimed
 from farandole.definition.graph import Graph
 from farandole.kernel.snapshot import StateDamaged, group_by_run, read_run
@@ -105,21 +106,25 @@ class Restore:
         done = []
         for c in read:
             number = c.home.number
-            runs, damaged = self._runs(self.records.pop(number))
+            runs, damaged, left_out = self._runs(self.records.pop(number))
             c.home.traces.update(self.traces.pop(number))
             del self.reading[number], self.at[number]
             if damaged:
-                self.repair.begin(c, runs, frozenset(damaged))
+                self.repair.begin(c, runs, frozenset(damaged), left_out)
             else:
-                c.home.restore(runs)
+                c.home.restore(runs, left_out)
+                tell_left_out(c.home)
                 done.append(c)
         if read:
             self._assign()
         return done
 
-    def _runs(self, records: dict[bytes, bytes]) -> tuple[list[Run], list[str]]:
-        """The runs, and the ids of those that cannot be read; most are a head alone, the others' parts are gathered."""
-        runs, damaged = list[Run](), list[str]()
+    def _runs(self, records: dict[bytes, bytes]) -> tuple[list[Run], list[str], dict[str, str]]:
+        """The runs, the ids of those that cannot be read, and definitions that are gone by run.
+
+        Most are a head alone, the others' parts are gathered.
+        """
+        runs, damaged, left_out = list[Run](), list[str](), dict[str, str]()
         parts = group_by_run((key.decode(errors="replace"), value) for key, value in records.items() if b"#" in key)
         for key, value in records.items():
             if b"#" in key:
@@ -129,7 +134,9 @@ class Restore:
                 runs.append(read_run(self.graph, {**parts.get(run_id, {}), "": value}, run_id))
             except StateDamaged:
                 damaged.append(run_id)
-        return runs, damaged
+            except DefinitionGone as gone:
+                left_out[run_id] = gone.digest
+        return runs, damaged, left_out
 
     def _assign(self) -> None:
         self.reader.assign({TopicPartition(self.topic, number): at for number, at in self.at.items()})

@@ -33,6 +33,10 @@ log = logging.getLogger("farandole.coordinator")
 FENCE_TRIES = 5
 """Tries to end a departed writer's transaction before the broker's own time-out (10 s, R14) is left to do it."""
 
+_WAY_OUT = "stop all coordinators and run `farandole coordinator reposition`"
+_DELETED = f"were deleted, or the topic was; the home is stopped: {_WAY_OUT}"
+_MISSING = f"if it never had one, run `farandole apply`; if it had, it has expired: {_WAY_OUT}"
+
 Ask = Callable[[Request, Callable[[Reply], None]], None]
 
 
@@ -47,8 +51,11 @@ class Stage(Enum):
     RESTORE = "restore"
     RUNNING = "running"
     STOPPED = "stopped"
-    """An operator is needed: no start position, or metadata that this version cannot read."""
+    """An operator is needed: no start position, one whose records are gone, or metadata that we cannot read."""
 
+
+MISSING_RETRY_S = 5.0
+"""Wait before a home without start positions is looked at again: `apply` may be under way, as agents assume too."""
 
 SLOW_S = 30.0
 """How long a home may be on its way until it is told what it waits for, and then again: two sessions of the dead."""
@@ -71,6 +78,9 @@ class Claimed:
     stage: Stage = Stage.LAST_WRITER
     metadata: Metadata | None = None
     end: int = 0
+    definitions: int = 0
+    """Where `definitions` ended when nobody else could begin runs here any more: read that far before the runs are."""
+
     waiting: bool = False
     """Whether an answer is under way."""
 
@@ -79,6 +89,15 @@ class Claimed:
 
     since: float | None = None
     """When it was first seen on its way, or when it was last told, on the monotonic clock."""
+
+    why: str = ""
+    """Why it is stopped, until its positions say that it need not be: told once."""
+
+    refused: tuple[TopicPartition, int] | None = None
+    """A position of which there are no records any more: the home is stopped for as long as the group has it."""
+
+    looks_again: bool = False
+    """Whether an operator can put it right beside us."""
 
 
 @dataclass(slots=True)
@@ -106,6 +125,12 @@ class Takeover:
         home.emptied()
         self.claimed[number] = Claimed(home)
 
+    def refuse(self, number: int, at: TopicPartition, position: int) -> None:
+        """A home that was begun anew is stopped, until the group has another position there than this one."""
+        claimed = self.claimed[number]
+        claimed.refused = at, position
+        _stop(claimed, f"{at.topic}/{at.partition}: the records from its position {position} on {_DELETED}", again=True)
+
     def drop(self, number: int) -> None:
         """The home is gone before it ran."""
         self.claimed.pop(number, None)
@@ -123,10 +148,27 @@ class Takeover:
         asked |= self._ask_ends()
         return asked
 
+    def look_again(self, now: float) -> None:
+        """Ask once more for the positions of stopped homes, every `MISSING_RETRY_S`."""
+        for claimed in self.claimed.values():
+            if claimed.stage is not Stage.STOPPED or not claimed.looks_again:
+                continue
+            if claimed.since is None:
+                claimed.since = now
+            elif now - claimed.since >= MISSING_RETRY_S:
+                claimed.stage, claimed.since = Stage.LAST_WRITER, None
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether any home is on its way, and not stopped."""
+        return any(c.stage is not Stage.STOPPED for c in self.claimed.values())
+
     def tell_slow(self, now: float) -> None:
         """Say of homes that are long on their way what they wait for."""
         for claimed in self.claimed.values():
-            if claimed.since is None or claimed.stage is Stage.STOPPED:
+            if claimed.stage is Stage.STOPPED:
+                continue
+            if claimed.since is None:
                 claimed.since = now
             elif now - claimed.since >= SLOW_S:
                 claimed.since = now
@@ -167,20 +209,21 @@ class Takeover:
             return  # pending: ask again
         at_events, at_commands = found[events], found[commands]
         if at_events is None or at_commands is None:
-            claimed.stage = Stage.STOPPED
-            log.error(
-                "%s/%d has no start position; if it never had one, run `farandole apply`; if it had, it has expired: "
-                "stop all coordinators and run `farandole coordinator reposition`",
-                self.topics.events,
-                claimed.home.number,
-            )
+            at = events if at_events is None else commands
+            _stop(claimed, f"{at.topic}/{at.partition} has no start position; {_MISSING}", again=True)
+            return
+        if claimed.refused is not None and claimed.refused in {
+            (events, at_events.offset),
+            (commands, at_commands.offset),
+        }:
+            _stop(claimed, claimed.why, again=True)
             return
         try:
             claimed.metadata = decode(at_events.metadata)
         except MetadataUnreadable as bad:
-            claimed.stage = Stage.STOPPED
-            log.error("%s/%d: %s; the partition is stopped", self.topics.events, claimed.home.number, bad)
+            _stop(claimed, f"{events.topic}/{events.partition}: {bad}; the partition is stopped")
             return
+        claimed.why = ""
         if claimed.stage is Stage.LAST_WRITER:
             claimed.stage = Stage.FENCING
             return
@@ -258,9 +301,11 @@ class Takeover:
                 runs, events = self._read(c.home.number)
                 if reply.error is None and runs in reply.ends and events in reply.ends:
                     c.end, c.home.read_first, c.stage = reply.ends[runs], reply.ends[events], Stage.RESTORE
+                    c.definitions = reply.ends.get(definitions, 0)
 
         _wait(group)
-        wanted = [at for c in group for at in self._read(c.home.number)]
+        definitions = TopicPartition(self.topics.definitions, 0)
+        wanted = [definitions, *(at for c in group for at in self._read(c.home.number))]
         self.ask(ReadEnds(wanted, Isolation.UNCOMMITTED), answered)
         return True
 
@@ -269,6 +314,14 @@ def persisted_now(claimed: Claimed) -> datetime:
     """The instant that the home's last owner had told."""
     ms = claimed.metadata.now_ms if claimed.metadata else 0
     return datetime.fromtimestamp((ms or 0) / 1000, tz=UTC)
+
+
+def _stop(claimed: Claimed, why: str, *, again: bool = False) -> None:
+    """An operator is needed; the other homes go on. `again`: it is looked at once more, and again."""
+    claimed.stage, claimed.since, claimed.looks_again = Stage.STOPPED, None, again
+    if claimed.why != why:
+        claimed.why = why
+        log.error("%s", why)
 
 
 def _wait(group: list[Claimed]) -> None:

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from farandole.coordinator.building import Builder
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.home import Home
+from farandole.coordinator.intake import halves
 from farandole.coordinator.restore import Restore
-from farandole.coordinator.takeover import Claimed, Stage, Takeover
+from farandole.coordinator.takeover import Claimed, Takeover
 from farandole.errors import NotJoined
 from farandole.events.topics import Topics
 from farandole.kernel.state import ms
@@ -56,12 +57,16 @@ class View:
         except NotJoined:
             reasons.append("it has not joined its group yet")
         claimed = self._claimed()
-        coming = sorted(c.home.number for c in claimed if c.stage is not Stage.STOPPED)
-        stopped = sorted(c.home.number for c in claimed if c.stage is Stage.STOPPED)
+        coming = sorted(c.home.number for c in claimed if not c.why)
+        stopped = sorted(c.home.number for c in claimed if c.why)
         if coming:
             reasons.append(f"homes are being taken over and restored: {', '.join(map(str, coming))}")
         if stopped:
             reasons.append(f"homes are stopped and need a person, the log says why: {', '.join(map(str, stopped))}")
+        if alone := halves(self.member.assignment(), self.topics):
+            reasons.append(
+                f"homes of which it has one half only: {', '.join(f'{at.topic}/{at.partition}' for at in alone)}"
+            )
         return reasons
 
     def positions(self) -> dict[TopicPartition, int]:

@@ -1,34 +1,40 @@
 """Reports triggers that seem lost; it never triggers (DESIGN section 6.8).
 
-A scheduled attempt that stood two looks is suspicious: the read-uncommitted end of its inbox
-partition is noted, and only when the inbox's committed position has passed that end without
-a result is it suspected. A backlog of hours never is. The suspicion is a marker fact: it is
-judged again when it is read back, after every result that stands before it.
+A scheduled attempt that stood two looks is suspicious: the read-uncommitted ends of its inbox
+are noted, and only when the committed positions have passed them all without a result is it
+suspected. All, since nobody knows where its trigger stands: it was placed by the number of
+partitions that the inbox had then. A backlog of hours is never suspected. The suspicion is a
+marker fact: it is judged again when it is read back, after every result that stands before it.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from farandole.coordinator.home import Home
 from farandole.coordinator.settings import CoordinatorSettings
 from farandole.errors import TransportError
 from farandole.events.facts import TriggerSuspected
-from farandole.ids import inbox_key, partition_of
+from farandole.ids import partition_of
 from farandole.kernel.state import Phase, Run, Status
-from farandole.transport.port import Isolation, ReadEnds, ReadPositions, Reply, Request, TopicPartition
+from farandole.transport.port import Isolation, Position, ReadEnds, ReadPositions, Reply, Request, TopicPartition
 
 Ask = Callable[[Request, Callable[[Reply], None]], None]
 
 
-@dataclass(slots=True)
-class Suspicion:
-    """One scheduled attempt: where its trigger must be, and the end that its inbox must pass."""
+@dataclass(slots=True, eq=False)
+class Noted:
+    """Where all partitions of an inbox ended at one look, for all whose triggers stand before; empty: not known."""
 
-    fact: TriggerSuspected
-    at: TopicPartition
     group: str
-    end: int | None = None
+    partitions: tuple[TopicPartition, ...]
+    ends: Mapping[TopicPartition, int] = field(default_factory=dict)
+
+    def is_passed(self, positions: Mapping[TopicPartition, Position | None]) -> bool:
+        """Whether the group has consumed all that stood there."""
+        return bool(self.ends) and all(
+            (position := positions.get(at)) is not None and position.offset >= end for at, end in self.ends.items()
+        )
 
 
 @dataclass(slots=True)
@@ -72,7 +78,7 @@ class Watchdog:
     inboxes: Inboxes
     home_partitions: int
     next_look: float = 0.0
-    seen: dict[TriggerSuspected, Suspicion | None] = field(default_factory=dict)
+    seen: dict[TriggerSuspected, Noted | None] = field(default_factory=dict)
     suspected: dict[int, list[TriggerSuspected]] = field(default_factory=lambda: defaultdict(list))
 
     def step(self, monotonic: float, homes: Iterable[Home]) -> bool:
@@ -85,54 +91,56 @@ class Watchdog:
             return False
         self.inboxes.look_again()
         standing = {fact: run for home in homes for run in home.runs.values() for fact in _scheduled(run)}
-        self.seen = {fact: self._second_look(fact, run) for fact, run in standing.items()}
-        self._ask_ends([s for s in self.seen.values() if s is not None and s.end is None])
-        self._ask_positions([s for s in self.seen.values() if s is not None and s.end is not None])
+        fresh: dict[str, Noted] = {}
+        self.seen = {fact: self._second_look(fact, run, fresh) for fact, run in standing.items()}
+        noted = {each for each in self.seen.values() if each is not None}
+        self._ask_ends([each for each in noted if not each.ends])
+        self._ask_positions([each for each in noted if each.ends])
         return True
 
     def take(self, home: int) -> list[TriggerSuspected]:
         """Suspicions to write for a home; they are told once."""
         return self.suspected.pop(home, [])
 
-    def _second_look(self, fact: TriggerSuspected, run: Run) -> Suspicion | None:
-        if fact not in self.seen:
-            return None
-        known = self.seen[fact]
-        if known is not None:
+    def _second_look(self, fact: TriggerSuspected, run: Run, fresh: dict[str, Noted]) -> Noted | None:
+        """What was noted of its inbox when it grew suspicious; `fresh` are those of this look, by topic."""
+        if (known := self.seen.get(fact)) is not None or fact not in self.seen:
             return known
         agent = run.graph.step(fact.step).agent
         unit, topic = self.inboxes.unit_of(agent), self.settings.topics.inbox(agent)
         if unit is None or not (count := self.inboxes.size(topic)):
             return None
-        at = TopicPartition(topic, partition_of(inbox_key(fact.run, fact.step, fact.item), count))
-        return Suspicion(fact, at, self.settings.topics.group(unit))
+        if topic not in fresh:
+            places = tuple(TopicPartition(topic, number) for number in range(count))
+            fresh[topic] = Noted(self.settings.topics.group(unit), places)
+        return fresh[topic]
 
-    def _ask_ends(self, suspicions: list[Suspicion]) -> None:
-        if not suspicions:
+    def _ask_ends(self, unknown: list[Noted]) -> None:
+        if not unknown:
             return
 
         def answered(reply: Reply) -> None:
-            for suspicion in suspicions:
-                suspicion.end = reply.ends.get(suspicion.at)
+            for noted in unknown:
+                if reply.ends.keys() >= set(noted.partitions):
+                    noted.ends = {at: reply.ends[at] for at in noted.partitions}
 
-        self.ask(ReadEnds(sorted({s.at for s in suspicions}), Isolation.UNCOMMITTED), answered)
+        wanted = sorted({at for noted in unknown for at in noted.partitions})
+        self.ask(ReadEnds(wanted, Isolation.UNCOMMITTED), answered)
 
-    def _ask_positions(self, suspicions: list[Suspicion]) -> None:
-        by_group: dict[str, list[Suspicion]] = defaultdict(list)
-        for suspicion in suspicions:
-            by_group[suspicion.group].append(suspicion)
-        for group, members in by_group.items():
-            wanted = sorted({s.at for s in members})
+    def _ask_positions(self, known: list[Noted]) -> None:
+        by_group: dict[str, list[Noted]] = defaultdict(list)
+        for noted in known:
+            by_group[noted.group].append(noted)
+        for group, members in sorted(by_group.items()):
+            wanted = sorted({at for noted in members for at in noted.partitions})
             self.ask(ReadPositions(wanted, stable=True, group=group), self._judge(members))
 
-    def _judge(self, suspicions: list[Suspicion]) -> Callable[[Reply], None]:
+    def _judge(self, members: list[Noted]) -> Callable[[Reply], None]:
         def answered(reply: Reply) -> None:
-            for suspicion in suspicions:
-                position = reply.positions.get(suspicion.at)
-                passed = position is not None and suspicion.end is not None and position.offset >= suspicion.end
-                if passed and suspicion.fact in self.seen:
-                    home = partition_of(suspicion.fact.run, self.home_partitions)
-                    self.suspected[home].append(suspicion.fact)
+            passed = {noted for noted in members if noted.is_passed(reply.positions)}
+            for fact, noted in self.seen.items() if passed else ():
+                if noted in passed:
+                    self.suspected[partition_of(fact.run, self.home_partitions)].append(fact)
 
         return answered
 

@@ -251,13 +251,19 @@ class Writer:
         """A record of the batch cannot be produced: find its cause by halves, then hold the run it belongs to.
 
         Only what was read alone, under a limit of 1, is blamed: a batch without limit may hold markers of timers too,
-        and a record that comes in meanwhile may stand before the one that was refused.
+        and a record that comes in meanwhile may stand before the one that was refused. Where not even that a record is
+        given up can be written, the log takes nothing from us (a right was lost): nobody is blamed, and we wait.
         """
-        log.error("a transaction was refused: %s", error)
+        if not self._aborts.failures:
+            log.error("a transaction was refused: %s", error)
+        if not flight.batches:
+            self._wait_for_log(error)
         for batch in flight.batches:
             home, read = batch.home, sum(batch.read)
             if home.refused is not None:
-                continue  # that it is given up cannot be written either: there is nothing else to try
+                home.limit, home.refused = 0, None
+                self._wait_for_log(error)
+                continue
             if not read:
                 home.late.failed(ms(self.now()))
             elif len(flight.batches) > 1:

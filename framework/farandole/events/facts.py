@@ -180,7 +180,7 @@ class RunRefused:
     """A start was refused; a run that already has the id is untouched.
 
     `reason` is one of `conflict`, `unknown_pipeline`, `params`, `run_id`, `expired_id`, `undecodable`, `unproducible`
-    (the log refused what follows from it), `error` (ours).
+    (the log refused what follows from it), `definition_gone` (the run's definition is not on the log), `error` (ours).
     """
 
     run: str

@@ -53,24 +53,26 @@ def admit(
         params = framed_params(command, definition, writers)
     except RecordError as bad:
         return refused("params", str(bad))
-    now, window = moment.now, moment.dedupe_window
-    if made := expired(run_id, now, window):
-        return refused(
-            "expired_id",
-            f"the id is a UUIDv7 of {made.isoformat()}, as generated ones are, and outside their window of {window}. "
-            "Choose another, for one of your own with a word before it",
-        )
+    now = moment.now
+    if too_old := expired_id(run_id, now, moment.dedupe_window):
+        return refused("expired_id", too_old)
     deadline = now + definition.deadline if definition.deadline else None
     return RunStarted(run_id, command.pipeline, definition.hash, params, sha256(params), now, deadline)
 
 
-def expired(run_id: str, now: datetime, window: timedelta = DEDUPE_WINDOW) -> datetime | None:
-    """The instant inside an id that cannot begin a run (any more), because it looks like a generated one; else None.
+def expired_id(run_id: str, asked: datetime, window: timedelta = DEDUPE_WINDOW) -> str:
+    """Why an id that looks like a generated one may not begin a run that was asked for at that instant.
 
-    A command that was on its way for longer than the window would begin a second run.
+    Nobody may know it any more: a command that was on its way for longer than the window would begin a second run.
+    Empty if it may, and for ids of one's own.
     """
     made = generated_at(run_id)
-    return made if made and not now - window <= made <= now + AHEAD_MAX else None
+    if made is None or asked - window <= made <= asked + AHEAD_MAX:
+        return ""
+    return (
+        f"the id is a UUIDv7 of {made.isoformat()}, as generated ones are, and outside their window of {window}. "
+        "Choose another, for one of your own with a word before it"
+    )
 
 
 def is_same_start(command: StartRun, known: Run, writers: SchemaBook = NO_OTHERS) -> bool:

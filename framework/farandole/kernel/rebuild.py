@@ -27,13 +27,15 @@ def rebuild(log: Sequence[Logged], graph_of: Callable[[str], Graph]) -> dict[str
     """The runs of one home partition after all of `log`, in which a released kernel error does not occur."""
     consequences = sorted((it for it in log if it.folded is not None), key=lambda it: (it.folded or 0, it.offset))
     unfolded = {(it.event.run, it.event.offset) for it in log if isinstance(it.event, facts.RunHeld)}
+    # The start of a run whose generated id was too old is refused when it is read: nothing was begun.
+    refused = {(it.event.run, it.folded) for it in consequences if _is_expired(it.event)}
     runs: dict[str, Run] = {}
     at = 0
     for fact in (it for it in log if it.folded is None):
         at = _apply(runs, consequences, at, fact.offset, graph_of)
         run = runs.get(fact.event.run)
         if isinstance(fact.event, facts.RunStarted):
-            if run is None:
+            if run is None and (fact.event.run, fact.offset + 1) not in refused:
                 runs[fact.event.run] = start(graph_of(fact.event.definition), fact.event)
             continue
         standing = run is not None and run.head.kernel_error
@@ -41,6 +43,10 @@ def rebuild(log: Sequence[Logged], graph_of: Callable[[str], Graph]) -> dict[str
             runs[run.id] = evolve(run, fact.event)
     _apply(runs, consequences, at, None, graph_of)
     return runs
+
+
+def _is_expired(event: facts.Event) -> bool:
+    return isinstance(event, facts.RunRefused) and event.reason == "expired_id"
 
 
 def _apply(

@@ -132,13 +132,13 @@ class Chain(msgspec.Struct, frozen=True):
     """The attempts of one inbox record that ran one after the other so far, `first` being the record's own.
 
     `told` is what they put on the log, in causal order; `apart` is what `first` would have said alone, its
-    successor triggered: what is said instead if all of it cannot be written.
+    successor triggered, then not: what is said instead, in turn, if all of it cannot be written.
     """
 
     first: Attempt
     hops: int
     told: Sequence[Outgoing]
-    apart: Callable[[], list[Outgoing]]
+    apart: Sequence[Callable[[], list[Outgoing]]]
 
 
 def lane_of(partition: Partition, record: Record) -> LaneKey:

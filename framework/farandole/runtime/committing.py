@@ -191,7 +191,7 @@ class Committer:
         culprit = self.planner.refused(flight, error)
         if culprit is not None:
             place = f"{culprit.partition.at.topic}[{culprit.partition.at.partition}]@{culprit.offset}"
-            log.error("%s: expected its records to be taken, but %s. Its attempt failed", place, error)
+            log.error("%s: expected its records to be taken, but %s. Less is told instead", place, error)
 
     def _wait(self) -> None:
         """The first repetition goes at once, with a fresh snapshot; after that, the pause grows."""

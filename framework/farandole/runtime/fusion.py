@@ -101,7 +101,7 @@ class Fusion:
         return len(pace.slow) >= self.settings.observed_min and pace.count * 100 <= len(pace.slow)
 
     def go_on(
-        self, attempt: Attempt, child: Trigger, told: Sequence[Outgoing], apart: Callable[[], list[Outgoing]]
+        self, attempt: Attempt, child: Trigger, told: Sequence[Outgoing], apart: Sequence[Callable[[], list[Outgoing]]]
     ) -> Attempt:
         """The attempt that runs now with the same record, after `told`. Its fact follows from its parent's."""
         before = attempt.chain

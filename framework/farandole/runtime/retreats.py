@@ -1,8 +1,9 @@
 """What an answer says instead, when its records cannot be produced.
 
-First, where hops were fused, the first hop alone; then the failure of the attempt with its input,
-then the same without the input. One more refusal is not the record's fault, and nothing is ever
-committed without a word on the log.
+First, where hops were fused, the first hop alone; then a success that fires nothing: what was done
+is done, and the coordinator fires the edge, or holds the run until it can. Only then the failure of
+the attempt with its input, then the same without the input. One more refusal is not the record's
+fault, and nothing is ever committed without a word on the log.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,8 +31,9 @@ class Retreat(msgspec.Struct, frozen=True):
     home_partitions: int
     record: Record
     about: Attempt | Quarantine
-    apart: Callable[[], list[Outgoing]] | None = None
-    """Of hops that were fused: what the first said alone, so that each of the others is judged by itself."""
+    milder: Sequence[Callable[[], list[Outgoing]]] = ()
+    """Successes that are told in turn before it counts as failed: of hops that were fused, what the first said alone,
+    so that each of the others is judged by itself; then without the triggers, which may be what is refused."""
 
     opening: Sequence[Outgoing] = ()
     """That the run exists, which is said whatever else is not."""
@@ -42,10 +44,9 @@ class Retreat(msgspec.Struct, frozen=True):
         Raises:
             InvariantViolation: even the smallest are refused.
         """
-        if self.apart is not None:
-            if refused == 1:
-                return new_records([*self.opening, *self.apart()], self.home_partitions)
-            refused -= 1
+        if refused <= len(self.milder):
+            return new_records([*self.opening, *self.milder[refused - 1]()], self.home_partitions)
+        refused -= len(self.milder)
         if refused > 2:
             raise InvariantViolation(
                 f"{self.record.place}: expected the log to take at least a failure without its input, but: {error}"

@@ -8,7 +8,7 @@ run's stopping, or by a partition's going.
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,7 +21,6 @@ from farandole.runtime import reactions
 from farandole.runtime.attempts import (
     Arrival,
     Attempt,
-    Chain,
     Done,
     Executor,
     Failed,
@@ -302,9 +301,11 @@ class Workplace:
         except Exception as error:  # else every process that gets this record would end of it
             log.exception("what came of %s/%s cannot be told", attempt.trigger.run, attempt.step.name)
             return self._answer(attempt, self._failure(attempt, failure_of(error), when))
+        again = partial(reactions.told, self.around, attempt, outcome, when)
+        unfired = [partial(again, ())] if children else []
         if child is None:
-            return self._answer(attempt, told)
-        apart = partial(reactions.told, self.around, attempt, outcome, when, children)
+            return self._answer(attempt, told, unfired)
+        apart = [partial(again, children), *unfired]
         self._end(attempt)
         self.counts.fused += 1
         self._begin(self.fusion.go_on(attempt, child, told, apart))
@@ -315,13 +316,19 @@ class Workplace:
         self._log_failure(attempt, outcome)
         return reactions.failed(self.around, attempt, outcome, *when)
 
-    def _answer(self, attempt: Attempt, outgoing: list[Outgoing]) -> None:
-        """The record that the attempt came from has all its facts, those of the hops before included."""
+    def _answer(
+        self, attempt: Attempt, outgoing: list[Outgoing], milder: Sequence[Callable[[], list[Outgoing]]] = ()
+    ) -> None:
+        """The record that the attempt came from has all its facts, those of the hops before included.
+
+        `milder`: successes that may be told instead.
+        """
         self._end(attempt)
         chain, about = attempt.chain, attempt
         if chain is not None:
+            milder = chain.apart
             about, outgoing = chain.first, [*chain.told, *outgoing]
-        self._in_hand(Arrival(attempt.partition, attempt.record), outgoing, about, chain)
+        self._in_hand(Arrival(attempt.partition, attempt.record), outgoing, about, milder)
 
     def _end(self, attempt: Attempt) -> None:
         attempt.is_over = True
@@ -340,13 +347,16 @@ class Workplace:
         self._in_hand(arrival, outgoing, it)
 
     def _in_hand(
-        self, arrival: Arrival, outgoing: list[Outgoing], about: Attempt | Quarantine, chain: Chain | None = None
+        self,
+        arrival: Arrival,
+        outgoing: list[Outgoing],
+        about: Attempt | Quarantine,
+        milder: Sequence[Callable[[], list[Outgoing]]] = (),
     ) -> None:
         """The record is answered: its result waits for the next transaction, its lane is free."""
         opening = reactions.opening(self.around, about, self.clock.now()) if isinstance(about, Attempt) else []
         records = new_records([*opening, *outgoing], self.home_partitions)
-        apart = None if chain is None else chain.apart
-        retreat = Retreat(self.around, self.clock, self.home_partitions, arrival.record, about, apart, opening)
+        retreat = Retreat(self.around, self.clock, self.home_partitions, arrival.record, about, milder, opening)
         size = sum(size_of(record) for record in records)
         self.planner.add(
             Answer(arrival.partition, arrival.record.offset, records, size, arrival.charge, retreat.records)

@@ -4,13 +4,14 @@ A process never creates or alters a topic by itself; it refuses to start and say
 would do. Knows nothing of why a topic must be so (`topology` does).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from farandole.errors import ConfigError
 from farandole.events.topics import Topics
 from farandole.transport.port import Admin, TopicSpec
-from farandole.transport.topology import agent_topics, own_topic, system_topics
+from farandole.transport.topology import agent_topics, home_topics, own_topic, system_topics
 
 ANY = 0
 """As the number of partitions of an expected topic: whatever it has."""
@@ -59,9 +60,9 @@ def _compare(expected: TopicSpec, found: TopicSpec | None) -> Iterable[Fault]:
 
 
 def partitions_of_homes(admin: Admin, topics: Topics) -> int:
-    """P of a namespace: that of `commands`; 0 if nothing was applied yet."""
-    found = admin.topics([topics.commands]).get(topics.commands)
-    return found.partitions if found is not None else 0
+    """P of a namespace: what most of its home topics have, as one may have been changed by hand; 0 without any."""
+    counts = Counter(each.partitions for each in admin.topics(home_topics(topics)).values())
+    return min(counts, key=lambda count: (-counts[count], count), default=0)
 
 
 def essential_topics(

@@ -2,7 +2,8 @@
 
 One reader serves several topics. A row that cannot be read is left out and told, never
 fatal: the others are still true. Whether a table is up to date *now* is asked of the log
-(`ReadEnds`), not of the reader, which only knows the end it last saw.
+(`ReadEnds`), not of the reader, which only knows the end it last saw. A topic that was made anew, and
+is shorter than we have read, is read again from its beginning: it is a table, and nothing is done twice.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,10 @@ class Table(Generic[Row]):
         else:
             self.rows[key] = self.read(record)
 
+    def clear(self) -> None:
+        """Forget every row: it is read anew."""
+        self.rows.clear()
+
     @property
     def places(self) -> list[TopicPartition]:
         """Its partitions."""
@@ -57,6 +62,10 @@ class Followed(Protocol):
         """Take in one record."""
         ...
 
+    def clear(self) -> None:
+        """Forget every row."""
+        ...
+
 
 class Follower:
     """Follows tables through one reader; belongs to the reader's thread."""
@@ -77,7 +86,7 @@ class Follower:
 
     def follow(self, timeout: float = 0.0) -> int:
         """Take in what has come; the number of records."""
-        count = 0
+        count, lost = 0, set[str]()
         for polled in self._reader.poll(timeout):
             match polled:
                 case Record():
@@ -87,7 +96,18 @@ class Follower:
                     self._unread.discard(at)
                 case Trouble():
                     self.troubles.append(polled)
+                    if polled.at is not None and polled.kind == "position_out_of_range":
+                        lost.add(polled.at.topic)
+        if lost:
+            self._begin_anew(lost)
         return count
+
+    def _begin_anew(self, topics: set[str]) -> None:
+        """Read topics again of which we have read more than there is: what we know of them stood on others."""
+        for topic in topics:
+            self._tables[topic].clear()
+        known = {at: self._reader.position(at) for at in self.places if at.topic not in topics}
+        self._reader.assign({at: BEGINNING if (position := known.get(at)) is None else position for at in self.places})
 
     def has_reached(self, ends: Mapping[TopicPartition, int]) -> bool:
         """Whether everything before these ends has been taken in."""

@@ -15,7 +15,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from farandole.testing.chaos.injection import Hit
-from farandole.testing.chaos.operator import Operator, apply, reposition, stop_agents, write_topic_file
+from farandole.testing.chaos.operator import Operator, apply, reposition, stop_agents
 from farandole.testing.chaos.stage import Plan, Stage, pause
 
 DAMAGED = Plan(
@@ -88,7 +88,6 @@ def _grow(stage: Stage) -> None:
     """An inbox gets two partitions more."""
     topic, wanted = stage.topics.inbox("meet"), stage.plan.partitions + 2
     _result(stage, lambda admin: admin.create_partitions([NewPartitions(topic, wanted)]))
-    write_topic_file(stage, topic, wanted)
     apply(stage)
 
 

@@ -6,7 +6,6 @@ Does only what a person can: reads the list of runs, sends commands, uses the co
 import asyncio
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -72,11 +71,3 @@ def reposition(stage: Stage, agents: Sequence[str]) -> None:
     """Give these agents of the unit, which stands still, positions that exist."""
     for agent in agents:
         stage.command("agent", "reposition", agent, "--yes")
-
-
-def write_topic_file(stage: Stage, topic: str, partitions: int) -> None:
-    """Say that a topic is to have so many partitions."""
-    folder: Path = stage.folder / "topics"
-    folder.mkdir(exist_ok=True)
-    kind = topic.removeprefix(f"{stage.topics.namespace}.")
-    (folder / f"{kind}.yaml").write_text(f"topic: <ns>.{kind}\npartitions: {partitions}\n")

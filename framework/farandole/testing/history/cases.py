@@ -44,6 +44,9 @@ class Case:
     dead: list[Entry] = field(default_factory=list)
     settled: list[Entry] = field(default_factory=list)
     repeats: frozenset[str] = frozenset()
+    void: tuple[Entry, ...] = ()
+    """Direct starts that were refused: they began nothing."""
+
     is_folded: bool = False
     """Whether the coordinator has folded all of its facts, so that what must follow must be there."""
 
@@ -159,8 +162,11 @@ def _cases(history: History, repeats: frozenset[str]) -> dict[str, Case]:
         if run in history.foreign:
             continue
         own = tuple(sorted(events.get(run, ()), key=lambda e: (e.partition, e.offset)))
-        starts = tuple(e for e in own if isinstance(e.fact, facts.RunStarted) and e.place not in repeats)
-        case = cases[run] = Case(run, starts, _definition(history, starts), own, repeats=repeats)
+        void = _refused(own)
+        starts = tuple(
+            e for e in own if isinstance(e.fact, facts.RunStarted) and e.place not in repeats and e not in void
+        )
+        case = cases[run] = Case(run, starts, _definition(history, starts), own, repeats=repeats, void=void)
         for each in triggers.get(run, ()):
             if each.is_trigger:
                 case.triggers[*each.unit, each.attempt].append(each)
@@ -170,6 +176,14 @@ def _cases(history: History, repeats: frozenset[str]) -> dict[str, Case]:
         case.dead.extend(dead.get(run, ()))
         case.settled.extend(settled.get(run, ()))
     return cases
+
+
+def _refused(own: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """Direct starts that were refused because their id was too old."""
+    named = {e.cause for e in own if isinstance(e.fact, facts.RunRefused) and e.fact.reason == "expired_id"}
+    begun = [e for e in own if isinstance(e.fact, facts.RunStarted) and e.fact.fired and e.id in named]
+    # A copy that was written again has the id of the first one, which may have stood: the last ones are refused.
+    return tuple(begun[1:] or begun)
 
 
 def _by_run(entries: Iterable[Entry]) -> dict[str, list[Entry]]:

@@ -87,7 +87,7 @@ def direct_starts_come_with_a_report(docket: Docket) -> Iterator[Violation]:
         for (step, item, attempt), several in case.triggers.items():
             reports = case.reports.get((step, item, attempt), [])
             for each in (trigger for trigger in several if trigger.is_start and reports):
-                if not any(start.cause == each.id for start in case.starts) and docket.is_old(each):
+                if not any(start.cause == each.id for start in (*case.starts, *case.void)) and docket.is_old(each):
                     yield case.broken("I1", f"{step} started the run, but nothing says that it began", each, *reports)
     for case in docket.judged:
         for each in case.starts:
@@ -198,7 +198,7 @@ def runs_are_started(docket: Docket) -> Iterator[Violation]:
         if not docket.history.quiescent:
             triggers = [each for each in triggers if not each.is_start]
         told = [each for each in (*case.events, *triggers) if not isinstance(each.fact, facts.RunRefused)]
-        if not case.starts and told and all(docket.is_old(each) for each in told):
+        if not (case.starts or case.void) and told and all(docket.is_old(each) for each in told):
             yield case.broken("I3", "there are records of it, but it was never started", *told[:3])
 
 
