@@ -117,12 +117,16 @@ PREDICATES: tuple[OfRun | OfLog, ...] = (*OF_RUNS, *OF_LOGS)
 
 def check_history(history: History) -> list[Violation]:
     """Every violation of the history, by invariant and run; none if it is valid."""
-    docket = docket_of(history)
-    found = [_named(violation, judge) for judge in OF_LOGS for violation in judge(docket)]
+    return judge(docket_of(history))
+
+
+def judge(docket: Docket) -> list[Violation]:
+    """As `check_history`, of a history that has been sorted."""
+    found = [_named(violation, of_log) for of_log in OF_LOGS for violation in of_log(docket)]
     for case in docket.judged:
         found += [_named(violation, of_run) for of_run in OF_RUNS for violation in of_run(case)]
     return sorted(dict.fromkeys(found), key=lambda each: (int(each.invariant[1:]), each.run, each.message))
 
 
-def _named(violation: Violation, judge: OfRun | OfLog) -> Violation:
-    return replace(violation, predicate=judge.__name__)
+def _named(violation: Violation, predicate: OfRun | OfLog) -> Violation:
+    return replace(violation, predicate=predicate.__name__)
