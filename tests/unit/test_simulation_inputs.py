@@ -1,6 +1,7 @@
 """What the simulation says of inputs: a step is given what it asks for, and again the same."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from farandole.definition.model import Definition
 from farandole.events import facts
@@ -135,3 +136,41 @@ def test_failures_and_dead_letters_hold_what_the_step_was_given() -> None:
         "attempt 1 of a of r-1 says that it was given {'p0': 5}, but it asks for {'p0': 4}",
         "attempt 1 of a of r-1 left, as a dead letter, {'p0': 6}, but it asks for {'p0': 4}",
     ]
+
+
+def test_a_dead_letter_from_before_a_repair_holds_what_was_given_then() -> None:
+    five, four = asking(CHAIN, "a", 5), asking(CHAIN, "a", 4)
+    made = failed_once(five)
+
+    assert wrong(made, {("a", NO_ITEM, 3): five}, {("a", NO_ITEM, 2): four}) == []
+    (told,) = wrong(made, {("a", NO_ITEM, 3): five}, {("a", NO_ITEM, 2): five})
+    assert told == "attempt 2 of a of r-1 left, as a dead letter, {'p0': 5}, but it asks for {'p0': 4}"
+
+
+def test_the_dead_letter_of_a_deadline_holds_what_the_coordinator_makes_of_the_results_by_then() -> None:
+    """Seed 544: nobody has told what the attempt was given, and its join went with the first of two results; the dead
+    letter has both. For a join that waited for all there is no difference."""
+    second = timedelta(seconds=1)
+    early = define(node("a"), node("b"), node("c", "a.n?", "b.n?", join="any", deadline=second))
+    whole = define(node("a"), node("b"), node("c", "a.n?", "b.n?", join="all_done", deadline=second))
+    given = {}
+    for definition in (early, whole):
+        made = HandMade(definition)
+        made.started("a", "b")
+        made.succeeded("a", output=framed(1))
+        if definition is early:
+            made.scheduled("c")
+        made.succeeded("b", output=framed(2))
+        if definition is whole:
+            made.scheduled("c")
+        made.wait(second)
+        made.marked(facts.DeadlinePassed(made.run, "step", "c", 1))
+        made.given_up("c", 1, "step_deadline")
+        made.held("c")
+        given[definition.hash] = {
+            n: wrong(made, {}, {("c", NO_ITEM, 1): asking(definition, "c", 1, n)}) for n in (2, None)
+        }
+
+    for definition in (early, whole):
+        assert given[definition.hash][2] == []
+        assert given[definition.hash][None] != []

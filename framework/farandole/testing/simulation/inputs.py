@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from farandole.definition.inputs import inbox_value
 from farandole.definition.model import Step
+from farandole.definition.policy import JoinKind
 from farandole.errors import RecordError
 from farandole.events import facts
 from farandole.events.avro import Schema
@@ -35,39 +36,54 @@ class Inputs:
     asked: dict[Unit, object] = field(default_factory=dict)
     """What each unit asks for: its first attempt says so, and a replay may bring another."""
 
+    repaired: set[Unit] = field(default_factory=set)
+
     def wrong(self) -> Iterator[str]:
         """Every value that is not what its step asks for, in words."""
         for each, before in walk(self.case.graph, self.case.story):
+            key = *each.unit, each.attempt
             match each.fact:
-                case facts.StepScheduled(attempt=attempt):
-                    self._ask(each, before, each.unit, attempt)
-                    yield from self._compare("was given", (*each.unit, attempt), self.triggers)
+                case facts.StepScheduled():
+                    self._ask(each, before)
+                    yield from self._compare("was given", key, self.triggers)
                 case facts.StepSucceeded(fired=fired, fused=fused):
                     for child in fired:
-                        self._ask(each, before, (child, NO_ITEM), 1)
+                        self.asked[child, NO_ITEM] = self._value(each, before, (child, NO_ITEM))
                         if child not in fused:
                             yield from self._compare("was given", (child, NO_ITEM, 1), self.triggers)
-                case facts.StepFailed(attempt=attempt, input=given) if given:
-                    yield from self._compare(
-                        "says that it was given", (*each.unit, attempt), {(*each.unit, attempt): given}
-                    )
+                case facts.StepFailed(input=given, dead_lettered=is_final):
+                    yield from self._compare("says that it was given", key, {key: given} if given else {})
+                    yield from self._compare("left, as a dead letter,", key, self.dead if is_final else {})
+                case facts.StepDeadLettered(written_by="coordinator"):
+                    if self._is_made_anew(before, each.unit):
+                        self.asked[each.unit] = self._value(each, before, each.unit)
+                    yield from self._compare("left, as a dead letter,", key, self.dead)
                 case _:
                     pass
-        for key in self.dead:
-            yield from self._compare("left, as a dead letter,", key, self.dead)
 
-    def _ask(self, entry: Entry, before: Standing, unit: Unit, attempt: int) -> None:
-        step, cause = self.case.graph.step(unit[0]), self.case.cause_of(entry)
-        repaired = cause.fact.input if cause is not None and isinstance(cause.fact, facts.ReplayRequested) else None
-        if repaired:
-            self.asked[unit] = _read(step, repaired)
-        elif attempt == 1:
-            self.asked[unit] = self._first(entry, before, step, unit[1])
+    def _ask(self, scheduled: Entry, before: Standing) -> None:
+        unit, cause = scheduled.unit, self.case.cause_of(scheduled)
+        brought = cause.fact.input if cause is not None and isinstance(cause.fact, facts.ReplayRequested) else None
+        if brought:
+            self.asked[unit] = _read(self.case.graph.step(unit[0]), brought)
+            self.repaired.add(unit)
+        elif scheduled.attempt == 1 or self._is_made_anew(before, unit):
+            self.asked[unit] = self._value(scheduled, before, unit)
 
-    def _first(self, entry: Entry, before: Standing, step: Step, item: int) -> object:
+    def _is_made_anew(self, before: Standing, unit: Unit) -> bool:
+        """Whether a coordinator makes the input once more, because no failure has told what it was, and of a join that
+        did not wait for all its parents: the results that have come since are in it then."""
+        failed = before.unit(*unit).failure
+        is_told = failed is not None and isinstance(failed.fact, facts.StepFailed) and bool(failed.fact.input)
+        is_early = self.case.graph.step(unit[0]).join.kind in (JoinKind.ANY, JoinKind.N_OF)
+        return is_early and not is_told and unit not in self.repaired
+
+    def _value(self, entry: Entry, before: Standing, unit: Unit) -> object:
+        """What params and results give at one point of the story."""
+        step = self.case.graph.step(unit[0])
         texts = [each.expression for each in step.inputs.values()]
         try:
-            env = Values(self.case, before, entry).env(step, item, *texts)
+            env = Values(self.case, before, entry).env(step, unit[1], *texts)
             return _read(step, Schema.parse(step.input_schema).encode(inbox_value(step, env)))
         except (UnknownValue, RecordError):
             return UNKNOWN
