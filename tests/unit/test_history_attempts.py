@@ -166,9 +166,10 @@ def test_the_back_off_doubles_up_to_the_cap_and_counts_anew_after_a_replay() -> 
     made.scheduled("a", 5, replay=True)
     made.follows(facts.RunReleased(made.run, "replayed"))
     made.failed("a", 5)
+    since = made.now
     made.retry("a", 6, SECOND)
     made.failed("a", 6)
-    due = made.follows(facts.RetryScheduled(made.run, "a", 7, made.now + SECOND, made.now))
+    due = made.follows(facts.RetryScheduled(made.run, "a", 7, made.now + SECOND, since))
 
     found = told(made, "I7")
 

@@ -63,7 +63,13 @@ def test_a_collected_history_is_what_was_written() -> None:
     made = ended()
     expected = made.history()
 
-    history = collect(log_of(made), "ns", clock=ManualClock())
+    transport = log_of(made)
+    for number in range(made.partitions):
+        for name in (TOPICS.events, TOPICS.commands):
+            commit(transport, "coordinator", TopicPartition(name, number), Position(0))
+        commit(transport, "unit", TopicPartition(TOPICS.inbox("a"), number), Position(0))
+
+    history = collect(transport, "ns", clock=ManualClock())
 
     assert check_history(history) == []
     for name in ("events", "commands", "inboxes", "settled", "runs"):

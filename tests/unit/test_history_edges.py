@@ -196,6 +196,59 @@ def test_a_map_is_completed_when_all_its_items_have_ended_with_their_true_number
     assert "m was completed with 0 results, but 1 items succeeded" in told(other, "I6")
 
 
+def mapped(items: int = 2) -> HandMade:
+    """A map of which all items are under way."""
+    made = HandMade(define(node("m", over="params.items")))
+    start = made.started(params=framed_params(items=list(range(items))))
+    made.follows(facts.StepExpanded(made.run, "m", items), start)
+    for item in range(items):
+        made.scheduled("m", 1, item, cause=start)
+    return made
+
+
+def test_a_step_that_failed_and_may_be_tried_again_has_not_ended() -> None:
+    """What follows a failure is a retry or a dead letter; the checker let the next step go meanwhile."""
+    made = HandMade(define(node("a"), node("b", "a?")))
+    made.started("a")
+    failed = made.failed("a")
+    made.scheduled("b", cause=failed)
+
+    assert "StepScheduled of b (go), but its parents say: wait" in told(made, "I6")
+
+
+def test_a_map_is_not_completed_over_an_item_that_failed_or_was_only_answered() -> None:
+    failed, answered = mapped(), mapped()
+    for made in (failed, answered):
+        made.succeeded("m", 1, 0)
+    failed.failed("m", 1, 1, retryable=False)
+    answered.cancelled("m", 1, 1)
+    for made in (failed, answered):
+        made.follows(facts.StepCompleted(made.run, "m", 1))
+
+        assert "m was completed while items of it were under way" in told(made, "I6")
+
+
+def test_what_was_answered_while_its_run_went_on_has_not_ended_and_may_still_succeed() -> None:
+    made = HandMade(define(node("a"), node("b", "a?")))
+    made.started("a")
+    made.cancelled("a")
+    made.scheduled("b")
+
+    assert "StepScheduled of b (go), but its parents say: wait" in told(made, "I6")
+
+
+def test_an_item_that_follows_one_which_failed_waits_for_its_verdict() -> None:
+    made = HandMade(define(node("m", over="params.items"), node("w", over="m")))
+    start = made.started(params=framed_params(items=[1]))
+    made.follows(facts.StepExpanded(made.run, "m", 1), start)
+    made.scheduled("m", 1, 0, cause=start)
+    made.follows(facts.StepExpanded(made.run, "w", 1), start)
+    made.failed("m", 1, 0)
+    made.follows(facts.StepSkipped(made.run, "w", "input", 0))
+
+    assert "StepSkipped of w[0] (input), but its parents say: wait" in told(made, "I6")
+
+
 def test_a_stopping_run_schedules_expands_and_skips_nothing() -> None:
     made = HandMade(define(node("a"), node("b", "a"), node("m", over="a.items"), node("x", "a")))
     made.started("a")
@@ -313,6 +366,47 @@ def test_a_condition_over_a_whole_map_is_judged_on_its_results() -> None:
     made.scheduled("j")
 
     assert "j ran, but its condition 'size(m) > 1' gives False" in told(made, "I6")
+
+
+def test_a_step_is_not_skipped_for_a_condition_that_it_does_not_have() -> None:
+    plain = HandMade(define(node("a"), node("b", "a")))
+    plain.started("a")
+    plain.succeeded("a", output=framed(1))
+    plain.follows(facts.StepSkipped(plain.run, "b", "condition"))
+    items = HandMade(define(node("m", over="params.items", when="item > 3")))
+    start = items.started(params=framed_params(items=[1]))
+    items.follows(facts.StepSkipped(items.run, "m", "condition"), start)
+    whole = HandMade(define(node("m", over="params.items", when="params.n > 3")))
+    start = whole.started(params=framed_params(0, items=[1]))
+    whole.follows(facts.StepSkipped(whole.run, "m", "condition"), start)
+    whole.settled()
+
+    assert "b was skipped for a condition, but it has none" in told(plain, "I6")
+    assert "m was skipped for a condition, but it has none" in told(items, "I6")
+    assert check_history(whole.history()) == []
+
+
+def test_a_list_is_run_over_whole() -> None:
+    made = HandMade(define(node("m", over="params.items"), node("w", over="m")))
+    start = made.started(params=framed_params(items=[1, 2, 3]))
+    made.follows(facts.StepExpanded(made.run, "m", 2), start)
+    made.follows(facts.StepExpanded(made.run, "w", 1), start)
+
+    found = told(made, "I6")
+
+    assert "m was expanded to 2 items, but what it runs over has 3" in found
+    assert "w was expanded to 1 items, but what it runs over has 2" in found
+
+
+def test_an_item_beyond_its_list_ends_no_checker() -> None:
+    """It looked its element up, and what was wrong with the run nobody was told."""
+    made = HandMade(define(node("m", over="params.items", when="item % 2 == 0")))
+    start = made.started(params=framed_params(items=[2, 4]))
+    made.follows(facts.StepExpanded(made.run, "m", 3), start)
+    for item in range(3):
+        made.scheduled("m", 1, item, cause=start)
+
+    assert "m was expanded to 3 items, but what it runs over has 2" in told(made, "I6")
 
 
 def test_a_condition_over_what_is_not_on_the_log_is_not_judged() -> None:

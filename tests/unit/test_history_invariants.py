@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from farandole.testing.history.check import PREDICATES
-from farandole.testing.simulation.checks import CHECKS
+from farandole.testing.simulation.checks import CHECKS, OF_HISTORIES
 from farandole.testing.simulation.outcome import STUCK
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def test_the_table_names_checks_of_the_simulation_that_exist(
 ) -> None:
     named = {each for _, checks in rows.values() for each in checks}
 
-    assert named <= {check.__name__ for check in CHECKS} | {STUCK}
+    assert named <= {check.__name__ for check in (*CHECKS, *OF_HISTORIES)} | {STUCK}
     assert STUCK in rows["L1"][1]
 
 

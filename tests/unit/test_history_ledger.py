@@ -112,3 +112,19 @@ def test_a_line_cut_short_by_a_crash_is_left_out(tmp_path: Path) -> None:
         file.write(b'{"acknowledged": "r-')
 
     assert ledger.read_acknowledged(path) == ("r-1",)
+
+
+def test_a_line_cut_short_does_not_take_the_next_one_with_it(tmp_path: Path) -> None:
+    """A full disk or a kill cuts a line before its end, and whoever appends next does so behind it: reading ended there
+    with an error, and with it the judgement of a whole night."""
+    path = tmp_path / "ledger"
+    ledger.acknowledge(path, "r-1")
+    with path.open("ab") as file:
+        file.write(b'{"begin":"1","run":"r')
+    ledger.acknowledge(path, "r-2")
+    with path.open("ab") as file:
+        file.write(b"no JSON at all\n")
+    ledger.acknowledge(path, "r-3")
+
+    assert ledger.read_acknowledged(path) == ("r-1", "r-2", "r-3")
+    assert ledger.read(path) == ()

@@ -1,7 +1,9 @@
 """Bad histories of folding, and the story of a run: what counts when (I9)."""
 
 import dataclasses
+from collections.abc import Mapping
 
+import pytest
 from msgspec import structs
 
 from farandole.events import facts
@@ -198,7 +200,38 @@ def test_a_held_run_that_is_cancelled_ends_at_once() -> None:
     a = made.succeeded("a")
     made.follows(facts.RunHeld(made.run, "kernel_error", "broken", until=made.now + DAY, offset=a.offset), a)
     made.cancel_asked()
+    made.stopping()
     made.settled("cancelled")
     made.cancelled("b")
 
     assert check_history(made.history()) == []
+
+
+# --- headers and values ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes", [{"run": "r-2"}, {"step": "b"}, {"step": "nowhere"}, {"attempt": 9}, {"item": 3}], ids=str
+)
+def test_an_event_whose_value_is_about_something_else_than_its_headers_is_told_and_its_run_not_judged(
+    changes: Mapping[str, object],
+) -> None:
+    """The checker followed the headers here and the value there, and ended with a KeyError for a step that is none."""
+    made = started()
+    made.succeeded("a")
+    events = made.entries[made.topics.events]
+    assert events[-1].fact is not None
+    events[-1] = dataclasses.replace(events[-1], content=dataclasses.replace(events[-1].fact, **changes))  # type: ignore[arg-type]
+
+    (found,) = check_history(made.history(quiescent=False))
+
+    assert str(found).startswith("I9 run r-1: the headers of a StepSucceeded are about attempt 1 of a, but its value")
+
+
+def test_a_consequence_whose_value_names_a_step_that_there_is_not_ends_no_checker() -> None:
+    made = started()
+    events = made.entries[made.topics.events]
+    assert isinstance(events[1].fact, facts.StepScheduled)
+    events[1] = dataclasses.replace(events[1], content=dataclasses.replace(events[1].fact, step="nowhere"))
+
+    assert "the headers of a StepScheduled are about attempt 1 of a" in told(made)

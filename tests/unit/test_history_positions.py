@@ -261,3 +261,54 @@ def test_failures_that_need_no_call_are_not_asked_for_one() -> None:
     history = dataclasses.replace(made.history(quiescent=False), executions=(call(run="r-2"),))
 
     assert "no handler was called" not in told(history, "I12")
+
+
+# --- what is there at all -------------------------------------------------------------------
+
+
+def test_a_partition_that_is_owned_and_has_no_position_is_told() -> None:
+    """Nobody reads it any more (R8), and the checker found nothing wrong: no position said so."""
+    made = done()
+    whole = dataclasses.replace(made.history(), units={"a": "unit"})
+    inbox = made.topics.inbox("a")
+
+    for topic in (inbox, made.topics.events, made.topics.commands):
+        lost = tuple(each for each in whole.committed if each.topic != topic)
+
+        assert f"nobody has a position on {topic}[1]" in told(dataclasses.replace(whole, committed=lost), "I11")
+    assert check_history(whole) == []
+
+
+def test_an_inbox_that_nobody_owns_has_no_position() -> None:
+    made = done()
+    whole = dataclasses.replace(made.history(quiescent=False), units={"b": "unit"})
+    lost = tuple(each for each in whole.committed if each.topic != made.topics.inbox("a"))
+
+    assert check_history(dataclasses.replace(whole, committed=lost)) == []
+
+
+def test_a_good_trigger_that_was_quarantined_is_told() -> None:
+    made = HandMade(ONE)
+    made.started("a")
+    made.head("running")
+    made.quarantined("a", made.trigger_of("a"))
+
+    assert "a good trigger was quarantined as a stranger's record" in told(made, "I15")
+
+
+def test_a_trigger_in_another_agents_inbox_or_of_a_run_that_nobody_knows_is_a_strangers() -> None:
+    made = HandMade(define(node("a"), node("b")))
+    made.started("a", "b")
+    trigger = made.trigger_of("a")
+    astray = dataclasses.replace(made.trigger_of("b"), topic=trigger.topic, offset=trigger.offset + 1)
+    made.quarantined("a", astray)
+    other = HandMade(ONE)
+    other.started("a")
+    other.quarantined("a", other.trigger_of("a"))
+
+    history = made.history(quiescent=False)
+    elsewhere = dataclasses.replace(history, inboxes=(*history.inboxes, astray))
+    unknown = dataclasses.replace(other.history(quiescent=False), events=())
+
+    assert "quarantined" not in told(elsewhere, "I15")
+    assert "quarantined" not in told(unknown, "I15")

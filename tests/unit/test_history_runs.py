@@ -7,6 +7,7 @@ from farandole.definition.model import Definition
 from farandole.events import facts
 from farandole.events.catalogue import encode
 from farandole.events.tables import RunHead
+from farandole.ids import partition_of
 from farandole.lineage.entries import from_record
 from farandole.testing.history import History, check_history
 from farandole.testing.history.builder import DAY, START, HandMade
@@ -52,6 +53,23 @@ def test_an_unreadable_command_must_be_answered_too() -> None:
     made.run = "elsewhere"
 
     assert "its start was consumed, but not answered" in told(made.history(), "I1")
+
+
+def test_the_refusal_of_an_id_that_is_too_long_answers_it_under_what_is_left_of_the_id() -> None:
+    """An id of 200 characters was refused, as it should be, and the checker took its start for one that was lost."""
+    made = HandMade(ONE)
+    made.run = "x" * 200
+    asked = made.asked_by_hand(f'{{"run_id": "{made.run}", "pipeline": "sketch"}}')
+    lost = made.history()
+    made.run = "x" * 128
+    made.follows(facts.RunRefused(made.run, "sketch", "run_id", "expected 1 to 128 characters"), asked)
+    refused = made.entries[made.topics.events][-1]
+    home = dataclasses.replace(refused, partition=partition_of(made.run, made.partitions))
+
+    history = dataclasses.replace(made.history(), events=(home,))
+
+    assert "its start was consumed, but not answered" in told(lost, "I1")
+    assert "not told" in told(history, "I1")
 
 
 def test_a_start_that_was_not_consumed_yet_is_not_lost() -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from datetime import timedelta
 
 from farandole.events import facts
+from farandole.events.commands import StartRun
 from farandole.testing.history import History, check_history
 from farandole.testing.history.builder import DAY, HandMade
 from farandole.testing.sketch import define, node
@@ -71,6 +72,90 @@ def test_a_retry_that_never_comes_due_is_told() -> None:
     assert "attempt 2 of a was due at 2026-01-01 00:00:01.050000+00:00, and nothing came of it" in told(long_after)
 
 
+def later(made: HandMade, by: timedelta) -> History:
+    """The log while it goes on, so much later; nothing has come."""
+    return dataclasses.replace(made.history(quiescent=False), now=made.now + by)
+
+
+def test_every_instant_that_a_run_waits_for_is_looked_at() -> None:
+    """The checker looked at retries alone: a coordinator that forgot its deadlines was none that forgot timers."""
+    ran = HandMade(define(node("a"), deadline=SECOND))
+    ran.started("a")
+    step = HandMade(define(node("a", deadline=SECOND)))
+    step.started("a")
+    held = HandMade(define(node("a")))
+    held.started("a")
+    held.failed("a", retryable=False)
+    held.given_up("a", 1, "exception", by="agent")
+    held.held("a")
+    stopping = HandMade(define(node("a")))
+    stopping.started("a")
+    stopping.cancel_asked()
+    stopping.stopping()
+    broken = HandMade(define(node("a")))
+    broken.started("a")
+    a = broken.succeeded("a")
+    broken.follows(facts.RunHeld(broken.run, "kernel_error", "broken", until=broken.now + DAY, offset=a.offset), a)
+    for made, told_of in (
+        (ran, "its deadline was due at 2026-01-01 00:00:01"),
+        (step, "the deadline of a was due at 2026-01-01 00:00:01"),
+        (held, "the end of the hold for a was due at 2026-01-02 00:00:00"),
+        (stopping, "the end of its patience was due at 2026-01-01 00:10:00"),
+        (broken, "the end of the hold was due at 2026-01-02 00:00:00"),
+    ):
+        made.head("running")
+
+        assert told_of in told(later(made, 2 * DAY))
+        assert check_history(later(made, timedelta())) == []
+
+
+def test_what_waits_for_nothing_or_has_ended_may_wait() -> None:
+    idle, ended = HandMade(define(node("a"))), HandMade(ONE)
+    for made in (idle, ended):
+        made.started("a")
+    ended.succeeded("a")
+    ended.settled()
+    idle.head("running")
+
+    assert check_history(later(idle, 9 * DAY)) == []
+    assert check_history(later(ended, 9 * DAY)) == []
+
+
+def test_what_a_definition_gives_a_time_has_it() -> None:
+    made = HandMade(define(node("a"), node("b"), deadline=SECOND))
+    asked = made.asked(StartRun(made.definition.name, b"", made.run))
+    started = facts.RunStarted(made.run, made.definition.name, made.definition.hash, b"", "hash", made.now)
+    made.last = made.follows(started, asked)
+    made.scheduled("a", deadline=SECOND)
+    made.follows(facts.RunHeld(made.run, "dead_letter", "", "a", until=made.now + 2 * DAY))
+    made.follows(facts.RunStopping(made.run, "cancelled", "", made.now))
+
+    found = told(made)
+
+    assert "RunStarted has until None, but its definition gives it 0:00:01" in found
+    assert "StepScheduled of a has until 2026-01-01 00:00:01.020000+00:00, but its definition gives it None" in found
+    assert "RunHeld of a has until 2026-01-03" in found
+    assert "RunStopping has until 2026-01-01" in found
+
+
+def test_the_deadline_of_a_step_runs_from_its_first_attempt_and_anew_from_a_replay() -> None:
+    made = HandMade(define(node("a", deadline=DAY / 2)))
+    made.started("a")
+    made.failed("a")
+    made.retry("a", 2)
+    made.failed("a", 2, retryable=False)
+    letter = made.entries[made.topics.dead("a")][0]
+    made.given_up("a", 2, "exception", by="agent")
+    made.held("a")
+    made.replay_asked("a", 2, letter)
+    made.follows(facts.StepScheduled(made.run, "a", 3, fresh_budget=True))
+
+    found = told(made)
+
+    assert "StepScheduled of a has until None, but its definition gives it 12:00:00" in found
+    assert found.count("I8") == 1
+
+
 def test_every_kind_of_deadline_must_have_been_set_and_is_not_early() -> None:
     made = HandMade(define(node("a"), node("b", deadline=SECOND)))
     start = made.started("a", deadline=DAY)
@@ -110,7 +195,7 @@ def test_a_stale_marker_of_a_deadline_that_was_set_anew_is_not_early() -> None:
     made.held("a")
     made.wait(SECOND)
     made.replay_asked("a", 1, made.entries[made.topics.dead("a")][0])
-    made.scheduled("a", 2, deadline=DAY, replay=True)
+    made.scheduled("a", 2, replay=True)
     made.follows(facts.RunReleased(made.run, "replayed"))
     made.marked(facts.DeadlinePassed(made.run, "step", "a", 1))
 

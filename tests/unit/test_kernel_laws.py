@@ -18,6 +18,7 @@ from farandole.kernel.timers import Timer, marker, timers
 from farandole.kernel.values import Values
 from farandole.testing.generate import Script, Shape, random_definition, random_items, random_pad
 from farandole.testing.schedule import Manners, play
+from farandole.testing.sketch import define, node
 from farandole.testing.stage import Stage
 
 SEEDS = st.integers(0, 2**32)
@@ -38,6 +39,14 @@ def staged(seed: int, shape: Shape = ANY_SHAPE) -> Stage:
 def log_folded_by(log: Sequence[Logged], at: int) -> list[Logged]:
     """The log as far as it was folded: facts before a position, and the consequences of these."""
     return [it for it in log if (it.offset if it.folded is None else it.folded - 1) < at]
+
+
+def test_facts_that_are_written_together_stand_at_offsets_one_after_the_other() -> None:
+    """The second stood two further, for the log grew while it was counted: a rebuild left such facts out."""
+    stage = Stage(define(node("a")))
+    stage.write(*(facts.CancelRequested(stage.run.id) for _ in range(3)))
+
+    assert [it.offset for it in stage.log] == list(range(len(stage.log)))
 
 
 def counted_anew(run: Run) -> tuple[int, int, int]:

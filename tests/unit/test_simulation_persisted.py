@@ -34,7 +34,9 @@ def test_positions_that_go_on_are_right() -> None:
     assert it.instants_taken_back == []
 
 
-@pytest.mark.parametrize("later", [at(6), at(9, epoch=0)], ids=["the offset", "the epoch"])
+@pytest.mark.parametrize(
+    "later", [at(6), at(9, epoch=0), at(6, epoch=2)], ids=["the offset", "the epoch", "the offset under a new owner"]
+)
 def test_a_position_or_an_epoch_that_goes_back_is_told(later: Position) -> None:
     (told,) = seen(at(7), later).taken_back
 

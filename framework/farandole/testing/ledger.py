@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,9 +109,17 @@ def _lines(path: Path) -> Iterator[dict[str, object]]:
     if not path.exists():
         return
     for line in path.read_bytes().split(b"\n")[:-1]:
-        parsed = json.loads(line)
+        parsed = _parsed(line)
         if isinstance(parsed, dict):
             yield parsed
+
+
+def _parsed(line: bytes) -> object:
+    """What a line says. One that a crash cut short has no end, and the next stands behind it: that one is kept."""
+    for begin in (0, line.rfind(b'{"')):
+        with suppress(ValueError):
+            return json.loads(line[max(0, begin) :])
+    return None
 
 
 def _execution(line: dict[str, object]) -> Execution:

@@ -133,7 +133,8 @@ class Stage:
 
     def write(self, *given: facts.Fact) -> None:
         """Put facts on the log without folding them."""
-        self.log.extend(Logged(len(self.log) + n, through_bytes(fact)) for n, fact in enumerate(given))
+        at = len(self.log)  # before the log grows under what is drawn from it
+        self.log.extend(Logged(at + n, through_bytes(fact)) for n, fact in enumerate(given))
 
     def tell(self, *given: facts.Fact) -> None:
         """Put facts on the log and fold all there is."""

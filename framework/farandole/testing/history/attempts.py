@@ -139,34 +139,14 @@ def failures_are_answered(case: Case) -> Iterator[Violation]:
             yield case.broken("I7", f"the failure of {unit_text(unit)} led to nothing", state.failure)
 
 
-def giving_up_has_a_reason(case: Case) -> Iterator[Violation]:
-    """I7: a step is dead-lettered for a final failure, for want of attempts or budget, or for a deadline."""
+def budgets_count_from_the_first_failure(case: Case) -> Iterator[Violation]:
+    """I7: the time that a step has been failing counts from its first failure, or the first one after a replay."""
+    if not case.has(facts.RetryScheduled):
+        return
     for each, before in walk(case.graph, case.story):
-        if isinstance(each.fact, facts.StepDeadLettered):
-            yield from _given_up(case, each, each.fact, before)
-
-
-def _given_up(case: Case, entry: Entry, fact: facts.StepDeadLettered, before: Standing) -> Iterator[Violation]:
-    unit, retry = before.of(entry), case.graph.step(fact.step).retry
-    told = f"{unit_text(entry.unit)} was dead-lettered ({fact.reason})"
-    if before.phase != "running":
-        yield case.broken("I7", f"{told} while the run was {before.phase}", entry)
-    if fact.attempt != unit.attempt:
-        yield case.broken("I7", f"{told} for attempt {fact.attempt}, but attempt {unit.attempt} is the last", entry)
-    if fact.reason == "step_deadline" and unit.status in ("scheduled", "retry", "suspected"):
-        return
-    failed = unit.failure.fact if unit.failure is not None else None
-    if unit.status != "failed" or not isinstance(failed, facts.StepFailed):
-        yield case.broken("I7", f"{told}, but it was {unit.status}", entry)
-        return
-    assert unit.failure is not None
-    used = failed.attempt - unit.budget_from
-    if fact.reason == "attempts_exhausted" and used < retry.attempts:
-        yield case.broken("I7", f"{told} after {used} of {retry.attempts} attempts", unit.failure, entry)
-    final = failed.dead_lettered or not failed.retryable
-    if final != (fact.reason == failed.kind):
-        yield case.broken("I7", f"{told}, but its failure says {failed.kind}", unit.failure, entry)
-    if fact.written_by != ("agent" if failed.dead_lettered else "coordinator"):
-        yield case.broken(
-            "I15", f"{told} by the {fact.written_by}, but its failure says otherwise", unit.failure, entry
-        )
+        if not isinstance(each.fact, facts.RetryScheduled):
+            continue
+        since = before.of(each).failing_since or each.time
+        if abs(each.fact.failing_since - since) > ROUNDING:
+            told = f"a retry of {unit_text(each.unit)} says that it has failed since {each.fact.failing_since}"
+            yield case.broken("I7", f"{told}, but its first failure was at {since}", each)

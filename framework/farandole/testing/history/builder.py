@@ -62,18 +62,14 @@ class HandMade:
 
     repositions: list[Repositioned] = field(default_factory=list)
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _failing: dict[tuple[str, str, int], datetime] = field(default_factory=dict)
 
     # --- what clients ask -----------------------------------------------------------------
 
     def asked(self, command: Command) -> Entry:
         """A command on its run's home, with an envelope."""
-        envelope = Envelope(
-            f"{self.run}/asked/{len(self.entries[self.topics.commands])}",
-            type_name(type(command)),
-            "client",
-            self.now,
-            run=self.run,
-        )
+        name = f"{self.run}/asked/{len(self.entries[self.topics.commands])}"
+        envelope = Envelope(name, type_name(type(command)), "client", self.now, run=self.run)
         record = Outgoing(self.topics.commands, self.run, encode(command), envelope.headers(), home=self.run)
         self.last = self._write(record)
         return self.last
@@ -89,9 +85,10 @@ class HandMade:
         return self.follows(facts.RunRefused(self.run, self.definition.name, reason, "why"), asked)
 
     def started(self, *roots: str, params: bytes = b"", deadline: timedelta | None = None) -> Entry:
-        """`StartRun`, its `RunStarted`, and the roots scheduled."""
+        """`StartRun`, its `RunStarted`, and the roots scheduled. `deadline`: another than the definition says."""
         asked = self.asked(StartRun(self.definition.name, params, self.run))
-        until = self.now + deadline if deadline is not None else None
+        span = deadline or self.definition.deadline
+        until = self.now + span if span is not None else None
         fact = facts.RunStarted(self.run, self.definition.name, self.definition.hash, params, "hash", self.now, until)
         started = self.follows(fact, asked)
         for root in roots:
@@ -109,10 +106,10 @@ class HandMade:
         asked = self.asked(ReleaseRun(self.run))
         return self.marked(facts.ReleaseRequested(self.run), asked)
 
-    def replay_asked(self, step: str, attempt: int, letter: Entry, item: int = NO_ITEM) -> Entry:
-        """`ReplayDeadLetter` and the marker that it becomes."""
-        asked = self.asked(ReplayDeadLetter(self.run, step, attempt, letter.place, None, item))
-        return self.marked(facts.ReplayRequested(self.run, step, attempt, letter.place, None, item), asked)
+    def replay_asked(self, step: str, attempt: int, letter: Entry, item: int = NO_ITEM, given: bytes = b"") -> Entry:
+        """`ReplayDeadLetter` and the marker that it becomes. `given`: a repaired input."""
+        asked = self.asked(ReplayDeadLetter(self.run, step, attempt, letter.place, given or None, item))
+        return self.marked(facts.ReplayRequested(self.run, step, attempt, letter.place, given or None, item), asked)
 
     def discard_asked(self, step: str, attempt: int, letter: Entry, item: int = NO_ITEM) -> Entry:
         """`DiscardDeadLetter` and the marker that it becomes."""
@@ -141,10 +138,11 @@ class HandMade:
         kind: str = "exception",
         error: str = "boom",
         retryable: bool = True,
+        given: bytes = b"",
     ) -> Entry:
-        """A failure, with the dead letter if it is final."""
+        """A failure, with the dead letter if it is final. `given`: the input that it keeps."""
         fact = facts.StepFailed(
-            self.run, step, attempt, kind, error, "fp", retryable, b"", not retryable, None, item, 7
+            self.run, step, attempt, kind, error, "fp", retryable, given, not retryable, None, item, 7
         )
         told = self.reported(fact)
         if not retryable:
@@ -223,9 +221,12 @@ class HandMade:
         deadline: timedelta | None = None,
         replay: bool = False,
     ) -> Entry:
-        """`StepScheduled` with its trigger."""
+        """`StepScheduled` with its trigger. `deadline`: another than the definition says."""
         cause = cause or self.last
         assert cause is not None
+        if attempt == 1 or replay:
+            self._failing.pop((self.run, step, item), None)
+            deadline = deadline or self.definition.steps[step].deadline
         until = self.now + deadline if deadline is not None else None
         told = self.follows(facts.StepScheduled(self.run, step, attempt, item, until, replay), cause)
         trigger = Trigger(self.run, step, self._agent(step), attempt, b"", item)
@@ -236,8 +237,8 @@ class HandMade:
     def retry(self, step: str, attempt: int, wait: timedelta = timedelta(seconds=2), item: int = NO_ITEM) -> Entry:
         """`RetryScheduled` for the attempt after a failure, the wait, `RetryDue`, and the attempt scheduled."""
         due = self.now + wait
-        fact = facts.RetryScheduled(self.run, step, attempt, due, self.now, item)
-        self.follows(fact)
+        since = self._failing.setdefault((self.run, step, item), self.now)
+        self.follows(facts.RetryScheduled(self.run, step, attempt, due, since, item))
         self.wait(wait)
         self.marked(facts.RetryDue(self.run, step, attempt, item))
         return self.scheduled(step, attempt, item)
@@ -376,14 +377,8 @@ class HandMade:
         return Origin(COORDINATOR, self.now, self.definition.hash, cause.place, folded=f"{home}/{behind}")
 
     def _table(self, topic: str, key: str, row: RunControl | SettledRun, cause: Entry, *, home: bool = True) -> None:
-        envelope = Envelope(
-            f"{cause.id}/{type(row).__name__}",
-            type_name(type(row)),
-            COORDINATOR,
-            self.now,
-            run=self.run,
-            cause=cause.id,
-        )
+        name, kind = f"{cause.id}/{type(row).__name__}", type_name(type(row))
+        envelope = Envelope(name, kind, COORDINATOR, self.now, run=self.run, cause=cause.id)
         self._write(Outgoing(topic, key, encode(row), envelope.headers(), home=self.run if home else None))
 
     def _write(self, record: Outgoing) -> Entry:

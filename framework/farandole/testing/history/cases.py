@@ -4,14 +4,14 @@ Only runs whose start is on the log are judged one by one: of others too much ma
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from farandole.definition.graph import Graph, graph_of
 from farandole.definition.model import Definition
 from farandole.events import facts
-from farandole.ids import partition_of
+from farandole.ids import NO_ITEM, partition_of
 from farandole.lineage.entries import Entry
 from farandole.lineage.tree import unit_text
 from farandole.testing.history.repeats import Readings, readings_of, repeats_of
@@ -50,6 +50,16 @@ class Case:
     is_folded: bool = False
     """Whether the coordinator has folded all of its facts, so that what must follow must be there."""
 
+    strangers: list[tuple[str, Entry]] = field(default_factory=list)
+    """Steps that its definition does not have, and the records that name them."""
+
+    garbled: list[Entry] = field(default_factory=list)
+    """Events of which the value names another run, step, item or attempt than the headers."""
+
+    _kinds: set[type] = field(default_factory=set)
+    _by_id: dict[str, Entry] = field(default_factory=dict)
+    _by_cause: dict[str, list[Entry]] = field(default_factory=dict)
+
     def is_repeat(self, entry: Entry) -> bool:
         """Whether it stands there once more for an act of a person, and is to have no effect."""
         return entry.place in self.repeats
@@ -67,20 +77,29 @@ class Case:
     @property
     def is_judged(self) -> bool:
         """Whether its story can be followed: one start, and a definition that is known."""
-        return len(self.starts) == 1 and self.definition is not None and not self.strangers
+        return len(self.starts) == 1 and self.definition is not None and not self.strangers and not self.garbled
 
-    @property
-    def strangers(self) -> list[tuple[str, Entry]]:
-        """Steps that its definition does not have, and the records that name them."""
-        if self.definition is None:
-            return []
+    def take_in(self) -> None:
+        """Look once at what stands there: predicates ask for it again and again."""
         triggers = [each for several in self.triggers.values() for each in several]
-        return [
-            (name, each)
-            for each in (*self.events, *triggers)
-            for name in _named(each)
-            if name not in self.definition.steps
-        ]
+        self.strangers = list(_strangers(self.definition, [*self.events, *triggers]))
+        self.garbled = [each for each in self.events if _is_garbled(each)]
+        self._kinds = {type(each.fact) for each in self.events}
+        for each in self.events:
+            self._by_id.setdefault(each.id, each)
+            self._by_cause.setdefault(each.cause, []).append(each)
+
+    def has(self, *kinds: type[facts.Event]) -> bool:
+        """Whether there is any event of these kinds: most runs never stop, nor fail, and need not be walked for it."""
+        return not self._kinds.isdisjoint(kinds)
+
+    def cause_of(self, entry: Entry) -> Entry | None:
+        """The event of this run that an event follows from, the first of its copies; None if there is none."""
+        return self._by_id.get(entry.cause)
+
+    def following(self, entry: Entry) -> list[facts.Event]:
+        """What events of this run name it as their cause: one decision, or its repeats."""
+        return [each.fact for each in self._by_cause.get(entry.id, ()) if each.fact is not None]
 
     def final(self) -> Standing:
         """How it stands after all that is known."""
@@ -89,6 +108,29 @@ class Case:
     def broken(self, invariant: str, message: str, *evidence: Entry) -> Violation:
         """A violation of this run."""
         return Violation(invariant, self.run, message, tuple(each.place for each in evidence))
+
+
+def _strangers(definition: Definition | None, entries: Iterable[Entry]) -> Iterator[tuple[str, Entry]]:
+    if definition is None:
+        return
+    for each in entries:
+        for name in _named(each):
+            if name not in definition.steps:
+                yield name, each
+
+
+def _is_garbled(entry: Entry) -> bool:
+    """Whether an event's value is about something else than its headers: kernel and readers would not agree on it."""
+    fact = entry.fact
+    if fact is None or entry.envelope is None:
+        return False
+    said = (
+        fact.run,
+        getattr(fact, "step", ""),
+        getattr(fact, "item", NO_ITEM),
+        getattr(fact, "attempt", 0),
+    )
+    return said != (entry.run, *entry.unit, entry.attempt)
 
 
 def _named(entry: Entry) -> tuple[str, ...]:
@@ -104,12 +146,10 @@ class Docket:
     by_id: Mapping[str, list[Entry]]
     by_place: Mapping[str, Entry]
     cases: Mapping[str, Case]
-    readings: Readings = field(default_factory=Readings)
+    judged: tuple[Case, ...] = ()
+    """The runs whose story can be followed."""
 
-    @property
-    def judged(self) -> list[Case]:
-        """The runs whose story can be followed."""
-        return [case for case in self.cases.values() if case.is_judged]
+    readings: Readings = field(default_factory=Readings)
 
     def home_of(self, run: str) -> int | None:
         """The run's home partition; None if P is not known."""
@@ -151,7 +191,9 @@ def docket_of(history: History) -> Docket:
         told = [each for each in case.events if not each.is_consequence]
         last = max(told, key=lambda e: e.offset, default=None)
         case.is_folded = last is None or reached.get(last.partition, 0) > last.offset
-    return Docket(history, dict(by_id), by_place, cases, readings)
+        case.take_in()
+    judged = tuple(case for case in cases.values() if case.is_judged)
+    return Docket(history, dict(by_id), by_place, cases, judged, readings)
 
 
 def _cases(history: History, repeats: frozenset[str]) -> dict[str, Case]:

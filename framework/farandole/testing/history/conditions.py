@@ -1,4 +1,4 @@
-"""Conditions: a step that ran was allowed to by its `when`, and one that was skipped for it was not (I6).
+"""Conditions and lists: `when` decides whether a step runs, and a map runs over every element of its list (I6).
 
 Evaluates the definition's own expressions over the results on the log; where a payload is in
 the artifact store, or an expression cannot be evaluated, nothing is said.
@@ -7,22 +7,17 @@ the artifact store, or an expression cannot be evaluated, nothing is said.
 from collections.abc import Iterator
 
 from farandole.definition.expressions import compile_expression
-from farandole.definition.inputs import holds, items
+from farandole.definition.inputs import holds
 from farandole.definition.model import Step
 from farandole.errors import RecordError
 from farandole.events import facts
-from farandole.events.avro import Schema
-from farandole.events.claims import is_claim
 from farandole.ids import NO_ITEM
 from farandole.lineage.entries import Entry
 from farandole.lineage.tree import unit_text
 from farandole.testing.history.cases import Case
 from farandole.testing.history.report import Violation
 from farandole.testing.history.standing import Standing, walk
-
-
-class _UnknownValue(Exception):
-    """A value that is not on the log."""
+from farandole.testing.history.values import UnknownValue, Values
 
 
 def conditions_are_obeyed(case: Case) -> Iterator[Violation]:
@@ -49,8 +44,8 @@ def _judge(case: Case, entry: Entry, before: Standing, unit: tuple[Step, int], *
     if step.when is None or _is_per_item(step) != (item != NO_ITEM):
         return
     try:
-        allowed = holds(step, _Values(case, before, entry).env(step, item))
-    except (_UnknownValue, RecordError):
+        allowed = holds(step, Values(case, before, entry).env(step, item, step.when))
+    except (UnknownValue, RecordError):
         return
     if allowed != ran:
         word = "ran" if ran else "was skipped"
@@ -63,52 +58,34 @@ def _is_per_item(step: Step) -> bool:
     return step.is_mapped and step.item_name in compile_expression(step.when or "true").roots
 
 
-class _Values:
-    """What expressions may read at one point of a story."""
-
-    def __init__(self, case: Case, before: Standing, entry: Entry) -> None:
-        self._case = case
-        self._before = before
-        self._entry = entry
-
-    def env(self, step: Step, item: int) -> dict[str, object]:
-        roots = compile_expression(step.when or "true").roots
-        env = {root: self._root(root) for root in roots if not (step.is_mapped and root == step.item_name)}
-        if item != NO_ITEM:
-            env[step.item_name] = self._element(step, item)
-        return env
-
-    def _element(self, step: Step, item: int) -> object:
-        above = self._case.graph.items_of(step)
-        if above is not None:
-            return self._output(above, item)
-        roots = compile_expression(step.map_over or "").roots
-        return items(step, {root: self._root(root) for root in roots})[item]
-
-    def _root(self, root: str) -> object:
-        start = self._case.starts[0].fact
-        assert isinstance(start, facts.RunStarted)
-        if root == "params":
-            return _decoded(self._case.graph.definition.params_schema, start.params)
-        if root == "run":
-            return {"id": self._case.run, "pipeline": start.pipeline}
-        step = self._case.graph.step(root)
-        if not step.is_mapped:
-            return self._output(root, NO_ITEM)
-        count = self._before.items.get(root, 0)
-        won = [n for n in range(count) if self._before.unit(root, n).status == "succeeded"]
-        return [self._output(root, n) for n in won] if self._before.has_won(root) else None
-
-    def _output(self, step: str, item: int) -> object:
-        told = self._before.unit(step, item).accepted
-        if self._entry.unit == (step, item) and isinstance(self._entry.fact, facts.StepSucceeded):
-            told = self._entry
-        if told is None or not isinstance(told.fact, facts.StepSucceeded):
-            return None
-        return _decoded(self._case.graph.step(step).output_schema, told.fact.output)
+def conditions_exist(case: Case) -> Iterator[Violation]:
+    """I6: who is skipped for a condition has one: as a whole, or as an item where it is about items."""
+    if not case.has(facts.StepSkipped):
+        return
+    for each in case.events:
+        match each.fact:
+            case facts.StepSkipped(reason="condition", step=name, item=item):
+                step = case.graph.step(name)
+                if step.when is None or _is_per_item(step) != (item != NO_ITEM):
+                    told = f"{unit_text(each.unit)} was skipped for a condition, but it has none"
+                    yield case.broken("I6", told, each)
+            case _:
+                pass
 
 
-def _decoded(schema: str, framed: bytes) -> object:
-    if is_claim(framed) is not None:
-        raise _UnknownValue
-    return Schema.parse(schema).decode(framed)
+def lists_are_run_over_whole(case: Case) -> Iterator[Violation]:
+    """I6: a map has as many items as its list has elements, or the map that it follows has items."""
+    if not case.has(facts.StepExpanded):
+        return
+    for each, before in walk(case.graph, case.story):
+        if not isinstance(each.fact, facts.StepExpanded):
+            continue
+        step = case.graph.step(each.fact.step)
+        above = case.graph.items_of(step)
+        try:
+            count = before.items.get(above) if above is not None else len(Values(case, before, each).elements(step))
+        except (UnknownValue, RecordError):
+            continue
+        if count not in (None, each.fact.items):
+            told = f"{step.name} was expanded to {each.fact.items} items, but what it runs over has {count}"
+            yield case.broken("I6", told, each)

@@ -9,9 +9,9 @@ from farandole.events import facts
 from farandole.ids import NO_ITEM
 from farandole.lineage.entries import Entry
 from farandole.lineage.tree import unit_text
-from farandole.testing.history.cases import Case, Docket
+from farandole.testing.history.cases import Case
 from farandole.testing.history.report import Violation
-from farandole.testing.history.standing import Standing, walk
+from farandole.testing.history.standing import ENDED, Standing, walk
 
 
 def steps_go_when_their_parents_allow(case: Case) -> Iterator[Violation]:
@@ -75,7 +75,7 @@ def _may_complete(case: Case, entry: Entry, before: Standing, step: str, succeed
     states = [before.unit(step, item).status for item in range(count or 0)]
     if count is None or before.unit(step).status != "expanded":
         yield case.broken("I6", f"{step} was completed, but it was {before.unit(step).status}", entry)
-    elif any(each not in ("succeeded", "skipped", "failed", "cancelled") for each in states):
+    elif any(each not in ENDED for each in states):
         yield case.broken("I6", f"{step} was completed while items of it were under way", entry)
     elif states.count("succeeded") != succeeded:
         told = f"{step} was completed with {succeeded} results, but {states.count('succeeded')} items succeeded"
@@ -116,7 +116,7 @@ def item_ready(graph: Graph, now: Standing, step: Step, item: int) -> frozenset[
     status = now.unit(above, item).status
     if status == "succeeded":
         return frozenset({"go"})
-    return frozenset({"input"}) if status in ("skipped", "failed", "cancelled") else frozenset({"wait"})
+    return frozenset({"input"}) if status in ENDED else frozenset({"wait"})
 
 
 def _has_ended(graph: Graph, now: Standing, step: Step, parent: Parent) -> bool:
@@ -144,29 +144,3 @@ def nothing_that_may_go_waits(case: Case) -> Iterator[Violation]:
             waits = now.unit(step.name, item).status == "pending"
             if waits and "wait" not in item_ready(case.graph, now, step, item):
                 yield case.broken("I6", f"{unit_text((step.name, item))} is still pending, but may go", case.story[-1])
-
-
-def stopping_runs_are_told(docket: Docket) -> Iterator[Violation]:
-    """I14: who stops a run tells its agents, in the same transaction."""
-    history = docket.history
-    if not history.control and not any(topic == history.topics.control for topic, _ in history.spans):
-        return  # nobody has looked there
-    told = {each.key for each in history.control}
-    for case in docket.judged:
-        stopping = next((each for each in case.events if isinstance(each.fact, facts.RunStopping)), None)
-        if stopping is not None and docket.is_old(stopping) and f"run:{case.run}" not in told:
-            yield case.broken("I14", "it is stopping, but `control` does not say so", stopping)
-
-
-def requests_to_stop_are_heeded(case: Case) -> Iterator[Violation]:
-    """I14: a cancellation, or the run's deadline, that is folded while the run goes on stops it."""
-    if not case.is_folded:
-        return
-    answered = {each.cause for each in case.events if isinstance(each.fact, facts.RunStopping | facts.RunSettled)}
-    for each, before in walk(case.graph, case.story):
-        is_stop = isinstance(each.fact, facts.CancelRequested) or (
-            isinstance(each.fact, facts.DeadlinePassed) and each.fact.scope == "run"
-        )
-        stands = before.kernel_error is not None and not isinstance(each.fact, facts.CancelRequested)
-        if is_stop and not stands and before.phase == "running" and each.id not in answered:
-            yield case.broken("I14", f"{type(each.fact).__name__} was folded while it ran, but did not stop it", each)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from farandole.events import facts
 from farandole.lineage.entries import Entry
-from farandole.testing.history.cases import Case, Docket
+from farandole.testing.history.cases import Case, Docket, attempt_text
 from farandole.testing.history.report import Violation
 from farandole.testing.history.story import folded_at
 
@@ -18,6 +18,15 @@ def events_can_be_read(docket: Docket) -> Iterator[Violation]:
         if each.fact is None or each.envelope is None:
             why = each.reason or "its value is no event"
             yield Violation("I9", each.run, f"an event cannot be read: {why}", (each.place,))
+
+
+def headers_say_what_values_say(docket: Docket) -> Iterator[Violation]:
+    """I9: value and headers of an event name the same run, step, item and attempt; else each reader takes another."""
+    for case in docket.cases.values():
+        for each in case.garbled:
+            about = attempt_text((*each.unit, each.attempt)) if each.unit[0] else "the run"
+            told = f"the headers of a {type(each.fact).__name__} are about {about}, but its value says otherwise"
+            yield case.broken("I9", told, each)
 
 
 def consequences_say_how_far(case: Case) -> Iterator[Violation]:

@@ -73,6 +73,32 @@ def positions_can_be_read(docket: Docket) -> Iterator[Violation]:
             yield Violation("I10", "", f"the position of {each.group} cannot be read: {each.trouble}", (place,))
 
 
+def positions_exist(docket: Docket) -> Iterator[Violation]:
+    """I11: every partition that somebody owns has a position: where it is gone, nobody reads on (R8)."""
+    history = docket.history
+    if not history.units:
+        return  # nothing was applied, or nobody has looked
+    known = {(each.topic, each.partition) for each in history.committed}
+    owned = {history.topics.inbox(agent) for agent in history.units}
+    for topic, number in history.spans:
+        if topic in {*owned, history.topics.events, history.topics.commands} and (topic, number) not in known:
+            yield Violation("I11", "", f"nobody has a position on {topic}[{number}]", (f"{topic}/{number}/0",))
+
+
+def only_strangers_are_quarantined(docket: Docket) -> Iterator[Violation]:
+    """I15: a trigger of a run that is known, in the inbox of its step's agent, is no stranger's record."""
+    runs = {case.run: case for case in docket.judged}
+    for letter in docket.history.dead:
+        record = docket.by_place.get(letter.input)
+        if letter.run or not letter.is_dead_letter or record is None or not record.is_trigger:
+            continue
+        case = runs.get(record.run)
+        if case is None or record not in case.triggers.get((*record.unit, record.attempt), ()):
+            continue
+        if record.topic == docket.history.topics.inbox(case.graph.step(record.unit[0]).agent):
+            yield case.broken("I15", "a good trigger was quarantined as a stranger's record", letter, record)
+
+
 def positions_are_within_the_log(docket: Docket) -> Iterator[Violation]:
     """I11: nothing expired before it was consumed, and no position is beyond the end."""
     for each in docket.history.committed:

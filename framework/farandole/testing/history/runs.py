@@ -30,6 +30,7 @@ def starts_are_answered(docket: Docket) -> Iterator[Violation]:
     """I1: every command that was consumed at its home is answered on `events`."""
     history = docket.history
     committed = {c.partition: c for c in history.committed if c.topic == history.topics.commands}
+    refused = {each.cause for each in history.events if isinstance(each.fact, facts.RunRefused)}
     for asked in history.commands:
         if docket.home_of(asked.run) not in (None, asked.partition) or asked.run in history.foreign:
             continue
@@ -40,7 +41,10 @@ def starts_are_answered(docket: Docket) -> Iterator[Violation]:
         if not (isinstance(asked.command, StartRun) or asked.command is None):
             continue  # what is asked of a run that is not there has no effect, and no answer
         case = docket.cases.get(asked.run)
-        answered = case is not None and (case.starts or _refusals(case))
+        # The refusal of an id that is too long stands under what is left of it.
+        answered = not refused.isdisjoint((asked.id, asked.place))
+        if not answered and case is not None:
+            answered = bool(case.starts or _refusals(case))
         if not answered and history.is_whole(history.topics.events):
             yield Violation("I1", asked.run, "its start was consumed, but not answered", (asked.place,))
 
@@ -134,22 +138,6 @@ def _patience_is_over(case: Case, settled: Entry) -> bool:
         isinstance(each.fact, facts.DeadlinePassed) and each.fact.scope == "stop" and each.id == settled.cause
         for each in case.events
     )
-
-
-def final_facts_end_their_runs(case: Case) -> Iterator[Violation]:
-    """I2: a success that says it is final ends its run with its output, unless the run was being ended already."""
-    for each, before in walk(case.graph, case.story):
-        fact = each.fact
-        if not isinstance(fact, facts.StepSucceeded) or not fact.final:
-            continue
-        if fact.step != case.graph.last:
-            yield case.broken("I2", f"{fact.step} says that it is final, but more may follow", each)
-        is_free = before.phase == "running" and before.kernel_error is None and before.counts(each)
-        if not is_free or not case.is_folded:
-            continue
-        follow = [e.fact for e in case.events if e.cause == each.id]
-        if not any(isinstance(e, facts.RunSettled) and e.output == fact.output for e in follow):
-            yield case.broken("I2", f"{fact.step} says that it is final, but the run did not end with it", each)
 
 
 def an_end_leaves_its_record(case: Case) -> Iterator[Violation]:

@@ -6,6 +6,7 @@ not made twice. It follows what is on the log without judging it; the predicates
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from farandole.definition.graph import Graph
 from farandole.events import facts
@@ -15,7 +16,9 @@ from farandole.lineage.entries import Entry, Unit
 OPEN = frozenset({"pending", "scheduled", "retry", "dead", "suspected"})
 """A success counts while its unit is one of these: an edge that an agent fired may not be known yet (`pending`)."""
 
-ENDED = frozenset({"succeeded", "skipped", "failed", "cancelled"})
+ENDED = frozenset({"succeeded", "skipped"})
+"""How a step, or an item, ends in a running run. A failure leads to a retry or a dead letter first, and a trigger is
+answered by `StepCancelled` only where the run is stopping and nothing goes any more."""
 
 
 @dataclass(slots=True)
@@ -24,13 +27,15 @@ class UnitState:
 
     `status`: `pending`, `scheduled`, `retry`, `dead`, `suspected`, `expanded`, `succeeded`, `skipped`, `failed`
     or `cancelled`; a failure that the coordinator has not answered yet is `failed` too. `attempt` is the last one
-    known, `budget_from` the attempt after which retries are counted. `reported` holds the attempts with a result;
-    `holds`, `deadlines` and `retries_set` are the facts that set its timers.
+    known, `budget_from` the attempt after which retries are counted, `failing_since` the instant from which their time
+    is. `reported` holds the attempts with a result; `holds`, `deadlines` and `retries_set` are the facts that set its
+    timers.
     """
 
     status: str = "pending"
     attempt: int = 0
     budget_from: int = 0
+    failing_since: datetime | None = None
     accepted: Entry | None = None
     failure: Entry | None = None
     retry: Entry | None = None
@@ -90,7 +95,7 @@ class Standing:
     def counts(self, entry: Entry) -> bool:
         """Whether the result that an entry reports has an effect, were it folded now."""
         unit = self.of(entry)
-        if self.phase == "settled":
+        if self.phase == "settled" or (self.phase == "running" and isinstance(entry.fact, facts.StepCancelled)):
             return False
         if isinstance(entry.fact, facts.StepSucceeded):
             return unit.is_open
@@ -146,6 +151,7 @@ class Standing:
                 if deadline is not None:
                     unit.deadlines.append(entry)
                 unit.budget_from = attempt - 1 if fresh else unit.budget_from
+                unit.failing_since = None if fresh else unit.failing_since
             case facts.StepExpanded(items=items):
                 unit.status = "expanded"
                 self.items[fact.step] = items
@@ -154,8 +160,9 @@ class Standing:
                 self.is_partial |= reason == "dead_letter"
             case facts.StepCompleted():
                 unit.status = "succeeded"
-            case facts.RetryScheduled(attempt=attempt):
+            case facts.RetryScheduled(attempt=attempt, failing_since=since):
                 unit.status, unit.retry = "retry", entry
+                unit.failing_since = unit.failing_since or since
                 unit.retries_set[attempt] = entry
             case facts.StepDeadLettered():
                 unit.status = "dead"

@@ -1,7 +1,7 @@
 """Timers: what was set comes due once, never early, and changes nothing that has gone on (I8)."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from farandole.events import facts
 from farandole.lineage.entries import Entry
@@ -9,7 +9,7 @@ from farandole.lineage.tree import unit_text
 from farandole.testing.history.attempts import ROUNDING
 from farandole.testing.history.cases import Case, Docket
 from farandole.testing.history.report import Violation
-from farandole.testing.history.standing import Standing, walk
+from farandole.testing.history.standing import Standing, UnitState, walk
 
 
 def timers_were_set(case: Case) -> Iterator[Violation]:
@@ -96,17 +96,78 @@ def due_retries_are_triggered(case: Case) -> Iterator[Violation]:
 
 
 def timers_come_due(docket: Docket) -> Iterator[Violation]:
-    """I8: a retry whose instant has long passed has been triggered: timers survive their coordinator."""
-    now = docket.history.now
-    if now is None:
+    """I8: what waits for an instant that has long passed has been heard of: timers survive their coordinator."""
+    if docket.history.now is None:
         return
     for case in docket.judged:
-        standing = case.final()
-        if not case.is_folded or standing.phase != "running" or standing.kernel_error is not None:
+        if not case.is_folded:
             continue
+        for told, setter in _waits(case.final()):
+            instant = _instant(setter)
+            if instant is not None and docket.is_past(instant):
+                yield case.broken("I8", f"{told} was due at {instant}, and nothing came of it", setter)
+
+
+def _waits(standing: Standing) -> Iterator[tuple[str, Entry]]:
+    """What a run waits for now, in words, with the fact that set its instant."""
+    if standing.phase == "settled":
+        return
+    if standing.kernel_error is not None:
+        yield "the end of the hold", standing.kernel_error
+    elif standing.stopping is not None:
+        yield "the end of its patience", standing.stopping
+    else:
+        if standing.started is not None:
+            yield "its deadline", standing.started
         for unit, state in standing.units.items():
-            fact = state.retry.fact if state.status == "retry" and state.retry is not None else None
-            if isinstance(fact, facts.RetryScheduled) and docket.is_past(fact.due):
-                assert state.retry is not None
-                told = f"attempt {fact.attempt} of {unit_text(unit)} was due at {fact.due}, and nothing came of it"
-                yield case.broken("I8", told, state.retry)
+            yield from ((f"{told} {unit_text(unit)}", setter) for told, setter in _unit_waits(state))
+
+
+def _unit_waits(state: UnitState) -> Iterator[tuple[str, Entry]]:
+    if state.status == "retry" and state.retry is not None:
+        yield f"attempt {state.retry.attempt} of", state.retry
+    if state.status in ("dead", "suspected"):
+        yield from (("the end of the hold for", held) for held in state.holds[-1:])
+    if state.status in ("scheduled", "retry", "suspected"):
+        yield from (("the deadline of", scheduled) for scheduled in state.deadlines[-1:])
+
+
+def deadlines_are_set(case: Case) -> Iterator[Violation]:
+    """I8: what the definition gives a time has it: a run, the first attempt of a step, one replayed, a hold, a stop."""
+    for each in case.events:
+        wanted = _span(case, each)
+        if wanted is None:
+            continue
+        instant, span = _instant(each), wanted[0]
+        if (span is None) != (instant is None) or (
+            span is not None and instant is not None and abs(instant - _after(each, span)) > ROUNDING
+        ):
+            told = f"{_set(each)} has until {instant}, but its definition gives it {span} from {each.time} on"
+            yield case.broken("I8", told, each)
+
+
+def _span(case: Case, entry: Entry) -> tuple[timedelta | None] | None:
+    """How long what a fact begins may last (None: without end); None for facts that begin nothing of the kind."""
+    definition = case.graph.definition
+    match entry.fact:
+        case facts.RunStarted():
+            return (definition.deadline,)
+        case facts.StepScheduled(step=step, attempt=attempt, fresh_budget=fresh):
+            return (case.graph.step(step).deadline if attempt == 1 or fresh else None,)
+        case facts.RunHeld():
+            return (definition.hold_max,)
+        case facts.RunStopping():
+            return (definition.stop_max,)
+        case _:
+            return None
+
+
+def _after(entry: Entry, span: timedelta) -> datetime:
+    """The instant so much later, or the last that there is."""
+    last = datetime.max.replace(tzinfo=UTC)
+    return entry.time + min(span, last - entry.time)
+
+
+def _set(entry: Entry) -> str:
+    about = f" of {unit_text(entry.unit)}" if entry.unit[0] else ""
+    return f"{type(entry.fact).__name__}{about}"

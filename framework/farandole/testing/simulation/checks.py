@@ -17,9 +17,12 @@ from farandole.ids import NO_ITEM, partition_of
 from farandole.kernel.rebuild import rebuild
 from farandole.kernel.snapshot import group_by_run, read_run
 from farandole.kernel.state import Run
-from farandole.testing.history import History, Violation, check_history, collect
+from farandole.testing.history import History, collect
+from farandole.testing.history.cases import Docket, docket_of
+from farandole.testing.history.check import judge
 from farandole.testing.ledger import Execution
 from farandole.testing.simulation.executor import OWN_TOPIC
+from farandole.testing.simulation.inputs import Inputs, values_of
 from farandole.testing.simulation.world import World
 from farandole.transport.port import Isolation, Record, TopicPartition
 
@@ -39,15 +42,10 @@ class Finding(NamedTuple):
 
 def violations(world: World) -> list[Finding]:
     """Everything that is wrong with a world that has ended, in words."""
-    return [
-        *(Finding(check.__name__, found) for check in CHECKS for found in check(world)),
-        *(Finding(each.predicate, str(each)) for each in history_violations(world)),
-    ]
-
-
-def history_violations(world: World) -> list[Violation]:
-    """What the history checker says of topics, of the handlers' ledger and of what clients were promised."""
-    return check_history(history_of(world, is_over=True))
+    found = [Finding(check.__name__, told) for check in CHECKS for told in check(world)]
+    docket = docket_of(history_of(world, is_over=True))
+    found += [Finding(check.__name__, told) for check in OF_HISTORIES for told in check(world, docket)]
+    return found + [Finding(each.predicate, str(each)) for each in judge(docket)]
 
 
 def history_of(world: World, *, is_over: bool, isolation: Isolation = Isolation.UNCOMMITTED) -> History:
@@ -60,6 +58,17 @@ def history_of(world: World, *, is_over: bool, isolation: Isolation = Isolation.
         executions=tuple(world.ledger.calls),
         acknowledged=frozenset(world.clients.acknowledged),
     )
+
+
+def steps_are_given_what_they_ask_for(world: World, docket: Docket) -> Iterator[str]:
+    """I3: every attempt is given what its step asks of params and results as they were, and the next what the first
+    was given, unless a replay brings another; failures and dead letters hold the same."""
+    inboxes = {world.topics.inbox(step.agent) for step in world.definition.steps.values()}
+    given = values_of([*world.retention.expired, *(r for name in sorted(inboxes) for r in _read_all(world, name))])
+    letters = {world.topics.dead(step.agent) for step in world.definition.steps.values()}
+    dead = values_of(record for name in sorted(letters) for record in _read_all(world, name))
+    for case in docket.judged:
+        yield from Inputs(case, given[case.run], dead[case.run]).wrong()
 
 
 def starts_and_ends_are_unique(world: World) -> Iterator[str]:
@@ -278,3 +287,6 @@ CHECKS: tuple[Callable[[World], Iterator[str]], ...] = (
     what_was_published_follows_from_a_success,
 )
 """Beside the history checker's: what only the whole world shows."""
+
+OF_HISTORIES: tuple[Callable[[World, Docket], Iterator[str]], ...] = (steps_are_given_what_they_ask_for,)
+"""What the stories of its runs show beside the values in a world's inboxes."""

@@ -37,7 +37,7 @@ class Persisted:
                 self._compare(f"{group}, {at.topic}[{at.partition}] by {metadata.writer}", before[1], mark)
 
     def _compare(self, where: str, before: Mark, mark: Mark) -> None:
-        if mark[:2] < before[:2]:
+        if mark.epoch < before.epoch or mark.offset < before.offset:
             self.taken_back.append(f"{where}: {mark} was committed over {before}")
         if mark.now_ms < before.now_ms:
             self.instants_taken_back.append(f"{where}: {mark.now_ms} was persisted after {before.now_ms}")
