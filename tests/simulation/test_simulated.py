@@ -1,8 +1,10 @@
 """Users' pipelines under faults: what is found, what is not, and that a seed says the same twice."""
 
+import asyncio
 import json
 import random
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 
 from farandole import Context, TerminalStepError, agent, pipeline
 from farandole.cli.main import app
+from farandole.definition.pipelines import Pipeline
 from farandole.events.avro import Schema
 from farandole.testing.simulated import Seen, Simulation, effect
 from farandole.testing.simulated.plan import Blow, Harm, Kind, drawn
@@ -30,8 +33,6 @@ def double(ctx: Context, number: int) -> int:
 @agent(timeout="5s")
 async def add_luck(number: int) -> int:
     """Waits a minute of virtual time now and then, and draws from the global generator."""
-    import asyncio
-
     await asyncio.sleep(0.5)
     return number + random.randrange(10)
 
@@ -74,6 +75,50 @@ def test_an_effect_that_happens_twice_is_found_and_its_world_is_shrunk() -> None
     assert failure.smallest.size == 1, "one mishap is enough to call a handler twice"
     assert re.search(r"[23] times", failure.error)
     assert sum("→ doubled" in line for line in failure.story) >= 2
+
+
+@agent
+async def charge_in_an_executor(number: int) -> int:
+    """As who wraps a blocking driver: no context variable comes along."""
+    await asyncio.get_running_loop().run_in_executor(None, lambda: effect("charged", number=number))
+    return number
+
+
+@agent
+def charge_in_a_thread(number: int) -> int:
+    """The same with a thread of its own."""
+    thread = threading.Thread(target=lambda: effect("charged", number=number))
+    thread.start()
+    thread.join()
+    return number
+
+
+@pipeline(owner="tests@example.org")
+def executor_shop(number: int) -> int:
+    """One step."""
+    return charge_in_an_executor(number)
+
+
+@pipeline(owner="tests@example.org")
+def thread_shop(number: int) -> int:
+    """One step."""
+    return charge_in_a_thread(number)
+
+
+@pytest.mark.parametrize("shop", [executor_shop, thread_shop], ids=["executor", "thread"])
+def test_effects_of_threads_that_a_handler_waits_for_are_seen(shop: Pipeline[..., int]) -> None:
+    """They vanished: a bank that is asked twice, by a driver that blocks, was "0 effects" and all clear."""
+    simulation = Simulation(shop, params=a_number)
+
+    @simulation.invariant
+    def charged_once(seen: Seen) -> None:
+        assert all(len(charges) == 1 for charges in seen.by("charged", "number").values()), "charged twice"
+
+    report = simulation.check(seeds=60)
+
+    assert report.effects > 0
+    assert report.failure is not None
+    assert "charged twice" in report.failure.error
 
 
 def test_what_is_published_in_the_transaction_stands_there_once_however_often_the_handler_ran() -> None:
