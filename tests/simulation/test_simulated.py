@@ -5,6 +5,7 @@ import json
 import random
 import re
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from farandole import Context, TerminalStepError, agent, pipeline
 from farandole.cli.main import app
 from farandole.definition.pipelines import Pipeline
+from farandole.errors import DefinitionError
 from farandole.events.avro import Schema
 from farandole.testing.simulated import Seen, Simulation, effect
 from farandole.testing.simulated.plan import Blow, Harm, Kind, drawn
@@ -174,6 +176,57 @@ def test_handlers_are_called_late_and_twice_and_after_others_took_over() -> None
     told = "\n".join(line for seed in range(40) for line in simulation._lived(drawn(seed, 3, 3))[2].lines())
 
     assert [mishap for mishap in MISHAPS if mishap not in told] == []
+
+
+async def awaits(seen: Seen) -> None:
+    """An invariant that a call does not run."""
+    raise AssertionError
+
+
+def yields(seen: Seen) -> Iterator[str]:
+    """The same as a generator."""
+    yield "never reached"
+    raise AssertionError
+
+
+class Awaits:
+    """The same behind a `__call__`, which only its result gives away."""
+
+    async def __call__(self, seen: Seen) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("given", [awaits, yields], ids=["async", "generator"])
+def test_functions_that_a_call_would_not_run_are_refused_at_once(given: Callable[..., object]) -> None:
+    """`assert False` in an `async def` passed: nothing awaited it."""
+    for register in (Simulation(numbers).invariant, Simulation(numbers).before):
+        with pytest.raises(DefinitionError, match=rf"expected {given.__name__} to be a plain function"):
+            register(given)
+
+
+def test_an_invariant_that_returns_what_has_yet_to_be_run_is_refused() -> None:
+    simulation = Simulation(numbers, params=a_number)
+    simulation.invariant(Awaits())
+
+    with pytest.raises(DefinitionError, match="returns a coroutine"):
+        simulation.check(seeds=1)
+
+
+@pytest.mark.parametrize("says", [pytest.fail, pytest.skip], ids=["fail", "skip"])
+def test_an_invariant_that_speaks_pytest_is_broken_with_seed_and_story(says: Callable[[str], object]) -> None:
+    """What they raise is no `Exception`: `skip` made a red test green, `fail` told neither seed nor story."""
+    simulation = Simulation(numbers, params=a_number)
+
+    @simulation.invariant
+    def charged_once(seen: Seen) -> None:
+        says("two charges")
+
+    failure = simulation.check(seeds=1, start=3).failure
+
+    assert failure is not None
+    assert (failure.seed, failure.invariant) == (3, "charged_once")
+    assert "two charges" in failure.error
+    assert failure.story
 
 
 def test_shrinking_leaves_out_what_is_not_needed() -> None:

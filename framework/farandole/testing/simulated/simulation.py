@@ -10,14 +10,21 @@ from typing import TypeVar
 
 from farandole.definition.pipelines import Pipeline
 from farandole.events.avro import Schema
+from farandole.testing.simulated.invariants import (
+    Invariant,
+    broken,
+    every_run_ends,
+    name_of,
+    refuse_pending,
+    refuse_unrun,
+)
 from farandole.testing.simulated.plan import Plan, drawn
 from farandole.testing.simulated.sample import params_of
 from farandole.testing.simulated.seen import Seen
 from farandole.testing.simulated.shrink import shrunk
-from farandole.testing.simulated.story import Story, shown
+from farandole.testing.simulated.story import Story
 from farandole.testing.simulated.world import NAMES, PipelineWorld
 
-Invariant = Callable[[Seen], object]
 F = TypeVar("F", bound=Callable[..., object])
 
 RUNS_MAX = 3
@@ -95,15 +102,25 @@ class Simulation:
     @property
     def invariants(self) -> tuple[str, ...]:
         """Names of what was registered."""
-        return tuple(_name(check) for check in self._invariants)
+        return tuple(name_of(check) for check in self._invariants)
 
     def invariant(self, check: F) -> F:
-        """Register what must be true of every world at its end (a decorator)."""
+        """Register what must be true of every world at its end (a decorator).
+
+        Raises:
+            DefinitionError: a coroutine function or a generator, which a call would not run.
+        """
+        refuse_unrun(check)
         self._invariants.append(check)
         return check
 
     def before(self, reset: F) -> F:
-        """Register what makes the world outside new, before each world (a decorator)."""
+        """Register what makes the world outside new, before each world (a decorator).
+
+        Raises:
+            DefinitionError: a coroutine function or a generator, which a call would not run.
+        """
+        refuse_unrun(reset)
         self._before.append(reset)
         return reset
 
@@ -112,15 +129,16 @@ class Simulation:
 
         Raises:
             ContractError: `params` gave something that the pipeline does not take.
+            DefinitionError: an invariant returned something that has yet to be run.
         """
         report = Report(self.pipeline.name)
         with _quiet():
             for seed in range(start, start + seeds):
                 plan = drawn(seed, self.runs_max, len(NAMES))
-                seen, broken, _ = self._lived(plan)
+                seen, found, _ = self._lived(plan)
                 _count_in(report, seen)
-                if broken is not None:
-                    report.failure = self._failure(plan, *broken)
+                if found is not None:
+                    report.failure = self._failure(plan, *found)
                     break
         return report
 
@@ -139,7 +157,7 @@ class Simulation:
     def _lived(self, plan: Plan) -> tuple[Seen, tuple[str, str] | None, Story]:
         """One world: what was seen, the broken invariant with its error, the story."""
         for reset in self._before:
-            reset()
+            refuse_pending(reset, reset())
         state = random.getstate()
         random.seed(plan.seed)  # handlers that draw from the global generator are part of the seed
         world = PipelineWorld(self.pipeline, plan, self._drawn_params)
@@ -148,19 +166,17 @@ class Simulation:
         finally:
             world.close()
             random.setstate(state)
-        broken = next(
-            (found for check in (_every_run_ends, *self._invariants) if (found := _broken(check, seen))), None
-        )
-        return seen, broken, world.story
+        checks = (every_run_ends, *self._invariants)
+        return seen, next((found for check in checks if (found := broken(check, seen))), None), world.story
 
     def _failure(self, plan: Plan, invariant: str, error: str) -> Failure:
         def fails(smaller: Plan) -> bool:
-            broken = self._lived(smaller)[1]
-            return broken is not None and broken[0] == invariant
+            found = self._lived(smaller)[1]
+            return found is not None and found[0] == invariant
 
         smallest, tries = shrunk(plan, fails)
-        _, broken, story = self._lived(smallest)
-        told = broken[1] if broken else error
+        _, found, story = self._lived(smallest)
+        told = found[1] if found else error
         return Failure(self.pipeline.name, plan.seed, invariant, told, plan, smallest, tries, tuple(story.lines()))
 
     def _drawn_params(self, rng: random.Random) -> tuple[Mapping[str, object], bytes]:
@@ -171,24 +187,6 @@ class Simulation:
         plain = params_of(schema, rng)
         assert isinstance(plain, dict)
         return plain, Schema.parse(schema).encode(plain)
-
-
-def _every_run_ends(seen: Seen) -> None:
-    stuck = [run.id for run in seen.runs if run.outcome is None]
-    assert not stuck, f"{', '.join(stuck)} never ended, though faults had"
-
-
-def _name(check: Invariant) -> str:
-    return str(getattr(check, "__name__", repr(check))).lstrip("_")
-
-
-def _broken(check: Invariant, seen: Seen) -> tuple[str, str] | None:
-    name = _name(check)
-    try:
-        held = check(seen)
-    except Exception as error:
-        return name, f"{type(error).__name__}: {shown(str(error).strip().partition(chr(10))[0])}"
-    return (name, "it returned False") if held is False else None
 
 
 def _count(plan: Plan) -> str:
