@@ -274,6 +274,39 @@ def test_the_command_prints_the_story_and_how_to_live_it_again() -> None:
     assert f"again: farandole simulate {shop} --pipeline naive --from" in told.output
 
 
+PICKY = """
+from dataclasses import dataclass
+from farandole import agent, pipeline
+
+@dataclass
+class Order:
+    id: str
+
+    def __post_init__(self) -> None:
+        if not self.id.startswith("o-"):
+            raise ValueError("an order's id begins with o-")
+
+@agent
+def charge(order: Order) -> str:
+    return order.id
+
+@pipeline(owner="tests@example.org")
+def shop(order: Order) -> str:
+    return charge(order)
+"""
+
+
+def test_worlds_in_which_no_handler_ever_ran_are_not_all_clear(tmp_path: Path) -> None:
+    """Params drawn from the schema were none that the record takes: "40 calls of handlers", none of which was one."""
+    (tmp_path / "agents.py").write_text(PICKY)
+
+    told = CliRunner().invoke(app, ["simulate", str(tmp_path), "--seeds", "3"])
+
+    assert told.exit_code == 1, told.output
+    assert " 0 calls of handlers" in told.output
+    assert "no run came to its end: give `params=`" in told.output
+
+
 def test_the_command_s_json_says_what_was_lived_through() -> None:
     told = CliRunner().invoke(app, ["simulate", str(REPOSITORY / "agents" / "orders"), "--seeds", "2", "--json"])
 

@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from farandole.clock import Clock
@@ -139,25 +139,40 @@ class PipelineExecutor:
 
     def _called(self, attempt: Attempt) -> Outcome:
         call, key = attempt.call, key_of(attempt.call)
-        again = ", again" if any(done == key for _, done in self.journal.calls) else ""
-        self.journal.calls.append((self.process, key))
-        what = f"calls {step_text(call.run, call.step, call.item)}, attempt {call.attempt}{again}"
-        self.journal.tell(self.process, f"{what} (token {call.attempt}.{call.epoch})", call.run)
+        calls_before = len(self.journal.calls)
         with telling(lambda kind, fields: self._effect(call, kind, fields)):
-            outcome = self._run(attempt)
+            outcome = self._run(attempt, self._announced(attempt))
+        if len(self.journal.calls) == calls_before:
+            where = f"{step_text(call.run, call.step, call.item)}, attempt {call.attempt}"
+            self.journal.tell(self.process, f"cannot read the input of {where}: its handler is not called", call.run)
+            return outcome
         luck = random.Random(f"{self.plan.seed}/late/{key}")
         if Kind.FAIL_LATE in self.plan.kinds and call.attempt <= DOOMED and luck.random() < 0.4:
             self.journal.tell(self.process, "  … and fails after its work", call.run)
             return failure_of(RetryableStepError("simulated: failed after its work was done"))
         return outcome
 
-    def _run(self, attempt: Attempt) -> Outcome:
+    def _announced(self, attempt: Attempt) -> AgentSpec:
+        """The agent with a handler that is written down when it is entered: an input may be one that it never sees."""
+        call, handler = attempt.call, attempt.spec.handler
+
+        def entered(**given: object) -> object:
+            key = key_of(call)
+            again = ", again" if any(done == key for _, done in self.journal.calls) else ""
+            self.journal.calls.append((self.process, key))
+            what = f"calls {step_text(call.run, call.step, call.item)}, attempt {call.attempt}{again}"
+            self.journal.tell(self.process, f"{what} (token {call.attempt}.{call.epoch})", call.run)
+            return handler(**given)
+
+        return replace(attempt.spec, handler=entered)
+
+    def _run(self, attempt: Attempt, spec: AgentSpec) -> Outcome:
         env = self.environment
         context = env.context(attempt)
-        if attempt.spec.is_async:
-            work = run_async(attempt.spec, attempt.call, context, env.payloads)
+        if spec.is_async:
+            work = run_async(spec, attempt.call, context, env.payloads)
             return self.runner.run(work, context=contextvars.copy_context())
-        return run_plain(attempt.spec, attempt.call, context, env.payloads)
+        return run_plain(spec, attempt.call, context, env.payloads)
 
     def _effect(self, call: Call, kind: str, fields: Mapping[str, object]) -> None:
         token = FencingToken(call.attempt, call.epoch)

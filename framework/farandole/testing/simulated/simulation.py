@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from farandole.definition.pipelines import Pipeline
 from farandole.events.avro import Schema
+from farandole.kernel.settle import WITH_OUTPUT
 from farandole.testing.simulated.invariants import (
     Invariant,
     broken,
@@ -32,6 +33,9 @@ RUNS_MAX = 3
 
 SEEDS = 100
 """Seeds unless told otherwise: some seconds."""
+
+NOTHING_SHOWN = "no run came to its end: give `params=` that the handlers take"
+"""What a report says of worlds in which every run was refused or given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +82,18 @@ class Report:
     outcomes: Counter[str] = field(default_factory=Counter)
     failure: Failure | None = None
 
+    @property
+    def came_to_an_end(self) -> bool:
+        """Whether any run did its work; of invariants that saw none, all clear says nothing."""
+        return any(self.outcomes[outcome] for outcome in WITH_OUTPUT)
+
     def __str__(self) -> str:
         ends = ", ".join(f"{n} {outcome}" for outcome, n in sorted(self.outcomes.items()))
-        return (
+        lived = (
             f"{self.pipeline}: {self.seeds} seeds, {self.calls} calls of handlers ({self.repeated} repeated), "
             f"{self.effects} effects; runs: {ends or 'none'}"
         )
+        return lived if self.came_to_an_end else f"{lived}\n  {NOTHING_SHOWN}"
 
 
 @dataclass
