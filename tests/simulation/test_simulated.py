@@ -6,12 +6,13 @@ import random
 import re
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from farandole import Context, TerminalStepError, agent, pipeline
+from farandole import Context, Retry, RetryableStepError, TerminalStepError, agent, pipeline
 from farandole.cli.main import app
 from farandole.definition.pipelines import Pipeline
 from farandole.errors import DefinitionError
@@ -161,6 +162,39 @@ def test_a_run_that_never_ends_is_a_failure_without_any_invariant(monkeypatch: p
     monkeypatch.setattr("farandole.testing.simulated.world.STEPS_MAX", 2_000)
 
     failure = Simulation(hopeless).check(seeds=1).failure
+
+    assert failure is not None
+    assert failure.invariant == "every_run_ends"
+
+
+@agent(retry=Retry(attempts=3, base="15m", cap="1h"))
+def ask_a_closed_supplier(ctx: Context, number: int) -> int:
+    """Answers at the third time, an hour and a half later."""
+    if ctx.attempt == 1:
+        raise RetryableStepError("closed", retry_after=timedelta(hours=1))
+    if ctx.attempt == 2:
+        raise RuntimeError("still closed, ask in a while")
+    return number
+
+
+@pipeline(owner="tests@example.org")
+def patient(number: int) -> int:
+    """One step."""
+    return ask_a_closed_supplier(number)
+
+
+def test_a_run_that_waits_for_hours_has_not_got_stuck() -> None:
+    """The world ended after some 645 s of its time, and with it the run: "never ended, though faults had"."""
+    report = Simulation(patient, params=a_number).verify(seeds=3)
+
+    assert set(report.outcomes) == {"succeeded"}
+
+
+def test_a_run_of_which_nothing_more_can_come_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody replays it, and it does not have to be stirred to be found."""
+    monkeypatch.setattr("farandole.testing.simulated.caller.PATIENCE", 10**12)
+
+    failure = Simulation(hopeless, runs_max=1).check(seeds=1).failure
 
     assert failure is not None
     assert failure.invariant == "every_run_ends"
