@@ -5,6 +5,7 @@ import json
 import random
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from farandole.cli.main import app
 from farandole.definition.pipelines import Pipeline
 from farandole.errors import DefinitionError
 from farandole.events.avro import Schema
+from farandole.events.facts import StepFailed
 from farandole.testing.simulated import Seen, Simulation, effect
 from farandole.testing.simulated.plan import Blow, Harm, Kind, drawn
 from farandole.testing.simulated.sample import params_of
@@ -198,6 +200,107 @@ def test_a_run_of_which_nothing_more_can_come_is_stuck(monkeypatch: pytest.Monke
 
     assert failure is not None
     assert failure.invariant == "every_run_ends"
+
+
+@agent(timeout="1s", retry=Retry(attempts=2))
+async def ask_a_slow_bank(number: int) -> int:
+    """Gives its answer long after nobody waits for it."""
+    effect("asked", number=number)
+    await asyncio.sleep(3600)
+    effect("answered", number=number)
+    return number
+
+
+@agent(timeout="2s", retry=Retry(attempts=2))
+async def await_nothing(number: int) -> int:
+    """Its event is never set."""
+    await asyncio.Event().wait()
+    return number
+
+
+@agent
+async def await_nothing_without_end(number: int) -> int:
+    """The same without a time-out."""
+    await asyncio.Event().wait()
+    return number
+
+
+@agent(timeout="1m")
+async def wait_for_a_thread(number: int) -> int:
+    """Is done in no time, if the thread is given some."""
+    await asyncio.wait_for(asyncio.to_thread(time.sleep, 0.01), 30)
+    return number
+
+
+@agent
+async def wait_for_hours(number: int) -> int:
+    """Has no time-out, and comes to its end."""
+    await asyncio.sleep(7200)
+    return number
+
+
+@pipeline(owner="tests@example.org")
+def slow_bank(number: int) -> int:
+    """One step."""
+    return ask_a_slow_bank(number)
+
+
+@pipeline(owner="tests@example.org")
+def hanging(number: int) -> int:
+    """One step."""
+    return await_nothing(number)
+
+
+@pipeline(owner="tests@example.org")
+def hanging_without_end(number: int) -> int:
+    """One step."""
+    return await_nothing_without_end(number)
+
+
+@pipeline(owner="tests@example.org")
+def threaded(number: int) -> int:
+    """One step."""
+    return wait_for_a_thread(number)
+
+
+@pipeline(owner="tests@example.org")
+def hours(number: int) -> int:
+    """One step."""
+    return wait_for_hours(number)
+
+
+def test_a_handler_that_awaits_longer_than_its_timeout_is_given_up() -> None:
+    """An hour passed in no time, and an agent with one second for it succeeded, here and nowhere else."""
+    simulation = Simulation(slow_bank, params=a_number, runs_max=1)
+
+    @simulation.invariant
+    def each_failure_of_its_own_is_a_time_out(seen: Seen) -> None:
+        failed = [each for run in seen.runs for each in run.events if isinstance(each, StepFailed)]
+        assert failed
+        assert all(each.kind == "timeout" for each in failed if "simulated:" not in each.error)
+        assert seen.of("asked")
+        assert not seen.of("answered")
+
+    report = simulation.verify(seeds=4)
+
+    assert set(report.outcomes) == {"cancelled"}
+
+
+def test_a_handler_with_a_timeout_that_waits_for_ever_does_not_hang_the_simulation() -> None:
+    assert set(Simulation(hanging, runs_max=1).verify(seeds=2).outcomes) == {"cancelled"}
+
+
+def test_a_handler_without_a_timeout_that_waits_for_ever_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("farandole.testing.simulated.virtual_loop.STILL_MAX_S", 0.05)
+
+    with pytest.raises(DefinitionError, match=r"test_simulated.py:\d+: agent await_nothing_without_end: .*`timeout`"):
+        Simulation(hanging_without_end, runs_max=1).check(seeds=2)
+
+
+@pytest.mark.parametrize("waiting", [threaded, hours])
+def test_handlers_that_wait_within_their_time_succeed(waiting: Pipeline[..., int]) -> None:
+    """A time-out on virtual time comes at once, unless the loop knows that a thread is still at work for it."""
+    assert set(Simulation(waiting, params=a_number, runs_max=1).verify(seeds=3).outcomes) == {"succeeded"}
 
 
 MISHAPS = ("is killed, before", "stands still", "goes on", "is slow", ", again", "poison", "replays", "after its work")

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from farandole.definition.pipelines import Pipeline
+from farandole.errors import DefinitionError
 from farandole.events.avro import Schema
 from farandole.kernel.settle import WITH_OUTPUT
+from farandole.testing.simulated.executor import HandlerWaitsForEver
 from farandole.testing.simulated.invariants import (
     Invariant,
     broken,
@@ -139,7 +141,8 @@ class Simulation:
 
         Raises:
             ContractError: `params` gave something that the pipeline does not take.
-            DefinitionError: an invariant returned something that has yet to be run.
+            DefinitionError: an invariant returned something that has yet to be run, or a handler without a time-out
+                waits for ever.
         """
         report = Report(self.pipeline.name)
         with _quiet():
@@ -173,6 +176,8 @@ class Simulation:
         world = PipelineWorld(self.pipeline, plan, self._drawn_params)
         try:
             seen = world.live()
+        except HandlerWaitsForEver as error:
+            raise DefinitionError(str(error), place=error.place) from None
         finally:
             world.close()
             random.setstate(state)

@@ -70,6 +70,9 @@ class PipelineWorld:
         self.network = Network(SimHub(self.clock), self.rng, self.chaos)
         self.topics, self.partitions, self.steps = Topics(), 2, 0
         self._moved = self._idle = 0
+        self._handlers_until = 0.0
+        """When the last of the handlers that were under way hands over its result."""
+
         self._silence_s = silence_of(self.pipeline.definition).total_seconds()
         self._blows = list(self.plan.blows)
         self.journal = Journal(self._tell, self.clock)
@@ -142,9 +145,11 @@ class PipelineWorld:
     def _is_silent(self) -> bool:
         """Whether all that was to come has come, and long after it nothing has."""
         until = self.clock.monotonic() - self._silence_s
-        if self.steps <= FAULT_STEPS or self.caller.waits_until > until:
+        if self.steps <= FAULT_STEPS or max(self.caller.waits_until, self._handlers_until) > until:
             return False
-        return all(held.due <= until for process in self.processes for held in self._held(process))
+        dues = [held.due for process in self.processes for held in self._held(process)]
+        self._handlers_until = max(dues, default=0.0)
+        return self._handlers_until <= until
 
     def _awaits_time(self) -> bool:
         """Whether faults are over and nothing but time can bring anything, as far as anybody knows."""
