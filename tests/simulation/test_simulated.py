@@ -349,6 +349,24 @@ def test_an_invariant_that_returns_what_has_yet_to_be_run_is_refused() -> None:
         simulation.check(seeds=1)
 
 
+def test_a_broken_invariant_says_which_line_it_was(tmp_path: Path) -> None:
+    """In files that pytest does not rewrite, as the command reads them, a bare `assert` was "AssertionError: "."""
+    (tmp_path / "agents.py").write_text(PICKY.replace('raise ValueError("an order\'s id begins with o-")', "pass"))
+    (tmp_path / "test_simul_shop.py").write_text(
+        "from agents import shop\n"
+        "from farandole.testing.simulated import Simulation\n"
+        "simulation = Simulation(shop)\n"
+        "@simulation.invariant\n"
+        "def all_is_well(seen):\n"
+        "    assert seen.runs\n"
+        "    assert not seen.runs\n"
+    )
+
+    told = CliRunner().invoke(app, ["simulate", str(tmp_path), "--seeds", "1"])
+
+    assert "shop, seed 0: all_is_well\n  AssertionError (test_simul_shop.py:7)\n" in told.output
+
+
 @pytest.mark.parametrize("says", [pytest.fail, pytest.skip], ids=["fail", "skip"])
 def test_an_invariant_that_speaks_pytest_is_broken_with_seed_and_story(says: Callable[[str], object]) -> None:
     """What they raise is no `Exception`: `skip` made a red test green, `fail` told neither seed nor story."""

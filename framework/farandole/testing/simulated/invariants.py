@@ -4,7 +4,9 @@ One that would be called and never run is refused by name: of a check that check
 """
 
 import inspect
+import traceback
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import NoReturn
 
 from farandole.errors import DefinitionError
@@ -56,7 +58,7 @@ def broken(check: Invariant, seen: Seen) -> tuple[str, str] | None:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        return name, f"{type(error).__name__}: {shown(str(error).strip().partition(chr(10))[0])}"
+        return name, _told(check, error)
     refuse_pending(check, held)
     return (name, "it returned False") if held is False else None
 
@@ -70,6 +72,18 @@ def every_run_ends(seen: Seen) -> None:
 def name_of(check: Callable[..., object]) -> str:
     """As a failure names it."""
     return str(getattr(check, "__name__", repr(check))).lstrip("_")
+
+
+def _told(check: Invariant, error: BaseException) -> str:
+    """What was raised, and where: a bare `assert x` says nothing more, and one name may have five of them."""
+    text = shown(str(error).strip().partition("\n")[0])
+    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if check is every_run_ends:
+        return told
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first one is ours
+    code = getattr(check, "__code__", None)
+    own = [frame for frame in frames if code is not None and frame.filename == code.co_filename] or frames
+    return f"{told} ({PurePath(own[-1].filename).name}:{own[-1].lineno})" if own else told
 
 
 def _refuse(given: Callable[..., object], kind: str) -> NoReturn:

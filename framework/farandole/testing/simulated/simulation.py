@@ -36,7 +36,7 @@ RUNS_MAX = 3
 SEEDS = 100
 """Seeds unless told otherwise: some seconds."""
 
-NOTHING_SHOWN = "no run came to its end: give `params=` that the handlers take"
+NOTHING_SHOWN = "no run came to its end: give `params=` that the handlers take, or see why they fail"
 """What a report says of worlds in which every run was refused or given up."""
 
 
