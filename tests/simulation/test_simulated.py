@@ -153,6 +153,21 @@ def test_a_seed_tells_the_same_story_twice() -> None:
     assert len(first.story) > 5
 
 
+def test_what_before_draws_is_part_of_the_seed() -> None:
+    """The seed was set after it: a price that `before` had drawn was another one when the seed was lived again."""
+    prices: list[int] = []
+    simulation = Simulation(numbers, params=a_number)
+    simulation.before(lambda: prices.append(random.randrange(10**9)))
+
+    random.seed(1)
+    simulation.check(1, start=11)
+    random.seed(2)
+    simulation.check(1, start=11)
+
+    assert prices[0] == prices[1]
+    assert random.randrange(10**9) == random.Random(2).randrange(10**9), "and the caller's own draws are as they were"
+
+
 def test_runs_that_no_replay_can_help_are_cancelled_and_end() -> None:
     report = Simulation(hopeless).verify(seeds=5)
 

@@ -169,18 +169,16 @@ class Simulation:
 
     def _lived(self, plan: Plan) -> tuple[Seen, tuple[str, str] | None, Story]:
         """One world: what was seen, the broken invariant with its error, the story."""
-        for reset in self._before:
-            refuse_pending(reset, reset())
-        state = random.getstate()
-        random.seed(plan.seed)  # handlers that draw from the global generator are part of the seed
-        world = PipelineWorld(self.pipeline, plan, self._drawn_params)
-        try:
-            seen = world.live()
-        except HandlerWaitsForEver as error:
-            raise DefinitionError(str(error), place=error.place) from None
-        finally:
-            world.close()
-            random.setstate(state)
+        with _seeded(plan.seed):
+            for reset in self._before:
+                refuse_pending(reset, reset())
+            world = PipelineWorld(self.pipeline, plan, self._drawn_params)
+            try:
+                seen = world.live()
+            except HandlerWaitsForEver as error:
+                raise DefinitionError(str(error), place=error.place) from None
+            finally:
+                world.close()
         checks = (every_run_ends, *self._invariants)
         return seen, next((found for check in checks if (found := broken(check, seen))), None), world.story
 
@@ -214,6 +212,17 @@ def _count_in(report: Report, seen: Seen) -> None:
     report.effects += len(seen.effects)
     report.repeated += seen.repeated
     report.outcomes.update(run.outcome or "stuck" for run in seen.runs)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """What draws from the global generator within, handlers and `before` alike, is part of the seed."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 @contextmanager
