@@ -75,6 +75,7 @@ def test_an_effect_that_happens_twice_is_found_and_its_world_is_shrunk() -> None
     failure = simulation.check(seeds=60).failure
 
     assert failure is not None
+    assert failure.repeats
     assert failure.invariant == "each_run_doubles_once"
     assert failure.smallest.size <= failure.found.size
     assert failure.smallest.size == 1, "one mishap is enough to call a handler twice"
@@ -166,6 +167,26 @@ def test_what_before_draws_is_part_of_the_seed() -> None:
 
     assert prices[0] == prices[1]
     assert random.randrange(10**9) == random.Random(2).randrange(10**9), "and the caller's own draws are as they were"
+
+
+def test_a_failure_that_does_not_repeat_says_so_and_keeps_its_own_story() -> None:
+    """It was told with the story of the last world that shrinking had lived, in which nothing was broken."""
+    simulation = Simulation(numbers, params=a_number)
+    broken_for: list[Seen] = []
+
+    @simulation.invariant
+    def only_the_first_repetition_counts(seen: Seen) -> None:
+        if seen.repeated and not broken_for:
+            broken_for.append(seen)
+            raise AssertionError("called twice")
+
+    failure = simulation.check(seeds=60).failure
+
+    assert failure is not None
+    assert not failure.repeats
+    assert "did not fail when it was lived again" in str(failure)
+    assert any(", again" in line for line in failure.story), "the story is that of the world that was broken"
+    assert failure.smallest == failure.found
 
 
 def test_runs_that_no_replay_can_help_are_cancelled_and_end() -> None:

@@ -96,6 +96,7 @@ def _print_json(reports: "list[Report]") -> None:
                         "invariant": each.failure.invariant,
                         "error": each.failure.error,
                         "mishaps": each.failure.mishaps,
+                        "repeats": each.failure.repeats,
                         "story": each.failure.story,
                     },
                 }

@@ -39,6 +39,12 @@ SEEDS = 100
 NOTHING_SHOWN = "no run came to its end: give `params=` that the handlers take, or see why they fail"
 """What a report says of worlds in which every run was refused or given up."""
 
+NOT_REPEATED = (
+    "it did not fail when it was lived again: something is no part of the seed, such as what `before` does not make "
+    "new, the clock or a thread. This is the story of the first time:"
+)
+"""What a failure says of a world that cannot be shrunk or lived again, because it is not the seed's alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -52,6 +58,8 @@ class Failure:
     smallest: Plan
     tries: int
     story: tuple[str, ...]
+    repeats: bool = True
+    """Whether its smallest world failed when it was lived again; else story and mishaps are the first world's."""
 
     @property
     def mishaps(self) -> tuple[str, ...]:
@@ -64,6 +72,7 @@ class Failure:
             (
                 f"{self.pipeline}, seed {self.seed}: {self.invariant}",
                 f"  {self.error}",
+                *(() if self.repeats else (f"  {NOT_REPEATED}",)),
                 f"  shrunk from {_count(self.found)} to {_count(self.smallest)} ({', '.join(self.mishaps) or 'none'})"
                 f" in {self.tries} tries:",
                 "",
@@ -148,10 +157,10 @@ class Simulation:
         with _quiet():
             for seed in range(start, start + seeds):
                 plan = drawn(seed, self.runs_max, len(NAMES))
-                seen, found, _ = self._lived(plan)
+                seen, found, story = self._lived(plan)
                 _count_in(report, seen)
                 if found is not None:
-                    report.failure = self._failure(plan, *found)
+                    report.failure = self._failure(plan, found, story)
                     break
         return report
 
@@ -182,15 +191,22 @@ class Simulation:
         checks = (every_run_ends, *self._invariants)
         return seen, next((found for check in checks if (found := broken(check, seen))), None), world.story
 
-    def _failure(self, plan: Plan, invariant: str, error: str) -> Failure:
+    def _failure(self, plan: Plan, first: tuple[str, str], first_story: Story) -> Failure:
+        invariant, error = first
+
         def fails(smaller: Plan) -> bool:
             found = self._lived(smaller)[1]
             return found is not None and found[0] == invariant
 
         smallest, tries = shrunk(plan, fails)
         _, found, story = self._lived(smallest)
-        told = found[1] if found else error
-        return Failure(self.pipeline.name, plan.seed, invariant, told, plan, smallest, tries, tuple(story.lines()))
+        repeats = found is not None and found[0] == invariant
+        if found is None or not repeats:
+            smallest, story = plan, first_story
+        else:
+            error = found[1]
+        lines = tuple(story.lines())
+        return Failure(self.pipeline.name, plan.seed, invariant, error, plan, smallest, tries, lines, repeats)
 
     def _drawn_params(self, rng: random.Random) -> tuple[Mapping[str, object], bytes]:
         if self.params is not None:
