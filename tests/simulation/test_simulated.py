@@ -4,6 +4,8 @@ import asyncio
 import json
 import random
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -496,6 +498,19 @@ def test_worlds_in_which_no_handler_ever_ran_are_not_all_clear(tmp_path: Path) -
     assert told.exit_code == 1, told.output
     assert " 0 calls of handlers" in told.output
     assert "no run came to its end: give `params=`" in told.output
+
+
+def test_no_seeds_at_all_are_a_usage_error(tmp_path: Path) -> None:
+    """`--simulate-seeds 0`, a slip of who counts them, was green."""
+    (tmp_path / "test_nothing.py").write_text("def test_nothing(): pass\n")
+    command = [sys.executable, "-m", "pytest", "--simulate-seeds", "0", "-p", "no:cacheprovider", str(tmp_path)]
+
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+
+    assert told.returncode == pytest.ExitCode.USAGE_ERROR, told.stdout
+    assert "--simulate-seeds: expected at least 1, but found 0" in told.stderr
+    with pytest.raises(ValueError, match="expected at least 1 seed"):
+        Simulation(numbers).check(seeds=0)
 
 
 def test_the_command_s_json_says_what_was_lived_through() -> None:

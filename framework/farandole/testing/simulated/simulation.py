@@ -149,10 +149,13 @@ class Simulation:
         """Live through seeds until one fails; the report says what happened.
 
         Raises:
+            ValueError: `seeds` is below 1.
             ContractError: `params` gave something that the pipeline does not take.
             DefinitionError: an invariant returned something that has yet to be run, or a handler without a time-out
                 waits for ever.
         """
+        if seeds < 1:
+            raise ValueError(f"expected at least 1 seed, but found {seeds}: nothing would be lived")
         report = Report(self.pipeline.name)
         with _quiet():
             for seed in range(start, start + seeds):
