@@ -41,7 +41,7 @@ NOTHING_SHOWN = "no run came to its end: give `params=` that the handlers take, 
 
 NOT_REPEATED = (
     "it did not fail when it was lived again: something is no part of the seed, such as what `before` does not make "
-    "new, the clock or a thread. This is the story of the first time:"
+    "new, the clock or a thread. The story is that of the first time"
 )
 """What a failure says of a world that cannot be shrunk or lived again, because it is not the seed's alone."""
 
