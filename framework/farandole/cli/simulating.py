@@ -38,7 +38,7 @@ def simulate(
             _print(each, reports[-1], path)
     if json:
         _print_json(reports)
-    raise typer.Exit(1 if any(report.failure for report in reports) else 0)
+    raise typer.Exit(0 if all(report.failure is None and report.came_to_an_end for report in reports) else 1)
 
 
 def simulations_of(named: "Named", pipeline: str | None) -> "list[Simulation]":
@@ -88,6 +88,7 @@ def _print_json(reports: "list[Report]") -> None:
                     "repeated": each.repeated,
                     "effects": each.effects,
                     "outcomes": dict(each.outcomes),
+                    "came_to_an_end": each.came_to_an_end,
                     "failure": None
                     if each.failure is None
                     else {
@@ -95,6 +96,7 @@ def _print_json(reports: "list[Report]") -> None:
                         "invariant": each.failure.invariant,
                         "error": each.failure.error,
                         "mishaps": each.failure.mishaps,
+                        "repeats": each.failure.repeats,
                         "story": each.failure.story,
                     },
                 }

@@ -24,6 +24,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--simulate-from", type=int, default=None, metavar="SEED", help="first seed of `simulated`")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a number of seeds with which every simulation would be green and nothing lived."""
+    seeds = config.getoption("--simulate-seeds")
+    if seeds is not None and seeds < 1:
+        raise pytest.UsageError(f"--simulate-seeds: expected at least 1, but found {seeds}; nothing would be lived")
+
+
 @pytest.fixture
 def simulated(request: pytest.FixtureRequest) -> "Callable[..., Report]":
     """A function that lives through seeds of a `Simulation`, and fails the test with the story of the first bad one."""

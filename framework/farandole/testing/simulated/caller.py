@@ -60,6 +60,9 @@ class Caller:
     starts: list[Start]
     runs: dict[str, SeenRun] = field(default_factory=dict)
     reported: set[Key] = field(default_factory=set)
+    waits_until: float = 0.0
+    """The instant, monotonic, of the last thing on the log and of the last thing to come that it dates."""
+
     _todo: list[tuple[int, Command]] = field(default_factory=list)
     _replays: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     _sent: int = 0
@@ -87,6 +90,11 @@ class Caller:
     def has_all_ended(self) -> bool:
         """Whether every run has an outcome."""
         return not self.starts and all(run.outcome is not None for run in self.runs.values())
+
+    @property
+    def is_about_to_act(self) -> bool:
+        """Whether runs are yet to be started, or dead letters to be looked at: people are paced by steps."""
+        return bool(self.starts or self._todo)
 
     def close(self) -> None:
         """Let go of the log."""
@@ -119,6 +127,7 @@ class Caller:
             self._tell("the log", text, run.id)
         if isinstance(event, facts.AgentFact):
             self.reported.add((event.run, event.step, event.item, event.attempt))
+        self.waits_until = max(self.waits_until, self.clock.monotonic())
         match event:
             case facts.RunSettled():
                 run.outcome, run.result = event.outcome, self._result(event.output)
@@ -126,6 +135,9 @@ class Caller:
                 run.outcome = run.outcome or "refused"
             case facts.RunHeld():
                 self._todo.append((step + self.rng.randrange(PATIENCE), self._remedy(run, event)))
+            case facts.RetryScheduled():
+                ahead = (event.due - self.clock.now()).total_seconds()
+                self.waits_until = max(self.waits_until, self.clock.monotonic() + ahead)
             case _:
                 pass
 

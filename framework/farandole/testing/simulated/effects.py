@@ -38,19 +38,28 @@ Tell = Callable[[str, Mapping[str, object]], None]
 
 _tell: ContextVar[Tell | None] = ContextVar("farandole_simulated_effect", default=None)
 
+_under_way: list[Tell] = []
+"""The attempt that is being called, for threads that a handler starts: `run_in_executor` and `threading.Thread` take no
+context along. There is one at most, because a simulation calls one handler at a time."""
+
 
 def effect(kind: str, **fields: object) -> None:
-    """Something was done that cannot be taken back; invariants find it as `seen.of(kind)`."""
-    tell = _tell.get()
+    """Something was done that cannot be taken back; invariants find it as `seen.of(kind)`.
+
+    May be called from any thread that the handler waits for.
+    """
+    tell = _tell.get() or next(iter(_under_way), None)
     if tell is not None:
         tell(kind, fields)
 
 
 @contextmanager
 def telling(tell: Tell) -> Iterator[None]:
-    """Effects within go to `tell`."""
+    """Effects within go to `tell`, also those of threads."""
     token = _tell.set(tell)
+    _under_way.append(tell)
     try:
         yield
     finally:
+        _under_way.clear()
         _tell.reset(token)

@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from farandole.clock import Clock
@@ -17,11 +17,12 @@ from farandole.definition.context import FencingToken
 from farandole.definition.spec import AgentSpec
 from farandole.errors import RetryableStepError, TerminalStepError
 from farandole.runtime.attempts import Attempt, Call, Done, Outcome
-from farandole.runtime.handlers.calls import failure_of, run_async, run_plain
+from farandole.runtime.handlers.calls import failure_of, run_async, run_plain, timed_out
 from farandole.runtime.handlers.environment import Environment
 from farandole.testing.simulated.effects import Effect, telling
 from farandole.testing.simulated.plan import DOOMED, Kind, Plan
 from farandole.testing.simulated.story import fields_text, step_text
+from farandole.testing.simulated.virtual_loop import EndlessWait
 
 ROOM = 6
 """Attempts at a time, so that some wait with the loop."""
@@ -29,8 +30,20 @@ ROOM = 6
 LATE_MAX_S = 12.0
 """Longest delay of a slow handler: past a session, and past usual time-outs."""
 
+MOMENT_S = 0.001
+"""Least time of a handler that is called: a step of the world."""
+
 Key = tuple[str, str, int, int]
 """Run, step, item, attempt."""
+
+
+class HandlerWaitsForEver(Exception):
+    """A handler without a time-out awaits what never comes. No `FarandoleError`: no process may survive it."""
+
+    def __init__(self, spec: AgentSpec) -> None:
+        expected = f"agent {spec.name}: expected what it awaits to come, but nothing is left that could wake it"
+        super().__init__(f"{expected}. It would hang in the same way in production: give the agent a `timeout`")
+        self.place = spec.place
 
 
 @dataclass(slots=True)
@@ -92,7 +105,9 @@ class PipelineExecutor:
             self.journal.tell(self.process, f"takes {where}, and is slow", call.run)
             self.held.append(Held(attempt, now + delay * LATE_MAX_S))
         else:
-            self.held.append(Held(attempt, now, self._called(attempt)))
+            held = Held(attempt, now)
+            self._call(held)
+            self.held.append(held)
 
     def finish(self) -> bool:
         """A random attempt whose time has come goes on: its handler is called, or its result handed over."""
@@ -102,7 +117,7 @@ class PipelineExecutor:
             return False
         it = self.rng.choice(ready)
         if it.outcome is None:
-            it.outcome = self._called(it.attempt)
+            self._call(it)
             return True
         self.held.remove(it)
         if not it.dropped and not it.attempt.is_over:
@@ -137,27 +152,58 @@ class PipelineExecutor:
     def close(self) -> None:
         """Nothing to stop."""
 
+    def _call(self, held: Held) -> None:
+        """Call the handler; what it came to is handed over when the time that it waited for has passed."""
+        began = self.runner.get_loop().time()
+        held.outcome = self._called(held.attempt)
+        held.due = self.environment.clock.monotonic() + self.runner.get_loop().time() - began
+
     def _called(self, attempt: Attempt) -> Outcome:
         call, key = attempt.call, key_of(attempt.call)
-        again = ", again" if any(done == key for _, done in self.journal.calls) else ""
-        self.journal.calls.append((self.process, key))
-        what = f"calls {step_text(call.run, call.step, call.item)}, attempt {call.attempt}{again}"
-        self.journal.tell(self.process, f"{what} (token {call.attempt}.{call.epoch})", call.run)
+        calls_before = len(self.journal.calls)
         with telling(lambda kind, fields: self._effect(call, kind, fields)):
-            outcome = self._run(attempt)
+            outcome = self._run(attempt, self._announced(attempt))
+        if len(self.journal.calls) == calls_before:
+            where = f"{step_text(call.run, call.step, call.item)}, attempt {call.attempt}"
+            self.journal.tell(self.process, f"cannot read the input of {where}: its handler is not called", call.run)
+            return outcome
         luck = random.Random(f"{self.plan.seed}/late/{key}")
         if Kind.FAIL_LATE in self.plan.kinds and call.attempt <= DOOMED and luck.random() < 0.4:
             self.journal.tell(self.process, "  … and fails after its work", call.run)
             return failure_of(RetryableStepError("simulated: failed after its work was done"))
         return outcome
 
-    def _run(self, attempt: Attempt) -> Outcome:
-        env = self.environment
-        context = env.context(attempt)
-        if attempt.spec.is_async:
-            work = run_async(attempt.spec, attempt.call, context, env.payloads)
-            return self.runner.run(work, context=contextvars.copy_context())
-        return run_plain(attempt.spec, attempt.call, context, env.payloads)
+    def _announced(self, attempt: Attempt) -> AgentSpec:
+        """The agent with a handler that is written down when it is entered: an input may be one that it never sees."""
+        call, handler = attempt.call, attempt.spec.handler
+
+        def entered(**given: object) -> object:
+            key = key_of(call)
+            again = ", again" if any(done == key for _, done in self.journal.calls) else ""
+            self.journal.calls.append((self.process, key))
+            what = f"calls {step_text(call.run, call.step, call.item)}, attempt {call.attempt}{again}"
+            self.journal.tell(self.process, f"{what} (token {call.attempt}.{call.epoch})", call.run)
+            return handler(**given)
+
+        return replace(attempt.spec, handler=entered)
+
+    def _run(self, attempt: Attempt, spec: AgentSpec) -> Outcome:
+        context = self.environment.context(attempt)
+        if not spec.is_async:
+            return run_plain(spec, attempt.call, context, self.environment.payloads)
+        work = run_async(spec, attempt.call, context, self.environment.payloads)
+        try:
+            return self.runner.run(asyncio.wait_for(work, self._left_s(attempt)), context=contextvars.copy_context())
+        except TimeoutError:
+            return timed_out(attempt.call)
+        except EndlessWait:
+            raise HandlerWaitsForEver(spec) from None
+
+    def _left_s(self, attempt: Attempt) -> float | None:
+        """What is left of an attempt's time; a moment at least, so that its handler begins: nobody called it off."""
+        if attempt.call.timeout_s is None or attempt.started is None:
+            return None
+        return max(MOMENT_S, attempt.started + attempt.call.timeout_s - self.environment.clock.monotonic())
 
     def _effect(self, call: Call, kind: str, fields: Mapping[str, object]) -> None:
         token = FencingToken(call.attempt, call.epoch)

@@ -9,15 +9,25 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from farandole.definition.pipelines import Pipeline
+from farandole.errors import DefinitionError
 from farandole.events.avro import Schema
+from farandole.kernel.settle import WITH_OUTPUT
+from farandole.testing.simulated.executor import HandlerWaitsForEver
+from farandole.testing.simulated.invariants import (
+    Invariant,
+    broken,
+    every_run_ends,
+    name_of,
+    refuse_pending,
+    refuse_unrun,
+)
 from farandole.testing.simulated.plan import Plan, drawn
 from farandole.testing.simulated.sample import params_of
 from farandole.testing.simulated.seen import Seen
 from farandole.testing.simulated.shrink import shrunk
-from farandole.testing.simulated.story import Story, shown
+from farandole.testing.simulated.story import Story
 from farandole.testing.simulated.world import NAMES, PipelineWorld
 
-Invariant = Callable[[Seen], object]
 F = TypeVar("F", bound=Callable[..., object])
 
 RUNS_MAX = 3
@@ -25,6 +35,15 @@ RUNS_MAX = 3
 
 SEEDS = 100
 """Seeds unless told otherwise: some seconds."""
+
+NOTHING_SHOWN = "no run came to its end: give `params=` that the handlers take, or see why they fail"
+"""What a report says of worlds in which every run was refused or given up."""
+
+NOT_REPEATED = (
+    "it did not fail when it was lived again: something is no part of the seed, such as what `before` does not make "
+    "new, the clock or a thread. The story is that of the first time"
+)
+"""What a failure says of a world that cannot be shrunk or lived again, because it is not the seed's alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +58,8 @@ class Failure:
     smallest: Plan
     tries: int
     story: tuple[str, ...]
+    repeats: bool = True
+    """Whether its smallest world failed when it was lived again; else story and mishaps are the first world's."""
 
     @property
     def mishaps(self) -> tuple[str, ...]:
@@ -51,6 +72,7 @@ class Failure:
             (
                 f"{self.pipeline}, seed {self.seed}: {self.invariant}",
                 f"  {self.error}",
+                *(() if self.repeats else (f"  {NOT_REPEATED}",)),
                 f"  shrunk from {_count(self.found)} to {_count(self.smallest)} ({', '.join(self.mishaps) or 'none'})"
                 f" in {self.tries} tries:",
                 "",
@@ -71,12 +93,18 @@ class Report:
     outcomes: Counter[str] = field(default_factory=Counter)
     failure: Failure | None = None
 
+    @property
+    def came_to_an_end(self) -> bool:
+        """Whether any run did its work; of invariants that saw none, all clear says nothing."""
+        return any(self.outcomes[outcome] for outcome in WITH_OUTPUT)
+
     def __str__(self) -> str:
         ends = ", ".join(f"{n} {outcome}" for outcome, n in sorted(self.outcomes.items()))
-        return (
+        lived = (
             f"{self.pipeline}: {self.seeds} seeds, {self.calls} calls of handlers ({self.repeated} repeated), "
             f"{self.effects} effects; runs: {ends or 'none'}"
         )
+        return lived if self.came_to_an_end else f"{lived}\n  {NOTHING_SHOWN}"
 
 
 @dataclass
@@ -95,15 +123,25 @@ class Simulation:
     @property
     def invariants(self) -> tuple[str, ...]:
         """Names of what was registered."""
-        return tuple(_name(check) for check in self._invariants)
+        return tuple(name_of(check) for check in self._invariants)
 
     def invariant(self, check: F) -> F:
-        """Register what must be true of every world at its end (a decorator)."""
+        """Register what must be true of every world at its end (a decorator).
+
+        Raises:
+            DefinitionError: a coroutine function or a generator, which a call would not run.
+        """
+        refuse_unrun(check)
         self._invariants.append(check)
         return check
 
     def before(self, reset: F) -> F:
-        """Register what makes the world outside new, before each world (a decorator)."""
+        """Register what makes the world outside new, before each world (a decorator).
+
+        Raises:
+            DefinitionError: a coroutine function or a generator, which a call would not run.
+        """
+        refuse_unrun(reset)
         self._before.append(reset)
         return reset
 
@@ -111,16 +149,21 @@ class Simulation:
         """Live through seeds until one fails; the report says what happened.
 
         Raises:
+            ValueError: `seeds` is below 1.
             ContractError: `params` gave something that the pipeline does not take.
+            DefinitionError: an invariant returned something that has yet to be run, or a handler without a time-out
+                waits for ever.
         """
+        if seeds < 1:
+            raise ValueError(f"expected at least 1 seed, but found {seeds}: nothing would be lived")
         report = Report(self.pipeline.name)
         with _quiet():
             for seed in range(start, start + seeds):
                 plan = drawn(seed, self.runs_max, len(NAMES))
-                seen, broken, _ = self._lived(plan)
+                seen, found, story = self._lived(plan)
                 _count_in(report, seen)
-                if broken is not None:
-                    report.failure = self._failure(plan, *broken)
+                if found is not None:
+                    report.failure = self._failure(plan, found, story)
                     break
         return report
 
@@ -138,30 +181,35 @@ class Simulation:
 
     def _lived(self, plan: Plan) -> tuple[Seen, tuple[str, str] | None, Story]:
         """One world: what was seen, the broken invariant with its error, the story."""
-        for reset in self._before:
-            reset()
-        state = random.getstate()
-        random.seed(plan.seed)  # handlers that draw from the global generator are part of the seed
-        world = PipelineWorld(self.pipeline, plan, self._drawn_params)
-        try:
-            seen = world.live()
-        finally:
-            world.close()
-            random.setstate(state)
-        broken = next(
-            (found for check in (_every_run_ends, *self._invariants) if (found := _broken(check, seen))), None
-        )
-        return seen, broken, world.story
+        with _seeded(plan.seed):
+            for reset in self._before:
+                refuse_pending(reset, reset())
+            world = PipelineWorld(self.pipeline, plan, self._drawn_params)
+            try:
+                seen = world.live()
+            except HandlerWaitsForEver as error:
+                raise DefinitionError(str(error), place=error.place) from None
+            finally:
+                world.close()
+        checks = (every_run_ends, *self._invariants)
+        return seen, next((found for check in checks if (found := broken(check, seen))), None), world.story
 
-    def _failure(self, plan: Plan, invariant: str, error: str) -> Failure:
+    def _failure(self, plan: Plan, first: tuple[str, str], first_story: Story) -> Failure:
+        invariant, error = first
+
         def fails(smaller: Plan) -> bool:
-            broken = self._lived(smaller)[1]
-            return broken is not None and broken[0] == invariant
+            found = self._lived(smaller)[1]
+            return found is not None and found[0] == invariant
 
         smallest, tries = shrunk(plan, fails)
-        _, broken, story = self._lived(smallest)
-        told = broken[1] if broken else error
-        return Failure(self.pipeline.name, plan.seed, invariant, told, plan, smallest, tries, tuple(story.lines()))
+        _, found, story = self._lived(smallest)
+        repeats = found is not None and found[0] == invariant
+        if found is None or not repeats:
+            smallest, story = plan, first_story
+        else:
+            error = found[1]
+        lines = tuple(story.lines())
+        return Failure(self.pipeline.name, plan.seed, invariant, error, plan, smallest, tries, lines, repeats)
 
     def _drawn_params(self, rng: random.Random) -> tuple[Mapping[str, object], bytes]:
         if self.params is not None:
@@ -171,24 +219,6 @@ class Simulation:
         plain = params_of(schema, rng)
         assert isinstance(plain, dict)
         return plain, Schema.parse(schema).encode(plain)
-
-
-def _every_run_ends(seen: Seen) -> None:
-    stuck = [run.id for run in seen.runs if run.outcome is None]
-    assert not stuck, f"{', '.join(stuck)} never ended, though faults had"
-
-
-def _name(check: Invariant) -> str:
-    return str(getattr(check, "__name__", repr(check))).lstrip("_")
-
-
-def _broken(check: Invariant, seen: Seen) -> tuple[str, str] | None:
-    name = _name(check)
-    try:
-        held = check(seen)
-    except Exception as error:
-        return name, f"{type(error).__name__}: {shown(str(error).strip().partition(chr(10))[0])}"
-    return (name, "it returned False") if held is False else None
 
 
 def _count(plan: Plan) -> str:
@@ -201,6 +231,17 @@ def _count_in(report: Report, seen: Seen) -> None:
     report.effects += len(seen.effects)
     report.repeated += seen.repeated
     report.outcomes.update(run.outcome or "stuck" for run in seen.runs)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """What draws from the global generator within, handlers and `before` alike, is part of the seed."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from farandole.testing.simulated.plan import FAULT_STEPS, Blow, Harm, Kind, Plan
 from farandole.testing.simulated.seen import Seen
 from farandole.testing.simulated.story import Story, step_text
 from farandole.testing.simulated.virtual_loop import VirtualLoop
+from farandole.testing.simulated.waiting import IDLE_STEPS, IDLE_STEPS_MAX, LEAP, silence_of
 from farandole.testing.simulation.faults import GROUPS, Chaos
 from farandole.testing.simulation.network import Network, SimHub
 from farandole.testing.simulation.process import Body, Process
@@ -35,7 +36,7 @@ SESSION = timedelta(seconds=6)
 COORDINATOR = "coordinator"
 NAMES = ("agents-1", "agents-2", COORDINATOR)
 STEPS_MAX = 30_000
-"""Steps after which a run counts as stuck: a hundred times what it takes."""
+"""Steps in which something moved after which a run counts as stuck: a hundred times what it takes."""
 
 AFTERMATH_MAX = 2_000
 """Steps in which handlers that are still under way come to their end after all runs have ended."""
@@ -68,6 +69,11 @@ class PipelineWorld:
         self.chaos = Chaos(self.plan.seed, rates(self.plan.kinds))
         self.network = Network(SimHub(self.clock), self.rng, self.chaos)
         self.topics, self.partitions, self.steps = Topics(), 2, 0
+        self._moved = self._idle = 0
+        self._handlers_until = 0.0
+        """When the last of the handlers that were under way hands over its result."""
+
+        self._silence_s = silence_of(self.pipeline.definition).total_seconds()
         self._blows = list(self.plan.blows)
         self.journal = Journal(self._tell, self.clock)
         self._folder = tempfile.TemporaryDirectory(prefix="farandole-simulated-")
@@ -92,7 +98,7 @@ class PipelineWorld:
 
     def live(self) -> Seen:
         """From the first start to the end of every handler; runs that never end have no outcome."""
-        while self.steps < STEPS_MAX and not self.caller.has_all_ended:
+        while self._moved < STEPS_MAX and not self.caller.has_all_ended and not self._is_silent:
             self._move()
         for process in self.processes:
             self._thaw(process)
@@ -114,6 +120,8 @@ class PipelineWorld:
     def _move(self) -> None:
         self.steps += 1
         self.clock.advance(timedelta(milliseconds=self.rng.choice((1, 5, 20, 60))))
+        if self._awaits_time():
+            self._leap()
         if self.steps < FAULT_STEPS:
             self._harm()
         elif self.steps == FAULT_STEPS:
@@ -129,7 +137,33 @@ class PipelineWorld:
         process = self.rng.choice(self.processes)
         if process.frozen_until <= self.steps:
             self._thaw(process)
-            self._step(process)
+            did = self._step(process)
+            self._moved += did
+            self._idle = 0 if did else self._idle + 1
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether all that was to come has come, and long after it nothing has."""
+        until = self.clock.monotonic() - self._silence_s
+        if self.steps <= FAULT_STEPS or max(self.caller.waits_until, self._handlers_until) > until:
+            return False
+        dues = [held.due for process in self.processes for held in self._held(process)]
+        self._handlers_until = max(dues, default=0.0)
+        return self._handlers_until <= until
+
+    def _awaits_time(self) -> bool:
+        """Whether faults are over and nothing but time can bring anything, as far as anybody knows."""
+        if self._idle < IDLE_STEPS or self.steps <= FAULT_STEPS or self.caller.is_about_to_act:
+            return False
+        if any(process.frozen_until for process in self.processes):
+            return False  # it is frozen for a number of steps
+        return self._idle >= IDLE_STEPS_MAX or all(process.is_resting for process in self.processes)
+
+    def _leap(self) -> None:
+        self._idle = 0
+        self.clock.advance(LEAP)
+        for process in self.processes:
+            process.is_idle = False
 
     def _harm(self) -> None:
         for blow in [each for each in self._blows if each.step <= self.steps]:
@@ -166,11 +200,12 @@ class PipelineWorld:
             process.frozen_until = 0
             self._tell(process.name, "goes on", "")
 
-    def _step(self, process: Process) -> None:
+    def _step(self, process: Process) -> bool:
         exits = len(process.exits)
-        process.step()
+        moved = process.step()
         for reason in process.exits[exits:]:
             self._tell(process.name, f"ends itself and is started again: {reason}", "")
+        return moved
 
     def _unfinished(self, name: str) -> list[str]:
         """What a process has called handlers for, and nobody knows of yet."""
