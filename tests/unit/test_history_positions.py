@@ -3,6 +3,7 @@
 import dataclasses
 from datetime import timedelta
 
+import pytest
 from msgspec import structs
 
 from farandole.events import facts
@@ -261,6 +262,17 @@ def test_failures_that_need_no_call_are_not_asked_for_one() -> None:
     history = dataclasses.replace(made.history(quiescent=False), executions=(call(run="r-2"),))
 
     assert "no handler was called" not in told(history, "I12")
+
+
+@pytest.mark.parametrize(("lasted_ms", "needs_a_call"), [(0, False), (7, True)])
+def test_attempt_that_was_given_up_before_it_began_needs_no_call(lasted_ms: int, needs_a_call: bool) -> None:
+    """Its deadline had passed while it waited for room, and a replay came: it is answered as timed out (seed 687)."""
+    made = HandMade(ONE)
+    made.started("a")
+    made.failed("a", kind="timeout", lasted_ms=lasted_ms)
+    history = dataclasses.replace(made.history(quiescent=False), executions=(call(run="r-2"),))
+
+    assert ("no handler was called" in told(history, "I12")) is needs_a_call
 
 
 # --- what is there at all -------------------------------------------------------------------

@@ -139,10 +139,11 @@ class HandMade:
         error: str = "boom",
         retryable: bool = True,
         given: bytes = b"",
+        lasted_ms: int = 7,
     ) -> Entry:
         """A failure, with the dead letter if it is final. `given`: the input that it keeps."""
         fact = facts.StepFailed(
-            self.run, step, attempt, kind, error, "fp", retryable, given, not retryable, None, item, 7
+            self.run, step, attempt, kind, error, "fp", retryable, given, not retryable, None, item, lasted_ms
         )
         told = self.reported(fact)
         if not retryable:

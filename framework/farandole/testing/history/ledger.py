@@ -25,7 +25,10 @@ def results_were_worked_for(docket: Docket) -> Iterator[Violation]:
 
 
 def _ran(fact: object) -> bool:
-    return isinstance(fact, facts.StepFailed) and fact.kind in RAN
+    """Whether it tells of a handler's run; an attempt that was given up while it waited for room lasted no time."""
+    if not isinstance(fact, facts.StepFailed) or fact.kind not in RAN:
+        return False
+    return fact.kind != "timeout" or fact.duration_ms > 0
 
 
 def calls_were_triggered(docket: Docket) -> Iterator[Violation]:

@@ -37,6 +37,8 @@ class Inputs:
     """What each unit asks for: its first attempt says so, and a replay may bring another."""
 
     repaired: set[Unit] = field(default_factory=set)
+    before: dict[AttemptKey, object] = field(default_factory=dict)
+    """What an attempt was given whose input a coordinator made anew since: it may report yet, and says what it was."""
 
     def wrong(self) -> Iterator[str]:
         """Every value that is not what its step asks for, in words."""
@@ -56,6 +58,7 @@ class Inputs:
                     yield from self._compare("left, as a dead letter,", key, self.dead if is_final else {})
                 case facts.StepDeadLettered(written_by="coordinator"):
                     if self._is_made_anew(before, each.unit):
+                        self.before[key] = self.asked.get(each.unit, UNKNOWN)
                         self.asked[each.unit] = self._value(each, before, each.unit)
                     yield from self._compare("left, as a dead letter,", key, self.dead)
                 case _:
@@ -93,7 +96,8 @@ class Inputs:
         if wanted is UNKNOWN or framed is None:
             return
         given = _read(self.case.graph.step(key[0]), framed)
-        if given is not UNKNOWN and not is_same(given, wanted):
+        was = self.before.get(key, wanted)
+        if given is not UNKNOWN and was is not UNKNOWN and not (is_same(given, wanted) or is_same(given, was)):
             yield f"{attempt_text(key)} of {self.case.run} {word} {given!r:.200}, but it asks for {wanted!r:.200}"
 
 
