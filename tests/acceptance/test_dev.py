@@ -164,6 +164,20 @@ def test_agents_of_dev_work_under_the_settings_file_that_it_was_given(project: P
 
 
 @pytest.mark.timeout(300)
+def test_dev_says_what_it_sets_on_topics_that_stand(project: Path, dev: Dev) -> None:
+    """It set retention without a word; `apply` shows its plan and asks first."""
+    dev.start().hears("ready after")
+    os.kill(dev.pid, signal.SIGINT)
+    assert dev.wait() == 0
+    (project / "topics").mkdir()
+    (project / "topics" / "settled.yaml").write_text('topic: <ns>.settled\nconfig: {retention.ms: "31536000000"}\n')
+
+    dev.start().hears("ready after")
+
+    dev.hears(f"sets retention.ms of {project.name}.settled to 31536000000 (was 7776000000)")
+
+
+@pytest.mark.timeout(300)
 def test_kill_9_of_dev_leaves_no_orphan_and_the_next_one_goes_on(project: Path, dev: Dev) -> None:
     dev.start().hears("ready after")
     held = farandole(project, "run", "start", "greetings", "--params", '{"name": " "}', "--id", "r-1", "--wait")

@@ -58,8 +58,12 @@ SECTIONS: Mapping[str, type] = {
 }
 """Sections of the file and the classes that they are for; `[kafka]` is librdkafka's."""
 
-BESIDE_THE_FILE: Mapping[str, str] = {"artifacts": ".farandole/artifacts", "embedded.path": ".farandole/log.db"}
-"""Defaults that belong to a project: two terminals in different folders of it meet."""
+BESIDE_THE_FILE: Mapping[str, str] = {
+    "artifacts": ".farandole/artifacts",
+    "embedded.path": ".farandole/log.db",
+    "topics": "topics",
+}
+"""Defaults that belong to a project: two terminals in different folders of it meet, and neither undoes its retention."""
 
 
 def _with_durations(value: object) -> object:
@@ -124,7 +128,7 @@ class Settings(BaseModel):
     """Folder of payloads above the inline limit; the same one for all processes."""
 
     topics: Path = Path("topics")
-    """Folder of topic overrides and own topics, if it exists."""
+    """Folder of topic overrides and own topics, if it exists; beside `farandole.toml`, wherever one works."""
 
     partitions: int | None = Field(default=None, ge=1, le=PARTITIONS_MAX)
     """P at the first `apply`, fixed for ever; without it what exists, else 12."""

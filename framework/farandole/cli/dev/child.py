@@ -62,6 +62,8 @@ def main(path: str, config: str, bootstrap: str, namespace: str, log_level: str)
 def _apply(transport: Transport, settings: Settings, named: Named) -> None:
     plan = make(transport, settings, named)
     plan.check()
+    for fault in plan.mend:  # nobody was asked, and a shorter retention deletes history
+        log.warning("sets %s of %s to %s (was %s)", fault.what, fault.topic, fault.expected, fault.found)
     apply(transport, plan)
 
 
