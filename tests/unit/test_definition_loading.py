@@ -22,6 +22,20 @@ from farandole.events.avro import Schema
 SAMPLE = Path(__file__).parents[2] / "agents" / "orders"
 
 
+SHARES = """
+from farandole import agent, pipeline
+from shared import label
+
+@agent
+def greet(name: str) -> str:
+    return label(name)
+
+@pipeline(owner="tests@example.org")
+def hello(name: str) -> str:
+    return greet(name)
+"""
+
+
 @pytest.fixture(autouse=True)
 def path_of_this_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading leaves the unit's folder on the path."""
@@ -142,6 +156,33 @@ def test_modules_of_a_unit_find_each_other_and_are_loaded_once(write: Callable[.
     assert first.agents["take"] is again.agents["take"]
     assert first.pipelines["takes"].result_type is first.agents["take"].result
     assert "agents" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "command", [["check", "agents/shop"], ["simulate", "agents/shop", "--seeds", "1"]], ids=" ".join
+)
+def test_what_units_share_stands_in_the_project_s_folder_for_every_command(command: list[str], tmp_path: Path) -> None:
+    """Only `dev` found it, whose child was started with `-m` and so had the working folder on its path."""
+    (tmp_path / "farandole.toml").write_text("")
+    (tmp_path / "shared.py").write_text("def label(name: str) -> str:\n    return name.upper()\n")
+    (tmp_path / "agents" / "shop").mkdir(parents=True)
+    (tmp_path / "agents" / "shop" / "shop.py").write_text(SHARES)
+
+    program = str(Path(sys.executable).with_name("farandole"))
+    done = subprocess.run([program, *command], cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_module_of_a_unit_goes_before_one_of_the_project(tmp_path: Path, unique: str) -> None:
+    (tmp_path / "farandole.toml").write_text("")
+    folder = tmp_path / "agents"
+    folder.mkdir()
+    (tmp_path / f"shared_{unique}.py").write_text("raise AssertionError('the other one')\n")
+    (folder / f"shared_{unique}.py").write_text("def label(name: str) -> str:\n    return name\n")
+    (folder / f"unit_{unique}.py").write_text(SHARES.replace("shared", f"shared_{unique}"))
+
+    assert list(load_unit(folder).agents) == ["greet"]
 
 
 def test_bodies_of_a_folder_are_found_beside_its_agents(write: Callable[..., Path], unique: str) -> None:

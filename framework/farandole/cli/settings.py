@@ -26,18 +26,17 @@ from pydantic import (
 
 from farandole.cli.logs import LogSettings
 from farandole.cli.sources import (
-    FILE,
     Layer,
     Origin,
     flat,
     from_environment,
     from_file,
     from_flags,
-    nearest_file,
     nested,
 )
 from farandole.coordinator.settings import CoordinatorLimits
 from farandole.definition.policy import duration
+from farandole.definition.project import FILE, nearest_file
 from farandole.errors import ConfigError, DefinitionError
 from farandole.ids import is_name, is_text
 from farandole.registry.http import HttpSettings
@@ -63,7 +62,7 @@ BESIDE_THE_FILE: Mapping[str, str] = {
     "embedded.path": ".farandole/log.db",
     "topics": "topics",
 }
-"""Defaults that belong to a project: two terminals in different folders of it meet, and neither undoes its retention."""
+"""Defaults that belong to a project: two terminals in different folders of it meet, and neither undoes retention."""
 
 
 def _with_durations(value: object) -> object:

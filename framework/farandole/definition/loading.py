@@ -1,7 +1,8 @@
 """Loading a unit: the agents and pipelines of a folder, a module or a YAML file, by path.
 
-A unit's folder goes on `sys.path`, so that its modules import each other by bare name; a module is
-loaded once, however it is reached. No package of the name `agents` is ever imported.
+A unit's folder goes on `sys.path`, so that its modules import each other by bare name, and after it the folder of the
+project that it stands in, for what units share; both wherever one works, so that what `dev` loads every command loads.
+A module is loaded once, however it is reached. No package of the name `agents` is ever imported.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from types import ModuleType
 
 from farandole.definition.agents import Agent
 from farandole.definition.pipelines import Pipeline
+from farandole.definition.project import nearest_file
 from farandole.definition.spec import AgentSpec
 from farandole.errors import DefinitionError
 
@@ -35,6 +37,9 @@ def load_unit(path: Path | str) -> Unit:
         DefinitionError: it is not there, cannot be loaded, or defines something wrongly.
     """
     root = Path(path).resolve()
+    project = nearest_file(root)
+    if project is not None and str(project.parent) not in sys.path:
+        sys.path.insert(0, str(project.parent))
     found = _Found()
     if root.is_dir():
         for each in sorted(root.iterdir()):

@@ -218,5 +218,5 @@ class UnitCrew:
 
 
 def python(path: Path, words: Sequence[str]) -> list[str]:
-    """The command of a child for a unit."""
-    return [sys.executable, "-u", "-m", "farandole.cli.dev.child", str(path), *words]
+    """The command of a child for a unit. `-P`: not the working folder decides what it can import, `load_unit` does."""
+    return [sys.executable, "-P", "-u", "-m", "farandole.cli.dev.child", str(path), *words]
