@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from farandole.cli.connect import transport_of
-from farandole.cli.production import replication_of
 from farandole.cli.settings import load, load_settings, nearest_file
-from farandole.cli.sources import Origin
 from farandole.cli.units import overrides_of
 from farandole.coordinator.settings import CoordinatorSettings
 from farandole.errors import ConfigError
 from farandole.runtime.settings import AgentSettings
+from farandole.settings.production import replication_of
+from farandole.settings.sources import Origin
 from farandole.transport.kafka import KafkaTransport
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport
 

@@ -126,9 +126,9 @@ def register(transport: "Transport", made: "Plan") -> None:
 def make(transport: "Transport", settings: "Settings", named: "Named") -> "Plan":
     """The plan for a unit under these settings."""
     from farandole.cli.connect import topics_of
-    from farandole.cli.production import INSYNC_MIN, replication_of
     from farandole.cli.units import deployment_of, overrides_of
     from farandole.client.applying import plan as make_plan
+    from farandole.settings.production import INSYNC_MIN, replication_of
 
     return make_plan(
         transport,

@@ -1,4 +1,7 @@
-"""Which project a folder belongs to: that of the nearest `farandole.toml`, in it or above. Knows nothing of what is in it."""
+"""Which project a folder belongs to: that of the nearest `farandole.toml`, in it or above.
+
+Knows nothing of what is in the file.
+"""
 
 from pathlib import Path
 
