@@ -178,6 +178,21 @@ def test_dev_says_what_it_sets_on_topics_that_stand(project: Path, dev: Dev) -> 
 
 
 @pytest.mark.timeout(300)
+def test_mistake_in_a_handler_is_shown_with_its_traceback(project: Path, dev: Dev) -> None:
+    """There was none anywhere: neither here, nor in a log of the agents, nor in a dead letter."""
+    source = project / "agents" / "greetings" / "greetings.py"
+    source.write_text(source.read_text().replace('Greeting(name, f"hello {name}")', "Greeting(name, name + 1)"))
+    dev.start().hears("ready after")
+
+    farandole(project, "run", "start", "greetings", "--params", '{"name": "Ada"}', "--timeout", "20s")
+
+    dev.hears("return Greeting(name, name + 1)")
+    assert re.search(
+        r"compose#1  failed here:\nTraceback \(most recent call last\):\n  File .*greetings.py", dev.said()
+    )
+
+
+@pytest.mark.timeout(300)
 def test_kill_9_of_dev_leaves_no_orphan_and_the_next_one_goes_on(project: Path, dev: Dev) -> None:
     dev.start().hears("ready after")
     held = farandole(project, "run", "start", "greetings", "--params", '{"name": " "}', "--id", "r-1", "--wait")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import textwrap
@@ -35,7 +36,7 @@ from farandole.runtime.telemetry import Signals
 from farandole.transport.port import NewRecord, Record, TopicPartition
 
 UNIT = """
-import asyncio, ctypes, os, sys, threading, time
+import asyncio, ctypes, json, os, sys, threading, time
 from pathlib import Path
 from farandole.definition.agents import agent
 from farandole.definition.context import Context
@@ -44,6 +45,21 @@ from farandole.errors import TerminalStepError
 @agent
 def plain(n: int) -> int:
     return n + 1
+
+def read(text: str) -> object:
+    return json.loads(text)
+
+@agent
+def parses(text: str) -> int:
+    return len(read(text))
+
+@agent(isolation="process")
+def parses_apart(text: str) -> int:
+    return len(read(text))
+
+@agent
+async def parses_async(text: str) -> int:
+    return len(read(text))
 
 @agent
 def sleepy(n: int) -> int:
@@ -305,6 +321,19 @@ def test_threads_that_are_left_behind_again_and_again_are_not_replaced_without_e
             bench.executor.call_off(it)
 
     assert threading.active_count() - before <= 2 * 2 + 2
+
+
+@pytest.mark.parametrize("name", ["parses", "parses_async", "parses_apart"])
+def test_failure_names_the_line_of_the_unit_and_brings_its_traceback_for_the_log(bench: Bench, name: str) -> None:
+    """One read `JSONDecodeError: … (decoder.py:353 in raw_decode)` and nothing else, wherever one looked."""
+    failed = failure(bench.outcome(name, "{"))
+
+    assert re.search(r"\(unit\.py:\d+ in read\)$", failed.error)
+    called, read, *library = [line.strip() for line in failed.trace.splitlines() if line.startswith("  File ")]
+    assert called.endswith(f", in {name}")
+    assert re.search(r'unit\.py", line \d+, in read$', read)
+    assert library[-1].endswith(", in raw_decode")
+    assert failed.trace.splitlines()[-1].startswith("json.decoder.JSONDecodeError: Expecting")
 
 
 @pytest.mark.parametrize("name", ["rude", "rude_async", "gives_itself_up"])

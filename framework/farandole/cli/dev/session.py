@@ -144,8 +144,10 @@ class Session:
             return crew.applied(said.child, time.monotonic())
         if said.stage == "ready":
             return None if crew.is_ending else self._ready(crew, said.line)
-        if isinstance(said.line, str) or "fingerprint" not in said.line:  # a failed attempt is told as an event
+        if isinstance(said.line, str) or "fingerprint" not in said.line:
             self._screen.log(crew.name, said.line)
+        elif said.line.get("error"):  # a failed attempt is told as an event, which has no room for its traceback
+            self._screen.log(crew.name, {**said.line, "message": "failed here:", "fingerprint": ""})
 
     def _ready(self, crew: UnitCrew, line: object) -> None:
         took = time.monotonic() - self._loading[crew.name]

@@ -7,10 +7,8 @@ nothing of threads, processes or the log.
 import asyncio
 import hashlib
 import re
-import traceback
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import PurePath
 
 from farandole.definition.calling import arguments, result_plain
 from farandole.definition.context import Context
@@ -21,6 +19,7 @@ from farandole.events.framing import SINGLE_OBJECT
 from farandole.runtime.attempts import Call, Failed, Outcome, Succeeded
 from farandole.runtime.context import AttemptContext
 from farandole.runtime.handlers.storing import Payloads
+from farandole.runtime.handlers.traces import place_of, trace_of
 from farandole.telemetry.tracing import within
 
 ERROR_MAX = 4_000
@@ -28,8 +27,6 @@ ERROR_MAX = 4_000
 
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+")
 """What differs from one failure to the next of the same cause: addresses, UUIDs, numbers."""
-
-_OURS = str(PurePath(__file__).parents[2])
 
 
 class _Bad(Exception):
@@ -101,10 +98,11 @@ def failure_of(error: BaseException) -> Failed:
             kind, retryable = "contract", False
         case _:
             pass
-    name, place = type(error).__qualname__, _place(error)
+    name, place = type(error).__qualname__, place_of(error)
     text = _said(error)
     shown = _writable(f"{name}: {text}"[: ERROR_MAX - 200] + (f" ({place[0]})" if place[0] else ""))
-    return Failed(kind, shown[:ERROR_MAX], fingerprint_of(name, text, place[1]), retryable, retry_after)
+    trace = _writable(trace_of(error))
+    return Failed(kind, shown[:ERROR_MAX], fingerprint_of(name, text, place[1]), retryable, retry_after, trace)
 
 
 def _said(error: BaseException) -> str:
@@ -184,13 +182,3 @@ def _encoded(spec: AgentSpec, call: Call, result: object) -> bytes:
         raise _Bad(Failed("contract", told[:ERROR_MAX], fingerprint_of("contract", told, call.step), False)) from bad
     except Exception as error:
         raise _Bad(failure_of(error)) from error
-
-
-def _place(error: BaseException) -> tuple[str, str]:
-    """Where it was raised, for people (file:line in function) and for the fingerprint (file:function)."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_OURS)]
-    if not frames:
-        return "", ""
-    last = frames[-1]
-    file = PurePath(last.filename).name
-    return f"{file}:{last.lineno} in {last.name}", f"{file}:{last.name}"
