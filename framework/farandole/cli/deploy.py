@@ -135,7 +135,7 @@ def make(transport: "Transport", settings: "Settings", named: "Named") -> "Plan"
         topics_of(settings),
         deployment_of(named),
         partitions=settings.partitions,
-        overrides=overrides_of(settings),
+        overrides=overrides_of(settings, named.publishes),
         replication=replication_of(settings),
         config={"min.insync.replicas": str(INSYNC_MIN)} if settings.is_production else None,
     )

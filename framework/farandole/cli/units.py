@@ -1,5 +1,6 @@
 """A unit as it is deployed: what its folder defines, under the name it goes by."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,8 +92,8 @@ def schemas_of(definition: Definition) -> list[str]:
     return [definition.params_schema, *([definition.output_schema] if definition.output_schema else []), *steps]
 
 
-def overrides_of(settings: Settings) -> tuple[Override, ...]:
-    """What the folder of topic files says, if there is one."""
+def overrides_of(settings: Settings, publishes: Sequence[str] = ()) -> tuple[Override, ...]:
+    """What the folder of topic files says, if there is one; `publishes` are topics of the unit's own."""
     from farandole.client.topic_files import read_overrides
 
-    return read_overrides(settings.topics, settings.namespace) if settings.topics.is_dir() else ()
+    return read_overrides(settings.topics, settings.namespace, publishes) if settings.topics.is_dir() else ()
