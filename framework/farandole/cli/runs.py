@@ -172,7 +172,7 @@ def result(
     wait: Wait = False,
     timeout: Timeout = None,
 ) -> None:
-    """Print the result of a run.
+    """Print the result of a run; with --wait also of one that was asked for and has not begun.
 
     Exit codes: 0 succeeded, 10 failed, 11 held, 12 partial, 13 cancelled, 14 timed out.
     """

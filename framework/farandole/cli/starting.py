@@ -1,11 +1,13 @@
 """`run start`, `run rerun` and `run result`: what became of the run, in words and as an exit code."""
 
 import asyncio
+import time
 from contextlib import aclosing
 from datetime import timedelta
 
 import typer
 
+from farandole.cli.begun import until_begun
 from farandole.cli.exit_codes import OK, OUTCOMES
 from farandole.cli.output import print_json
 from farandole.cli.texts import given_duration
@@ -61,8 +63,18 @@ async def result_of_run(client: Client, run_id: str, wait: bool, timeout: str | 
     Raises:
         RunError: it has not ended, and is not waited for.
         RunNotFound: nothing is known of it.
+        RunRefused: it was waited for, and refused.
+        RunTimedOut: it was not there in time.
     """
     limit = given_duration("--timeout", timeout)
+    if wait or limit is not None:
+        before = time.monotonic()
+        try:
+            async with asyncio.timeout(limit.total_seconds() if limit is not None else None):
+                await until_begun(client, run_id)
+        except TimeoutError:
+            raise RunTimedOut(f"run {run_id}: expected it to begin within {limit}, but it did not") from None
+        limit = limit - timedelta(seconds=time.monotonic() - before) if limit is not None else None
     run = await client.run(run_id)
     status = await run.status()
     if not status.is_over and status.status != "held" and not wait and limit is None:
