@@ -276,6 +276,16 @@ def test_event_is_told_with_its_run_and_tone() -> None:
     assert told.at == datetime.fromtimestamp(1_700_000_000, tz=UTC)
 
 
+def test_error_of_a_failed_attempt_is_told_whole() -> None:
+    """It was cut after 100 characters, just before what to do about it."""
+    error = f"expected {'x' * 200}, but found none;\nrename it"
+
+    told = told_of(record(facts.StepFailed("r-1", "a", 1, "exception", error, "fp", False, b"")))
+
+    assert told is not None
+    assert told.text.endswith(f"{'x' * 200}, but found none; rename it")
+
+
 def test_scheduling_and_foreign_records_are_not_told() -> None:
     foreign = Record("ns.events", 0, 8, None, b"\x00rubbish", (), 0)
 

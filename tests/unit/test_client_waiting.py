@@ -2,8 +2,12 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from farandole.client.waiting import Wait, waits
+from farandole.definition.policy import duration
 from farandole.ids import NO_ITEM
+from farandole.kernel.state import instant
 from farandole.testing.sketch import define, node
 from farandole.testing.stage import Stage
 
@@ -47,6 +51,17 @@ def test_dead_letter_comes_first_with_its_error_and_the_end_of_the_hold() -> Non
     assert "no such account" in first.text
     assert first.until is not None
     assert second.kind == "agent"
+
+
+@pytest.mark.parametrize(("deadline", "then"), [("1h", "timed_out"), ("2d", "failed"), ("", "failed")])
+def test_held_run_ends_at_its_deadline_if_that_comes_before_the_end_of_the_hold(deadline: str, then: str) -> None:
+    """`run show` promised 24 h, and a run with a deadline of an hour ended `timed_out` long before."""
+    stage = Stage(define(node("a", retry=1), deadline=duration(deadline) if deadline else None))
+    stage.fail("a", retryable=False)
+
+    (wait,) = told(stage)
+
+    assert (wait.until, wait.then) == (instant(min(filter(None, (stage.run.head.due, stage.run.step("a").due)))), then)
 
 
 def test_items_wait_one_by_one() -> None:
