@@ -27,6 +27,7 @@ class FakeChild:
 
     def __init__(self) -> None:
         self.is_applied = False
+        self.under_way: dict[object, str] = {}
         self.is_ended = False
         self.is_killed = False
         self.went = False
@@ -248,6 +249,27 @@ def test_process_that_dies_by_itself_is_started_again_after_a_while(project: Pat
     unit.step(now=11.0)
 
     assert len(started) == 2
+
+
+def test_process_that_dies_again_and_again_is_started_ever_later_until_a_save(project: Path) -> None:
+    """A handler that calls `os._exit` is given its trigger again by each start: one every 2 s, for ever."""
+    unit, started = crew(project)
+    now, waits = 0.0, []
+    unit.begin(now)
+    for _ in range(8):
+        unit.applied(started[-1], now)
+        unit.ended(started[-1], now)
+        waits.append(unit.restarts_after)
+        now += waits[-1]
+        unit.step(now)
+
+    unit.begin(now)  # a save
+    unit.ended(started[-2], now)
+    unit.applied(started[-1], now)
+    unit.ended(started[-1], now)
+
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert unit.restarts_after == 1
 
 
 def test_end_of_a_session_starts_nothing_again(project: Path) -> None:
