@@ -1,5 +1,6 @@
 """Where a failure of a handler came from, for people, for its fingerprint and for the log."""
 
+import ast
 import json
 import traceback
 from pathlib import Path
@@ -51,6 +52,18 @@ def test_traceback_of_the_cause_is_there_and_no_frame_of_ours() -> None:
     assert told.endswith("ValueError: no such day")
     assert "in wraps" in told
     assert "loading.py" not in told
+
+
+def test_traceback_parses_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Carets are drawn by `ast`, which met itself in another thread: a command ended with a SystemError."""
+    parsed: list[object] = []
+    monkeypatch.setattr(ast, "parse", lambda *words, **more: parsed.append(words))
+
+    told = trace_of(raised(lambda: json.loads("{")))
+
+    assert "in raw_decode" in told
+    assert not parsed
+    assert "^" not in told
 
 
 @pytest.mark.parametrize("kind", [TerminalStepError, RetryableStepError])

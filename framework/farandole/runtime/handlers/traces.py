@@ -43,13 +43,23 @@ def trace_of(error: BaseException) -> str:
     try:
         told = traceback.TracebackException.from_exception(error, limit=-FRAMES_MAX)
         for each in _chained(told):
-            each.stack = traceback.StackSummary.from_list(
-                [frame for frame in each.stack if not frame.filename.startswith(_OURS)]
-            )
+            each.stack = traceback.StackSummary.from_list([_plain(frame) for frame in each.stack if _is_theirs(frame)])
         text = "".join(told.format()).rstrip()
     except Exception as worse:  # code of the user's: its exceptions may not even be printable
         return f"(its traceback cannot be had: {type(worse).__name__})"
     return text if len(text) <= TRACE_MAX else f"… {text[-TRACE_MAX:]}"
+
+
+def _is_theirs(frame: traceback.FrameSummary) -> bool:
+    return not frame.filename.startswith(_OURS)
+
+
+def _plain(frame: traceback.FrameSummary) -> traceback.FrameSummary:
+    """Without columns: to draw carets Python parses the line, which two threads cannot do at once.
+
+    Source: CPython issue 106905, `SystemError: AST constructor recursion depth mismatch`, met on 3.11.7.
+    """
+    return traceback.FrameSummary(frame.filename, frame.lineno, frame.name, line=frame.line)
 
 
 def _chained(told: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
