@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from farandole.cli.dev.narrator import told_of
-from farandole.cli.dev.project import alone, changed, find_units, stamp
+from farandole.cli.dev.project import alone, changed, find_units, newcomers, stamp
 from farandole.cli.dev.unit import Child, Said, UnitCrew
 from farandole.errors import ConfigError
 from farandole.events import facts
@@ -69,6 +69,16 @@ def test_units_are_the_folders_with_code_in_agents(project: Path) -> None:
     (project / "agents" / "empty").mkdir()
 
     assert find_units(None, project) == [project / "agents" / "greetings"]
+
+
+def test_folder_that_comes_while_dev_runs_is_found_unless_one_was_named(project: Path) -> None:
+    """It was not looked at again: one had to end `dev` and start it once more."""
+    find, named = newcomers(None, project), newcomers(project / "agents" / "greetings", project)
+    (project / "agents" / "orders").mkdir()
+    (project / "agents" / "orders" / "orders.py").write_text("")
+
+    assert find() == [project / "agents" / "greetings", project / "agents" / "orders"]
+    assert named() == []
 
 
 def test_agents_folder_with_code_itself_is_the_unit(tmp_path: Path) -> None:

@@ -148,6 +148,7 @@ def _print(made: "Plan", json: bool) -> None:
         print_json({"unit": made.deployment.unit, "empty": made.is_empty, "lines": list(made.lines())})
         return
     for line in made.lines():
-        typer.echo(line)
-    if made.is_empty:
+        if not line.startswith("refused: "):  # `check` has them, with what follows
+            typer.echo(line)
+    if made.is_empty and not made.refusals:
         typer.echo("nothing to do: the log is as the code says")

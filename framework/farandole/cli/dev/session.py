@@ -1,7 +1,7 @@
 """One session of `dev`: starts everything in order, looks at files, hands lines to the screen, ends in order."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -10,7 +10,7 @@ from farandole.cli.coordinators import coordinator_loop, coordinator_settings
 from farandole.cli.dev.hearing import NAME, Logged, hear
 from farandole.cli.dev.narrator import Narrator, Told
 from farandole.cli.dev.noting import BEGINS, OVER
-from farandole.cli.dev.project import alone, find_units
+from farandole.cli.dev.project import alone, find_units, newcomers
 from farandole.cli.dev.screen import Screen
 from farandole.cli.dev.unit import Child, Said, UnitCrew, python
 from farandole.cli.settings import Settings, nearest_file
@@ -45,7 +45,7 @@ def run(settings: Settings, path: Path | None, config: Path | None = None) -> in
     stop = Stop()
     with alone(root / ".farandole"), stopping_on_signals(stop):
         _require_log(settings)
-        Session(settings, units, config).run(stop)
+        Session(settings, units, config, newcomers(path, root)).run(stop)
     return 0
 
 
@@ -61,8 +61,11 @@ def _require_log(settings: Settings) -> None:
 class Session:
     """Everything that runs, and what it says. Belongs to the main thread; only the queue is shared."""
 
-    def __init__(self, settings: Settings, units: list[Path], config: Path | None) -> None:
+    def __init__(
+        self, settings: Settings, units: list[Path], config: Path | None, find: Callable[[], list[Path]]
+    ) -> None:
         self._settings = settings
+        self._find = find
         file = str(config.absolute()) if config is not None else ""
         self._words = [file, settings.bootstrap or "", settings.namespace, settings.log.level]
         self._transport = transport_of(settings)
@@ -116,6 +119,12 @@ class Session:
         self._coordinator.__enter__()
 
     def _look(self) -> None:
+        known = {crew.path for crew in self._crews.values()}
+        for path in self._find():
+            if path not in known and path.name not in self._crews:
+                crew = self._crews[path.name] = UnitCrew(path, self._spawn, self._patience)
+                self._screen.say(f"{crew.name}: {_shown(path)} is new; loading it")
+                self._begin(crew)
         for crew in self._crews.values():
             files = crew.look()
             if files:
