@@ -170,6 +170,13 @@ def test_start_that_waits_too_long_leaves_the_id_for_programs(cli: Cli) -> None:
     assert cli.type("run", "cancel", told["run"]).exit_code == 0
 
 
+def test_run_id_that_begins_with_a_sign_is_told_why_it_is_none(cli: Cli) -> None:
+    result = cli.type("run", "start", "twice", "--params", '{"number": {"n": 1}}', "--id", "-x")
+
+    assert result.exit_code == 1
+    assert "a letter or digit first" in result.output
+
+
 def test_start_with_a_limit_of_the_wait_waits(cli: Cli) -> None:
     """The limit was ignored without a word, where `run result` takes it as asking to wait."""
     ended = cli.start("twice", 4, "--timeout", "20s")

@@ -238,6 +238,29 @@ def test_unit_that_cannot_be_loaded_says_where_and_why(
     assert claim in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("@agent(retries=3)", "did you mean retry?"),
+        ("@pipeline(ownr='me')", "did you mean owner?"),
+        ("POLICY = Retry(base='1x')", "expected a duration such as '10s'"),
+        ("RESULT = take('x')", "expected to be called in the body of a @pipeline"),
+    ],
+)
+def test_mistake_at_the_top_of_a_module_names_its_line_and_what_is_right(
+    write: Callable[..., Path], line: str, told: str
+) -> None:
+    """An unknown option was a TypeError of `AgentOptions.__init__`; the others had no place at all."""
+    text = f"from farandole import Retry, agent, pipeline\n@agent\ndef take(n: int) -> int:\n    return n\n{line}\n"
+    folder = write(wrong=text + ("def more(n: int) -> int:\n    return n\n" if line.startswith("@") else ""))
+
+    with pytest.raises(DefinitionError) as refused:
+        load_unit(folder)
+
+    assert str(refused.value).startswith(f"{folder / 'wrong.py'}:5: ")
+    assert told in str(refused.value)
+
+
 def test_unit_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match=r"expected a folder, a \.py or a \.yaml file"):
         load_unit(tmp_path / "gone")

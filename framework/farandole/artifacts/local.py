@@ -44,7 +44,10 @@ class LocalArtifacts:
         try:
             data = _read(path, claim.size)
         except FileNotFoundError:
-            raise ClaimBroken(f"artifacts {path}: expected {claim.size} bytes, but it is missing") from None
+            raise ClaimBroken(
+                f"artifacts {path}: expected {claim.size} bytes, but it is missing; `artifacts` must be the same "
+                "folder for all processes and clients"
+            ) from None
         except OSError as bad:
             raise StoreError(f"artifacts {path}: expected to read {claim.size} bytes, but {bad}") from bad
         if data is None or len(data) != claim.size:

@@ -43,8 +43,8 @@ class Named:
         return tuple(self.unit.pipelines[name].definition for name in sorted(self.unit.pipelines))
 
 
-def load(path: Path, name: str | None) -> Named:
-    """Load the unit at a path.
+def load(path: Path, name: str | None, way_out: str = "pass --unit NAME") -> Named:
+    """Load the unit at a path; `way_out` is for a folder whose name is none.
 
     Raises:
         ConfigError: the path does not exist, or gives no usable name and none was given.
@@ -55,9 +55,7 @@ def load(path: Path, name: str | None) -> Named:
     folder = path.resolve().parent if path.is_file() else path.resolve()
     chosen = name or folder.name
     if not is_name(chosen):
-        raise ConfigError(
-            f"{path}: expected a name of a-z 0-9 _ - for the unit, but found {chosen!r}; pass --unit NAME"
-        )
+        raise ConfigError(f"{path}: expected a name of a-z 0-9 _ - for the unit, but found {chosen!r}; {way_out}")
     return Named(chosen, path.resolve(), load_unit(path))
 
 

@@ -33,6 +33,8 @@ from farandole.transport.port import Transport
 
 R = TypeVar("R")
 
+RUN_ID_SHAPE = "1 to 128 of A-Z a-z 0-9 . _ : - (a letter or digit first)"
+
 UUID_BITS = 74
 """Random bits of a UUIDv7 (RFC 9562)."""
 
@@ -123,7 +125,7 @@ class Client:
                 message says so, or that the run may have begun.
         """
         if run_id is not None and not is_run_id(run_id):
-            raise RunRefused(f"run id: expected 1 to 128 of A-Z a-z 0-9 . _ : -, but found {run_id[:140]!r}")
+            raise RunRefused(f"run id: expected {RUN_ID_SHAPE}, but found {run_id[:140]!r}")
         chosen = run_id or generated_run_id(self._clock.now(), secrets.randbits(UUID_BITS))
         returns: object = None
         try:
@@ -161,7 +163,7 @@ class Client:
         again = await prepare_rerun(self.session, run_id, params)
         chosen = new_id or generated_run_id(self._clock.now(), secrets.randbits(UUID_BITS))
         if not is_run_id(chosen):
-            raise RunRefused(f"run id: expected 1 to 128 of A-Z a-z 0-9 . _ : -, but found {chosen[:140]!r}")
+            raise RunRefused(f"run id: expected {RUN_ID_SHAPE}, but found {chosen[:140]!r}")
         command = StartRun(again.definition.name, again.params, chosen)
         return await self._start(command, again.definition, None, is_new=new_id is None, rerun_of=again.old)
 

@@ -50,8 +50,15 @@ def load_unit(path: Path | str) -> Unit:
     else:
         raise DefinitionError("expected a folder, a .py or a .yaml file, but found none", place=str(path))
     if not found.agents and not found.pipelines:
-        raise DefinitionError("expected agents or pipelines, but found none", place=str(path))
+        raise DefinitionError(f"expected agents or pipelines, but found none{_below(root, path)}", place=str(path))
     return Unit(dict(sorted(found.agents.items())), dict(sorted(found.pipelines.items())))
+
+
+def _below(root: Path, path: Path | str) -> str:
+    """What to name instead of a folder of units."""
+    folders = [each for each in sorted(root.iterdir()) if each.is_dir()] if root.is_dir() else []
+    units = [each.name for each in folders if any(_is_unit_file(file) for file in each.iterdir())]
+    return f"; folders in it have files that may: {', '.join(str(Path(path, each)) for each in units)}" if units else ""
 
 
 def _is_unit_file(path: Path) -> bool:
@@ -164,9 +171,11 @@ def load_module(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except DefinitionError:
+    except DefinitionError as bad:
         del sys.modules[name]
-        raise
+        if bad.place:
+            raise
+        raise DefinitionError(bad.message, place=f"{path}:{_line_in(path, bad)}") from bad
     except Exception as broken:
         del sys.modules[name]
         raise DefinitionError(

@@ -45,7 +45,7 @@ def main(path: str, config: str, bootstrap: str, namespace: str, log_level: str)
     stop = Stop()
     with stopping_on_signals(stop):
         settings = settings_of(Path(config) if config else None, bootstrap or None, namespace or None)
-        transport, named = transport_of(settings), load(Path(path), None)
+        transport, named = transport_of(settings), load(Path(path), None, "rename the folder")
         insist(lambda: _apply(transport, settings, named), BROKERS_WAIT, _waiting)
         log.info("applied", extra={"stage": "applied"})
         if not sys.stdin.readline():
