@@ -164,6 +164,57 @@ def test_agents_of_dev_work_under_the_settings_file_that_it_was_given(project: P
 
 
 @pytest.mark.timeout(300)
+def test_dev_says_what_it_sets_on_topics_that_stand(project: Path, dev: Dev) -> None:
+    """It set retention without a word; `apply` shows its plan and asks first."""
+    dev.start().hears("ready after")
+    os.kill(dev.pid, signal.SIGINT)
+    assert dev.wait() == 0
+    (project / "topics").mkdir()
+    (project / "topics" / "settled.yaml").write_text('topic: <ns>.settled\nconfig: {retention.ms: "31536000000"}\n')
+
+    dev.start().hears("ready after")
+
+    dev.hears(f"sets retention.ms of {project.name}.settled to 31536000000 (was 7776000000)")
+
+
+@pytest.mark.timeout(300)
+def test_mistake_in_a_handler_is_shown_with_its_traceback(project: Path, dev: Dev) -> None:
+    """There was none anywhere: neither here, nor in a log of the agents, nor in a dead letter."""
+    source = project / "agents" / "greetings" / "greetings.py"
+    source.write_text(source.read_text().replace('Greeting(name, f"hello {name}")', "Greeting(name, name + 1)"))
+    dev.start().hears("ready after")
+
+    farandole(project, "run", "start", "greetings", "--params", '{"name": "Ada"}', "--timeout", "20s")
+
+    dev.hears("return Greeting(name, name + 1)")
+    assert re.search(
+        r"compose#1  failed here:\nTraceback \(most recent call last\):\n  File .*greetings.py", dev.said()
+    )
+
+
+@pytest.mark.timeout(300)
+def test_process_that_a_handler_ends_names_its_attempt_and_cancelling_the_run_ends_the_dying(
+    project: Path, dev: Dev
+) -> None:
+    """It said `its process ended with 3; starting it again` every two seconds, and nothing of who had done it."""
+    source = project / "agents" / "greetings" / "greetings.py"
+    source.write_text(
+        source.read_text().replace(
+            "    return Greeting(name, f", "    __import__('os')._exit(3)\n    return Greeting(name, f"
+        )
+    )
+    dev.start().hears("ready after")
+
+    farandole(project, "run", "start", "greetings", "--params", '{"name": "Ada"}', "--id", "r-1")
+
+    dev.hears("its process ended with 3; starting it again in 1 s")
+    dev.hears("under way were compose#1 of r-1")
+    dev.hears("its process ended with 3; starting it again in 2 s")
+    assert farandole(project, "run", "cancel", "r-1").returncode == 0
+    assert farandole(project, "run", "result", "r-1", "--wait", "--timeout", "60s").returncode == 13
+
+
+@pytest.mark.timeout(300)
 def test_kill_9_of_dev_leaves_no_orphan_and_the_next_one_goes_on(project: Path, dev: Dev) -> None:
     dev.start().hears("ready after")
     held = farandole(project, "run", "start", "greetings", "--params", '{"name": " "}', "--id", "r-1", "--wait")

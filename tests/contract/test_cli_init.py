@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from farandole.cli.init.laying import TEMPLATES, template_names
@@ -40,6 +41,20 @@ def test_project_of_a_template_passes_its_own_tests_and_check(template: str, tmp
     assert tomllib.loads((folder / "farandole.toml").read_text())["namespace"] == "shop"
     assert "__" not in (folder / "docker-compose.yml").read_text()
     assert unit.name in (folder / "docker-compose.yml").read_text()
+
+
+def test_processes_of_the_compose_file_share_one_artifact_store(tmp_path: Path) -> None:
+    """Each container had a folder of its own: payloads above 256 KiB were missing in all others."""
+    assert init(str(tmp_path / "shop"))[0] == 0
+    compose = yaml.safe_load((tmp_path / "shop" / "docker-compose.yml").read_text())
+
+    for name in ("apply", "coordinator", "agents"):
+        service = compose["services"][name]
+        (volume,) = service["volumes"]
+        source, target = volume.split(":")
+        assert source in compose["volumes"], name
+        assert Path(service["environment"]["FARANDOLE_ARTIFACTS"]).is_relative_to(target), name
+    assert f"chown -R farandole .farandole {target}" in (tmp_path / "shop" / "Dockerfile").read_text()
 
 
 def test_orders_template_is_the_reference_pipeline() -> None:

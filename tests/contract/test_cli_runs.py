@@ -159,6 +159,35 @@ def test_start_that_waits_too_long_says_so_and_exits_with_1(cli: Cli) -> None:
     assert "it goes on" in result.output
 
 
+def test_start_under_the_id_of_another_run_is_refused_without_waiting_too(cli: Cli, unique: str) -> None:
+    """It printed the id, exited with 0, and nobody ever heard that nothing had been started."""
+    assert cli.start("twice", 4, "--id", unique).exit_code == 0
+
+    again = cli.start("twice", 4, "--id", unique)
+    other = cli.start("twice", 5, "--id", unique)
+
+    assert again.exit_code == 0, again.output
+    assert other.exit_code == 1
+    assert f"run {unique}: expected it to be started, but it was refused: conflict" in other.output
+
+
+def test_start_that_waits_too_long_leaves_the_id_for_programs(cli: Cli) -> None:
+    """Standard output was empty, and the run that goes on had no name."""
+    result = cli.start("patient", 1, "--timeout", "100ms", "--json")
+
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert told["outcome"] is None
+    assert cli.type("run", "cancel", told["run"]).exit_code == 0
+
+
+def test_run_id_that_begins_with_a_sign_is_told_why_it_is_none(cli: Cli) -> None:
+    result = cli.type("run", "start", "twice", "--params", '{"number": {"n": 1}}', "--id", "-x")
+
+    assert result.exit_code == 1
+    assert "a letter or digit first" in result.output
+
+
 def test_start_with_a_limit_of_the_wait_waits(cli: Cli) -> None:
     """The limit was ignored without a word, where `run result` takes it as asking to wait."""
     ended = cli.start("twice", 4, "--timeout", "20s")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -41,10 +42,9 @@ from farandole.runtime.telemetry import Signals
 from farandole.transport.port import NewRecord, Record, TopicPartition
 
 UNIT = """
-import asyncio, ctypes, os, sys, threading, time
-from dataclasses import dataclass
-import asyncio, atexit, contextvars, ctypes, decimal, gc, logging, multiprocessing, os, resource, stat
+import asyncio, atexit, contextvars, ctypes, decimal, gc, json, logging, multiprocessing, os, resource, stat
 import subprocess, sys, threading, time
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from farandole.definition.agents import agent
@@ -58,6 +58,21 @@ while Path(__file__).with_name("hangs").exists():
 @agent
 def plain(n: int) -> int:
     return n + 1
+
+def read(text: str) -> object:
+    return json.loads(text)
+
+@agent
+def parses(text: str) -> int:
+    return len(read(text))
+
+@agent(isolation="process")
+def parses_apart(text: str) -> int:
+    return len(read(text))
+
+@agent
+async def parses_async(text: str) -> int:
+    return len(read(text))
 
 @agent
 def sleepy(n: int) -> int:
@@ -581,6 +596,19 @@ def test_what_a_handler_sets_of_its_context_is_not_the_next_attempts(bench: Benc
 
     texts = [Schema.parse('"string"').decode(outcome.output) for outcome in found if isinstance(outcome, Succeeded)]
     assert texts == ["0.1428571429 none"] * 4
+
+
+@pytest.mark.parametrize("name", ["parses", "parses_async", "parses_apart"])
+def test_failure_names_the_line_of_the_unit_and_brings_its_traceback_for_the_log(bench: Bench, name: str) -> None:
+    """One read `JSONDecodeError: … (decoder.py:353 in raw_decode)` and nothing else, wherever one looked."""
+    failed = failure(bench.outcome(name, "{"))
+
+    assert re.search(r"\(unit\.py:\d+ in read\)$", failed.error)
+    called, read, *library = [line.strip() for line in failed.trace.splitlines() if line.startswith("  File ")]
+    assert called.endswith(f", in {name}")
+    assert re.search(r'unit\.py", line \d+, in read$', read)
+    assert library[-1].endswith(", in raw_decode")
+    assert failed.trace.splitlines()[-1].startswith("json.decoder.JSONDecodeError: Expecting")
 
 
 @pytest.mark.parametrize("name", ["rude", "rude_async", "gives_itself_up"])

@@ -207,6 +207,45 @@ def test_version_is_that_of_the_package(cli: CliRunner) -> None:
     assert json.loads(result.output)["version"]
 
 
+def test_version_is_told_by_a_flag_too(cli: CliRunner) -> None:
+    assert cli.invoke(app, ["--version"]).output == cli.invoke(app, ["version"]).output
+
+
+def test_pipeline_without_an_owner_is_warned_of_by_check_and_refused_by_apply_with_a_way_out(
+    cli: CliRunner, log: MemoryTransport, unit: Path
+) -> None:
+    """`check` said that `apply` would ask for one; it did not, and named neither a place nor what to write."""
+    file = next(unit.glob("*.py"))
+    file.write_text(file.read_text().replace('@pipeline(owner="tests@example.org")', "@pipeline"))
+
+    checked, applied = cli.invoke(app, ["check", str(unit)]), cli.invoke(app, ["apply", str(unit), "--yes"])
+
+    assert (checked.exit_code, applied.exit_code) == (0, 2)
+    for told in (checked.output, applied.output):
+        assert 'add @pipeline(owner="you@example.org")' in told
+    assert "will ask" not in checked.output
+
+
+def test_plan_that_is_refused_says_so_once_and_not_that_there_is_nothing_to_do(
+    cli: CliRunner, log: MemoryTransport, unit: Path
+) -> None:
+    assert cli.invoke(app, ["apply", str(unit), "--yes"]).exit_code == 0
+
+    refused = cli.invoke(app, ["plan", str(unit), "--unit", "other"])
+
+    assert refused.exit_code == 2
+    assert refused.output.count("expected its inbox to belong to unit other") == 1
+    assert "nothing to do" not in refused.output
+    assert "farandole agent move double --to other" in refused.output
+
+
+def test_check_of_a_folder_of_units_names_them(cli: CliRunner, unit: Path, tmp_path: Path) -> None:
+    result = cli.invoke(app, ["check", str(tmp_path)])
+
+    assert result.exit_code == 2
+    assert str(unit) in result.output.replace("\n", "")
+
+
 def test_check_describes_agents_and_steps(cli: CliRunner) -> None:
     result = cli.invoke(app, ["check", str(FLIGHTS)])
 

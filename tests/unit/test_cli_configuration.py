@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from farandole.cli.configuration import page, settings_known
 from farandole.cli.main import app
 from farandole.cli.settings import load
-from farandole.cli.sources import nested
+from farandole.settings.sources import nested
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "configuration.md"
 

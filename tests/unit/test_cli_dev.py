@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from farandole.cli.dev.narrator import told_of
-from farandole.cli.dev.project import alone, changed, find_units, stamp
+from farandole.cli.dev.project import alone, changed, find_units, newcomers, stamp
 from farandole.cli.dev.unit import Child, Said, UnitCrew
 from farandole.errors import ConfigError
 from farandole.events import facts
@@ -27,6 +27,7 @@ class FakeChild:
 
     def __init__(self) -> None:
         self.is_applied = False
+        self.under_way: dict[object, str] = {}
         self.is_ended = False
         self.is_killed = False
         self.went = False
@@ -68,6 +69,16 @@ def test_units_are_the_folders_with_code_in_agents(project: Path) -> None:
     (project / "agents" / "empty").mkdir()
 
     assert find_units(None, project) == [project / "agents" / "greetings"]
+
+
+def test_folder_that_comes_while_dev_runs_is_found_unless_one_was_named(project: Path) -> None:
+    """It was not looked at again: one had to end `dev` and start it once more."""
+    find, named = newcomers(None, project), newcomers(project / "agents" / "greetings", project)
+    (project / "agents" / "orders").mkdir()
+    (project / "agents" / "orders" / "orders.py").write_text("")
+
+    assert find() == [project / "agents" / "greetings", project / "agents" / "orders"]
+    assert named() == []
 
 
 def test_agents_folder_with_code_itself_is_the_unit(tmp_path: Path) -> None:
@@ -250,6 +261,27 @@ def test_process_that_dies_by_itself_is_started_again_after_a_while(project: Pat
     assert len(started) == 2
 
 
+def test_process_that_dies_again_and_again_is_started_ever_later_until_a_save(project: Path) -> None:
+    """A handler that calls `os._exit` is given its trigger again by each start: one every 2 s, for ever."""
+    unit, started = crew(project)
+    now, waits = 0.0, []
+    unit.begin(now)
+    for _ in range(8):
+        unit.applied(started[-1], now)
+        unit.ended(started[-1], now)
+        waits.append(unit.restarts_after)
+        now += waits[-1]
+        unit.step(now)
+
+    unit.begin(now)  # a save
+    unit.ended(started[-2], now)
+    unit.applied(started[-1], now)
+    unit.ended(started[-1], now)
+
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert unit.restarts_after == 1
+
+
 def test_end_of_a_session_starts_nothing_again(project: Path) -> None:
     unit, started = crew(project)
     unit.begin(now=0.0)
@@ -274,6 +306,16 @@ def test_event_is_told_with_its_run_and_tone() -> None:
     assert (told.run, told.kind, told.tone) == ("o-1", "RunHeld", "wait")
     assert "farandole run show o-1" in told.text
     assert told.at == datetime.fromtimestamp(1_700_000_000, tz=UTC)
+
+
+def test_error_of_a_failed_attempt_is_told_whole() -> None:
+    """It was cut after 100 characters, just before what to do about it."""
+    error = f"expected {'x' * 200}, but found none;\nrename it"
+
+    told = told_of(record(facts.StepFailed("r-1", "a", 1, "exception", error, "fp", False, b"")))
+
+    assert told is not None
+    assert told.text.endswith(f"{'x' * 200}, but found none; rename it")
 
 
 def test_scheduling_and_foreign_records_are_not_told() -> None:

@@ -101,6 +101,9 @@ def test_log_lines_carry_their_fields() -> None:
     )
 
     assert TextFormatter().format(record) == "00:00:00.000 INFO runtime: took 3 run_id=o-1"
+    vars(record)["error"] = "Traceback:\n  of a handler"
+    assert TextFormatter().format(record) == "00:00:00.000 INFO runtime: took 3 run_id=o-1\nTraceback:\n  of a handler"
+    del vars(record)["error"]
     line = json.loads(JsonFormatter().format(record))
     assert (line["message"], line["run_id"], line["level"]) == ("took 3", "o-1", "info")
 

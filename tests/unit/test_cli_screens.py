@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from farandole.cli.advice import Surroundings, advice
+from farandole.cli.advice import Advice, Surroundings, advice
 from farandole.cli.dead_letters import print_groups, print_next_steps
 from farandole.cli.lagging import note_of, rows_of
 from farandole.cli.picture import bar, depths, picture
 from farandole.cli.run_view import RunView
-from farandole.cli.showing import Shown, alike, print_shown
+from farandole.cli.showing import Shown, alike, print_shown, print_waits
 from farandole.client.asking import Asked
 from farandole.client.dead import OPEN, DeadLetter, grouped
 from farandole.client.lookup import RunStatus
@@ -190,6 +190,19 @@ def test_attempts_of_a_mapped_step_are_those_of_its_items_while_the_run_lives_to
     for name in mapped:
         tried = [item.attempt for _, item in run.items(name)]
         assert rows[name].attempt == sum(tried) > 0
+
+
+def test_error_of_a_dead_letter_stands_whole_below_what_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """It was cut after 100 characters, just before its remedy."""
+    error = f"expected {'x' * 200}, but found none;\ngive it one with `farandole apply`"
+    wait = Wait("dead_letter", f"dead letter: {error}", "charge", then="timed_out", until=BEGINNING)
+
+    print_waits([([wait], Advice(""))], BEGINNING)
+
+    text = capsys.readouterr().out
+    assert "x" * 200 in text
+    assert "give it one with `farandole apply`" in text
+    assert ", then it ends timed_out)" in text
 
 
 def letter(n: int, error: str = "ValueError: card was refused", step: str = "charge") -> DeadLetter:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from farandole.cli.connect import transport_of
-from farandole.cli.production import replication_of
 from farandole.cli.settings import load, load_settings, nearest_file
-from farandole.cli.sources import Origin
+from farandole.cli.units import overrides_of
 from farandole.coordinator.settings import CoordinatorSettings
 from farandole.errors import ConfigError
 from farandole.runtime.settings import AgentSettings
+from farandole.settings.production import replication_of
+from farandole.settings.sources import Origin
 from farandole.transport.kafka import KafkaTransport
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport
 
@@ -74,6 +75,22 @@ def test_project_log_and_artifacts_are_beside_the_file(elsewhere: Path, monkeypa
 
     assert settings.embedded.path == elsewhere / ".farandole" / "log.db"
     assert settings.artifacts == elsewhere / ".farandole" / "artifacts"
+
+
+def test_topic_files_of_the_project_count_in_its_subfolders_too(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cd agents && farandole dev` found no `topics/` there, and set retention back to ours: that deletes history."""
+    write(elsewhere, "")
+    (elsewhere / "topics").mkdir()
+    (elsewhere / "topics" / "settled.yaml").write_text('topic: <ns>.settled\nconfig: {retention.ms: "31536000000"}\n')
+    (elsewhere / "agents").mkdir()
+    monkeypatch.chdir(elsewhere / "agents")
+
+    settings = load_settings()
+
+    assert settings.topics == elsewhere / "topics"
+    assert [each.name for each in overrides_of(settings)] == ["farandole.settled"]
 
 
 def test_without_kafka_the_log_is_the_project_s_file_and_with_one_it_is_not(elsewhere: Path) -> None:

@@ -2,8 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from farandole.client.waiting import Wait, waits
+from farandole.definition.policy import duration
 from farandole.ids import NO_ITEM
+from farandole.kernel.state import instant
 from farandole.testing.sketch import define, node
 from farandole.testing.stage import Stage
 
@@ -58,6 +62,17 @@ def test_dead_letter_of_a_deadline_says_so_and_nothing_of_the_attempts_before() 
     stage.pass_time(2 * limit)
 
     assert [wait.text for wait in told(stage)] == ["dead letter: its deadline passed before the attempt reported"] * 2
+
+
+@pytest.mark.parametrize(("deadline", "then"), [("1h", "timed_out"), ("2d", "failed"), ("", "failed")])
+def test_held_run_ends_at_its_deadline_if_that_comes_before_the_end_of_the_hold(deadline: str, then: str) -> None:
+    """`run show` promised 24 h, and a run with a deadline of an hour ended `timed_out` long before."""
+    stage = Stage(define(node("a", retry=1), deadline=duration(deadline) if deadline else None))
+    stage.fail("a", retryable=False)
+
+    (wait,) = told(stage)
+
+    assert (wait.until, wait.then) == (instant(min(filter(None, (stage.run.head.due, stage.run.step("a").due)))), then)
 
 
 def test_items_wait_one_by_one() -> None:

@@ -22,6 +22,20 @@ from farandole.events.avro import Schema
 SAMPLE = Path(__file__).parents[2] / "agents" / "orders"
 
 
+SHARES = """
+from farandole import agent, pipeline
+from shared import label
+
+@agent
+def greet(name: str) -> str:
+    return label(name)
+
+@pipeline(owner="tests@example.org")
+def hello(name: str) -> str:
+    return greet(name)
+"""
+
+
 @pytest.fixture(autouse=True)
 def path_of_this_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading leaves the unit's folder on the path."""
@@ -144,6 +158,33 @@ def test_modules_of_a_unit_find_each_other_and_are_loaded_once(write: Callable[.
     assert "agents" not in sys.modules
 
 
+@pytest.mark.parametrize(
+    "command", [["check", "agents/shop"], ["simulate", "agents/shop", "--seeds", "1"]], ids=" ".join
+)
+def test_what_units_share_stands_in_the_project_s_folder_for_every_command(command: list[str], tmp_path: Path) -> None:
+    """Only `dev` found it, whose child was started with `-m` and so had the working folder on its path."""
+    (tmp_path / "farandole.toml").write_text("")
+    (tmp_path / "shared.py").write_text("def label(name: str) -> str:\n    return name.upper()\n")
+    (tmp_path / "agents" / "shop").mkdir(parents=True)
+    (tmp_path / "agents" / "shop" / "shop.py").write_text(SHARES)
+
+    program = str(Path(sys.executable).with_name("farandole"))
+    done = subprocess.run([program, *command], cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_module_of_a_unit_goes_before_one_of_the_project(tmp_path: Path, unique: str) -> None:
+    (tmp_path / "farandole.toml").write_text("")
+    folder = tmp_path / "agents"
+    folder.mkdir()
+    (tmp_path / f"shared_{unique}.py").write_text("raise AssertionError('the other one')\n")
+    (folder / f"shared_{unique}.py").write_text("def label(name: str) -> str:\n    return name\n")
+    (folder / f"unit_{unique}.py").write_text(SHARES.replace("shared", f"shared_{unique}"))
+
+    assert list(load_unit(folder).agents) == ["greet"]
+
+
 def test_bodies_of_a_folder_are_found_beside_its_agents(write: Callable[..., Path], unique: str) -> None:
     body = """
     from RECORDS import Thing
@@ -195,6 +236,29 @@ def test_unit_that_cannot_be_loaded_says_where_and_why(
         load_unit(folder)
 
     assert claim in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("@agent(retries=3)", "did you mean retry?"),
+        ("@pipeline(ownr='me')", "did you mean owner?"),
+        ("POLICY = Retry(base='1x')", "expected a duration such as '10s'"),
+        ("RESULT = take('x')", "expected to be called in the body of a @pipeline"),
+    ],
+)
+def test_mistake_at_the_top_of_a_module_names_its_line_and_what_is_right(
+    write: Callable[..., Path], line: str, told: str
+) -> None:
+    """An unknown option was a TypeError of `AgentOptions.__init__`; the others had no place at all."""
+    text = f"from farandole import Retry, agent, pipeline\n@agent\ndef take(n: int) -> int:\n    return n\n{line}\n"
+    folder = write(wrong=text + ("def more(n: int) -> int:\n    return n\n" if line.startswith("@") else ""))
+
+    with pytest.raises(DefinitionError) as refused:
+        load_unit(folder)
+
+    assert str(refused.value).startswith(f"{folder / 'wrong.py'}:5: ")
+    assert told in str(refused.value)
 
 
 def test_unit_that_is_not_there_is_refused(tmp_path: Path) -> None:

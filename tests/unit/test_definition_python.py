@@ -337,6 +337,10 @@ def test_reference_refuses_what_python_would_decide_at_once(use: Callable[[Thing
         (lambda n: loose_pay(1, "green"), "expected Colour at colour, but found string"),
         (lambda n: loose_build(date(2024, 1, 1)), "sample.build.with.inner: expected a reference, or a constant"),
         (lambda n: loose_double.options(name="run")(n), "sample.run: expected a name that is not reserved"),
+        (
+            lambda n: loose_double.options(name="loop")(n),
+            '(CEL); give the step another one: .options(name="loop_step")',
+        ),
         (lambda n: loose_double.options(name="A")(n), "sample.A: expected a step's name of a-z 0-9 _"),
         (
             lambda n: (loose_double.options(name="x")(n), loose_double.options(name="x")(n)),

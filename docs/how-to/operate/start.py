@@ -16,8 +16,8 @@ async def greet(client: Client, name: str) -> str:
 
 
 async def main(name: str) -> None:
-    """`Client()` finds the project's log as the command line does."""
-    async with Client(namespace="shop") as client:
+    """`Client()` finds log and namespace as the command line does: FARANDOLE_*, then the nearest farandole.toml."""
+    async with Client() as client:
         print(await greet(client, name))
 
 

@@ -54,7 +54,10 @@ class LocalArtifacts:
         except FileNotFoundError:
             if not self._root.is_dir():
                 raise StoreError(f"artifacts {path}: expected {claim.size} bytes, but {self._absent()}") from None
-            raise ClaimBroken(f"artifacts {path}: expected {claim.size} bytes, but it is missing") from None
+            raise ClaimBroken(
+                f"artifacts {path}: expected {claim.size} bytes, but it is missing; `artifacts` must be the same "
+                "folder for all processes and clients"
+            ) from None
         except OSError as bad:
             raise StoreError(f"artifacts {path}: expected to read {claim.size} bytes, but {bad}") from bad
         if data is None or len(data) != claim.size:

@@ -16,10 +16,11 @@ from typing import Union, get_args, get_origin, get_type_hints
 
 from pydantic_core import PydanticUndefined
 
-from farandole.cli.production import RULES
 from farandole.cli.settings import SECTIONS, Settings, is_secret
-from farandole.cli.sources import DOTTED, PREFIX
 from farandole.definition.policy import duration_text
+from farandole.settings.connection import Connection
+from farandole.settings.production import RULES
+from farandole.settings.sources import DOTTED, PREFIX
 from farandole.transport.kafka.names import NAMES
 
 FLAGS: Mapping[str, str] = {
@@ -60,7 +61,7 @@ class Setting:
 
 def settings_known() -> Iterator[Setting]:
     """All of them, in the order of the page."""
-    hints, reasons = get_type_hints(Settings), docstrings(Settings)
+    hints, reasons = get_type_hints(Settings), docstrings(Connection) | docstrings(Settings)
     for name, info in Settings.model_fields.items():
         if name in SECTIONS:
             yield from _of_section(name, SECTIONS[name])

@@ -1,22 +1,41 @@
-"""From settings to the parts that commands work with: the log, the artifact store, a client."""
+"""From settings to the parts that commands work with: those of `farandole.settings.parts`, and a client."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from farandole.artifacts import ArtifactStore, LocalArtifacts
 from farandole.cli.group import LOG_IN_USE
 from farandole.cli.settings import Settings, load_settings
 from farandole.errors import ConfigError
-from farandole.events.topics import Topics
+from farandole.settings.parts import (
+    address_of,
+    artifacts_of,
+    exchange_of,
+    framed,
+    kafka_of,
+    log_of,
+    topics_of,
+    transport_of,
+)
 from farandole.transport.port import Transport
 
 if TYPE_CHECKING:
     from farandole.client import Client
-    from farandole.registry.exchange import Exchange
-    from farandole.transport.kafka import KafkaSettings
+
+__all__ = [
+    "address_of",
+    "artifacts_of",
+    "exchange_of",
+    "framed",
+    "kafka_of",
+    "log_of",
+    "require_made",
+    "settings_of",
+    "topics_of",
+    "transport_of",
+    "with_client",
+]
 
 T = TypeVar("T")
 
@@ -28,86 +47,6 @@ def settings_of(
     settings = load_settings(config, bootstrap=bootstrap, namespace=namespace, **more)
     LOG_IN_USE.set(settings.bootstrap)
     return settings
-
-
-def topics_of(settings: Settings) -> Topics:
-    """Names of the topics."""
-    return Topics(settings.namespace)
-
-
-def transport_of(settings: Settings) -> Transport:
-    """The log: Kafka at the address in the settings, or the embedded one of the project if there is none.
-
-    With a registry, it is seen in the registry's frames.
-
-    Raises:
-        ConfigError: what `[kafka]` says cannot be told to both clients.
-    """
-    return framed(log_of(settings), settings)
-
-
-def log_of(settings: Settings) -> Transport:
-    """The log as it is, without a registry's frames."""
-    if settings.bootstrap is None:
-        from farandole.transport.sqlite import SqliteTransport
-
-        return SqliteTransport(replace(settings.embedded, path=settings.embedded.path.absolute()))
-    from farandole.transport.kafka import KafkaTransport
-
-    return KafkaTransport(kafka_of(settings))
-
-
-def framed(transport: Transport, settings: Settings) -> Transport:
-    """The same log as a deployment with a registry sees it; without a registry as it is."""
-    if settings.registry is None:
-        return transport
-    from farandole.registry.exchange import Exchange
-    from farandole.transport.compacted import CompactedTopic
-    from farandole.transport.framed import FramedTransport
-
-    topic = topics_of(settings).schemas
-    exchange = Exchange(settings.registry, lambda: CompactedTopic(transport, topic, f"{topic}.exchange"))
-    return FramedTransport(transport, exchange)
-
-
-def exchange_of(transport: Transport) -> "Exchange | None":
-    """What exchanges the frames of a transport, if anything does."""
-    from farandole.registry.exchange import Exchange
-    from farandole.transport.framed import FramedTransport
-
-    framing = transport.framing if isinstance(transport, FramedTransport) else None
-    return framing if isinstance(framing, Exchange) else None
-
-
-def kafka_of(settings: Settings) -> "KafkaSettings":
-    """How to reach Kafka, checked before anything is connected."""
-    from farandole.transport.kafka import KafkaSettings
-
-    made = KafkaSettings(address_of(settings), settings.kafka)
-    if made.extra:
-        from farandole.transport.kafka.security import require_told
-
-        require_told(made)
-    return made
-
-
-def address_of(settings: Settings) -> str:
-    """Kafka's address, for what only Kafka has.
-
-    Raises:
-        ConfigError: the log is the embedded one.
-    """
-    if settings.bootstrap is None:
-        raise ConfigError(
-            "bootstrap: expected the address of a Kafka, but the log is the embedded one, which has no such thing; "
-            "pass --bootstrap HOST:PORT"
-        )
-    return settings.bootstrap
-
-
-def artifacts_of(settings: Settings) -> ArtifactStore:
-    """Where large payloads are kept."""
-    return LocalArtifacts(settings.artifacts)
 
 
 def as_it_is(transport: Transport) -> Transport:

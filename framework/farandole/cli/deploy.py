@@ -126,16 +126,16 @@ def register(transport: "Transport", made: "Plan") -> None:
 def make(transport: "Transport", settings: "Settings", named: "Named") -> "Plan":
     """The plan for a unit under these settings."""
     from farandole.cli.connect import topics_of
-    from farandole.cli.production import INSYNC_MIN, replication_of
     from farandole.cli.units import deployment_of, overrides_of
     from farandole.client.applying import plan as make_plan
+    from farandole.settings.production import INSYNC_MIN, replication_of
 
     return make_plan(
         transport,
         topics_of(settings),
         deployment_of(named),
         partitions=settings.partitions,
-        overrides=overrides_of(settings),
+        overrides=overrides_of(settings, named.publishes),
         replication=replication_of(settings),
         config={"min.insync.replicas": str(INSYNC_MIN)} if settings.is_production else None,
     )
@@ -148,6 +148,7 @@ def _print(made: "Plan", json: bool) -> None:
         print_json({"unit": made.deployment.unit, "empty": made.is_empty, "lines": list(made.lines())})
         return
     for line in made.lines():
-        typer.echo(line)
-    if made.is_empty:
+        if not line.startswith("refused: "):  # `check` has them, with what follows
+            typer.echo(line)
+    if made.is_empty and not made.refusals:
         typer.echo("nothing to do: the log is as the code says")

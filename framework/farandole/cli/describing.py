@@ -38,7 +38,9 @@ def describe_pipeline(it: Definition) -> Iterator[str]:
     """A pipeline, one line for each step."""
     graph = graph_of(it)
     deadline = f"  deadline {duration_text(it.deadline)}" if it.deadline else ""
-    yield f"pipeline {it.name}  {it.hash[:12]}  owner {it.owner or 'none: `apply` will ask for one'}{deadline}"
+    yield f"pipeline {it.name}  {it.hash[:12]}  owner {it.owner or 'none'}{deadline}"
+    if not it.owner:
+        yield '  without an owner `apply` and `dev` refuse it: add @pipeline(owner="you@example.org")'
     for step in it.steps.values():
         yield f"  {step.name}  {step_line(graph, step)}"
     if it.output:

@@ -109,7 +109,7 @@ def _details(event: facts.Event) -> str:
             return f"{duration} ms{', fired ' + ', '.join(fired) if fired else ''}"
         case facts.StepFailed():
             dead = ", dead-lettered" if event.dead_lettered else ""
-            return f"{event.kind}: {shorten(event.error)}{dead}"
+            return f"{event.kind}: {_one_line(event.error)}{dead}"
         case facts.RetryScheduled(due=due):
             return f"due {instant(due)}"
         case facts.StepExpanded(items=items):
@@ -119,9 +119,14 @@ def _details(event: facts.Event) -> str:
         case facts.RunSettled(outcome=outcome, reason=reason) | facts.RunStopping(outcome=outcome, reason=reason):
             return f"{outcome}{': ' + reason if reason else ''}"
         case facts.RunHeld(reason=reason, detail=detail, run=run):
-            told = f"{reason}: {shorten(detail)}" if detail else reason
+            told = f"{reason}: {_one_line(detail)}" if detail else reason
             return f"{told} (farandole run show {run})"
         case facts.RunRefused(reason=reason, detail=detail):
-            return f"{reason}: {shorten(detail)}" if detail else reason
+            return f"{reason}: {_one_line(detail)}" if detail else reason
         case _:
             return str(getattr(event, "reason", ""))
+
+
+def _one_line(text: str) -> str:
+    """All of a text: what an error advises stands at its end."""
+    return " ".join(text.split())

@@ -31,8 +31,9 @@ EXIT_CODES: tuple[ExitCode, ...] = (
     ExitCode(
         FAILED,
         "failed",
-        "It could not be done, or a check found something: nothing is known of the run, it was refused, the dead "
-        "letter is closed, your own `--timeout` passed (the run goes on), nobody confirmed, the output was closed.",
+        "It could not be done, or a check found something: nothing is known of the run, it was refused (as for "
+        "params or an id that do not fit), there is no such dead letter or it is closed, your own "
+        "`--timeout` passed (the run goes on), nobody confirmed, the output was closed.",
     ),
     ExitCode(
         USAGE, "usage", "What you gave must change: an option, a setting, a file, an expression, a definition, a topic."

@@ -65,16 +65,19 @@ def _written(value: object) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`12:00:01.204 INFO coordinator: took over home 3 run_id=o-1`. Only a traceback takes more than its line."""
+    """`12:00:01.204 INFO coordinator: took over home 3 run_id=o-1`. Only a traceback (of the line, or its field
+    `error`) takes more than its line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, plus a traceback if there is one."""
         at = datetime.fromtimestamp(record.created, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
         where = record.name.removeprefix("farandole.")
-        fields = "".join(f" {name}={_written(value)}" for name, value in _fields(record).items())
+        given = _fields(record)
+        error = self.formatException(record.exc_info) if record.exc_info else given.pop("error", "")
+        fields = "".join(f" {name}={_written(value)}" for name, value in given.items())
         message = record.getMessage().replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
         line = f"{at} {record.levelname} {where}: {message}{fields}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return f"{line}\n{error}" if error else line
 
 
 class JsonFormatter(logging.Formatter):

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from typing import Annotated
 
 import typer
 
@@ -38,6 +39,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _version_alone(is_wanted: bool) -> None:
+    """Before it is missed that no command was given."""
+    if is_wanted:
+        _print_version()
+        raise typer.Exit
+
+
+@app.callback()
+def _farandole(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version_alone, help="Print the version.")
+    ] = False,
+) -> None:
+    """Event-driven pipelines on Kafka: chains of agents, exactly once."""
+
 
 app.command()(init.init)
 app.command()(dev.dev)
@@ -81,6 +99,10 @@ def exit_codes(json: Json = False) -> None:
 @app.command()
 def version(json: Json = False) -> None:
     """Print the version."""
+    _print_version(json)
+
+
+def _print_version(json: bool = False) -> None:
     from importlib.metadata import version as of
 
     from farandole.cli.output import print_json

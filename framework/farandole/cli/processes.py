@@ -7,7 +7,9 @@ and lets go of what it holds in order.
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 from farandole.artifacts import ArtifactStore
 from farandole.cli.connect import artifacts_of, exchange_of
@@ -17,7 +19,9 @@ from farandole.cli.units import Named, schemas_of
 from farandole.clock import SystemClock
 from farandole.events.avro import Schema
 from farandole.events.catalogue import ALL, schema_of
+from farandole.runtime.attempts import Executor
 from farandole.runtime.driver import Stop, drive, stopping_on_signals, tune_interpreter
+from farandole.runtime.handlers.executors import Executors
 from farandole.runtime.loop import AgentLoop, Surrounding
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.startup import check
@@ -46,8 +50,14 @@ def agent_settings(settings: Settings, named: Named, slot: str | None) -> AgentS
     return AgentSettings.within(settings.agent, named.name, settings.namespace, slot or random_slot())
 
 
-def agent_loop(transport: Transport, artifacts: ArtifactStore, named: Named, chosen: AgentSettings) -> AgentLoop:
-    """The loop of one process of a unit, its topics checked."""
+def agent_loop(
+    transport: Transport,
+    artifacts: ArtifactStore,
+    named: Named,
+    chosen: AgentSettings,
+    around: Callable[[Executor], Executor] | None = None,
+) -> AgentLoop:
+    """The loop of one process of a unit, its topics checked; `around` is put around what runs its handlers."""
     require_registered(transport, named)
     agents = named.unit.agents
     admin = transport.admin()
@@ -55,7 +65,13 @@ def agent_loop(transport: Transport, artifacts: ArtifactStore, named: Named, cho
         layout = check(admin, chosen.topics, agents.values())
     finally:
         admin.close()
-    return AgentLoop(agents, Surrounding(transport, SystemClock(), artifacts, layout), chosen, named.path)
+    given = Surrounding(transport, SystemClock(), artifacts, layout)
+    if around is not None:
+        given = replace(
+            given,
+            executor=lambda environment: around(Executors(environment, chosen, list(agents.values()), named.path)),
+        )
+    return AgentLoop(agents, given, chosen, named.path)
 
 
 def require_registered(transport: Transport, named: Named | None = None) -> None:

@@ -34,7 +34,7 @@ def start(
     wait: Wait = False,
     timeout: Timeout = None,
 ) -> None:
-    """Start a run.
+    """Start a run. With --id it waits up to 1 s for a refusal, as of an id that a run with other params has.
 
     Exit codes with --wait: 0 succeeded, 10 failed, 11 held, 12 partial, 13 cancelled, 14 timed out.
     """
@@ -172,7 +172,7 @@ def result(
     wait: Wait = False,
     timeout: Timeout = None,
 ) -> None:
-    """Print the result of a run.
+    """Print the result of a run; with --wait also of one that was asked for and has not begun.
 
     Exit codes: 0 succeeded, 10 failed, 11 held, 12 partial, 13 cancelled, 14 timed out.
     """

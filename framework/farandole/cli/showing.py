@@ -87,7 +87,7 @@ def print_waits(advices: Sequence[tuple[list[Wait], Advice]], now: datetime) -> 
         return
     typer.secho("\nwaits for", bold=True)
     for found, given in advices[:WAITS_SHOWN]:
-        typer.echo(f"  {wait_line(found, now)}")
+        typer.echo(f"  {wait_line(found, now, is_whole=True)}")
         if given.text:
             typer.echo(f"      {given.text}{':' if given.commands else ''}")
         for command in given.commands:
@@ -114,15 +114,19 @@ def alike(waits: Iterable[Wait]) -> list[list[Wait]]:
     return list(groups.values())
 
 
-def wait_line(found: list[Wait], now: datetime) -> str:
-    """One thing that a run waits for, since when, and until when."""
+def wait_line(found: list[Wait], now: datetime, *, is_whole: bool = False) -> str:
+    """One thing that a run waits for, since when, and until when.
+
+    Its text is cut to a line, or whole: what an error advises stands at its end.
+    """
     first = found[0]
     items = [each.item for each in found if each.item != NO_ITEM]
     which = f"[{items[0]}]" if len(items) == 1 else f" ({len(items)} items)" if items else ""
     since = min((each.since for each in found if each.since is not None), default=None)
-    told = f"{first.step}{which}: {shorten(first.text)}" if first.step else shorten(first.text)
+    text = "\n    ".join(first.text.strip().splitlines()) if is_whole else shorten(first.text)
+    told = f"{first.step}{which}: {text}" if first.step else text
     if since is not None:
         told += f", since {ago(since, now)}"
     if first.until is not None:
-        told += f" (until {instant(first.until)})"
+        told += f" (until {instant(first.until)}{f', then it ends {first.then}' if first.then else ''})"
     return told

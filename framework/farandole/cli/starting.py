@@ -1,19 +1,24 @@
 """`run start`, `run rerun` and `run result`: what became of the run, in words and as an exit code."""
 
 import asyncio
-from contextlib import aclosing
+import time
+from contextlib import aclosing, suppress
 from datetime import timedelta
 
 import typer
 
+from farandole.cli.begun import until_begun
 from farandole.cli.exit_codes import OK, OUTCOMES
 from farandole.cli.output import print_json, visible
 from farandole.cli.texts import given_duration
 from farandole.cli.unserved import Patience
 from farandole.client import Client, Ending, Run
 from farandole.client.query import readable_event
-from farandole.errors import RunError, RunTimedOut
+from farandole.errors import RunError, RunNotFound, RunRefused, RunTimedOut
 from farandole.events import facts
+
+REFUSAL = timedelta(seconds=1)
+"""How long a start under a chosen id waits for its refusal: a coordinator answers in some 10 ms."""
 
 
 async def start_run(
@@ -31,7 +36,7 @@ async def start_run(
     run = await client.start(pipeline, params=params, run_id=run_id)
     looking = asyncio.create_task(patience.say_if_unserved(client, pipeline))
     try:
-        return await _told_or_waited(run, wait, limit, as_json)
+        return await _told_or_waited(run, wait, limit, as_json, is_chosen=run_id is not None)
     finally:
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
@@ -43,16 +48,32 @@ async def rerun(
     """Start an ended run once more under a new id, and give the exit code of the command."""
     limit = given_duration("--timeout", timeout)
     run = await client.rerun(old, params=params, new_id=run_id)
-    return await _told_or_waited(run, wait, limit, as_json)
+    return await _told_or_waited(run, wait, limit, as_json, is_chosen=run_id is not None)
 
 
-async def _told_or_waited(run: Run[object], wait: bool, limit: timedelta | None, as_json: bool) -> int:
+async def _told_or_waited(
+    run: Run[object], wait: bool, limit: timedelta | None, as_json: bool, *, is_chosen: bool
+) -> int:
     if not wait and limit is None:
+        if is_chosen:
+            await _require_not_refused(run)
         print_json({"run": run.id}, indent=None) if as_json else typer.echo(run.id)
         return OK
     if not as_json:
         typer.echo(run.id, err=True)
     return await wait_for(run, limit, as_json)
+
+
+async def _require_not_refused(run: Run[object]) -> None:
+    """Give the coordinator a moment to refuse an id that another run has: nobody would hear of it.
+
+    Raises:
+        RunRefused: it did.
+    """
+    with suppress(RunTimedOut, RunNotFound):
+        ending = await run.ended(REFUSAL)
+        if ending.outcome == "refused":
+            raise RunRefused(f"run {run.id}: expected it to be started, but it was refused: {ending.reason}")
 
 
 async def result_of_run(client: Client, run_id: str, wait: bool, timeout: str | None, as_json: bool) -> int:
@@ -61,8 +82,18 @@ async def result_of_run(client: Client, run_id: str, wait: bool, timeout: str | 
     Raises:
         RunError: it has not ended, and is not waited for.
         RunNotFound: nothing is known of it.
+        RunRefused: it was waited for, and refused.
+        RunTimedOut: it was not there in time.
     """
     limit = given_duration("--timeout", timeout)
+    if wait or limit is not None:
+        before = time.monotonic()
+        try:
+            async with asyncio.timeout(limit.total_seconds() if limit is not None else None):
+                await until_begun(client, run_id)
+        except TimeoutError:
+            raise RunTimedOut(f"run {run_id}: expected it to begin within {limit}, but it did not") from None
+        limit = limit - timedelta(seconds=time.monotonic() - before) if limit is not None else None
     run = await client.run(run_id)
     status = await run.status()
     if not status.is_over and status.status != "held" and not wait and limit is None:
@@ -76,7 +107,12 @@ async def result_of_run(client: Client, run_id: str, wait: bool, timeout: str | 
 
 async def wait_for(run: Run[object], limit: timedelta | None, as_json: bool) -> int:
     """Wait until the run ends or is held, say so, and give the exit code."""
-    outcome, reason = await _within(run, limit)
+    try:
+        outcome, reason = await _within(run, limit)
+    except RunTimedOut as late:
+        if as_json:  # the id of a run that goes on
+            print_json({"run": run.id, "outcome": None, "reason": str(late), "result": None})
+        raise
     result = await run.result() if outcome in ("succeeded", "partial") else None
     if as_json:
         print_json({"run": run.id, "outcome": outcome, "reason": reason, "result": result})

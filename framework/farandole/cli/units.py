@@ -1,5 +1,6 @@
 """A unit as it is deployed: what its folder defines, under the name it goes by."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,8 +43,8 @@ class Named:
         return tuple(self.unit.pipelines[name].definition for name in sorted(self.unit.pipelines))
 
 
-def load(path: Path, name: str | None) -> Named:
-    """Load the unit at a path.
+def load(path: Path, name: str | None, way_out: str = "pass --unit NAME") -> Named:
+    """Load the unit at a path; `way_out` is for a folder whose name is none.
 
     Raises:
         ConfigError: the path does not exist, or gives no usable name and none was given.
@@ -54,9 +55,7 @@ def load(path: Path, name: str | None) -> Named:
     folder = path.resolve().parent if path.is_file() else path.resolve()
     chosen = name or folder.name
     if not is_name(chosen):
-        raise ConfigError(
-            f"{path}: expected a name of a-z 0-9 _ - for the unit, but found {chosen!r}; pass --unit NAME"
-        )
+        raise ConfigError(f"{path}: expected a name of a-z 0-9 _ - for the unit, but found {chosen!r}; {way_out}")
     return Named(chosen, path.resolve(), load_unit(path))
 
 
@@ -104,8 +103,8 @@ def _schemas(definition: Definition) -> list[str]:
     return [definition.params_schema, *([definition.output_schema] if definition.output_schema else []), *steps]
 
 
-def overrides_of(settings: Settings) -> tuple[Override, ...]:
-    """What the folder of topic files says, if there is one."""
+def overrides_of(settings: Settings, publishes: Sequence[str] = ()) -> tuple[Override, ...]:
+    """What the folder of topic files says, if there is one; `publishes` are topics of the unit's own."""
     from farandole.client.topic_files import read_overrides
 
-    return read_overrides(settings.topics, settings.namespace) if settings.topics.is_dir() else ()
+    return read_overrides(settings.topics, settings.namespace, publishes) if settings.topics.is_dir() else ()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import typer
 
+from farandole.cli.begun import until_begun
 from farandole.cli.event_lines import pinned, print_event
 from farandole.cli.run_view import RunView
 from farandole.client import Client, Run
@@ -22,11 +23,13 @@ FRAME_ROWS = 10
 
 
 async def watch_run(client: Client, run_id: str, *, as_json: bool, plain: bool) -> None:
-    """Show a run's progress to its end.
+    """Show a run's progress to its end, from when it begins if it has only been asked for.
 
     Raises:
         RunNotFound: nothing is known of it.
+        RunRefused: it was asked for, and refused.
     """
+    await until_begun(client, run_id)
     run = await client.run(run_id)
     if plain or as_json or not _is_drawable():
         seen = await _print_lines(run, as_json=as_json)

@@ -1,6 +1,6 @@
 """The client of asyncio applications: start runs, find them again, repair them.
 
-    async with Client("localhost:9092") as client:
+    async with Client() as client:
         run = await client.start(orders, order, run_id="o-1")
         label = await run.result(timeout="30s")
 
@@ -16,6 +16,7 @@ from typing import Self, TypeVar, cast, overload
 from farandole.artifacts import ArtifactStore
 from farandole.client.direct import begun_id, directly, send_start
 from farandole.client.following import Ending, Start
+from farandole.client.given import Given
 from farandole.client.payload import definition_of, framed_input, framed_params, only_params, result_of
 from farandole.client.rerun import prepare_rerun
 from farandole.client.run import GRACE, Followed, Run, follow
@@ -33,6 +34,8 @@ from farandole.transport.port import Transport
 
 R = TypeVar("R")
 
+RUN_ID_SHAPE = "1 to 128 of A-Z a-z 0-9 . _ : - (a letter or digit first)"
+
 UUID_BITS = 74
 """Random bits of a UUIDv7 (RFC 9562)."""
 
@@ -40,9 +43,10 @@ UUID_BITS = 74
 class Client:
     """Starts and follows runs of one namespace; every method belongs to one event loop.
 
-    `log` is a transport, the address of a Kafka broker, or the path of an embedded log; without it, it is the embedded
-    log of the project: beside the nearest `farandole.toml` of the working folder or above. `artifacts` is the store
-    that the agents use, needed only where results are too large to travel. `direct`: where
+    What is not given is what the command line would take in the same folder: from `FARANDOLE_*`, then from the nearest
+    `farandole.toml` of the working folder or above, with `[kafka]` (TLS, SASL) and `[registry]`; read at the first use.
+    `log` is a transport, the address of a Kafka broker, or the path of an embedded log; `artifacts` the store that the
+    agents use, needed only where results are too large to travel. `direct`: where
     a pipeline allows it, a run under a generated id is started by one record in the inbox of its first step, and its
     result taken from the success of its last, both without waiting for a coordinator; a run is then unknown until its
     first step has run, and may be `running` in the tables for a moment after its result (docs/decisions/0072).
@@ -51,19 +55,17 @@ class Client:
     def __init__(
         self,
         log: Transport | str | Path | None = None,
-        namespace: str = "farandole",
+        namespace: str | None = None,
         *,
         artifacts: ArtifactStore | None = None,
         clock: Clock | None = None,
         name: str = "client",
         direct: bool = False,
     ) -> None:
-        self._log = log
-        self._topics = Topics(namespace)
-        self._artifacts = artifacts
+        self._given = Given(log, namespace, artifacts)
         self._clock = clock or SystemClock()
         self._direct = direct
-        self._name = f"{namespace}.{name}.{secrets.token_hex(4)}"
+        self._name = f"{name}.{secrets.token_hex(4)}"
         self._session: Session | None = None
         self._is_closed = False
 
@@ -88,12 +90,15 @@ class Client:
 
         Raises:
             TransportError: the client was closed.
+            ConfigError: settings are wrong.
         """
         if self._is_closed:
             raise TransportError("expected an open client, but it was closed; make a new one")
         if self._session is None:
-            edge = _transport(self._log).edge(self._name)
-            self._session = Session(edge, self._topics, self._name, self._artifacts, self._clock)
+            work = self._given.complete()
+            name = f"{work.namespace}.{self._name}"
+            topics = Topics(work.namespace)
+            self._session = Session(work.transport.edge(name), topics, name, work.artifacts, self._clock)
         return self._session
 
     @overload
@@ -125,7 +130,7 @@ class Client:
                 message says so, or that the run may have begun.
         """
         if run_id is not None and not is_run_id(run_id):
-            raise RunRefused(f"run id: expected 1 to 128 of A-Z a-z 0-9 . _ : -, but found {run_id[:140]!r}")
+            raise RunRefused(f"run id: expected {RUN_ID_SHAPE}, but found {run_id[:140]!r}")
         chosen = run_id or generated_run_id(self._clock.now(), secrets.randbits(UUID_BITS))
         returns: object = None
         try:
@@ -169,7 +174,7 @@ class Client:
         again = await prepare_rerun(self.session, run_id, params)
         chosen = new_id or generated_run_id(self._clock.now(), secrets.randbits(UUID_BITS))
         if not is_run_id(chosen):
-            raise RunRefused(f"run id: expected 1 to 128 of A-Z a-z 0-9 . _ : -, but found {chosen[:140]!r}")
+            raise RunRefused(f"run id: expected {RUN_ID_SHAPE}, but found {chosen[:140]!r}")
         command = StartRun(again.definition.name, again.params, chosen)
         return await self._start(command, again.definition, None, is_new=new_id is None, rerun_of=again.old)
 
@@ -287,15 +292,3 @@ async def _check_taken(followed: Followed) -> None:
     ending = followed.following.ending
     if ending is not None and ending.outcome == "refused":
         raise RunRefused(f"run {followed.run}: it was refused: {ending.reason}", run_id=followed.run)
-
-
-def _transport(log: Transport | str | Path | None) -> Transport:
-    if isinstance(log, str):
-        from farandole.transport.kafka import KafkaSettings, KafkaTransport
-
-        return KafkaTransport(KafkaSettings(log))
-    if log is None or isinstance(log, Path):
-        from farandole.transport.sqlite import SqliteSettings, SqliteTransport, project_log
-
-        return SqliteTransport(SqliteSettings(log or project_log(Path.cwd())))
-    return log

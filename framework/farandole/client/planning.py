@@ -202,7 +202,9 @@ def _changes(deployment: Deployment, rows: Mapping[str, str]) -> Iterator[Change
     for definition in deployment.definitions:
         if not definition.owner:
             raise DefinitionError(
-                "expected an owner, who is asked when it fails, but found none", place=definition.name
+                "expected an owner, who is asked when it fails, but found none; "
+                'add @pipeline(owner="you@example.org"), in YAML `owner: you@example.org`',
+                place=definition.name,
             )
         before = rows.get(PIPELINE + definition.name)
         if before != definition.hash or rows.get(definition.hash) != definition.to_json():
@@ -217,7 +219,8 @@ def _not_ours(deployment: Deployment, rows: Mapping[str, str]) -> Iterator[str]:
         if owner != deployment.unit:
             yield (
                 f"agent {agent}: expected its inbox to belong to unit {deployment.unit}, but it belongs to {owner}; "
-                "rename the agent, or deploy it with that unit"
+                "rename the agent, deploy it with that unit, or hand the inbox over: "
+                f"farandole agent move {agent} --to {deployment.unit}"
             )
 
 

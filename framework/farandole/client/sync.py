@@ -1,6 +1,6 @@
 """The client of applications without an event loop: the same methods, blocking.
 
-    with SyncClient("localhost:9092") as client:
+    with SyncClient() as client:
         label = client.start(orders, order).result(timeout="30s")
 
 One event loop runs in a thread of its own; any thread may call.
@@ -147,7 +147,7 @@ class SyncClient:
     def __init__(
         self,
         log: Transport | str | Path | None = None,
-        namespace: str = "farandole",
+        namespace: str | None = None,
         *,
         artifacts: ArtifactStore | None = None,
         clock: Clock | None = None,

@@ -19,7 +19,7 @@ class Wait:
     """One thing that a run waits for.
 
     `kind` is `agent`, `retry`, `dead_letter`, `suspected`, `parents`, `reports` or `kernel_error`; `until` is
-    when the coordinator stops waiting for it, where it does.
+    when the coordinator stops waiting for it, where it does, and `then` the outcome that the run has if it ends so.
     """
 
     kind: str
@@ -29,6 +29,7 @@ class Wait:
     attempt: int = 0
     since: datetime | None = None
     until: datetime | None = None
+    then: str = ""
 
 
 def waits(run: Run, changed: Changed) -> list[Wait]:
@@ -36,7 +37,8 @@ def waits(run: Run, changed: Changed) -> list[Wait]:
     if run.is_settled:
         return []
     if run.head.kernel_error:
-        return [Wait("kernel_error", f"{run.head.kernel_error}; release or cancel it", until=_instant(run.head.due))]
+        text = f"{run.head.kernel_error}; release or cancel it"
+        return [Wait("kernel_error", text, until=_instant(run.head.due), then="failed")]
     found = [wait for name, item, unit in run.units() for wait in _of_unit(run, name, item, unit, changed)]
     return sorted(found, key=lambda each: _ORDER.index(each.kind))
 
@@ -53,15 +55,23 @@ def _of_unit(run: Run, name: str, item: int, unit: Unit, changed: Changed) -> It
         case Status.RETRY:
             yield Wait("retry", f"attempt {unit.attempt + 1} waits for its time: {unit.error}", *at, _instant(unit.due))
         case Status.DEAD:
-            yield Wait("dead_letter", f"dead letter: {unit.why_dead}", *at, _instant(unit.due))
+            yield Wait("dead_letter", f"dead letter: {unit.why_dead}", *at, *_end_of_hold(run, unit))
         case Status.SUSPECTED:
             text = f"attempt {unit.attempt} was consumed by agent {agent} without a result; release or cancel the run"
-            yield Wait("suspected", text, *at, _instant(unit.due))
+            yield Wait("suspected", text, *at, *_end_of_hold(run, unit))
         case Status.PENDING if item == NO_ITEM and run.head.phase is Phase.RUNNING:
             parents = [each.name for each in run.graph.parents[name] if run.step(each.name).status not in TERMINAL]
             yield Wait("parents", f"waits for {', '.join(parents)}", *at)
         case _ if unit.waiting:
             yield Wait("reports", f"attempt {unit.waiting[-1]} has not reported yet", *at)
+
+
+def _end_of_hold(run: Run, unit: Unit) -> tuple[datetime | None, str]:
+    """When nobody waits for a person any more, and how the run ends then: its own deadline goes on while it is held."""
+    deadline = run.head.due if run.head.phase is Phase.RUNNING else 0
+    if deadline and (not unit.due or deadline < unit.due):
+        return _instant(deadline), "timed_out"
+    return _instant(unit.due), "failed" if unit.due else ""
 
 
 def _instant(milliseconds: int) -> datetime | None:

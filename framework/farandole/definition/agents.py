@@ -12,7 +12,7 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast,
 
 from farandole.definition.body import Call, reading
 from farandole.definition.context import Context
-from farandole.definition.options import DeadLetterChoice, JoinChoice, StepOptions, step_options
+from farandole.definition.options import DeadLetterChoice, JoinChoice, StepOptions, require_known, step_options
 from farandole.definition.policy import Retry
 from farandole.definition.spec import AgentOptions, AgentSpec, Handler, read_agent
 from farandole.errors import DefinitionError
@@ -148,5 +148,6 @@ def agent(handler: Handler | None = None, /, **given: object) -> object:
         DefinitionError: the signature or an option is wrong.
     """
     if handler is None:
+        require_known("@agent", given, AgentOptions.__slots__)
         return AgentDecorator(AgentOptions(**given))
     return Agent[..., object](read_agent(handler, AgentOptions()))

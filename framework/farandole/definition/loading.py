@@ -1,7 +1,8 @@
 """Loading a unit: the agents and pipelines of a folder, a module or a YAML file, by path.
 
-A unit's folder goes on `sys.path`, so that its modules import each other by bare name; a module is
-loaded once, however it is reached. No package of the name `agents` is ever imported.
+A unit's folder goes on `sys.path`, so that its modules import each other by bare name, and after it the folder of the
+project that it stands in, for what units share; both wherever one works, so that what `dev` loads every command loads.
+A module is loaded once, however it is reached. No package of the name `agents` is ever imported.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from types import ModuleType
 
 from farandole.definition.agents import Agent
 from farandole.definition.pipelines import Pipeline
+from farandole.definition.project import nearest_file
 from farandole.definition.spec import AgentSpec
 from farandole.errors import DefinitionError
 
@@ -35,6 +37,9 @@ def load_unit(path: Path | str) -> Unit:
         DefinitionError: it is not there, cannot be loaded, or defines something wrongly.
     """
     root = Path(path).resolve()
+    project = nearest_file(root)
+    if project is not None and str(project.parent) not in sys.path:
+        sys.path.insert(0, str(project.parent))
     found = _Found()
     if root.is_dir():
         for each in sorted(root.iterdir()):
@@ -45,8 +50,15 @@ def load_unit(path: Path | str) -> Unit:
     else:
         raise DefinitionError("expected a folder, a .py or a .yaml file, but found none", place=str(path))
     if not found.agents and not found.pipelines:
-        raise DefinitionError("expected agents or pipelines, but found none", place=str(path))
+        raise DefinitionError(f"expected agents or pipelines, but found none{_below(root, path)}", place=str(path))
     return Unit(dict(sorted(found.agents.items())), dict(sorted(found.pipelines.items())))
+
+
+def _below(root: Path, path: Path | str) -> str:
+    """What to name instead of a folder of units."""
+    folders = [each for each in sorted(root.iterdir()) if each.is_dir()] if root.is_dir() else []
+    units = [each.name for each in folders if any(_is_unit_file(file) for file in each.iterdir())]
+    return f"; folders in it have files that may: {', '.join(str(Path(path, each)) for each in units)}" if units else ""
 
 
 def _is_unit_file(path: Path) -> bool:
@@ -159,9 +171,11 @@ def load_module(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except DefinitionError:
+    except DefinitionError as bad:
         del sys.modules[name]
-        raise
+        if bad.place:
+            raise
+        raise DefinitionError(bad.message, place=f"{path}:{_line_in(path, bad)}") from bad
     except Exception as broken:
         del sys.modules[name]
         raise DefinitionError(

@@ -55,7 +55,10 @@ def check_draft_names(draft: Draft) -> None:
 
 def _bad_step_name(name: str) -> str | None:
     if name in NOT_NAMES:
-        return f"expected a name that is not reserved, but found {name!r}"
+        return (
+            f"expected a name that is not reserved, but found {name!r}, which means something in expressions (CEL); "
+            f'give the step another one: .options(name="{name}_step")'
+        )
     if not STEP_NAME.match(name):
         return f"expected a step's name of a-z 0-9 _ (a letter first, at most 63), but found {name!r}"
     return None

@@ -4,8 +4,10 @@ An agent's choices are the defaults of its steps. Values only; knows nothing of 
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Literal
 
 from farandole.definition.policy import Join, JoinKind, OnDeadLetter, Retry, kept_duration
@@ -29,6 +31,19 @@ class StepOptions:
     deadline: timedelta | None = None
     on_dead_letter: OnDeadLetter | None = None
     join: Join | None = None
+
+
+def require_known(what: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse options that a decorator does not have.
+
+    Raises:
+        DefinitionError: with the options that there are, and the nearest one.
+    """
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise DefinitionError(f"{what}: expected options among {', '.join(known)}, but found {name!r}{meant}")
 
 
 def retry_of(value: object) -> Retry | None:

@@ -13,7 +13,7 @@ from typing import Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 from farandole.definition.builder import BodyReader
 from farandole.definition.draft import Draft
 from farandole.definition.model import Definition
-from farandole.definition.options import duration_of
+from farandole.definition.options import duration_of, require_known
 from farandole.definition.shapes import type_hints
 from farandole.definition.spec import AgentSpec, Parameter, place_of, read_parameter
 from farandole.definition.types import ContractError, from_plain, to_plain
@@ -150,6 +150,7 @@ def pipeline(body: Callable[..., object] | None = None, /, **given: object) -> o
         DefinitionError: the body, an option or the graph is wrong.
     """
     if body is None:
+        require_known("@pipeline", given, PipelineOptions.__slots__)
         return PipelineDecorator(PipelineOptions(**given))
     return Pipeline[..., object](*_read(body, PipelineOptions()))
 

@@ -53,6 +53,8 @@ class Failed(msgspec.Struct, frozen=True):
     fingerprint: str
     retryable: bool = True
     retry_after: timedelta | None = None
+    trace: str = ""
+    """Its traceback, for the log of the process alone."""
 
 
 Outcome = Succeeded | Failed

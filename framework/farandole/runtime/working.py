@@ -397,5 +397,5 @@ class Workplace:
             attempt.trigger.attempt,
             outcome.kind,
             outcome.error,
-            extra={**attempt.call.log_fields, "fingerprint": outcome.fingerprint},
+            extra={**attempt.call.log_fields, "fingerprint": outcome.fingerprint, "error": outcome.trace},
         )

@@ -9,7 +9,8 @@ class MetricsSettings:
     """Metrics and health of `agent run` and `coordinator run`: `[metrics]` of `farandole.toml`."""
 
     listen: str | None = None
-    """`host:port` of `/metrics` and `/health`; without it nothing is served. `:9464` is every interface."""
+    """`host:port` of `/metrics` and `/health`; without it nothing is served. `:9464` is every interface. `dev`
+    listens nowhere, so that no port is in its way."""
 
     live_within: timedelta = timedelta(seconds=30)
     """Without a step for so long a process is not live: a step waits a second at most."""

@@ -1,7 +1,8 @@
 """The process that `dev` starts for one unit: load, apply, say so, wait for `go`, run until standard input ends.
 
 Its standard input is the parent's hand: when it closes, or the parent dies, the agents drain and
-the process ends. It talks by log lines in JSON; `stage` is `applied`, then `ready`.
+the process ends. It talks by log lines in JSON; `stage` is `applied`, then `ready`; and of an attempt
+`begins`, then `over`.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from farandole.cli.connect import artifacts_of, settings_of, transport_of
 from farandole.cli.deploy import BROKERS_WAIT, make
+from farandole.cli.dev.noting import Noting
 from farandole.cli.group import exit_code, report
 from farandole.cli.logs import setup_logging
 from farandole.cli.processes import agent_loop, agent_settings
@@ -43,14 +45,14 @@ def main(path: str, config: str, bootstrap: str, namespace: str, log_level: str)
     stop = Stop()
     with stopping_on_signals(stop):
         settings = settings_of(Path(config) if config else None, bootstrap or None, namespace or None)
-        transport, named = transport_of(settings), load(Path(path), None)
+        transport, named = transport_of(settings), load(Path(path), None, "rename the folder")
         insist(lambda: _apply(transport, settings, named), BROKERS_WAIT, _waiting)
         log.info("applied", extra={"stage": "applied"})
         if not sys.stdin.readline():
             return 0
         threading.Thread(target=_until_end_of_input, args=(stop,), daemon=True).start()
         chosen = agent_settings(settings, named, SLOT)
-        loop = agent_loop(transport, artifacts_of(settings), named, chosen)
+        loop = agent_loop(transport, artifacts_of(settings), named, chosen, Noting)
         quiet = 0
         while quiet < READY_QUIET_STEPS and not stop.is_set:
             loop.step(READY_LOOK_S)
@@ -62,6 +64,8 @@ def main(path: str, config: str, bootstrap: str, namespace: str, log_level: str)
 def _apply(transport: Transport, settings: Settings, named: Named) -> None:
     plan = make(transport, settings, named)
     plan.check()
+    for fault in plan.mend:  # nobody was asked, and a shorter retention deletes history
+        log.warning("sets %s of %s to %s (was %s)", fault.what, fault.topic, fault.expected, fault.found)
     apply(transport, plan)
 
 

@@ -5,7 +5,7 @@ Knows nothing of processes.
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,6 +42,20 @@ def find_units(path: Path | None, root: Path) -> list[Path]:
         f"{root}: expected a folder `{AGENTS}/` with a folder of agents in it, but found none. "
         "`farandole init NAME` makes a project; `farandole dev PATH` runs one folder."
     )
+
+
+def newcomers(path: Path | None, root: Path) -> Callable[[], list[Path]]:
+    """Finds folders of agents again, those among them that came since; none where one was named."""
+    if path is not None or _has_code(root / AGENTS):
+        return list
+
+    def find() -> list[Path]:
+        try:
+            return find_units(None, root)
+        except (ConfigError, OSError):  # a folder that is just being moved
+            return []
+
+    return find
 
 
 def _has_code(folder: Path) -> bool:

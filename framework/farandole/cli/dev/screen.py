@@ -50,7 +50,7 @@ class Screen:
             body.append(f"{run}  ", style="cyan")
         body.append(_where(fields))
         body.append(str(fields.get("message", "")), style=style)
-        rest = "".join(f" {name}={value}" for name, value in fields.items() if name not in HIDDEN)
+        rest = "".join(f" {name}={value}" for name, value in fields.items() if name not in HIDDEN and value != "")
         body.append(rest, style="dim")
         self._line(datetime.fromisoformat(str(fields["time"])).astimezone(), unit, body)
         if error := fields.get("error"):

@@ -1,7 +1,7 @@
 """One session of `dev`: starts everything in order, looks at files, hands lines to the screen, ends in order."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -9,7 +9,8 @@ from farandole.cli.connect import artifacts_of, topics_of, transport_of
 from farandole.cli.coordinators import coordinator_loop, coordinator_settings
 from farandole.cli.dev.hearing import NAME, Logged, hear
 from farandole.cli.dev.narrator import Narrator, Told
-from farandole.cli.dev.project import alone, find_units
+from farandole.cli.dev.noting import BEGINS, OVER
+from farandole.cli.dev.project import alone, find_units, newcomers
 from farandole.cli.dev.screen import Screen
 from farandole.cli.dev.unit import Child, Said, UnitCrew, python
 from farandole.cli.settings import Settings, nearest_file
@@ -24,6 +25,9 @@ WAIT_S = 0.1
 
 END_GRACE_S = 5.0
 """What agents get on top of their own drain budget to finish what they have begun, before they are killed."""
+
+SUSPECTS_SHOWN = 5
+"""Attempts that are named when a process has died: more do not help to find the one."""
 
 SLOT = "dev"
 
@@ -41,7 +45,7 @@ def run(settings: Settings, path: Path | None, config: Path | None = None) -> in
     stop = Stop()
     with alone(root / ".farandole"), stopping_on_signals(stop):
         _require_log(settings)
-        Session(settings, units, config).run(stop)
+        Session(settings, units, config, newcomers(path, root)).run(stop)
     return 0
 
 
@@ -57,8 +61,11 @@ def _require_log(settings: Settings) -> None:
 class Session:
     """Everything that runs, and what it says. Belongs to the main thread; only the queue is shared."""
 
-    def __init__(self, settings: Settings, units: list[Path], config: Path | None) -> None:
+    def __init__(
+        self, settings: Settings, units: list[Path], config: Path | None, find: Callable[[], list[Path]]
+    ) -> None:
         self._settings = settings
+        self._find = find
         file = str(config.absolute()) if config is not None else ""
         self._words = [file, settings.bootstrap or "", settings.namespace, settings.log.level]
         self._transport = transport_of(settings)
@@ -112,6 +119,12 @@ class Session:
         self._coordinator.__enter__()
 
     def _look(self) -> None:
+        known = {crew.path for crew in self._crews.values()}
+        for path in self._find():
+            if path not in known and path.name not in self._crews:
+                crew = self._crews[path.name] = UnitCrew(path, self._spawn, self._patience)
+                self._screen.say(f"{crew.name}: {_shown(path)} is new; loading it")
+                self._begin(crew)
         for crew in self._crews.values():
             files = crew.look()
             if files:
@@ -144,8 +157,12 @@ class Session:
             return crew.applied(said.child, time.monotonic())
         if said.stage == "ready":
             return None if crew.is_ending else self._ready(crew, said.line)
-        if isinstance(said.line, str) or "fingerprint" not in said.line:  # a failed attempt is told as an event
+        if said.stage in (BEGINS, OVER):
+            return _note(said)
+        if isinstance(said.line, str) or "fingerprint" not in said.line:
             self._screen.log(crew.name, said.line)
+        elif said.line.get("error"):  # a failed attempt is told as an event, which has no room for its traceback
+            self._screen.log(crew.name, {**said.line, "message": "failed here:", "fingerprint": ""})
 
     def _ready(self, crew: UnitCrew, line: object) -> None:
         took = time.monotonic() - self._loading[crew.name]
@@ -160,7 +177,12 @@ class Session:
         if not crew.ended(child, time.monotonic()):
             return
         if child.is_applied:
-            self._screen.say(f"{crew.name}: its process ended with {child.code}; starting it again", "bad")
+            self._screen.say(
+                f"{crew.name}: its process ended with {child.code}; starting it again in {crew.restarts_after:.0f} s",
+                "bad",
+            )
+            if child.under_way:
+                self._screen.say(f"{crew.name}: {_suspects(list(child.under_way.values()))}", "bad")
         else:
             kept = "the agents go on as they were" if crew.is_running else "it starts when a file changes"
             self._screen.say(f"{crew.name}: it cannot be loaded; {kept}", "bad")
@@ -178,6 +200,27 @@ class Session:
         if self._narrator is not None:
             self._narrator.stop()
         self._hear()
+
+
+def _note(said: Said) -> None:
+    """Keep in mind which attempts a process has."""
+    assert isinstance(said.line, Mapping)
+    line, noted = said.line, said.child.under_way
+    key = tuple(line.get(name) for name in ("topic", "partition", "offset", "step", "item", "attempt"))
+    if said.stage == OVER:
+        noted.pop(key, None)
+    else:
+        item = line.get("item")
+        which = f"[{item}]" if item is not None else ""
+        noted[key] = f"{line.get('step')}{which}#{line.get('attempt')} of {line.get('run_id')}"
+
+
+def _suspects(under_way: list[str]) -> str:
+    more = f" and {len(under_way) - SUSPECTS_SHOWN} more" if len(under_way) > SUSPECTS_SHOWN else ""
+    return (
+        f"under way were {', '.join(under_way[:SUSPECTS_SHOWN])}{more}. If a handler ended the process it will again: "
+        '`farandole run cancel RUN` ends it, and @agent(isolation="process") makes it a failure of its attempt'
+    )
 
 
 def _shown(path: Path) -> str:

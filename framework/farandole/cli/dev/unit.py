@@ -21,7 +21,13 @@ from pathlib import Path
 from farandole.cli.dev.project import changed, stamp
 
 RESTART_AFTER_S = 1.0
-"""Wait before a process that died by itself is started again."""
+"""Wait before a process that died by itself is started again; doubled by each death that follows soon."""
+
+RESTART_AFTER_MAX_S = 60.0
+"""Longest such wait: the same trigger kills it again and again, until somebody reads why."""
+
+STEADY_S = 60.0
+"""Who has lived so long died of something else than its predecessor."""
 
 LAST_WORDS_S = 0.5
 """Wait for the last lines of a process that has ended. They stand in the pipe; but its end comes only when all have let
@@ -37,7 +43,7 @@ class Said:
 
     @property
     def stage(self) -> object:
-        """`applied` or `ready`, if the line says so."""
+        """`applied`, `ready`, or what has become of an attempt, if the line says so."""
         return self.line.get("stage") if isinstance(self.line, Mapping) else None
 
 
@@ -49,6 +55,9 @@ class Child:
     ) -> None:
         self.name = name
         self.is_applied = False
+        self.under_way: dict[object, str] = {}
+        """Attempts that its executor has, by where their triggers stand and step."""
+
         self._tell = tell
         self._process = subprocess.Popen(
             command,
@@ -138,6 +147,8 @@ class UnitCrew:
         self._leaving: dict[Child, float] = {}
         """Those that were asked to end, and when they are killed if they have not."""
         self._retry_at: float | None = None
+        self._deaths = 0
+        self._since = 0.0
         self.is_ending = False
         """Its processes were asked to end: none is let run any more."""
         self._stamp = stamp([path])
@@ -154,6 +165,7 @@ class UnitCrew:
             self._leaving[self._coming] = now
             self._coming.kill()
         self._coming = self._spawn(self.name, self.path)
+        self._deaths = 0
 
     def applied(self, child: Child, now: float) -> None:
         """A process has loaded and applied the unit: the one before it drains, then it may go."""
@@ -179,7 +191,8 @@ class UnitCrew:
             return True
         if child is self._running:
             self._running = None
-            self._retry_at = now + RESTART_AFTER_S
+            self._deaths = 1 if now - self._since > STEADY_S else self._deaths + 1
+            self._retry_at = now + self.restarts_after
             return True
         return False
 
@@ -189,7 +202,14 @@ class UnitCrew:
             if now >= until:
                 each.kill()
         if self._retry_at is not None and now >= self._retry_at and self._coming is None:
+            deaths = self._deaths
             self.begin(now)
+            self._deaths, self._since = deaths, now
+
+    @property
+    def restarts_after(self) -> float:
+        """Seconds from the last death to the next start."""
+        return min(RESTART_AFTER_S * 2.0 ** (min(self._deaths, 30) - 1), RESTART_AFTER_MAX_S)
 
     @property
     def is_running(self) -> bool:
@@ -218,5 +238,5 @@ class UnitCrew:
 
 
 def python(path: Path, words: Sequence[str]) -> list[str]:
-    """The command of a child for a unit."""
-    return [sys.executable, "-u", "-m", "farandole.cli.dev.child", str(path), *words]
+    """The command of a child for a unit. `-P`: not the working folder decides what it can import, `load_unit` does."""
+    return [sys.executable, "-P", "-u", "-m", "farandole.cli.dev.child", str(path), *words]

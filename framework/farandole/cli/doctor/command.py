@@ -33,6 +33,7 @@ def doctor(
 
 def examine(loaded: "Loaded") -> tuple["Facts | None", list["Finding"]]:
     """Facts about the cluster (None: it was not reached), and all findings, the worst first."""
+    from farandole.cli.doctor.absent import look_for_absent
     from farandole.cli.doctor.facts import Finding, Severity
     from farandole.cli.doctor.findings import findings
     from farandole.cli.doctor.gather import Gatherer, registry_findings
@@ -40,8 +41,10 @@ def examine(loaded: "Loaded") -> tuple["Facts | None", list["Finding"]]:
     from farandole.errors import AccessDenied, TransportError
 
     local = [*registry_findings(loaded.settings), *judge(look(loaded))]
+    order = list(Severity)
     if loaded.settings.bootstrap is None:
-        return None, local
+        found = [*look_for_absent(loaded.settings), *local]
+        return None, sorted(found, key=lambda each: order.index(each.severity))
     try:
         facts = Gatherer(loaded.settings).facts()
     except TransportError as error:
@@ -54,8 +57,8 @@ def examine(loaded: "Loaded") -> tuple["Facts | None", list["Finding"]]:
             f"kcat -L -b {loaded.settings.bootstrap} asks by hand; see bootstrap and [kafka] in farandole.toml",
         )
         return None, [away, *local]
-    order = list(Severity)
-    return facts, sorted([*findings(facts), *local], key=lambda each: order.index(each.severity))
+    found = [*findings(facts), *look_for_absent(loaded.settings), *local]
+    return facts, sorted(found, key=lambda each: order.index(each.severity))
 
 
 def versions(facts: "Facts | None") -> dict[str, str]:

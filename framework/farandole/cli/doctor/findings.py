@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from farandole.cli.doctor.facts import Facts, Finding, Severity
-from farandole.cli.production import INSYNC_MIN, REPLICATION_MIN
+from farandole.settings.production import INSYNC_MIN, REPLICATION_MIN
 
 OFFSETS_RETENTION_MIN = timedelta(days=30)
 """A unit that is stopped for longer would lose its positions, and stop (R8)."""

@@ -8,11 +8,9 @@ import asyncio
 import decimal
 import hashlib
 import re
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import copy_context
 from datetime import timedelta
-from pathlib import PurePath
 
 from farandole.definition.calling import arguments, result_plain
 from farandole.definition.context import Context
@@ -22,6 +20,7 @@ from farandole.events.avro import Schema
 from farandole.runtime.attempts import Call, Failed, Outcome, Succeeded
 from farandole.runtime.context import AttemptContext
 from farandole.runtime.handlers.storing import Payloads
+from farandole.runtime.handlers.traces import TRACE_MAX, place_of, trace_of
 from farandole.runtime.writable import writable
 from farandole.telemetry.tracing import within
 
@@ -30,8 +29,6 @@ ERROR_MAX = 4_000
 
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+")
 """What differs from one failure to the next of the same cause: addresses, UUIDs, numbers."""
-
-_OURS = str(PurePath(__file__).parents[2])
 
 
 class _Bad(Exception):
@@ -135,7 +132,9 @@ def _failure_of_all(failures: Sequence[Failed]) -> Failed:
     shown = "; ".join(dict.fromkeys(each.error for each in failures))[:ERROR_MAX]
     causes = sorted({each.fingerprint for each in failures})
     fingerprint = causes[0] if len(causes) == 1 else _digest("\n".join(causes))
-    return Failed(kind, shown, fingerprint, all(each.retryable for each in failures), max(waits, default=None))
+    trace = "\n\n".join(each.trace for each in failures if each.trace)[:TRACE_MAX]
+    retryable = all(each.retryable for each in failures)
+    return Failed(kind, shown, fingerprint, retryable, max(waits, default=None), trace)
 
 
 def _failure_of_one(error: BaseException) -> Failed:
@@ -151,10 +150,11 @@ def _failure_of_one(error: BaseException) -> Failed:
             kind, retryable = "contract", False
         case _:
             pass
-    name, place = type(error).__qualname__, _place(error)
+    name, place = type(error).__qualname__, place_of(error)
     text = _said(error)
     shown = writable(f"{name}: {text}"[: ERROR_MAX - 200] + (f" ({place[0]})" if place[0] else ""))
-    return Failed(kind, shown[:ERROR_MAX], fingerprint_of(name, text, place[1]), retryable, retry_after)
+    trace = writable(trace_of(error))
+    return Failed(kind, shown[:ERROR_MAX], fingerprint_of(name, text, place[1]), retryable, retry_after, trace)
 
 
 def _said(error: BaseException) -> str:
@@ -254,13 +254,3 @@ def _written(spec: AgentSpec, call: Call, plain: object) -> bytes:
         return wanted.encode(wanted.decode_body(body, own))
     except RecordError as bad:
         raise RecordError(f"result, of which the run's definition has another type: {bad}", reason="contract") from bad
-
-
-def _place(error: BaseException) -> tuple[str, str]:
-    """Where it was raised, for people (file:line in function) and for the fingerprint (file:function)."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_OURS)]
-    if not frames:
-        return "", ""
-    last = frames[-1]
-    file = PurePath(last.filename).name
-    return f"{file}:{last.lineno} in {last.name}", f"{file}:{last.name}"

@@ -5,8 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-PROJECT_FILE = "farandole.toml"
-"""Marks a project."""
+from farandole.definition.project import nearest_file
 
 PLACE = Path(".farandole", "log.db")
 """Of the log, in the folder of a project."""
@@ -14,8 +13,8 @@ PLACE = Path(".farandole", "log.db")
 
 def project_log(folder: Path) -> Path:
     """The log of the project that a folder belongs to: of the nearest one above it, else the folder's own."""
-    project = next((each for each in (folder, *folder.parents) if (each / PROJECT_FILE).is_file()), folder)
-    return project / PLACE
+    file = nearest_file(folder)
+    return (file.parent if file is not None else folder) / PLACE
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ async def send(ctx: Context, greeting: Greeting) -> Greeting:
     return greeting
 
 
-@pipeline(owner="you@example.org", deadline="10m")
+@pipeline(owner="you@example.org", deadline="7d")
 def greetings(name: str) -> Greeting:
     """From a name to a greeting that was sent."""
     return send(polish(compose(name)))

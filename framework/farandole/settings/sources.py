@@ -13,9 +13,6 @@ from pathlib import Path
 
 from farandole.errors import ConfigError
 
-FILE = "farandole.toml"
-"""Marks a project; looked for in the working folder and above it."""
-
 PREFIX = "FARANDOLE_"
 """Of our variables in the environment; a section and its key are joined by two underscores."""
 
@@ -50,11 +47,6 @@ class Layer:
     keys: Keys
     place: str
     """How messages name it."""
-
-
-def nearest_file(folder: Path) -> Path | None:
-    """The `farandole.toml` of the folder or of the nearest one above it."""
-    return next((each / FILE for each in (folder, *folder.parents) if (each / FILE).is_file()), None)
 
 
 def from_file(path: Path) -> Layer:

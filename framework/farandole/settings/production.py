@@ -7,11 +7,11 @@ Pure. What can only be seen on the cluster (replicas, `min.insync.replicas`) is 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from farandole.cli.sources import Origin
 from farandole.errors import ConfigError
+from farandole.settings.sources import Origin
 
 if TYPE_CHECKING:
-    from farandole.cli.settings import Settings
+    from farandole.settings.connection import Connection
 
 REPLICATION_MIN = 3
 """R14: with two replicas the loss of one stops all writes, with one it loses data."""
@@ -46,12 +46,12 @@ RULES: tuple[tuple[str, str], ...] = (
 """What is refused, and why; the page of the configuration shows them."""
 
 
-def replication_of(settings: "Settings") -> int:
+def replication_of(settings: "Connection") -> int:
     """Replicas of created topics: in production never the broker's default, which may be 1."""
     return REPLICATION_MIN if settings.is_production and settings.replication < 0 else settings.replication
 
 
-def require(settings: "Settings", origins: Mapping[str, Origin]) -> None:
+def require(settings: "Connection", origins: Mapping[str, Origin]) -> None:
     """Refuse settings that are unsafe in production.
 
     Raises:
@@ -64,7 +64,7 @@ def require(settings: "Settings", origins: Mapping[str, Origin]) -> None:
         raise ConfigError(f'settings: expected what is safe with profile = "production", but found:\n{listed}')
 
 
-def refusals(settings: "Settings", origins: Mapping[str, Origin]) -> Iterator[str]:
+def refusals(settings: "Connection", origins: Mapping[str, Origin]) -> Iterator[str]:
     """What is unsafe, one line each."""
     if 0 <= settings.replication < REPLICATION_MIN:
         yield f"replication: expected at least {REPLICATION_MIN}, but found {settings.replication}; remove it"
@@ -74,7 +74,7 @@ def refusals(settings: "Settings", origins: Mapping[str, Origin]) -> Iterator[st
     yield from _connection(settings)
 
 
-def _connection(settings: "Settings") -> Iterator[str]:
+def _connection(settings: "Connection") -> Iterator[str]:
     kafka = settings.kafka
     protocol = kafka.get("security.protocol", "PLAINTEXT").upper()
     if not protocol.endswith("SSL") and not settings.allow_plaintext:

@@ -1,0 +1,53 @@
+"""What a client works on: what it was given, and for all else what the project's settings and the environment say."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farandole.artifacts import ArtifactStore
+from farandole.transport.port import Transport
+
+if TYPE_CHECKING:
+    from farandole.settings.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Arguments of a client; None was not given. `log`: a transport, the address of a Kafka, the file of a log."""
+
+    log: Transport | str | Path | None
+    namespace: str | None
+    artifacts: ArtifactStore | None
+
+    def complete(self) -> "Work":
+        """All of it, as the command line would have it.
+
+        Raises:
+            ConfigError: settings are wrong, or `production` refuses them.
+        """
+        from farandole.settings.parts import artifacts_of, transport_of
+
+        settings = self._settings()
+        return Work(
+            transport_of(settings) if self.log is None or isinstance(self.log, str | Path) else self.log,
+            self.namespace if self.namespace is not None else settings.namespace,
+            self.artifacts if self.artifacts is not None else artifacts_of(settings),
+        )
+
+    def _settings(self) -> "Connection":
+        from farandole.settings.connection import Connection  # and pydantic, at the first use
+        from farandole.settings.reading import read
+
+        if isinstance(self.log, Path):
+            settings = read(Connection, flags={"embedded_path": str(self.log)}).settings
+            return settings.model_copy(update={"bootstrap": None})
+        return read(Connection, flags={"bootstrap": self.log if isinstance(self.log, str) else None}).settings
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A log, the namespace on it, and the store of what is too large to travel."""
+
+    transport: Transport
+    namespace: str
+    artifacts: ArtifactStore

@@ -1,0 +1,121 @@
+"""`run result --wait` and `run watch` of a run that was asked for and that no coordinator has begun yet."""
+
+import json
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from farandole import agent, pipeline
+from farandole.cli import begun
+from farandole.cli.main import app
+from farandole.client.asking import Asked, start_asked
+from farandole.client.session import Session
+from farandole.testing.inprocess import InProcess
+from farandole.transport.memory import MemoryTransport
+from farandole.transport.port import NewRecord
+
+
+@agent
+def double(n: int) -> int:
+    """One step."""
+    return 2 * n
+
+
+@pipeline(owner="tests@example.org")
+def twice(n: int) -> int:
+    """Gives a result at once."""
+    return double(n)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> InProcess:
+    """A deployment that is applied, and whose processes have not been started."""
+    made = InProcess(MemoryTransport(), [twice], namespace="farandole", folder=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("farandole.cli.connect.transport_of", lambda settings: made.transport)
+    return made
+
+
+@pytest.fixture
+def asks(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once a command has looked for the start of the run, and waits."""
+    looked = threading.Event()
+
+    async def seen(session: Session, run_id: str) -> Asked | None:
+        found = await start_asked(session, run_id)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(begun, "start_asked", seen)
+    return looked
+
+
+def beside(*words: str) -> Future[Result]:
+    """A command in another terminal."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(CliRunner().invoke, app, words)
+    finally:
+        pool.shutdown(wait=False)
+
+
+@pytest.mark.parametrize(
+    "words", [("run", "result", "r-1", "--wait"), ("run", "watch", "r-1", "--plain")], ids=" ".join
+)
+def test_run_that_was_asked_for_is_waited_for_until_it_begins(
+    cluster: InProcess, asks: threading.Event, words: tuple[str, ...]
+) -> None:
+    """They ended with "nothing is known of it", though `run show` knew when it had been asked for."""
+    assert CliRunner().invoke(app, ["run", "start", "twice", "--params", '{"n": 4}', "--id", "r-1"]).exit_code == 0
+
+    waiting = beside(*words)
+    assert asks.wait(30)
+    with cluster:
+        done = waiting.result(30)
+
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip() == "8" or "RunSettled" in done.stdout
+
+
+def test_start_that_comes_from_kcat_a_moment_later_is_found(cluster: InProcess, asks: threading.Event) -> None:
+    """It has no key and stands on any partition: the tutorial types `kcat …`, then `run result --wait`."""
+    with cluster:
+        waiting = beside("run", "result", "r-2", "--wait")
+        assert asks.wait(30)
+        producer = cluster.transport.producer("kcat")
+        text = json.dumps({"run_id": "r-2", "pipeline": "twice", "params": {"n": 5}})
+        producer.send(NewRecord(cluster.topics.commands, None, text.encode()))
+        assert producer.flush(10) == 0
+        done = waiting.result(30)
+
+    assert (done.exit_code, done.stdout.strip()) == (0, "10"), done.output
+
+
+def test_start_that_is_refused_meanwhile_is_told_with_its_reason(cluster: InProcess) -> None:
+    with cluster:
+        assert (
+            CliRunner()
+            .invoke(app, ["run", "start", "twice", "--params", '{"n": 4}', "--id", "r-3", "--wait"])
+            .exit_code
+            == 0
+        )
+        producer = cluster.transport.producer("kcat")
+        text = json.dumps({"run_id": "r-4", "pipeline": "thrice", "params": {"n": 5}})
+        producer.send(NewRecord(cluster.topics.commands, b"r-4", text.encode()))
+        assert producer.flush(10) == 0
+        done = CliRunner().invoke(app, ["run", "result", "r-4", "--wait"])
+
+    assert done.exit_code == 1
+    assert "refused (unknown_pipeline" in done.output
+
+
+def test_limit_of_the_wait_counts_before_the_run_begins_too(cluster: InProcess) -> None:
+    assert CliRunner().invoke(app, ["run", "start", "twice", "--params", '{"n": 4}', "--id", "r-5"]).exit_code == 0
+
+    done = CliRunner().invoke(app, ["run", "result", "r-5", "--timeout", "300ms"])
+
+    assert done.exit_code == 1
+    assert "expected it to begin within" in done.output
