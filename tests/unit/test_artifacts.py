@@ -193,6 +193,8 @@ def test_frame_of_a_claim_around_rubbish_is_refused() -> None:
 def test_payload_that_another_folder_holds_says_that_the_folder_must_be_shared(tmp_path: Path) -> None:
     """`… it is missing` was all that two processes with a folder each had to go by."""
     claim = LocalArtifacts(tmp_path / "mine").put(b"large")
+    theirs = LocalArtifacts(tmp_path / "theirs")
+    theirs.put(b"something else")
 
     with pytest.raises(ClaimBroken, match="must be the same folder for all processes"):
-        LocalArtifacts(tmp_path / "theirs").get(claim)
+        theirs.get(claim)

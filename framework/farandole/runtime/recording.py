@@ -7,9 +7,12 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
+from farandole.runtime.attempts import Attempt, Failed
 from farandole.telemetry.catalogue import LONG, SHORT
 from farandole.telemetry.measures import Distribution
 from farandole.transport.port import Trouble
+
+log = logging.getLogger("farandole.runtime")
 
 
 @dataclass(slots=True)
@@ -89,3 +92,16 @@ class Troubles:
         where = f"{trouble.at.topic}[{trouble.at.partition}]" if trouble.at is not None else "the log"
         text = f"{where} does not deliver ({trouble.kind}): {trouble.error}; trying again"
         self.tell(f"{trouble.kind} {where}", now, text)
+
+
+def log_failure(attempt: Attempt, outcome: Failed) -> None:
+    """A line for a failed attempt, with the traceback that its dead letter has no room for."""
+    log.warning(
+        "%s/%s attempt %d failed (%s): %s",
+        attempt.trigger.run,
+        attempt.step.name,
+        attempt.trigger.attempt,
+        outcome.kind,
+        outcome.error,
+        extra={**attempt.call.log_fields, "fingerprint": outcome.fingerprint, "error": outcome.trace},
+    )

@@ -37,7 +37,7 @@ from farandole.runtime.ownership import Ownership
 from farandole.runtime.partition import Partition
 from farandole.runtime.planner import Answer, Planner
 from farandole.runtime.reactions import Surroundings
-from farandole.runtime.recording import Counts
+from farandole.runtime.recording import Counts, log_failure
 from farandole.runtime.retreats import Retreat
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.spans import Spans
@@ -313,7 +313,7 @@ class Workplace:
     def _failure(self, attempt: Attempt, outcome: Failed, when: tuple[datetime, timedelta]) -> list[Outgoing]:
         if outcome.kind == "undecodable":
             self.counts.quarantined["undecodable"] += 1
-        self._log_failure(attempt, outcome)
+        log_failure(attempt, outcome)
         return reactions.failed(self.around, attempt, outcome, *when)
 
     def _answer(
@@ -388,14 +388,3 @@ class Workplace:
                 continue
             at = self.clock.now() - timedelta(seconds=now - attempt.started)
             self.signals.started(attempt.call, attempt.spec.name, at)
-
-    def _log_failure(self, attempt: Attempt, outcome: Failed) -> None:
-        log.warning(
-            "%s/%s attempt %d failed (%s): %s",
-            attempt.trigger.run,
-            attempt.step.name,
-            attempt.trigger.attempt,
-            outcome.kind,
-            outcome.error,
-            extra={**attempt.call.log_fields, "fingerprint": outcome.fingerprint, "error": outcome.trace},
-        )

@@ -54,8 +54,9 @@ class Inputs:
                         if child not in fused:
                             yield from self._compare("was given", (child, NO_ITEM, 1), self.triggers)
                 case facts.StepFailed(input=given, dead_lettered=is_final):
-                    yield from self._compare("says that it was given", key, {key: given} if given else {})
-                    yield from self._compare("left, as a dead letter,", key, self.dead if is_final else {})
+                    was = self.before.get(key)
+                    yield from self._compare("says that it was given", key, {key: given} if given else {}, was)
+                    yield from self._compare("left, as a dead letter,", key, self.dead if is_final else {}, was)
                 case facts.StepDeadLettered(written_by="coordinator"):
                     if self._is_made_anew(before, each.unit):
                         self.before[key] = self.asked.get(each.unit, UNKNOWN)
@@ -91,12 +92,14 @@ class Inputs:
         except (UnknownValue, RecordError):
             return UNKNOWN
 
-    def _compare(self, word: str, key: AttemptKey, values: Mapping[AttemptKey, bytes]) -> Iterator[str]:
+    def _compare(
+        self, word: str, key: AttemptKey, values: Mapping[AttemptKey, bytes], was: object = None
+    ) -> Iterator[str]:
+        """`was`: what it may be as well, if there is such a thing."""
         wanted, framed = self.asked.get(key[:2], UNKNOWN), values.get(key)
         if wanted is UNKNOWN or framed is None:
             return
         given = _read(self.case.graph.step(key[0]), framed)
-        was = self.before.get(key, wanted)
         if given is not UNKNOWN and was is not UNKNOWN and not (is_same(given, wanted) or is_same(given, was)):
             yield f"{attempt_text(key)} of {self.case.run} {word} {given!r:.200}, but it asks for {wanted!r:.200}"
 
