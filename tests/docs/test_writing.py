@@ -13,7 +13,9 @@ from farandole.cli.main import app
 DOCS = Path(__file__).parents[2] / "docs"
 CLIPS = DOCS / "how-to" / "clips"
 FILES = {
-    "python": "\n".join(path.read_text() for name in ("clips", "starting") for path in (CLIPS.parent / name).glob("*.py")),
+    "python": "\n".join(
+        path.read_text() for name in ("clips", "starting") for path in (CLIPS.parent / name).glob("*.py")
+    ),
     "yaml": (CLIPS / "clips.yaml").read_text(),
 }
 SHOWN = [
