@@ -20,6 +20,7 @@ BLOCKS = [
     for found in re.findall(r"^```(\w+)[^\n]*\n(.*?)^```$", page.read_text(), re.S | re.M)
 ]
 GREETINGS = (DOCS.parent / "framework/farandole/cli/init/templates/minimal/tests/test_greetings.py").read_text()
+CLIPS = (DOCS / "how-to" / "clips" / "test_clips.py").read_text()
 
 
 def commands() -> list[tuple[str, str]]:
@@ -47,8 +48,9 @@ def test_command_on_a_page_exists_with_its_options(page: str, line: str) -> None
 
 
 @pytest.mark.parametrize("text", [text for page, language, text in BLOCKS if (page, language) == ("test.md", "python")])
-def test_test_on_the_page_is_one_that_the_template_brings(text: str) -> None:
-    assert text.strip() in GREETINGS
+def test_test_on_the_page_is_one_that_runs(text: str) -> None:
+    """The template's, or those of the clips, which `test_writing.py` runs."""
+    assert text.strip() in GREETINGS + CLIPS
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,11 @@ EXIT_CODES: tuple[ExitCode, ...] = (
     ExitCode(OUTCOMES["partial"], "run_partial", "The run ended `partial`: a dead letter was skipped or discarded."),
     ExitCode(OUTCOMES["cancelled"], "run_cancelled", "The run ended `cancelled`."),
     ExitCode(OUTCOMES["timed_out"], "run_timed_out", "The run ended `timed_out`: its own deadline passed."),
-    ExitCode(INTERRUPTED, "interrupted", "You pressed Ctrl-C. Runs go on."),
+    ExitCode(
+        INTERRUPTED,
+        "interrupted",
+        "You pressed Ctrl-C. Runs go on. `dev`, `agent run` and `coordinator run` end with 0: that is their end.",
+    ),
 )
 """All of them, ascending."""
 

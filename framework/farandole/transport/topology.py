@@ -154,7 +154,7 @@ DECLARED: tuple[Declared, ...] = (
         "<ns>.telemetry",
         "home",
         "started, progress: hints, never inside a transaction",
-        "a coordinator reads its own partitions of it",
+        "it is keyed by the run, as `events` is",
         (
             *_delete(1, "hints about attempts under way; the truth is on events"),
             ("segment.bytes", str(64 * _MIB), "retention works on whole segments"),
