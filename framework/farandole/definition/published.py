@@ -9,6 +9,7 @@ from farandole.definition.graph import Graph, graph_of
 from farandole.definition.model import Definition, parse_definition
 from farandole.errors import DefinitionError, RecordError
 from farandole.events.avro import Schema
+from farandole.ids import is_name
 
 
 def read_published(digest: str, value: str | bytes) -> Definition:
@@ -21,6 +22,8 @@ def read_published(digest: str, value: str | bytes) -> Definition:
     try:
         if found.hash != digest:
             raise DefinitionError(f"expected the definition {digest}, but its content gives {found.hash}")
+        if not (isinstance(found.name, str) and is_name(found.name)):
+            raise DefinitionError(f"expected the name of a pipeline, but found {found.name!r:.80}")
         graph = graph_of(found)
         _check_order(graph)
         _check_whole(found)
