@@ -1,9 +1,11 @@
 """The way out of a process that the command line owns: it ends, whatever threads users' code left in it.
 
 The interpreter waits for all threads that are no daemons, such as those of `asyncio.to_thread`; one that
-is stuck kept a drained process until it was killed, long after its supervisor had counted on its place.
+is stuck kept a drained process until it was killed, long after its supervisor had counted on its place. And once it
+tears itself down, a destructor that waits for what a daemon thread held waits for ever: a watchdog in C comes then.
 """
 
+import faulthandler
 import logging
 import os
 import sys
@@ -17,6 +19,9 @@ LEAVE_S = 5.0
 
 FLUSH_S = 1.0
 """How long the last words may take: who holds a stream may be stuck too."""
+
+TEARDOWN_S = 2.0
+"""How long the interpreter may take to tear itself down after that, when no thread of Python's runs any more."""
 
 log = logging.getLogger("farandole.group")
 
@@ -33,6 +38,8 @@ def leaving() -> Iterator[None]:
         status = code if isinstance(code, int) else int(code is not None)
         raise
     finally:
+        with suppress(RuntimeError, ValueError, AttributeError):  # a standard error that is no file
+            faulthandler.dump_traceback_later(LEAVE_S + FLUSH_S + TEARDOWN_S, exit=True)
         with suppress(RuntimeError):  # no thread can be begun any more
             threading.Thread(target=_leave, args=(status,), name="farandole-leaving", daemon=True).start()
 

@@ -22,7 +22,7 @@ def read_published(digest: str, value: str | bytes) -> Definition:
     try:
         if found.hash != digest:
             raise DefinitionError(f"expected the definition {digest}, but its content gives {found.hash}")
-        if not (isinstance(found.name, str) and is_name(found.name)):
+        if not is_name(str(found.name)):  # what was parsed may be of any type
             raise DefinitionError(f"expected the name of a pipeline, but found {found.name!r:.80}")
         graph = graph_of(found)
         _check_order(graph)
