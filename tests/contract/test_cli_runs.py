@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from farandole.events.envelope import Envelope
 from farandole.events.facts import StepSucceeded
 from farandole.events.tables import RunHead
 from farandole.ids import partition_of
+from farandole.testing.cluster import wait_until
 from farandole.testing.inprocess import PARTITIONS, InProcess
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.port import NewRecord, TopicPartition
@@ -366,16 +366,12 @@ async def _head(cluster: InProcess, run: str) -> RunHead | None:
 
 def test_id_that_is_used_again_is_shown_as_the_run_that_it_is_now(forgetful: InProcess) -> None:
     """The topics hold both lives of the id: `run show` told of the first one's steps and start, `lineage` of both."""
-    cli, deadline = Cli(), time.monotonic() + 20
+    cli, within = Cli(), timedelta(seconds=20)
     assert cli.start("twice", 4, "--id", "again", "--wait").exit_code == 0
     old = cli.json("run", "show", "again")
-    while asyncio.run(_head(forgetful, "again")) is not None:
-        assert time.monotonic() < deadline, "the id was to be free again"
-        time.sleep(0.05)
+    wait_until(lambda: asyncio.run(_head(forgetful, "again")) is None, within, "the id to be free again")
     assert cli.start("twice", 13, "--id", "again").exit_code == 0
-    while cli.json("run", "list", "--status", "held") == []:
-        assert time.monotonic() < deadline, "the second run was to be held"
-        time.sleep(0.05)
+    wait_until(lambda: cli.json("run", "list", "--status", "held"), within, "the second run to be held")
 
     new = cli.json("run", "show", "again")
     text = cli.type("lineage", "again").output

@@ -41,6 +41,24 @@ def ask(settings: KafkaSettings, client_id: str, question: Callable[[AIOKafkaCli
     return answer.result()
 
 
+def ask_patiently(
+    settings: KafkaSettings, client_id: str, about: str, question: Callable[[AIOKafkaClient], Awaitable[T]]
+) -> T:
+    """As `ask`, of a question that is asked again and again until it is answered, or our patience is over.
+
+    Raises:
+        TransportError: the cluster cannot be reached, or there was no answer.
+    """
+
+    async def patiently(client: AIOKafkaClient) -> T:
+        try:
+            return await asyncio.wait_for(question(client), settings.patience)
+        except TimeoutError:
+            raise TransportError(f"{about}: no answer in {settings.patience} s") from None
+
+    return ask(settings, client_id, patiently)
+
+
 async def _with_client(
     settings: KafkaSettings, client_id: str, question: Callable[[AIOKafkaClient], Awaitable[T]]
 ) -> T:

@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError
 
 from farandole.errors import TransportError
 from farandole.transport.kafka.access import UNAUTHORIZED, unauthorized
-from farandole.transport.kafka.asking import ask
+from farandole.transport.kafka.asking import ask_patiently
 from farandole.transport.kafka.messages import TAGS, TEXT, message
 from farandole.transport.kafka.settings import KafkaSettings
 from farandole.transport.kafka.witnesses import Leader, leaders
@@ -42,14 +42,9 @@ def read_ends(
         TransportError: one of them is unknown, or there was no answer.
     """
     about = f"ends of {', '.join(sorted({at.topic for at in partitions}))}"
-
-    async def patiently(client: AIOKafkaClient) -> Mapping[TopicPartition, int]:
-        try:
-            return await asyncio.wait_for(_ends(client, partitions, isolation), settings.patience)
-        except TimeoutError:
-            raise TransportError(f"{about}: no answer in {settings.patience} s") from None
-
-    return ask(settings, client_id, patiently) if partitions else {}
+    if not partitions:
+        return {}
+    return ask_patiently(settings, client_id, about, lambda client: _ends(client, partitions, isolation))
 
 
 async def _ends(

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError
 
 from farandole.errors import TransportError
 from farandole.transport.kafka.access import UNAUTHORIZED, unauthorized
-from farandole.transport.kafka.asking import ask
+from farandole.transport.kafka.asking import ask_patiently
 from farandole.transport.kafka.messages import TAGS, TEXT, message
 from farandole.transport.kafka.positions import MOVING, RETRY_S
 from farandole.transport.kafka.settings import KafkaSettings
@@ -36,14 +36,7 @@ def read_members(settings: KafkaSettings, client_id: str, group: str) -> Members
         TransportError: there was no answer.
     """
     about = f"members of {group}"
-
-    async def patiently(client: AIOKafkaClient) -> Members:
-        try:
-            return await asyncio.wait_for(_members(client, group, about), settings.patience)
-        except TimeoutError:
-            raise TransportError(f"{about}: no answer in {settings.patience} s") from None
-
-    return ask(settings, client_id, patiently)
+    return ask_patiently(settings, client_id, about, lambda client: _members(client, group, about))
 
 
 async def _members(client: AIOKafkaClient, group: str, about: str) -> Members:

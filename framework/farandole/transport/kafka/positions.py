@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError
 
 from farandole.errors import TransportError
 from farandole.transport.kafka.access import UNAUTHORIZED, unauthorized
-from farandole.transport.kafka.asking import ask
+from farandole.transport.kafka.asking import ask_patiently
 from farandole.transport.kafka.messages import TAGS, TEXT, message
 from farandole.transport.kafka.settings import KafkaSettings
 from farandole.transport.kafka.witnesses import coordinator
@@ -46,14 +46,7 @@ def read_positions(
     """
     about = f"positions of {group}"
     topics = None if partitions is None else _by_topic(partitions)
-
-    async def patiently(client: AIOKafkaClient) -> Any:
-        try:
-            return await asyncio.wait_for(_fetch(client, group, topics, stable), settings.patience)
-        except TimeoutError:
-            raise TransportError(f"{about}: no answer in {settings.patience} s") from None
-
-    answer = ask(settings, client_id, patiently)
+    answer = ask_patiently(settings, client_id, about, lambda client: _fetch(client, group, topics, stable))
     if answer.error_code:
         error = KafkaError(answer.error_code)
         raise unauthorized(error, about) if error.code() in UNAUTHORIZED else TransportError(f"{about}: {error.str()}")
