@@ -121,6 +121,7 @@ def test_the_command_line_says_what_is_wrong_with_a_log_and_prints_no_traceback(
 LOOKS = [
     ("lag",), ("topics", "list"), ("topics", "describe", "events"), ("agent", "list"), ("archive", "run"), ("verify",),
     ("agent", "move", "shout", "--to", "other", "--yes"), ("agent", "reposition", "shout", "--yes"), ("run", "list"),
+    ("coordinator", "reposition", "--dry-run"), ("state", "rebuild", "--check"),
 ]  # fmt: skip
 
 

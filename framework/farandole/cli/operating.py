@@ -130,12 +130,12 @@ def reposition_agent(
 def reposition_coordinators(target: Target, yes: Yes = False, dry_run: DryRun = False) -> None:
     """Let coordinators go on whose positions expired, where they stood. None of them may run."""
     from farandole.cli.confirming import confirmed
-    from farandole.cli.connect import topics_of, transport_of
+    from farandole.cli.connect import looked_at, topics_of
     from farandole.cli.output import print_json
     from farandole.client.coordinating import carry_out, plan_homes
 
     settings = target.settings()
-    transport = transport_of(settings)
+    transport = looked_at(settings)
     it = plan_homes(transport, topics_of(settings))
     rows = [
         {"topic": at.topic, "partition": at.partition, "from": it.stale[at], "to": position.offset}

@@ -21,7 +21,7 @@ def rebuild(
     check: Annotated[bool, typer.Option("--check", help="Compare, and write nothing.")] = False,
 ) -> None:
     """Fold `events` anew and compare with `runs`. Exit code 1 if a run differs."""
-    from farandole.cli.connect import topics_of, transport_of, with_client
+    from farandole.cli.connect import looked_at, topics_of, with_client
     from farandole.cli.exit_codes import FAILED, OK
     from farandole.cli.output import print_json
     from farandole.cli.state_check import folded_positions, print_checked
@@ -33,7 +33,7 @@ def rebuild(
             "state rebuild: expected --check: `runs` is written by its coordinator alone, and only compared"
         )
     settings = target.settings()
-    positions = folded_positions(transport_of(settings), topics_of(settings))
+    positions = folded_positions(looked_at(settings), topics_of(settings))
     found = with_client(settings, lambda client: check_state(client.session, positions))
     print_json(found) if target.json else print_checked(found)
     raise typer.Exit(FAILED if found.differences else OK)
