@@ -246,6 +246,17 @@ def test_check_of_a_folder_of_units_names_them(cli: CliRunner, unit: Path, tmp_p
     assert str(unit) in result.output.replace("\n", "")
 
 
+def test_simulate_of_a_folder_whose_name_is_none_does_not_advise_an_option_that_it_lacks(
+    cli: CliRunner, unit: Path
+) -> None:
+    """It said "pass --unit NAME", and was refused with that as well."""
+    result = cli.invoke(app, ["simulate", str(unit.rename(unit.with_name("My Shop")))])
+
+    assert result.exit_code == 2
+    assert "rename the folder" in result.output
+    assert "--unit" not in result.output
+
+
 def test_check_describes_agents_and_steps(cli: CliRunner) -> None:
     result = cli.invoke(app, ["check", str(FLIGHTS)])
 

@@ -29,7 +29,7 @@ def simulate(
     from farandole.cli.units import load
 
     with prints_aside():
-        chosen = simulations_of(load(path, None), pipeline)
+        chosen = simulations_of(load(path, None, "rename the folder"), pipeline)
     reports: list[Report] = []
     for each in chosen:
         with prints_aside():
