@@ -6,7 +6,7 @@ import math
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -39,14 +39,20 @@ def test_json_of_a_dataclass_has_its_fields_and_rfc_3339_instants() -> None:
     assert value == {"at": "2026-01-01T12:00:00Z", "parts": [1, 2], "raw": "text"}
 
 
-def test_numbers_that_json_does_not_have_are_printed_as_text(capsys: pytest.CaptureFixture[str]) -> None:
-    """They came out as `NaN` and `Infinity`, which no strict reader takes, under exit code 0."""
-    print_json({"rates": [math.nan, math.inf, -math.inf, 1.5], "at": {"x": math.nan}})
+def strictly(document: str) -> Any:
+    """A JSON document as a strict reader takes it: without `NaN` and `Infinity`."""
 
     def refuse(word: str) -> None:
         raise AssertionError(word)
 
-    found = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    return json.loads(document, parse_constant=refuse)
+
+
+def test_numbers_that_json_does_not_have_are_printed_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """They came out as `NaN` and `Infinity`, which no strict reader takes, under exit code 0."""
+    print_json({"rates": [math.nan, math.inf, -math.inf, 1.5], "at": {"x": math.nan}})
+
+    found = strictly(capsys.readouterr().out)
     assert found == {"rates": ["NaN", "Infinity", "-Infinity", 1.5], "at": {"x": "NaN"}}
 
 
@@ -160,6 +166,16 @@ def test_log_line_is_not_lost_for_what_a_handler_says_beside_it(formatter: loggi
     assert "(1, 2): 3" in line
     assert "zero" in line
     assert "none" not in line
+
+
+def test_log_line_with_a_number_that_json_does_not_have_can_be_read_by_every_collector() -> None:
+    """`extra={"loss": float("nan")}` of a handler came out as `NaN`, and strict collectors refused the line."""
+    fields = {"loss": math.nan, "rates": [math.inf, 1.5], "by": {"x": -math.inf}, "n": 1.5}
+
+    told = strictly(JsonFormatter().format(logging.makeLogRecord({"msg": "trained", **fields})))
+
+    assert told["message"] == "trained"
+    assert (told["loss"], told["rates"], told["by"], told["n"]) == ("nan", "[inf, 1.5]", "{'x': -inf}", 1.5)
 
 
 def test_log_line_keeps_its_own_time_and_level() -> None:

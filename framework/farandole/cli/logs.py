@@ -50,9 +50,9 @@ def _text(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """A value that JSON can hold, else as text: a key that is a tuple, a list that holds itself."""
+    """A value that JSON can hold, else as text: a key that is a tuple, a list that holds itself, `nan`."""
     try:
-        json.dumps(value, default=_text)
+        json.dumps(value, default=_text, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         return _text(value)
     return value
