@@ -279,6 +279,17 @@ def test_lineage_shows_the_tree(cli: Cli, unique: str) -> None:
     assert data["run"] == unique
 
 
+@pytest.mark.parametrize("way", ["--up", "--down"])
+def test_lineage_of_a_run_refuses_the_ways_that_only_a_record_has(cli: Cli, unique: str, way: str) -> None:
+    """They were ignored: the whole tree was printed, and whoever had asked for one way took it for that."""
+    assert cli.start("twice", 4, "--id", unique, "--wait").exit_code == 0
+
+    refused = cli.type("lineage", unique, way)
+
+    assert refused.exit_code == 2
+    assert "expected the place of a record" in refused.output
+
+
 def test_lineage_of_a_record_that_no_tree_has_goes_up_to_the_command(cli: Cli, unique: str) -> None:
     """Of a run's record on `settled` no cause was shown: it is on none of the topics that a run is walked over."""
     assert cli.start("twice", 4, "--id", unique, "--wait").exit_code == 0

@@ -49,6 +49,7 @@ def lineage(
     """Show what led to what: a run as a tree, or of one record the way up and down. Walked from the topics alone."""
     from farandole.cli.connect import with_client
     from farandole.cli.output import print_json, visible
+    from farandole.errors import ConfigError
     from farandole.lineage.render import render, to_data
 
     settings = target.settings()
@@ -63,6 +64,8 @@ def lineage(
         else:
             print_traced(found, up=up or both, down=down or both)
         return
+    if up or down:
+        raise ConfigError(f"--up, --down: expected the place of a record (topic/partition/offset), but found {run!r}")
     tree = with_client(settings, lambda client: lineage_tree(client, run, topic or []), seen)
     if target.json:
         print_json(to_data(tree))
