@@ -267,6 +267,28 @@ def test_positions_of_coordinators_are_rehearsed_asked_for_and_given(
     assert (again.exit_code, "nothing to do" in again.output) == (0, True)
 
 
+@pytest.mark.parametrize("words", [("agent", "reposition", "double"), ("coordinator", "reposition")], ids=" ".join)
+def test_reposition_tells_programs_how_much_is_read_from_there_as_it_tells_people(
+    stopped: InProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """How many records the new positions let be read was in the text alone; of `agent move` it is in both."""
+    assert isinstance(stopped.transport, MemoryTransport)
+    at, _ = damage(stopped)
+    unread = stopped.transport.producer("test")
+    unread.send(NewRecord(at.topic, b"k", b"after retention", partition=at.partition))
+    assert unread.flush(1.0) == 0
+    with stopped.transport.hub as broker:
+        broker.forget_positions(stopped.topics.group("coordinator"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("farandole.cli.connect.transport_of", lambda settings: stopped.transport)
+
+    people = CliRunner().invoke(app, [*words, "--dry-run"]).output
+    programs = json.loads(CliRunner().invoke(app, [*words, "--dry-run", "--json"]).stdout)
+
+    assert f"{programs['waiting']:,} records are read from there" in people
+    assert programs["waiting"] == 1 or words[0] == "coordinator"
+
+
 def test_positions_of_coordinators_that_run_are_refused_with_2(farandole: Typed) -> None:
     assert "expected no process of it to run" in farandole("coordinator", "reposition", "--yes", code=2).output
 

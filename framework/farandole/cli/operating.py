@@ -119,7 +119,8 @@ def reposition_agent(
         confirmed("do this?", yes)
         carry_out(transport, it)
     if target.json:
-        print_json({"agent": agent, "unit": it.unit, "positions": rows, "done": bool(rows) and not dry_run})
+        done = bool(rows) and not dry_run
+        print_json({"agent": agent, "unit": it.unit, "positions": rows, "waiting": it.waiting, "done": done})
     elif dry_run or not rows:
         typer.echo("--dry-run: nothing was changed" if rows else "nothing to do: the log has every position")
     else:
@@ -153,7 +154,8 @@ def reposition_coordinators(target: Target, yes: Yes = False, dry_run: DryRun = 
         confirmed("do this?", yes)
         carry_out(transport, it)
     if target.json:
-        print_json({"positions": rows, "passed": it.passed, "done": bool(rows) and not dry_run})
+        done = bool(rows) and not dry_run
+        print_json({"positions": rows, "waiting": it.waiting, "passed": it.passed, "done": done})
     elif dry_run or not rows:
         typer.echo("--dry-run: nothing was changed" if rows else "nothing to do: the log has every position")
     else:
