@@ -23,7 +23,7 @@ from farandole.testing.inprocess import InProcess
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import Metadata, encode
 from farandole.transport.metadata import decode as decode_metadata
-from farandole.transport.port import Isolation, NewRecord, Position, Record, TopicPartition
+from farandole.transport.port import Isolation, NewRecord, Position, Record, TopicPartition, TopicSpec
 
 Typed = Callable[..., Result]
 
@@ -371,6 +371,28 @@ def test_consume_begins_and_ends_where_it_is_told(farandole: Typed, unique: str)
     )
     for wrong in (("--from", "yesterday"), ("--from", "3"), ("--partition", "99"), ("--from", "end", "--last", "1")):
         assert "expected" in farandole("topics", "consume", "events", *wrong, code=2).output
+
+
+def test_last_records_of_a_partition_that_retention_has_cut_are_those_that_it_has(
+    farandole: Typed, cluster: InProcess, unique: str
+) -> None:
+    """Looked for from before its beginning, it refused to be read; one such partition spoiled the command for all."""
+    topic, held = f"{unique}.aged", {0: (50, 5), 1: (50, 0), 2: (0, 12), 3: (0, 0)}
+    assert isinstance(cluster.transport, MemoryTransport)
+    cluster.transport.admin().create([TopicSpec(topic, len(held))])
+    producer = cluster.transport.producer("test")
+    for partition, (taken, left) in held.items():
+        for n in range(taken + left):
+            producer.send(NewRecord(topic, b"k", b"%d" % n, partition=partition))
+    assert producer.flush(10) == 0
+    with cluster.transport.hub as broker:
+        for partition, (taken, _) in held.items():
+            broker.truncate_before(TopicPartition(topic, partition), taken)
+
+    lines = farandole("topics", "consume", topic, "--last", "10", "--json", code=0).stdout.splitlines()
+
+    places = [str(json.loads(line)["place"]).removeprefix(f"{topic}/") for line in lines]
+    assert sorted(places) == sorted([*(f"0/{n}" for n in range(50, 55)), *(f"2/{n}" for n in range(2, 12))])
 
 
 def test_consume_of_what_nobody_can_read_shows_it_and_goes_on(

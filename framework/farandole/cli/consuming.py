@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -105,19 +105,32 @@ async def _records(session: Session, wanted: Wanted, places: list[TopicPartition
 
 
 async def _begin_of_last(session: Session, ends: Mapping[TopicPartition, int], count: int) -> dict[TopicPartition, int]:
-    """Where the last so many committed records of each partition begin: looked for ever farther back."""
+    """Where the last so many committed records of each partition begin: looked for ever farther back, as far as the
+    partition goes. A log refuses to be read from where it no longer has anything."""
     begin: dict[TopicPartition, int] = {}
+    firsts = await _firsts(session, ends)
     for look in range(1, LOOKS_MAX + 1):
         left = {at: end for at, end in ends.items() if at not in begin}
-        back = {at: max(0, end - count * LOOK_BACK**look) for at, end in left.items()}
+        back = {at: max(firsts[at], end - count * LOOK_BACK**look) for at, end in left.items()}
         found: dict[TopicPartition, deque[int]] = {at: deque(maxlen=count) for at in left}
         async with aclosing(span(session.edge, back, left)) as records:
             async for record in records:
                 found[record.at].append(record.offset)
         for at, offsets in found.items():
-            if len(offsets) == count or back[at] == 0 or look == LOOKS_MAX:
+            if len(offsets) == count or back[at] == firsts[at] or look == LOOKS_MAX:
                 begin[at] = offsets[0] if offsets else ends[at]
     return begin
+
+
+async def _firsts(session: Session, places: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+    """The first committed record that each partition still has; where it ends, if it has none."""
+    firsts: dict[TopicPartition, int] = {}
+    async with closing(session.edge.tail(dict.fromkeys(places, BEGINNING))) as tail:
+        async for item in tail:
+            firsts.setdefault(item.at, item.offset if isinstance(item, Record) else item.position)
+            if len(firsts) == len(places):
+                break
+    return firsts
 
 
 def _begin(wanted: Wanted, end: int) -> int:
