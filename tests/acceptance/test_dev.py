@@ -192,17 +192,37 @@ def test_mistake_in_a_handler_is_shown_with_its_traceback(project: Path, dev: De
     )
 
 
-@pytest.mark.timeout(300)
-def test_process_that_a_handler_ends_names_its_attempt_and_cancelling_the_run_ends_the_dying(
-    project: Path, dev: Dev
-) -> None:
-    """It said `its process ended with 3; starting it again` every two seconds, and nothing of who had done it."""
+def make_deadly(project: Path) -> None:
+    """The handler of the first step ends its process."""
     source = project / "agents" / "greetings" / "greetings.py"
     source.write_text(
         source.read_text().replace(
             "    return Greeting(name, f", "    __import__('os')._exit(3)\n    return Greeting(name, f"
         )
     )
+
+
+@pytest.mark.timeout(300)
+def test_dev_that_shows_errors_alone_starts_and_knows_which_handler_ended_a_process(project: Path) -> None:
+    """What the agents' process says of itself was lost with its log: `dev` waited for ever, and no run began."""
+    make_deadly(project)
+    dev = Dev("dev", [*CLI, "dev", "--log-level", "error"], project, {"NO_COLOR": "1"})
+    try:
+        dev.start().hears("ready after")
+
+        farandole(project, "run", "start", "greetings", "--params", '{"name": "Ada"}', "--id", "r-1")
+
+        dev.hears("under way were compose#1 of r-1")
+    finally:
+        dev.end()
+
+
+@pytest.mark.timeout(300)
+def test_process_that_a_handler_ends_names_its_attempt_and_cancelling_the_run_ends_the_dying(
+    project: Path, dev: Dev
+) -> None:
+    """It said `its process ended with 3; starting it again` every two seconds, and nothing of who had done it."""
+    make_deadly(project)
     dev.start().hears("ready after")
 
     farandole(project, "run", "start", "greetings", "--params", '{"name": "Ada"}', "--id", "r-1")

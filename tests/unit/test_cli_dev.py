@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
@@ -13,6 +14,7 @@ import pytest
 
 from farandole.cli.dev.narrator import told_of
 from farandole.cli.dev.project import alone, changed, find_units, newcomers, stamp
+from farandole.cli.dev.stages import APPLIED
 from farandole.cli.dev.unit import Child, Said, UnitCrew
 from farandole.errors import ConfigError
 from farandole.events import facts
@@ -231,6 +233,51 @@ def test_process_has_ended_although_what_it_left_running_holds_its_output() -> N
         child.wait(timeout=30)
     finally:
         os.kill(int(str(told.line)), signal.SIGKILL)
+
+
+def heard(code: str) -> list[Said]:
+    """What the parent takes of a process that runs this, to its end."""
+    said: SimpleQueue[Said] = SimpleQueue()
+    child = Child("greetings", [sys.executable, "-c", code], {}, said.put)
+    lines = [said.get(timeout=30)]
+    while lines[-1].line is not None:
+        lines.append(said.get(timeout=30))
+    child.end()
+    return lines[:-1]
+
+
+def test_process_is_heard_whatever_its_author_does_to_logs_and_output() -> None:
+    """`applied` was a log line: with `--log-level warning`, or a `dictConfig` in a module, `dev` hung for ever."""
+    code = (
+        "import io, logging.config, sys\n"
+        "from farandole.cli.dev.stages import APPLIED, say\n"
+        "logging.config.dictConfig({'version': 1, 'root': {'level': 'CRITICAL'}})\n"
+        "logging.disable()\n"
+        "print('loading', end='', flush=True)\n"
+        "sys.stdout = io.StringIO()\n"
+        "say(APPLIED, {'n': 1})\n"
+    )
+
+    lines = heard(code)
+
+    assert [each.stage for each in lines] == [None, APPLIED]
+    assert lines[0].line == "loading"
+
+
+def test_log_line_of_a_handler_is_never_taken_for_what_its_process_says_of_itself() -> None:
+    """`extra={"stage": "ready"}` of a handler was: its line was not shown, and `dev` said `ready after`."""
+    code = (
+        "import logging\n"
+        "from farandole.cli.logs import setup_logging\n"
+        "setup_logging('info', 'json')\n"
+        "logging.getLogger('farandole.agents.bake').info('risen', extra={'stage': 'ready'})\n"
+    )
+
+    (said,) = heard(code)
+
+    assert said.stage is None
+    assert isinstance(said.line, Mapping)
+    assert (said.line["message"], said.line["stage"]) == ("risen", "ready")
 
 
 def test_unit_that_cannot_be_loaded_leaves_the_running_one_alone(project: Path) -> None:

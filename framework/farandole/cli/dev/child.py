@@ -1,8 +1,8 @@
 """The process that `dev` starts for one unit: load, apply, say so, wait for `go`, run until standard input ends.
 
 Its standard input is the parent's hand: when it closes, or the parent dies, the agents drain and
-the process ends. It talks by log lines in JSON; `stage` is `applied`, then `ready`; and of an attempt
-`begins`, then `over`.
+the process ends. It logs in JSON, and says of itself that it is `applied`, then `ready`; and of an
+attempt that it `begins`, then that it is `over`.
 """
 
 import json
@@ -15,6 +15,7 @@ from pathlib import Path
 from farandole.cli.connect import artifacts_of, settings_of, transport_of
 from farandole.cli.deploy import BROKERS_WAIT, make
 from farandole.cli.dev.noting import Noting
+from farandole.cli.dev.stages import APPLIED, READY, say
 from farandole.cli.group import exit_code, report
 from farandole.cli.logs import setup_logging
 from farandole.cli.processes import agent_loop, agent_settings
@@ -47,7 +48,7 @@ def main(path: str, config: str, bootstrap: str, namespace: str, log_level: str)
         settings = settings_of(Path(config) if config else None, bootstrap or None, namespace or None)
         transport, named = transport_of(settings), load(Path(path), None, "rename the folder")
         insist(lambda: _apply(transport, settings, named), BROKERS_WAIT, _waiting)
-        log.info("applied", extra={"stage": "applied"})
+        say(APPLIED, {})
         if not sys.stdin.readline():
             return 0
         threading.Thread(target=_until_end_of_input, args=(stop,), daemon=True).start()
@@ -57,7 +58,7 @@ def main(path: str, config: str, bootstrap: str, namespace: str, log_level: str)
         while quiet < READY_QUIET_STEPS and not stop.is_set:
             loop.step(READY_LOOK_S)
             quiet = quiet + 1 if loop.ownership.partitions and loop.ownership.is_settled else 0
-        log.info("ready", extra={"stage": "ready", "pipelines": {d.name: params_of(d) for d in named.definitions}})
+        say(READY, {"pipelines": {each.name: params_of(each) for each in named.definitions}})
         return drive(loop, chosen, stop)
 
 

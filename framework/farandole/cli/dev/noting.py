@@ -3,16 +3,11 @@
 A handler that ends its process (`os._exit`, a segfault) leaves no other trace of who it was.
 """
 
-import logging
 from collections.abc import Sequence
 
+from farandole.cli.dev.stages import BEGINS, OVER, say
 from farandole.definition.spec import AgentSpec
 from farandole.runtime.attempts import Attempt, Done, Executor
-
-BEGINS, OVER = "begins", "over"
-"""Stages of a line about an attempt."""
-
-log = logging.getLogger("farandole.dev")
 
 
 class Noting:
@@ -27,19 +22,19 @@ class Noting:
 
     def submit(self, attempt: Attempt) -> None:
         """Say so before anything runs."""
-        _say(BEGINS, attempt)
+        say(BEGINS, attempt.call.log_fields)
         self._inner.submit(attempt)
 
     def call_off(self, attempt: Attempt) -> None:
         """As the executor within."""
         self._inner.call_off(attempt)
-        _say(OVER, attempt)
+        say(OVER, attempt.call.log_fields)
 
     def drain(self) -> Sequence[Done]:
         """As the executor within."""
         ended = self._inner.drain()
         for each in ended:
-            _say(OVER, each.attempt)
+            say(OVER, each.attempt.call.log_fields)
         return ended
 
     @property
@@ -50,7 +45,3 @@ class Noting:
     def close(self) -> None:
         """As the executor within."""
         self._inner.close()
-
-
-def _say(stage: str, attempt: Attempt) -> None:
-    log.warning("%s %s", attempt.step.name, stage, extra={**attempt.call.log_fields, "stage": stage})

@@ -13,7 +13,7 @@ _TONES = {"good": "green", "bad": "red", "wait": "yellow", "": "default"}
 _LEVELS = {"debug": "dim", "info": "default", "warning": "yellow", "error": "red", "critical": "red"}
 
 HIDDEN = frozenset(
-    {"time", "level", "logger", "message", "error", "run_id", "step", "item", "attempt", "stage"}
+    {"time", "level", "logger", "message", "error", "run_id", "step", "item", "attempt"}
     | {"topic", "partition", "offset", "trace_id"}
 )
 """Fields of a log line that have a place of their own in a line, and where its record stands: `agent run` logs that."""

@@ -9,9 +9,9 @@ from farandole.cli.connect import artifacts_of, topics_of, transport_of
 from farandole.cli.coordinators import coordinator_loop, coordinator_settings
 from farandole.cli.dev.hearing import NAME, Logged, hear
 from farandole.cli.dev.narrator import Narrator, Told
-from farandole.cli.dev.noting import BEGINS, OVER
 from farandole.cli.dev.project import alone, find_units, newcomers
 from farandole.cli.dev.screen import Screen
+from farandole.cli.dev.stages import APPLIED, BEGINS, OVER, READY
 from farandole.cli.dev.unit import Child, Said, UnitCrew, python
 from farandole.cli.settings import Settings, nearest_file
 from farandole.runtime.driver import Stop, stopping_on_signals
@@ -151,11 +151,11 @@ class Session:
         crew = self._crews[said.child.name]
         if said.line is None:
             return self._ended(crew, said.child)
-        if said.stage == "applied":
+        if said.stage == APPLIED:
             if self._coordinator is None and not crew.is_ending:
                 self._start_coordinator()
             return crew.applied(said.child, time.monotonic())
-        if said.stage == "ready":
+        if said.stage == READY:
             return None if crew.is_ending else self._ready(crew, said.line)
         if said.stage in (BEGINS, OVER):
             return _note(said)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farandole.cli.dev.project import changed, stamp
+from farandole.cli.dev.stages import STAGE
 
 RESTART_AFTER_S = 1.0
 """Wait before a process that died by itself is started again; doubled by each death that follows soon."""
@@ -36,15 +37,15 @@ go of it, and what a handler has left running keeps it open."""
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a process wrote: a log line's fields, or a line of plain text; `line` is None at its end."""
+    """What a process wrote: the fields of a line of ours, or a line of plain text; `line` is None at its end."""
 
     child: "Child"
     line: Mapping[str, object] | str | None
 
     @property
     def stage(self) -> object:
-        """`applied`, `ready`, or what has become of an attempt, if the line says so."""
-        return self.line.get("stage") if isinstance(self.line, Mapping) else None
+        """`applied`, `ready`, or what has become of an attempt, if the process says so of itself."""
+        return self.line.get(STAGE) if isinstance(self.line, Mapping) else None
 
 
 class Child:
@@ -120,13 +121,13 @@ class Child:
 
 
 def _fields(text: str) -> Mapping[str, object] | str:
-    """A log line of ours as its fields, anything else (a handler's `print`, a traceback) as it is."""
+    """What it says of itself, or logs, as fields; anything else (a handler's `print`, a traceback) as it is."""
     if text.startswith("{"):
         try:
             found = json.loads(text)
         except ValueError:
             return text
-        if isinstance(found, dict) and "message" in found:
+        if isinstance(found, dict) and (STAGE in found or "message" in found):
             return found
     return text
 
