@@ -14,8 +14,9 @@ import pytest
 
 from farandole.cli.dev.narrator import told_of
 from farandole.cli.dev.project import alone, changed, find_units, newcomers, stamp
+from farandole.cli.dev.screen import Screen
 from farandole.cli.dev.stages import APPLIED
-from farandole.cli.dev.unit import Child, Said, UnitCrew
+from farandole.cli.dev.unit import Child, Said, UnitCrew, _fields
 from farandole.errors import ConfigError
 from farandole.events import facts
 from farandole.events.catalogue import encode
@@ -278,6 +279,24 @@ def test_log_line_of_a_handler_is_never_taken_for_what_its_process_says_of_itsel
     assert said.stage is None
     assert isinstance(said.line, Mapping)
     assert (said.line["message"], said.line["stage"]) == ("risen", "ready")
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        '{"message": "hi"}', '{"event": "hi", "level": "info", "timestamp": "2026-01-01T00:00:00Z"}', '{"message": ',
+        '{"time": 1.5, "level": "info", "logger": "shop", "message": "hi"}', '{"a":' * 100_000,
+        '{"time": "9999-12-31T23:59:59-14:00", "level": "info", "logger": "shop", "message": "hi"}',
+    ],
+    ids=["message alone", "structlog", "cut", "seconds", "deep", "end of time"],
+)  # fmt: skip
+def test_json_that_a_handler_prints_is_shown_as_it_is(printed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One such line was taken for a log line of ours, whose time it has not: a traceback, and `dev` had ended."""
+    fields = _fields(printed)
+    Screen().log("greetings", fields)
+
+    assert fields == printed
+    assert printed in capsys.readouterr().out
 
 
 def test_unit_that_cannot_be_loaded_leaves_the_running_one_alone(project: Path) -> None:

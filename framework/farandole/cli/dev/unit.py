@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from farandole.cli.dev.project import changed, stamp
@@ -124,12 +125,21 @@ def _fields(text: str) -> Mapping[str, object] | str:
     """What it says of itself, or logs, as fields; anything else (a handler's `print`, a traceback) as it is."""
     if text.startswith("{"):
         try:
-            found = json.loads(text)
-        except ValueError:
+            found: Mapping[str, object] = json.loads(text)
+        except (ValueError, RecursionError):
             return text
-        if isinstance(found, dict) and (STAGE in found or "message" in found):
+        if STAGE in found or _is_logged(found):
             return found
     return text
+
+
+def _is_logged(line: Mapping[str, object]) -> bool:
+    """Whether it has what each log line of ours has: a handler may print JSON of another make, as structlog does."""
+    try:
+        datetime.fromisoformat(str(line["time"])).astimezone()
+    except (KeyError, ValueError, OverflowError):
+        return False
+    return line.keys() >= {"level", "logger", "message"}
 
 
 class UnitCrew:
