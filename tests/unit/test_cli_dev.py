@@ -29,6 +29,7 @@ class FakeChild:
     """A process that does what it is told."""
 
     def __init__(self) -> None:
+        self.began_at = 0.0
         self.is_applied = False
         self.under_way: dict[object, str] = {}
         self.is_ended = False
@@ -325,6 +326,52 @@ def test_process_that_dies_by_itself_is_started_again_after_a_while(project: Pat
     unit.step(now=11.0)
 
     assert len(started) == 2
+
+
+def test_process_that_is_started_again_begins_then_and_not_at_the_last_save(project: Path) -> None:
+    """After an hour's work, agents that came back within a second were `ready after 3601.2 s`."""
+    unit, started = crew(project)
+    unit.begin(now=0.0)
+    unit.applied(started[0], now=0.5)
+
+    unit.ended(started[0], now=3600.0)
+    unit.step(now=3601.0)
+
+    assert [each.began_at for each in started] == [0.0, 3601.0]
+
+
+def test_process_that_dies_while_its_successor_loads_is_followed_by_that_alone(project: Path) -> None:
+    """A second later everything was loaded once more, for nothing."""
+    unit, started = crew(project)
+    unit.begin(now=0.0)
+    unit.applied(started[0], now=0.0)
+    unit.begin(now=10.0)
+
+    by_itself = unit.ended(started[0], now=11.0)
+    assert (by_itself, unit.is_running, unit.is_loading) == (True, False, True)
+    unit.applied(started[1], now=12.0)
+    unit.step(now=20.0)
+
+    assert started[1].went
+    assert len(started) == 2
+
+
+def test_process_that_dies_before_its_predecessor_has_drained_is_started_again(project: Path) -> None:
+    """It said `starting it again in 0 s`, and nothing came until the next save."""
+    unit, started = crew(project)
+    unit.begin(now=0.0)
+    unit.applied(started[0], now=0.0)
+    unit.begin(now=10.0)
+    unit.applied(started[1], now=11.0)
+
+    by_itself = unit.ended(started[1], now=12.0)
+    assert (by_itself, unit.restarts_after, unit.is_loading) == (True, 1, False)
+    unit.step(now=13.0)
+    unit.applied(started[2], now=14.0)
+    assert not started[2].went, "the first has not drained"
+    unit.ended(started[0], now=15.0)
+
+    assert started[2].went
 
 
 def test_process_that_dies_again_and_again_is_started_ever_later_until_a_save(project: Path) -> None:

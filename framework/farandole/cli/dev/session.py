@@ -75,7 +75,6 @@ class Session:
         self._crews = {crew.name: crew for crew in (UnitCrew(unit, self._spawn, self._patience) for unit in units)}
         self._coordinator: Threads | None = None
         self._narrator: Narrator | None = None
-        self._loading: dict[str, float] = {}
         self._told: set[str] = set()
         hear(settings.log.level, self._said.put)
 
@@ -83,7 +82,7 @@ class Session:
         """Until somebody asks to stop."""
         try:
             for crew in self._crews.values():
-                self._begin(crew)
+                crew.begin(time.monotonic())
             look_at = time.monotonic() + LOOK_EVERY_S
             while not stop.is_set:
                 self._hear()
@@ -100,10 +99,6 @@ class Session:
             self._end()
 
     # --- starting -------------------------------------------------------------------------
-
-    def _begin(self, crew: UnitCrew) -> None:
-        self._loading[crew.name] = now = time.monotonic()
-        crew.begin(now)
 
     def _spawn(self, name: str, path: Path) -> Child:
         environment = {"FARANDOLE_ARTIFACTS": str(self._settings.artifacts.absolute())}
@@ -124,13 +119,13 @@ class Session:
             if path not in known and path.name not in self._crews:
                 crew = self._crews[path.name] = UnitCrew(path, self._spawn, self._patience)
                 self._screen.say(f"{crew.name}: {_shown(path)} is new; loading it")
-                self._begin(crew)
+                crew.begin(time.monotonic())
         for crew in self._crews.values():
             files = crew.look()
             if files:
                 names = ", ".join(file.name for file in files[:3]) + (" …" if len(files) > 3 else "")
                 self._screen.say(f"{crew.name}: {names} changed; loading it anew")
-                self._begin(crew)
+                crew.begin(time.monotonic())
 
     # --- what is said ---------------------------------------------------------------------
 
@@ -156,7 +151,7 @@ class Session:
                 self._start_coordinator()
             return crew.applied(said.child, time.monotonic())
         if said.stage == READY:
-            return None if crew.is_ending else self._ready(crew, said.line)
+            return None if crew.is_ending else self._ready(crew, said)
         if said.stage in (BEGINS, OVER):
             return _note(said)
         if isinstance(said.line, str) or "fingerprint" not in said.line:
@@ -164,10 +159,10 @@ class Session:
         elif said.line.get("error"):  # a failed attempt is told as an event, which has no room for its traceback
             self._screen.log(crew.name, {**said.line, "message": "failed here:", "fingerprint": ""})
 
-    def _ready(self, crew: UnitCrew, line: object) -> None:
-        took = time.monotonic() - self._loading[crew.name]
+    def _ready(self, crew: UnitCrew, said: Said) -> None:
+        took = time.monotonic() - said.child.began_at
         self._screen.say(f"{crew.name}: ready after {took:.1f} s; starts anew when {_shown(crew.path)} changes", "good")
-        pipelines = line.get("pipelines") if isinstance(line, Mapping) else None
+        pipelines = said.line.get("pipelines") if isinstance(said.line, Mapping) else None
         if isinstance(pipelines, Mapping) and crew.name not in self._told:
             for name, params in pipelines.items():
                 self._screen.say(f"in another terminal: farandole run start {name} --params '{params}' --wait")
@@ -177,10 +172,9 @@ class Session:
         if not crew.ended(child, time.monotonic()):
             return
         if child.is_applied:
-            self._screen.say(
-                f"{crew.name}: its process ended with {child.code}; starting it again in {crew.restarts_after:.0f} s",
-                "bad",
-            )
+            after = f"starting it again in {crew.restarts_after:.0f} s"
+            then = "its successor loads already" if crew.is_loading else after
+            self._screen.say(f"{crew.name}: its process ended with {child.code}; {then}", "bad")
             if child.under_way:
                 self._screen.say(f"{crew.name}: {_suspects(list(child.under_way.values()))}", "bad")
         else:

@@ -56,6 +56,9 @@ class Child:
         self, name: str, command: Sequence[str], environment: Mapping[str, str], tell: Callable[[Said], None]
     ) -> None:
         self.name = name
+        self.began_at = 0.0
+        """When it was begun, on the monotonic clock."""
+
         self.is_applied = False
         self.under_way: dict[object, str] = {}
         """Attempts that its executor has, by where their triggers stand and step."""
@@ -159,7 +162,6 @@ class UnitCrew:
         """Those that were asked to end, and when they are killed if they have not."""
         self._retry_at: float | None = None
         self._deaths = 0
-        self._since = 0.0
         self.is_ending = False
         """Its processes were asked to end: none is let run any more."""
         self._stamp = stamp([path])
@@ -176,6 +178,7 @@ class UnitCrew:
             self._leaving[self._coming] = now
             self._coming.kill()
         self._coming = self._spawn(self.name, self.path)
+        self._coming.began_at = now
         self._deaths = 0
 
     def applied(self, child: Child, now: float) -> None:
@@ -190,22 +193,26 @@ class UnitCrew:
         self._promote()
 
     def ended(self, child: Child, now: float) -> bool:
-        """A process has ended; whether it did so by itself, which is worth a line."""
+        """A process has ended; whether it did so by itself, which is worth a line.
+
+        Another is started for one that could be loaded, unless its successor loads already.
+        """
         if self.is_ending:
             return False
         if child in self._leaving:
             del self._leaving[child]
             self._promote()
             return False
-        if child is self._coming:
-            self._coming = None
-            return True
         if child is self._running:
             self._running = None
-            self._deaths = 1 if now - self._since > STEADY_S else self._deaths + 1
+        elif child is self._coming:
+            self._coming = None
+        else:
+            return False
+        if child.is_applied and self._coming is None:
+            self._deaths = 1 if now - child.began_at > STEADY_S else self._deaths + 1
             self._retry_at = now + self.restarts_after
-            return True
-        return False
+        return True
 
     def step(self, now: float) -> None:
         """Start again what died by itself, after a while; kill what does not end in time."""
@@ -215,12 +222,17 @@ class UnitCrew:
         if self._retry_at is not None and now >= self._retry_at and self._coming is None:
             deaths = self._deaths
             self.begin(now)
-            self._deaths, self._since = deaths, now
+            self._deaths = deaths
 
     @property
     def restarts_after(self) -> float:
         """Seconds from the last death to the next start."""
         return min(RESTART_AFTER_S * 2.0 ** (min(self._deaths, 30) - 1), RESTART_AFTER_MAX_S)
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a process of it is begun that was not let run yet."""
+        return self._coming is not None
 
     @property
     def is_running(self) -> bool:
