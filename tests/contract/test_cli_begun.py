@@ -3,6 +3,7 @@
 import json
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,13 @@ from farandole.cli import begun
 from farandole.cli.main import app
 from farandole.client.asking import Asked, start_asked
 from farandole.client.session import Session
-from farandole.testing.inprocess import InProcess
+from farandole.events import facts
+from farandole.events.avro import Schema
+from farandole.events.outgoing import Origin, event_record
+from farandole.ids import sha256
+from farandole.testing.inprocess import PARTITIONS, InProcess
 from farandole.transport.memory import MemoryTransport
+from farandole.transport.outgoing import new_record
 from farandole.transport.port import NewRecord
 
 
@@ -92,6 +98,43 @@ def test_start_that_comes_from_kcat_a_moment_later_is_found(cluster: InProcess, 
         done = waiting.result(30)
 
     assert (done.exit_code, done.stdout.strip()) == (0, "10"), done.output
+
+
+@pytest.mark.parametrize(
+    "words", [("run", "result", "r-6", "--wait"), ("run", "watch", "r-6", "--plain")], ids=" ".join
+)
+def test_run_that_its_agents_began_while_no_coordinator_runs_is_waited_for(
+    cluster: InProcess, asks: threading.Event, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Of a direct start, whose events stood on the log, nothing was known: the tables are a coordinator's to write."""
+    monkeypatch.setattr(begun, "MOMENT_S", 0.0)
+    begin_directly(cluster, "r-6", n=4)
+
+    waiting = beside(*words)
+    assert asks.wait(30)
+    with pytest.raises(TimeoutError):
+        waiting.result(0.5)
+    with cluster:
+        done = waiting.result(30)
+
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip() == "8" or "RunStarted" in done.stdout
+
+
+def begin_directly(cluster: InProcess, run_id: str, n: int) -> None:
+    """What the only agent of `twice` writes of a direct start."""
+    definition, now = twice.definition, datetime.now(UTC)
+    params = Schema.parse(definition.params_schema).encode({"n": n})
+    output = Schema.parse(definition.output_schema or "").encode(2 * n)
+    origin = Origin("tests", now, definition=definition.hash)
+    producer = cluster.transport.producer("agent")
+    for event in (
+        facts.RunStarted(run_id, "twice", definition.hash, params, sha256(params), now, fired=("double",)),
+        facts.StepSucceeded(run_id, "double", 1, output),
+    ):
+        made = event_record(cluster.topics, event, event_id=f"{run_id}/{type(event).__name__}", cause="", origin=origin)
+        producer.send(new_record(made, PARTITIONS))
+    assert producer.flush(10) == 0
 
 
 def test_start_that_is_refused_meanwhile_is_told_with_its_reason(cluster: InProcess) -> None:

@@ -14,7 +14,7 @@ from farandole.cli.output import instant
 from farandole.client import Client
 from farandole.client.asking import Asked, start_asked
 from farandole.client.lookup import status_of
-from farandole.client.query import readable_event, run_records
+from farandole.client.query import goes_on, readable_event, run_records
 from farandole.errors import FarandoleError, RunNotFound, RunRefused
 from farandole.events import facts
 from farandole.transport.port import Record
@@ -39,7 +39,10 @@ async def until_begun(client: Client, run_id: str) -> None:
         if await status_of(session, run_id) is not None:
             return
         asked = await start_asked(session, run_id)
-        for record in await run_records(session, run_id):
+        records = await run_records(session, run_id)
+        if goes_on(records):
+            return
+        for record in records:
             _require_not_refused(record, asked)
         saying = asyncio.create_task(_say_later(run_id, asked))
         try:

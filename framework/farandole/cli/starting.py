@@ -94,15 +94,16 @@ async def result_of_run(client: Client, run_id: str, wait: bool, timeout: str | 
         except TimeoutError:
             raise RunTimedOut(f"run {run_id}: expected it to begin within {limit}, but it did not") from None
         limit = limit - timedelta(seconds=time.monotonic() - before) if limit is not None else None
+        return await wait_for(await client.run(run_id), limit, as_json)
     run = await client.run(run_id)
     status = await run.status()
-    if not status.is_over and status.status != "held" and not wait and limit is None:
+    if not status.is_over and status.status != "held":
         raise RunError(
             f"run {run_id}: expected a run that has ended, but it is {status.status}. "
             f"`farandole run result {run_id} --wait` waits for it, `farandole run show {run_id}` says for what.",
             run_id=run_id,
         )
-    return await wait_for(run, limit, as_json)
+    return await wait_for(run, None, as_json)
 
 
 async def wait_for(run: Run[object], limit: timedelta | None, as_json: bool) -> int:
