@@ -3,7 +3,8 @@
 import json
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -145,14 +146,54 @@ def test_start_that_is_refused_meanwhile_is_told_with_its_reason(cluster: InProc
             .exit_code
             == 0
         )
-        producer = cluster.transport.producer("kcat")
-        text = json.dumps({"run_id": "r-4", "pipeline": "thrice", "params": {"n": 5}})
-        producer.send(NewRecord(cluster.topics.commands, b"r-4", text.encode()))
-        assert producer.flush(10) == 0
+        ask(cluster, "r-4", "thrice")
         done = CliRunner().invoke(app, ["run", "result", "r-4", "--wait"])
 
     assert done.exit_code == 1
     assert "refused (unknown_pipeline" in done.output
+
+
+def ask(cluster: InProcess, run_id: str, pipeline: str) -> None:
+    """A start as kcat sends it."""
+    producer = cluster.transport.producer("kcat")
+    text = json.dumps({"run_id": run_id, "pipeline": pipeline, "params": {"n": 5}})
+    producer.send(NewRecord(cluster.topics.commands, run_id.encode(), text.encode()))
+    assert producer.flush(10) == 0
+
+
+def test_refusal_is_told_also_where_the_clock_of_who_asked_is_ahead(
+    cluster: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken for the answer to an earlier start, it was dismissed, and the wait for the run had no end."""
+
+    async def ahead(session: Session, run_id: str) -> Asked | None:
+        found = await start_asked(session, run_id)
+        return replace(found, at=found.at + timedelta(seconds=1)) if found is not None else None
+
+    monkeypatch.setattr(begun, "start_asked", ahead)
+    with cluster:
+        ask(cluster, "r-7", "thrice")
+        for _ in range(2):  # as it is refused, and when it was
+            done = CliRunner().invoke(app, ["run", "result", "r-7", "--timeout", "20s"])
+            assert "refused (unknown_pipeline" in done.output
+
+
+def test_start_that_waits_is_not_told_of_what_an_earlier_one_was_refused_for(
+    cluster: InProcess, asks: threading.Event, tmp_path: Path
+) -> None:
+    """The pipeline was applied too late; the second start, after that, failed with the answer to the first."""
+    ask(cluster, "r-8", "thrice")
+    with cluster:
+        assert CliRunner().invoke(app, ["run", "result", "r-8", "--wait"]).exit_code == 1
+    ask(cluster, "r-8", "twice")
+    asks.clear()
+
+    waiting = beside("run", "result", "r-8", "--wait")
+    assert asks.wait(30)
+    with InProcess(cluster.transport, [twice], namespace="farandole", folder=tmp_path):
+        done = waiting.result(30)
+
+    assert (done.exit_code, done.stdout.strip()) == (0, "10"), done.output
 
 
 def test_limit_of_the_wait_counts_before_the_run_begins_too(cluster: InProcess) -> None:
