@@ -200,6 +200,19 @@ def test_limit_of_the_wait_counts_before_the_run_begins_too(cluster: InProcess) 
     assert CliRunner().invoke(app, ["run", "start", "twice", "--params", '{"n": 4}', "--id", "r-5"]).exit_code == 0
 
     done = CliRunner().invoke(app, ["run", "result", "r-5", "--timeout", "300ms"])
+    for_programs = CliRunner().invoke(app, ["run", "result", "r-5", "--timeout", "300ms", "--json"])
+
+    assert done.exit_code == for_programs.exit_code == 1
+    assert "expected it to begin within 300ms" in done.output
+    told = json.loads(for_programs.stdout)
+    assert (told["run"], told["outcome"], told["result"]) == ("r-5", None, None)
+
+
+def test_limit_of_the_wait_is_told_as_it_was_given_for_a_run_that_goes_on_too(cluster: InProcess) -> None:
+    """What was left of it was told: `within 0:00:00.294319`."""
+    begin_directly(cluster, "r-9", n=4)
+
+    done = CliRunner().invoke(app, ["run", "result", "r-9", "--timeout", "300ms"])
 
     assert done.exit_code == 1
-    assert "expected it to begin within" in done.output
+    assert "expected it to end within 300ms, but it did not; it goes on" in done.output
