@@ -36,7 +36,7 @@ from farandole.client.query import list_runs, run_detail
 from farandole.client.run import Run
 from farandole.client.session import Session
 from farandole.client.trail import trail_of
-from farandole.errors import FatalTransportError
+from farandole.errors import ClaimBroken, FatalTransportError, StoreError
 from farandole.events import facts
 from farandole.events.avro import Schema
 from farandole.events.commands import StartRun
@@ -513,6 +513,23 @@ def test_result_above_the_inline_limit_is_fetched_from_the_store(client: SyncCli
     run = client.start(large, Number(400_000))
 
     assert run.result("20s") == "x" * 400_000
+
+
+def test_result_that_is_in_another_store_than_the_settings_name_says_which_is_meant(
+    client: SyncClient, cluster: InProcess, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page on large payloads quotes both; it told of a client without any store, which there is not."""
+    client.start(large, Number(400_001), run_id=unique).result("20s")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FARANDOLE_ARTIFACTS", str(tmp_path / "share"))
+
+    with SyncClient(cluster.transport, cluster.namespace) as other:
+        run = other.run(unique, large)
+        with pytest.raises(StoreError, match=r"the folder .*share is not there"):
+            run.result("20s")
+        (tmp_path / "share").mkdir()
+        with pytest.raises(ClaimBroken, match="it is missing; `artifacts` must be the same folder for all processes"):
+            run.result("20s")
 
 
 def test_hundred_waiters_share_one_tail(cluster: InProcess) -> None:
