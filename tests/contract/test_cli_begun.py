@@ -3,6 +3,8 @@
 import json
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,13 @@ from farandole.cli import begun
 from farandole.cli.main import app
 from farandole.client.asking import Asked, start_asked
 from farandole.client.session import Session
-from farandole.testing.inprocess import InProcess
+from farandole.events import facts
+from farandole.events.avro import Schema
+from farandole.events.outgoing import Origin, event_record
+from farandole.ids import sha256
+from farandole.testing.inprocess import PARTITIONS, InProcess
 from farandole.transport.memory import MemoryTransport
+from farandole.transport.outgoing import new_record
 from farandole.transport.port import NewRecord
 
 
@@ -94,6 +101,43 @@ def test_start_that_comes_from_kcat_a_moment_later_is_found(cluster: InProcess, 
     assert (done.exit_code, done.stdout.strip()) == (0, "10"), done.output
 
 
+@pytest.mark.parametrize(
+    "words", [("run", "result", "r-6", "--wait"), ("run", "watch", "r-6", "--plain")], ids=" ".join
+)
+def test_run_that_its_agents_began_while_no_coordinator_runs_is_waited_for(
+    cluster: InProcess, asks: threading.Event, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Of a direct start, whose events stood on the log, nothing was known: the tables are a coordinator's to write."""
+    monkeypatch.setattr(begun, "MOMENT_S", 0.0)
+    begin_directly(cluster, "r-6", n=4)
+
+    waiting = beside(*words)
+    assert asks.wait(30)
+    with pytest.raises(TimeoutError):
+        waiting.result(0.5)
+    with cluster:
+        done = waiting.result(30)
+
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip() == "8" or "RunStarted" in done.stdout
+
+
+def begin_directly(cluster: InProcess, run_id: str, n: int) -> None:
+    """What the only agent of `twice` writes of a direct start."""
+    definition, now = twice.definition, datetime.now(UTC)
+    params = Schema.parse(definition.params_schema).encode({"n": n})
+    output = Schema.parse(definition.output_schema or "").encode(2 * n)
+    origin = Origin("tests", now, definition=definition.hash)
+    producer = cluster.transport.producer("agent")
+    for event in (
+        facts.RunStarted(run_id, "twice", definition.hash, params, sha256(params), now, fired=("double",)),
+        facts.StepSucceeded(run_id, "double", 1, output),
+    ):
+        made = event_record(cluster.topics, event, event_id=f"{run_id}/{type(event).__name__}", cause="", origin=origin)
+        producer.send(new_record(made, PARTITIONS))
+    assert producer.flush(10) == 0
+
+
 def test_start_that_is_refused_meanwhile_is_told_with_its_reason(cluster: InProcess) -> None:
     with cluster:
         assert (
@@ -102,20 +146,73 @@ def test_start_that_is_refused_meanwhile_is_told_with_its_reason(cluster: InProc
             .exit_code
             == 0
         )
-        producer = cluster.transport.producer("kcat")
-        text = json.dumps({"run_id": "r-4", "pipeline": "thrice", "params": {"n": 5}})
-        producer.send(NewRecord(cluster.topics.commands, b"r-4", text.encode()))
-        assert producer.flush(10) == 0
+        ask(cluster, "r-4", "thrice")
         done = CliRunner().invoke(app, ["run", "result", "r-4", "--wait"])
 
     assert done.exit_code == 1
     assert "refused (unknown_pipeline" in done.output
 
 
+def ask(cluster: InProcess, run_id: str, pipeline: str) -> None:
+    """A start as kcat sends it."""
+    producer = cluster.transport.producer("kcat")
+    text = json.dumps({"run_id": run_id, "pipeline": pipeline, "params": {"n": 5}})
+    producer.send(NewRecord(cluster.topics.commands, run_id.encode(), text.encode()))
+    assert producer.flush(10) == 0
+
+
+def test_refusal_is_told_also_where_the_clock_of_who_asked_is_ahead(
+    cluster: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken for the answer to an earlier start, it was dismissed, and the wait for the run had no end."""
+
+    async def ahead(session: Session, run_id: str) -> Asked | None:
+        found = await start_asked(session, run_id)
+        return replace(found, at=found.at + timedelta(seconds=1)) if found is not None else None
+
+    monkeypatch.setattr(begun, "start_asked", ahead)
+    with cluster:
+        ask(cluster, "r-7", "thrice")
+        for _ in range(2):  # as it is refused, and when it was
+            done = CliRunner().invoke(app, ["run", "result", "r-7", "--timeout", "20s"])
+            assert "refused (unknown_pipeline" in done.output
+
+
+def test_start_that_waits_is_not_told_of_what_an_earlier_one_was_refused_for(
+    cluster: InProcess, asks: threading.Event, tmp_path: Path
+) -> None:
+    """The pipeline was applied too late; the second start, after that, failed with the answer to the first."""
+    ask(cluster, "r-8", "thrice")
+    with cluster:
+        assert CliRunner().invoke(app, ["run", "result", "r-8", "--wait"]).exit_code == 1
+    ask(cluster, "r-8", "twice")
+    asks.clear()
+
+    waiting = beside("run", "result", "r-8", "--wait")
+    assert asks.wait(30)
+    with InProcess(cluster.transport, [twice], namespace="farandole", folder=tmp_path):
+        done = waiting.result(30)
+
+    assert (done.exit_code, done.stdout.strip()) == (0, "10"), done.output
+
+
 def test_limit_of_the_wait_counts_before_the_run_begins_too(cluster: InProcess) -> None:
     assert CliRunner().invoke(app, ["run", "start", "twice", "--params", '{"n": 4}', "--id", "r-5"]).exit_code == 0
 
     done = CliRunner().invoke(app, ["run", "result", "r-5", "--timeout", "300ms"])
+    for_programs = CliRunner().invoke(app, ["run", "result", "r-5", "--timeout", "300ms", "--json"])
+
+    assert done.exit_code == for_programs.exit_code == 1
+    assert "expected it to begin within 300ms" in done.output
+    told = json.loads(for_programs.stdout)
+    assert (told["run"], told["outcome"], told["result"]) == ("r-5", None, None)
+
+
+def test_limit_of_the_wait_is_told_as_it_was_given_for_a_run_that_goes_on_too(cluster: InProcess) -> None:
+    """What was left of it was told: `within 0:00:00.294319`."""
+    begin_directly(cluster, "r-9", n=4)
+
+    done = CliRunner().invoke(app, ["run", "result", "r-9", "--timeout", "300ms"])
 
     assert done.exit_code == 1
-    assert "expected it to begin within" in done.output
+    assert "expected it to end within 300ms, but it did not; it goes on" in done.output

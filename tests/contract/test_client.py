@@ -36,7 +36,7 @@ from farandole.client.query import list_runs, run_detail
 from farandole.client.run import Run
 from farandole.client.session import Session
 from farandole.client.trail import trail_of
-from farandole.errors import FatalTransportError
+from farandole.errors import ClaimBroken, FatalTransportError, StoreError
 from farandole.events import facts
 from farandole.events.avro import Schema
 from farandole.events.commands import StartRun
@@ -109,6 +109,13 @@ def strict(number: Number) -> Number:
 
 
 @pipeline(owner="tests@example.org")
+def beside(number: Number) -> Number:
+    """A step that may be broken, beside one that waits until the test lets it go."""
+    double(number)
+    return wait(number)
+
+
+@pipeline(owner="tests@example.org")
 def large(number: Number) -> str:
     """Its result is a claim."""
     return inflate(number)
@@ -129,7 +136,7 @@ def cluster(transport: Transport, tmp_path_factory: pytest.TempPathFactory) -> I
     """A deployment of all pipelines above."""
     folder = tmp_path_factory.mktemp("client")
     namespace = f"t{uuid.uuid4().hex[:8]}"
-    with InProcess(transport, [calculate, stand, strict, large], namespace=namespace, folder=folder) as it:
+    with InProcess(transport, [calculate, stand, strict, beside, large], namespace=namespace, folder=folder) as it:
         yield it
 
 
@@ -508,6 +515,23 @@ def test_result_above_the_inline_limit_is_fetched_from_the_store(client: SyncCli
     assert run.result("20s") == "x" * 400_000
 
 
+def test_result_that_is_in_another_store_than_the_settings_name_says_which_is_meant(
+    client: SyncClient, cluster: InProcess, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page on large payloads quotes both; it told of a client without any store, which there is not."""
+    client.start(large, Number(400_001), run_id=unique).result("20s")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FARANDOLE_ARTIFACTS", str(tmp_path / "share"))
+
+    with SyncClient(cluster.transport, cluster.namespace) as other:
+        run = other.run(unique, large)
+        with pytest.raises(StoreError, match=r"the folder .*share is not there"):
+            run.result("20s")
+        (tmp_path / "share").mkdir()
+        with pytest.raises(ClaimBroken, match="it is missing; `artifacts` must be the same folder for all processes"):
+            run.result("20s")
+
+
 def test_hundred_waiters_share_one_tail(cluster: InProcess) -> None:
     async def start_all() -> list[Number]:
         async with await _connected(cluster) as client:
@@ -545,6 +569,30 @@ def test_dead_letter_is_listed_and_closes_when_it_is_replayed(cluster: InProcess
             assert closed.state == "closed"
 
     asyncio.run(repair())
+
+
+def test_dead_letter_of_a_run_that_is_stopping_is_closed(cluster: InProcess, unique: str) -> None:
+    """It stayed open while another step was waited for; `dead replay` said "asked", and nothing came of it."""
+
+    async def stop() -> None:
+        async with await _connected(cluster) as client:
+            run = await client.start(beside, Number(13), run_id=unique)
+            async with aclosing(run.watch()) as events:
+                async for event in events:
+                    if isinstance(event, facts.RunHeld):
+                        (letter,) = await list_dead(client.session, run_id=unique)
+                        assert letter.state == "open"
+                        await run.cancel()
+                    if isinstance(event, facts.RunStopping):
+                        break
+
+            assert await list_dead(client.session, run_id=unique) == []
+            detail = await run_detail(client.session, unique)
+            assert [(each.kind, each.step, each.then) for each in detail.waits] == [("agent", "wait", "cancelled")]
+            GATE.set()
+            assert (await run.ended("20s")).outcome == "cancelled"
+
+    asyncio.run(stop())
 
 
 def test_replay_with_an_input_of_another_type_is_refused(cluster: InProcess, unique: str) -> None:

@@ -9,8 +9,12 @@ from typer.testing import CliRunner
 
 from farandole.cli.doctor.absent import absent
 from farandole.cli.main import app
-from farandole.client.serving import Lag
+from farandole.client.applying import apply, plan
+from farandole.client.planning import Deployment
+from farandole.client.serving import Lag, lags
 from farandole.events.topics import Topics
+from farandole.transport.memory import MemoryTransport
+from farandole.transport.port import NewRecord, TopicPartition
 
 UNIT = """
 from farandole import agent, pipeline
@@ -70,3 +74,21 @@ def test_inbox_that_waits_without_a_process_is_an_error_and_markers_alone_are_no
 
     assert only.code == "unserved_inbox"
     assert "no process of unit shop runs" in only.fact
+
+
+def test_inbox_of_a_unit_that_was_away_for_longer_than_its_records_are_kept_is_an_error_too() -> None:
+    """Its position lay before the beginning, where nothing is read: what waited had no age, and counted as markers."""
+    transport, topics = MemoryTransport(), Topics("shop")
+    inbox = topics.inbox("charge")
+    apply(transport, plan(transport, topics, Deployment("orders", ("charge",)), partitions=1))
+    producer = transport.producer("agent")
+    for n in range(9):
+        producer.send(NewRecord(inbox, b"k", b"%d" % n))
+    assert producer.flush(10) == 0
+    with transport.hub as broker:
+        broker.truncate_before(TopicPartition(inbox, 0), 5)
+
+    (only,) = absent(lags(transport, topics, ["charge"]), topics)
+
+    assert only.code == "unserved_inbox"
+    assert f"4 records in {inbox} wait" in only.fact

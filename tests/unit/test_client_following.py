@@ -3,7 +3,10 @@
 import asyncio
 from datetime import UTC, datetime
 
+import pytest
+
 from farandole.client.following import Ending, Following, Start
+from farandole.client.query import goes_on
 from farandole.events import facts
 from farandole.events.catalogue import encode
 from farandole.events.commands import StartRun
@@ -156,3 +159,19 @@ def test_early_success_that_we_cannot_read_leaves_the_end_to_be_told_by_the_coor
 
     assert ending is not None
     assert ending.outcome == "failed"
+
+
+@pytest.mark.parametrize(
+    ("later", "goes"),
+    [
+        ([], True),
+        ([record(facts.RunRefused("r", "p", "conflict", "other params"), cause="theirs")], True),
+        ([record(facts.RunRefused("r", "p", "expired_id", "taken too late"), cause="id")], False),
+        ([record(SETTLED)], False),
+    ],
+)
+def test_run_goes_on_from_its_beginning_to_its_end_or_to_the_refusal_of_that_beginning(
+    later: list[Record], goes: bool
+) -> None:
+    assert goes_on([a_beginning("hash"), *later]) is goes
+    assert not goes_on(later)

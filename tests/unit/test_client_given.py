@@ -10,10 +10,12 @@ from farandole.artifacts import LocalArtifacts
 from farandole.cli.connect import transport_of
 from farandole.cli.settings import load_settings
 from farandole.client.given import Given
-from farandole.errors import ConfigError
+from farandole.errors import ConfigError, TransportError
+from farandole.events.avro import Schema
 from farandole.transport.framed import FramedTransport
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.memory import MemoryTransport
+from farandole.transport.port import Transport
 from farandole.transport.sqlite import SqliteTransport
 
 NOTHING = Given(None, None, None)
@@ -76,6 +78,34 @@ def test_client_sees_the_log_in_the_frames_of_a_configured_registry(monkeypatch:
     monkeypatch.setenv("FARANDOLE_REGISTRY__URL", "http://registry.example")
 
     assert isinstance(NOTHING.complete().transport, FramedTransport)
+
+
+def test_schemas_of_a_registry_are_those_of_the_namespace_that_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It read `farandole.schemas`, or those of whatever the project's file names, which need not be there at all."""
+    monkeypatch.setenv("FARANDOLE_REGISTRY__URL", "http://registry.example")
+    asked: list[str] = []
+
+    def opened(transport: Transport, topic: str, client_id: str) -> None:
+        asked.append(topic)
+        raise TransportError("the log is away")
+
+    monkeypatch.setattr("farandole.transport.compacted.CompactedTopic", opened)
+    transport = Given(None, "mine", None).complete().transport
+    assert isinstance(transport, FramedTransport)
+    with pytest.raises(TransportError):
+        transport.framing.outbound(Schema.parse('"string"').encode("x"))
+
+    assert asked == ["mine.schemas"]
+
+
+@pytest.mark.parametrize(
+    "log", [None, "given:1", Path("log.db"), MemoryTransport()], ids=["none", "address", "path", "log"]
+)
+def test_namespace_that_is_no_name_is_refused_before_anything_is_connected(
+    log: Transport | str | Path | None,
+) -> None:
+    with pytest.raises(ConfigError, match="namespace"):
+        Given(log, "no/name", None).complete()
 
 
 def test_mistake_in_a_section_of_processes_stops_no_application_and_one_in_its_own_does(project: Path) -> None:

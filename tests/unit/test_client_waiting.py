@@ -6,6 +6,7 @@ import pytest
 
 from farandole.client.waiting import Wait, waits
 from farandole.definition.policy import duration
+from farandole.events import facts
 from farandole.ids import NO_ITEM
 from farandole.kernel.state import instant
 from farandole.testing.sketch import define, node
@@ -73,6 +74,29 @@ def test_held_run_ends_at_its_deadline_if_that_comes_before_the_end_of_the_hold(
     (wait,) = told(stage)
 
     assert (wait.until, wait.then) == (instant(min(filter(None, (stage.run.head.due, stage.run.step("a").due)))), then)
+
+
+@pytest.mark.parametrize("bad", ["dead", "retry"])
+def test_run_that_is_stopping_waits_for_reports_alone(bad: str) -> None:
+    """After `run cancel` it promised that a dead letter be waited for, and a retry, for 24 h, and named replays."""
+    stage = Stage(define(node("bad", retry=3), node("slow"), node("late", "slow")))
+    stage.fail("bad", retryable=bad == "retry")
+    stage.tell(facts.CancelRequested(stage.run.id, "enough"))
+
+    (wait,) = told(stage)
+
+    assert (wait.kind, wait.step) == ("agent", "slow")
+    assert (wait.until, wait.then) == (instant(stage.run.head.due), "cancelled")
+
+
+def test_attempt_that_a_stopping_run_was_held_for_is_waited_for_and_not_to_be_replayed() -> None:
+    stage = Stage(define(node("a", deadline=timedelta(seconds=5))))
+    stage.pass_time(timedelta(seconds=10))
+    stage.tell(facts.CancelRequested(stage.run.id, ""))
+
+    (wait,) = told(stage)
+
+    assert (wait.kind, wait.text, wait.then) == ("reports", "attempt 1 has not reported yet", "cancelled")
 
 
 def test_items_wait_one_by_one() -> None:

@@ -1,6 +1,7 @@
 """Frames are exchanged by what the registry and the log know, and asked for once."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -22,6 +23,7 @@ class Rows:
     def __init__(self, *schemas: Schema) -> None:
         self.schemas = list(schemas)
         self.reads = 0
+        self.closed = 0
 
     def news(self) -> Iterable[tuple[bytes | None, bytes | None]]:
         """All rows, again and again: a registry over the log minds no repetition."""
@@ -33,7 +35,8 @@ class Rows:
         raise AssertionError(rows)
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Nothing to free, but to be counted."""
+        self.closed += 1
 
 
 @pytest.fixture
@@ -85,6 +88,19 @@ def test_a_fingerprint_that_nobody_published_is_looked_for_again_after_a_while(s
 
     assert read_once == 1
     assert ours.outbound(PLAIN)[:1] == b"\0"
+
+
+def test_the_topic_is_closed_after_each_look(server: RegistryServer) -> None:
+    """A client that was closed left an admin, a reader and a producer of Kafka's behind, each time one was made."""
+    rows, clock = Rows(), ManualClock()
+    ours = exchange(server, rows, clock)
+    for known in ([], [ORDER]):
+        rows.schemas += known
+        with suppress(UnknownSchema):
+            ours.outbound(PLAIN)
+        clock.advance(READ_AGAIN + timedelta(seconds=1))
+
+    assert (rows.reads, rows.closed) == (2, 2)
 
 
 def test_a_registry_that_is_away_is_told_as_such_and_nothing_is_forgotten(server: RegistryServer) -> None:

@@ -6,7 +6,6 @@ any partition, so an id that is nowhere yet is given a moment too, instead of re
 
 import asyncio
 from contextlib import suppress
-from datetime import UTC, datetime
 
 import typer
 
@@ -14,7 +13,8 @@ from farandole.cli.output import instant
 from farandole.client import Client
 from farandole.client.asking import Asked, start_asked
 from farandole.client.lookup import status_of
-from farandole.client.query import readable_event, run_records
+from farandole.client.query import goes_on, readable_event, run_records
+from farandole.client.scan import header
 from farandole.errors import FarandoleError, RunNotFound, RunRefused
 from farandole.events import facts
 from farandole.transport.port import Record
@@ -39,12 +39,15 @@ async def until_begun(client: Client, run_id: str) -> None:
         if await status_of(session, run_id) is not None:
             return
         asked = await start_asked(session, run_id)
-        for record in await run_records(session, run_id):
+        records = await run_records(session, run_id)
+        if goes_on(records):
+            return
+        for record in records:
             _require_not_refused(record, asked)
         saying = asyncio.create_task(_say_later(run_id, asked))
         try:
             async with asyncio.timeout(None if asked is not None else MOMENT_S):
-                told = await queue.get()
+                await _told(queue, asked)
         except TimeoutError:
             raise RunNotFound(
                 f"run {run_id}: expected a run in {session.topics.namespace!r}, but nothing is known of it",
@@ -54,11 +57,19 @@ async def until_begun(client: Client, run_id: str) -> None:
             saying.cancel()
             with suppress(asyncio.CancelledError):
                 await saying
-        if isinstance(told, FarandoleError):
-            raise told
-        _require_not_refused(told, None)
     finally:
         session.tail.unfollow(live)
+
+
+async def _told(queue: asyncio.Queue[Record | FarandoleError], asked: Asked | None) -> None:
+    """Wait for what tells that it begins; that another start was refused is passed by."""
+    while True:
+        told = await queue.get()
+        if isinstance(told, FarandoleError):
+            raise told
+        _require_not_refused(told, asked)
+        if not isinstance(readable_event(told), facts.RunRefused):
+            return
 
 
 async def _say_later(run_id: str, asked: Asked | None) -> None:
@@ -72,9 +83,12 @@ async def _say_later(run_id: str, asked: Asked | None) -> None:
 
 
 def _require_not_refused(record: Record, asked: Asked | None) -> None:
-    """A refusal that came before the start that we know of was the answer to another one."""
+    """A refusal names the command that it answers: it may be another start than the last one, which we know of.
+
+    Its instant says nothing: that of the command is by its writer's clock, that of the refusal by the coordinator's.
+    """
     event = readable_event(record)
-    at = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
-    if isinstance(event, facts.RunRefused) and (asked is None or asked.at <= at):
+    is_answer = asked is None or header(record, "ce_input") == asked.place.encode()
+    if isinstance(event, facts.RunRefused) and is_answer:
         detail = f": {event.detail}" if event.detail else ""
         raise RunRefused(f"run {event.run}: it was asked for, but refused ({event.reason}{detail})", run_id=event.run)

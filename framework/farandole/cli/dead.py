@@ -36,7 +36,7 @@ Where = Annotated[
         show_default=False,
     ),
 ]
-All = Annotated[bool, typer.Option("--all", help="Also those that were replayed or whose run is over.")]
+All = Annotated[bool, typer.Option("--all", help="Also those that were replayed or whose run stops or is over.")]
 Rate = Annotated[float, typer.Option("--rate", min=0, metavar="N", help="At most so many a second; 0 for no limit.")]
 
 

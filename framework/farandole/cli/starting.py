@@ -1,7 +1,7 @@
 """`run start`, `run rerun` and `run result`: what became of the run, in words and as an exit code."""
 
 import asyncio
-import time
+from collections.abc import Awaitable
 from contextlib import aclosing, suppress
 from datetime import timedelta
 
@@ -14,6 +14,7 @@ from farandole.cli.texts import given_duration
 from farandole.cli.unserved import Patience
 from farandole.client import Client, Ending, Run
 from farandole.client.query import readable_event
+from farandole.definition.policy import duration_text
 from farandole.errors import RunError, RunNotFound, RunRefused, RunTimedOut
 from farandole.events import facts
 
@@ -61,7 +62,7 @@ async def _told_or_waited(
         return OK
     if not as_json:
         typer.echo(run.id, err=True)
-    return await wait_for(run, limit, as_json)
+    return await wait_for(run.id, _itself(run), limit, as_json)
 
 
 async def _require_not_refused(run: Run[object]) -> None:
@@ -87,31 +88,34 @@ async def result_of_run(client: Client, run_id: str, wait: bool, timeout: str | 
     """
     limit = given_duration("--timeout", timeout)
     if wait or limit is not None:
-        before = time.monotonic()
-        try:
-            async with asyncio.timeout(limit.total_seconds() if limit is not None else None):
-                await until_begun(client, run_id)
-        except TimeoutError:
-            raise RunTimedOut(f"run {run_id}: expected it to begin within {limit}, but it did not") from None
-        limit = limit - timedelta(seconds=time.monotonic() - before) if limit is not None else None
+        return await wait_for(run_id, _begun(client, run_id), limit, as_json)
     run = await client.run(run_id)
     status = await run.status()
-    if not status.is_over and status.status != "held" and not wait and limit is None:
+    if not status.is_over and status.status != "held":
         raise RunError(
             f"run {run_id}: expected a run that has ended, but it is {status.status}. "
             f"`farandole run result {run_id} --wait` waits for it, `farandole run show {run_id}` says for what.",
             run_id=run_id,
         )
-    return await wait_for(run, limit, as_json)
+    return await wait_for(run_id, _itself(run), None, as_json)
 
 
-async def wait_for(run: Run[object], limit: timedelta | None, as_json: bool) -> int:
-    """Wait until the run ends or is held, say so, and give the exit code."""
+async def _begun(client: Client, run_id: str) -> Run[object]:
+    await until_begun(client, run_id)
+    return await client.run(run_id)
+
+
+async def _itself(run: Run[object]) -> Run[object]:
+    return run
+
+
+async def wait_for(run_id: str, begun: Awaitable[Run[object]], limit: timedelta | None, as_json: bool) -> int:
+    """Wait until the run has begun, and until it ends or is held; say so, and give the exit code."""
     try:
-        outcome, reason = await _within(run, limit)
+        run, outcome, reason = await _within(run_id, begun, limit)
     except RunTimedOut as late:
         if as_json:  # the id of a run that goes on
-            print_json({"run": run.id, "outcome": None, "reason": str(late), "result": None})
+            print_json({"run": run_id, "outcome": None, "reason": str(late), "result": None})
         raise
     result = await run.result() if outcome in ("succeeded", "partial") else None
     if as_json:
@@ -124,12 +128,19 @@ async def wait_for(run: Run[object], limit: timedelta | None, as_json: bool) -> 
     return OUTCOMES[outcome]
 
 
-async def _within(run: Run[object], limit: timedelta | None) -> tuple[str, str]:
+async def _within(run_id: str, begun: Awaitable[Run[object]], limit: timedelta | None) -> tuple[Run[object], str, str]:
+    run: Run[object] | None = None
     try:
         async with asyncio.timeout(limit.total_seconds() if limit is not None else None):
-            return await _outcome(run)
+            run = await begun
+            return run, *await _outcome(run)
     except TimeoutError:
-        raise RunTimedOut(f"run {run.id}: expected it to end within {limit}, but it did not; it goes on") from None
+        assert limit is not None
+        expected, rest = ("begin", "") if run is None else ("end", "; it goes on")
+        raise RunTimedOut(
+            f"run {run_id}: expected it to {expected} within {duration_text(limit)}, but it did not{rest}",
+            run_id=run_id,
+        ) from None
 
 
 async def _outcome(run: Run[object]) -> tuple[str, str]:

@@ -28,21 +28,22 @@ class Asked:
 
 
 async def start_asked(session: Session, run_id: str) -> Asked | None:
-    """The start that the run's last beginning names, else the first under its id; None if there is none (any more).
+    """The start that the run's last beginning names, else the last under its id; None if there is none (any more).
 
-    An id may begin anew after its deduplication window; what was asked again before that began nothing.
+    An id may begin anew after its deduplication window; what was asked again before that began nothing. And where
+    nothing has begun, earlier ones were refused, or are asked for by the last one too.
     """
     began = [record for record in await run_records(session, run_id) if header(record, "ce_type") == _STARTED]
     named = header(began[-1], "ce_input").decode(errors="replace") if began else ""
-    at, own, first = await session.at_home(session.topics.commands, run_id), run_id.encode(), None
+    at, own, last = await session.at_home(session.topics.commands, run_id), run_id.encode(), None
     async with aclosing(scan(session.edge, [at])) as records:
         async for record in records:
             is_about = own in (record.key, header(record, "ce_run")) or is_asked_by_hand(record, at.topic, run_id)
             if is_about and _is_start(record, run_id):
-                first = first or _asked(record)
+                last = _asked(record)
                 if record.place == named:
-                    return _asked(record)
-    return first
+                    return last
+    return last
 
 
 def _asked(record: Record) -> Asked:

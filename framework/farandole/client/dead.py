@@ -16,11 +16,11 @@ from farandole.client.session import Session
 from farandole.errors import ConfigError, RecordError
 from farandole.events.envelope import Envelope, instant_of, parse_envelope
 from farandole.ids import NO_ITEM
-from farandole.kernel.state import Run, Status
+from farandole.kernel.state import Phase, Run, Status
 from farandole.transport.port import End, Isolation, Record, TopicPartition
 
 OPEN, CLOSED, QUARANTINED = "open", "closed", "quarantined"
-"""`open`: its run waits for it. `closed`: replayed, skipped, or its run is over. `quarantined`: not of any run."""
+"""`open`: its run waits for it. `closed`: replayed, skipped, or its run stops or ended. `quarantined`: of no run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ def _state(envelope: Envelope | None, runs: dict[str, Run]) -> str:
     if envelope is None or not envelope.run or not envelope.step:
         return QUARANTINED
     run = runs.get(envelope.run)
-    if run is None or run.is_settled:
+    if run is None or run.head.phase is not Phase.RUNNING:
         return CLOSED
     try:
         unit = run.unit(run.number(envelope.step, envelope.item))

@@ -30,7 +30,7 @@ class Given:
         settings = self._settings()
         return Work(
             transport_of(settings) if self.log is None or isinstance(self.log, str | Path) else self.log,
-            self.namespace if self.namespace is not None else settings.namespace,
+            settings.namespace,
             self.artifacts if self.artifacts is not None else artifacts_of(settings),
         )
 
@@ -38,10 +38,11 @@ class Given:
         from farandole.settings.connection import Connection  # and pydantic, at the first use
         from farandole.settings.reading import read
 
+        given: dict[str, object] = {"namespace": self.namespace}
         if isinstance(self.log, Path):
-            settings = read(Connection, flags={"embedded_path": str(self.log)}).settings
+            settings = read(Connection, flags=given | {"embedded_path": str(self.log)}).settings
             return settings.model_copy(update={"bootstrap": None})
-        return read(Connection, flags={"bootstrap": self.log if isinstance(self.log, str) else None}).settings
+        return read(Connection, flags=given | {"bootstrap": self.log if isinstance(self.log, str) else None}).settings
 
 
 @dataclass(frozen=True, slots=True)

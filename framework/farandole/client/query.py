@@ -26,12 +26,14 @@ from farandole.client.waiting import Wait, waits
 from farandole.errors import RecordError, RunNotFound
 from farandole.events.catalogue import decode, type_name
 from farandole.events.envelope import instant_of
-from farandole.events.facts import Event, RunStarted, StepSucceeded
+from farandole.events.facts import Event, RunRefused, RunSettled, RunStarted, StepSucceeded
 from farandole.ids import NO_ITEM
 from farandole.kernel.state import Run
 from farandole.transport.port import Record
 
 _STARTED = type_name(RunStarted).encode()
+_SETTLED = type_name(RunSettled).encode()
+_REFUSED = type_name(RunRefused).encode()
 _SUCCEEDED = type_name(StepSucceeded).encode()
 
 
@@ -85,6 +87,21 @@ async def run_records(session: Session, run_id: str) -> list[Record]:
     own = run_id.encode()
     async with aclosing(scan(session.edge, [place])) as records:
         return [record async for record in records if header(record, "ce_run") == own]
+
+
+def goes_on(records: Iterable[Record]) -> bool:
+    """Whether the run whose events these are has begun and not ended, also where the tables know nothing of it.
+
+    A direct start is told by its first agent; the tables wait for a coordinator, which may find that it came too late.
+    """
+    begun = b""
+    for record in records:
+        kind = header(record, "ce_type")
+        if kind == _STARTED:
+            begun = header(record, "ce_id")
+        elif kind == _SETTLED or (kind == _REFUSED and header(record, "ce_cause") == begun):
+            begun = b""
+    return bool(begun)
 
 
 def event_of(record: Record) -> Event:

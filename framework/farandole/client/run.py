@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from farandole.client.following import Ending, Following, Start
 from farandole.client.lookup import RunStatus, head_of, is_answered, settled_of, state_of, status_of
+from farandole.client.query import goes_on
 from farandole.client.scan import BEGINNING, header, span
 from farandole.client.session import Session
 from farandole.client.tail import Subscription
@@ -243,7 +244,9 @@ class Run(Generic[R]):
         elif state is not None:
             following.end(Ending(state.head.outcome, state.head.reason, None, state.head.definition))
         elif following.ending is None:
-            raise self._not_found()
+            past = await self._past(self._followed.subscription.position)
+            if not following.has_begun and not goes_on(past):
+                raise self._not_found()
 
     async def _past(self, until: int) -> list[Record]:
         """The run's events before the live ones; of an id that was used again, those of its latest run."""

@@ -21,9 +21,9 @@ AGE_WAIT_S = 2.0
 class Lag:
     """How far a unit is behind on one topic.
 
-    `behind`: records (and markers) between the lowest unfinished one and the end, finished ones left out; `oldest`:
-    when the first of them was written. `processes`: members of the unit's group. `unknown`: partitions without a
-    position.
+    `behind`: records (and markers) between the lowest unfinished one and the end, without what is finished or deleted;
+    `oldest`: when the first of them was written. `processes`: members of the unit's group. `unknown`: partitions
+    without a position.
     """
 
     unit: str
@@ -77,7 +77,7 @@ def lags(transport: Transport, topics: Topics, agents: Collection[str] = (), *, 
         if not agents:
             read = [(COORDINATOR, topics.commands), (COORDINATOR, topics.events), *read]
         found = _measured(admin, topics, read)
-        firsts = {at: position.offset for each in found for at, position in each.waiting.items()}
+        firsts = {at: offset for each in found for at, offset in each.waiting.items()}
         times = _times(transport, topics, firsts) if ages and firsts else {}
         return [each.lag(times) for each in found]
     finally:
@@ -91,7 +91,8 @@ class _Measured:
     processes: int
     partitions: int
     behind: Mapping[TopicPartition, int]
-    waiting: Mapping[TopicPartition, Position]
+    waiting: Mapping[TopicPartition, int]
+    """Where the first that waits is looked for."""
 
     def lag(self, times: Mapping[TopicPartition, datetime]) -> Lag:
         """With the ages that were found."""
@@ -105,24 +106,27 @@ class _Measured:
 def _measured(admin: Admin, topics: Topics, read: Sequence[tuple[str, str]]) -> list[_Measured]:
     specs = admin.topics([topic for _, topic in read])
     places = {topic: [TopicPartition(topic, n) for n in range(spec.partitions)] for topic, spec in specs.items()}
-    ends = admin.ends([at for each in places.values() for at in each], Isolation.UNCOMMITTED)
+    all_places = [at for each in places.values() for at in each]
+    begins, ends = admin.beginnings(all_places), admin.ends(all_places, Isolation.UNCOMMITTED)
     processes = {unit: len(admin.members(topics.group(unit))) for unit in dict.fromkeys(unit for unit, _ in read)}
     out = []
     for unit, topic in read:
         own = places.get(topic, [])
         positions = admin.positions(topics.group(unit), own) if own else {}
-        behind = {at: _left(position, ends.get(at, 0)) for at, position in positions.items()}
-        waiting = {at: positions[at] for at, count in behind.items() if count}
+        behind = {at: _left(position, begins.get(at, 0), ends.get(at, 0)) for at, position in positions.items()}
+        waiting = {at: max(positions[at].offset, begins.get(at, 0)) for at, count in behind.items() if count}
         out.append(_Measured(unit, topic, processes[unit], len(own), behind, waiting))
     return out
 
 
-def _left(position: Position, end: int) -> int:
+def _left(position: Position, begin: int, end: int) -> int:
+    """What is left of what still exists: of a unit that was away for longer than its records are kept, some is gone."""
+    gone = max(0, begin - position.offset)
     try:
-        done = int.from_bytes(decode(position.metadata).bitmap, "little").bit_count()
+        done = int.from_bytes(decode(position.metadata).bitmap, "little") >> gone
     except MetadataUnreadable:
         done = 0
-    return max(0, end - position.offset - done)
+    return max(0, end - position.offset - gone - done.bit_count())
 
 
 def _times(

@@ -39,7 +39,8 @@ def waits(run: Run, changed: Changed) -> list[Wait]:
     if run.head.kernel_error:
         text = f"{run.head.kernel_error}; release or cancel it"
         return [Wait("kernel_error", text, until=_instant(run.head.due), then="failed")]
-    found = [wait for name, item, unit in run.units() for wait in _of_unit(run, name, item, unit, changed)]
+    told = _of_unit if run.head.phase is Phase.RUNNING else _of_report
+    found = [wait for name, item, unit in run.units() for wait in told(run, name, item, unit, changed)]
     return sorted(found, key=lambda each: _ORDER.index(each.kind))
 
 
@@ -59,16 +60,25 @@ def _of_unit(run: Run, name: str, item: int, unit: Unit, changed: Changed) -> It
         case Status.SUSPECTED:
             text = f"attempt {unit.attempt} was consumed by agent {agent} without a result; release or cancel the run"
             yield Wait("suspected", text, *at, *_end_of_hold(run, unit))
-        case Status.PENDING if item == NO_ITEM and run.head.phase is Phase.RUNNING:
+        case Status.PENDING if item == NO_ITEM:
             parents = [each.name for each in run.graph.parents[name] if run.step(each.name).status not in TERMINAL]
             yield Wait("parents", f"waits for {', '.join(parents)}", *at)
         case _ if unit.waiting:
             yield Wait("reports", f"attempt {unit.waiting[-1]} has not reported yet", *at)
 
 
+def _of_report(run: Run, name: str, item: int, unit: Unit, changed: Changed) -> Iterator[Wait]:
+    """A run that is stopping waits for reports alone: no retry comes any more, and no replay is taken."""
+    at = (name, item, unit.attempt, changed.get((name, item)), _instant(run.head.due), run.head.outcome)
+    if unit.waiting and unit.status is Status.SCHEDULED:
+        yield Wait("agent", f"attempt {unit.attempt} is with agent {run.graph.step(name).agent}", *at)
+    elif unit.waiting:
+        yield Wait("reports", f"attempt {unit.waiting[-1]} has not reported yet", *at)
+
+
 def _end_of_hold(run: Run, unit: Unit) -> tuple[datetime | None, str]:
     """When nobody waits for a person any more, and how the run ends then: its own deadline goes on while it is held."""
-    deadline = run.head.due if run.head.phase is Phase.RUNNING else 0
+    deadline = run.head.due
     if deadline and (not unit.due or deadline < unit.due):
         return _instant(deadline), "timed_out"
     return _instant(unit.due), "failed" if unit.due else ""

@@ -6,7 +6,7 @@ asked for that. Thread-safe; one per process.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -29,14 +29,13 @@ class Exchange:
     """Exchanges our frame for the registry's, and back."""
 
     def __init__(self, settings: HttpSettings, topic: Callable[[], SchemaTopic], clock: Clock | None = None) -> None:
-        """Asks nothing before the first question. `topic` opens `<ns>.schemas`."""
+        """Asks nothing before the first question. `topic` opens `<ns>.schemas`, each time it is read."""
         once = replace(settings, attempts_max=1, timeout=min(settings.timeout, ASK_TIMEOUT))
         self._clock = clock or SystemClock()
         self._book = SchemaBook()
         self._registry = ConfluentRegistry(JsonHttp(once), self._book, self._clock)
         self._patient = ConfluentRegistry(JsonHttp(settings), self._book, self._clock)
         self._topic = topic
-        self._log: LogRegistry | None = None
         self._missing: dict[bytes, float] = {}
         self._lock = threading.Lock()
 
@@ -88,13 +87,15 @@ class Exchange:
                     ) from None
 
     def _learn(self, fingerprint: bytes) -> None:
-        """Look a fingerprint up on the log, if it was not met before."""
+        """Look a fingerprint up on the log, if it was not met before.
+
+        The topic is small, opened and read whole for that, and closed: nobody tells us when the last client is done.
+        """
         now = self._clock.monotonic()
         if fingerprint in self._book or self._missing.get(fingerprint, now) > now:
             return
-        if self._log is None:
-            self._log = LogRegistry(self._topic(), self._book)
-        self._log.catch_up()
+        with closing(self._topic()) as topic:
+            LogRegistry(topic, self._book).catch_up()
         if fingerprint not in self._book:
             self._missing[fingerprint] = now + READ_AGAIN.total_seconds()
 
