@@ -156,7 +156,7 @@ class World:
         self.is_calm = self.chaos.is_over = True
         self.network.heal()
         for process in self.processes:
-            process.frozen_until = 0
+            process.frozen_until = 0.0
             process.clock.skew = timedelta()
             process.deafen(0.0)
 
