@@ -21,8 +21,8 @@ AT = TopicPartition("runs", 0)
 class Brokers:
     """Three brokers, each with its own opinion on who coordinates: a node, an error code, or no answer."""
 
-    def __init__(self, *opinions: int | KafkaError | None) -> None:
-        brokers = [SimpleNamespace(nodeId=n, host="kafka", port=9000 + n) for n in range(len(opinions))]
+    def __init__(self, *opinions: int | KafkaError | None, host: str = "kafka") -> None:
+        brokers = [SimpleNamespace(nodeId=n, host=host, port=9000 + n) for n in range(len(opinions))]
         self.cluster = SimpleNamespace(brokers=lambda: brokers, broker_metadata=lambda node: brokers[node])
         self.opinions = opinions
 
@@ -67,6 +67,13 @@ def test_brokers_that_agree_are_where_a_client_may_begin() -> None:
     brokers = client(Brokers(0, 1, 1))
 
     assert asyncio.run(coordinator(brokers, "g")).bootstrap(brokers) == "kafka:9001,kafka:9002"
+
+
+def test_place_to_begin_at_that_is_an_ipv6_address_can_be_read_by_the_client() -> None:
+    """It could not be resolved without brackets; the member that began there never joined again."""
+    brokers = client(Brokers(1, 1, 0, host="::1"))
+
+    assert asyncio.run(coordinator(brokers, "g")).bootstrap(brokers) == "[::1]:9000,[::1]:9001"
 
 
 class Cluster:

@@ -48,7 +48,12 @@ class Named(NamedTuple):
     def bootstrap(self, client: AIOKafkaClient) -> str:
         """Addresses of those brokers: whoever asks them alone is not led to the one that is cut off."""
         brokers = [client.cluster.broker_metadata(node) for node in self.by]
-        return ",".join(f"{it.host}:{it.port}" for it in brokers if it is not None)
+        return ",".join(_address(it.host, it.port) for it in brokers if it is not None)
+
+
+def _address(host: str, port: int) -> str:
+    """As librdkafka takes it: a literal IPv6 address has brackets there, and none in what a broker tells of itself."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def coordinator(client: AIOKafkaClient, group: str) -> Named:
