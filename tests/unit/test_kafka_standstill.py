@@ -20,9 +20,9 @@ class Log:
         self.places = {A: 5, B: 7}
         self.ends = {A: 5, B: 7}
         self.asked: list[list[TopicPartition]] = []
-        self.prepared = 0
+        self.behind: list[list[TopicPartition]] = []
         self.is_away = False
-        self.it = Standstill(self._ends, self._prepare)
+        self.it = Standstill(self._ends, self._brokers)
 
     def pass_time(self, looks: float = 1.0) -> bool:
         """So many looks long; whether it was found to stand still in that time."""
@@ -38,8 +38,9 @@ class Log:
             raise TransportError("no answer")
         return {at: self.ends[at] for at in asked}
 
-    def _prepare(self) -> None:
-        self.prepared += 1
+    def _brokers(self, behind: Sequence[TopicPartition]) -> str:
+        self.behind.append(list(behind))
+        return "known:1,known:2"
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 def test_who_has_read_everything_does_not_stand_still(log: Log) -> None:
     assert not log.pass_time(10)
-    assert log.prepared == 0
+    assert log.behind == []
 
 
 def test_partition_with_more_than_comes_at_two_looks_stands_still(log: Log) -> None:
@@ -58,7 +59,9 @@ def test_partition_with_more_than_comes_at_two_looks_stands_still(log: Log) -> N
     log.ends[B] = 9
 
     assert log.pass_time(3)
-    assert log.prepared >= 1
+    assert log.it.bootstrap == "known:1,known:2"
+    assert log.behind
+    assert all(asked == [B] for asked in log.behind)
 
 
 def test_what_comes_between_two_looks_is_no_standstill(log: Log) -> None:

@@ -10,9 +10,9 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, LeaderNotAvailabl
 from confluent_kafka import KafkaError
 
 from farandole.errors import AccessDenied, TransportError
-from farandole.transport.kafka.ends import _ends
+from farandole.transport.kafka.ends import _brokers, _ends
 from farandole.transport.kafka.membership import _members
-from farandole.transport.kafka.witnesses import Leader, Named, coordinator, leaders
+from farandole.transport.kafka.witnesses import Leader, Named, aware, coordinator, leaders
 from farandole.transport.port import Isolation, TopicPartition
 
 AT = TopicPartition("runs", 0)
@@ -83,7 +83,8 @@ class Cluster:
         self.told, self.ends = told, ends or {}
         self.asked: list[int] = []
         self.was_asked = asyncio.Event()
-        self.cluster = SimpleNamespace(brokers=lambda: [SimpleNamespace(nodeId=n) for n in range(len(told))])
+        brokers = [SimpleNamespace(nodeId=n, host="kafka", port=9000 + n) for n in range(len(told))]
+        self.cluster = SimpleNamespace(brokers=lambda: brokers, broker_metadata=lambda node: brokers[node])
 
     async def force_metadata_update(self) -> None:
         return None
@@ -161,6 +162,20 @@ def test_leader_that_does_not_lead_any_more_is_looked_up_again() -> None:
         return await question
 
     assert asyncio.run(asked()) == {AT: 1116}
+
+
+def test_reader_of_a_leader_that_is_cut_off_begins_anew_at_brokers_that_know_the_new_one() -> None:
+    """The story: the group's coordinator was another, of which the one that was cut off told the same as the others. So
+    it was one of those that agreed, and the client that began there was led to it again half of the time."""
+    cluster = Cluster(OLD, NEW, NEW)
+
+    assert asyncio.run(_brokers(client(cluster), [AT])) == "kafka:9001,kafka:9002"
+
+
+def test_broker_that_does_not_know_of_one_of_the_elections_is_no_place_to_begin_at() -> None:
+    assert aware([Leader(1, 5, (0, 1, 2)), Leader(2, 7, (1, 2))]) == (1, 2)
+    assert aware([Leader(1, 5, (0, 1)), Leader(2, 7, (2,))]) == ()
+    assert aware([]) == ()
 
 
 class Group(Brokers):

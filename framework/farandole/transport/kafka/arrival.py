@@ -109,14 +109,6 @@ class Namesakes:
         finally:
             arrival.done.set()
 
-    def find_brokers(self) -> None:
-        """Look which brokers agree on the coordinator. Blocks.
-
-        Raises:
-            TransportError: there was no answer.
-        """
-        self._ids()
-
     def disturbed(self) -> None:
         """The broker is not reached: who we are in the group is looked at for a while after that."""
         self._sign = now = time.monotonic()

@@ -95,6 +95,16 @@ class Queries:
 
         return read_ends(self._settings, self._client_id, partitions, isolation)
 
+    def true_brokers(self, partitions: Sequence[TopicPartition]) -> str:
+        """Addresses of the brokers that know who really leads them: whoever begins there is not led to another.
+
+        Raises:
+            TransportError: one of them is unknown, or there was no answer.
+        """
+        from farandole.transport.kafka.ends import find_brokers
+
+        return find_brokers(self._settings, self._client_id, partitions)
+
     def beginnings(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """First offsets that still exist.
 

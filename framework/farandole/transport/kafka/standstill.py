@@ -21,11 +21,19 @@ Places = Mapping[TopicPartition, int]
 
 
 class Standstill:
-    """`ends` asks the real leaders how far committed readers may read, `prepare` readies a way out; both block."""
+    """`ends` asks the real leaders how far committed readers may read; `brokers` which brokers know of these leaders.
 
-    def __init__(self, ends: Callable[[Sequence[TopicPartition]], Places], prepare: Callable[[], object]) -> None:
+    Both block. The leader that is cut off may name the same coordinator of our group as all the others do.
+    """
+
+    def __init__(
+        self, ends: Callable[[Sequence[TopicPartition]], Places], brokers: Callable[[Sequence[TopicPartition]], str]
+    ) -> None:
+        self.bootstrap = ""
+        """The brokers that knew, at the last look, who leads what had more than came."""
+
         self._ends = ends
-        self._prepare = prepare
+        self._brokers = brokers
         self._looked = time.monotonic()
         self._places: Places = {}
         """As they were at the last look."""
@@ -63,6 +71,6 @@ class Standstill:
     def _look(self, quiet: Sequence[TopicPartition]) -> None:
         with contextlib.suppress(TransportError, *CLIENT_ERRORS):  # the next look may be answered
             found = self._ends(quiet)
-            if any(self._places.get(at, end) < end for at, end in found.items()):
-                self._prepare()
+            if behind := [at for at, end in found.items() if self._places.get(at, end) < end]:
+                self.bootstrap = self._brokers(behind)
             self._found = found
