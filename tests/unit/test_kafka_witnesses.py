@@ -52,6 +52,14 @@ def test_coordinator_is_whom_more_than_half_of_the_brokers_name(opinions: tuple[
     assert {asyncio.run(coordinator(brokers, "g")).node for _ in range(20)} == {1}
 
 
+@pytest.mark.parametrize("opinions", [(0, 0, 2, 2, 2), (0, 0, 0, 3, 3, 3, 3), (0, 0, 0, *[3] * 17)])
+def test_brokers_that_are_cut_off_together_are_too_few_to_be_believed(opinions: tuple[int, ...]) -> None:
+    """Three of five were asked, and both of those that were cut off were among them in three of ten questions."""
+    brokers = client(Brokers(*opinions))
+
+    assert {asyncio.run(coordinator(brokers, "g")).node for _ in range(50)} == {opinions[-1]}
+
+
 @pytest.mark.parametrize("opinions", [(0, 1, 2), (1, AWAY, AWAY), (AWAY,)])
 def test_nobody_coordinates_of_whom_the_brokers_disagree(opinions: tuple[int | KafkaError | None, ...]) -> None:
     with pytest.raises(GroupCoordinatorNotAvailableError):
@@ -110,7 +118,9 @@ class Cluster:
 OLD, NEW = Leader(0, 4), Leader(1, 5)
 
 
-@pytest.mark.parametrize("told", [(OLD, NEW, NEW), (NEW, OLD, NEW), (NEW, NEW, None), (NEW, OLD, OLD)])
+@pytest.mark.parametrize(
+    "told", [(OLD, NEW, NEW), (NEW, OLD, NEW), (NEW, NEW, None), (NEW, OLD, OLD), (OLD, OLD, NEW, None, None)]
+)
 def test_leader_is_the_one_of_the_latest_election_that_anybody_knows(told: tuple[Leader | None, ...]) -> None:
     assert asyncio.run(leaders(client(Cluster(*told)), ["runs"])) == {AT: NEW}
 

@@ -26,8 +26,9 @@ from farandole.transport.kafka.access import UNAUTHORIZED, unauthorized
 from farandole.transport.kafka.messages import TAGS, TEXT, message
 from farandole.transport.port import TopicPartition
 
-WITNESSES = 3
-"""Brokers that are asked: of three, one may be cut off, and one stand still."""
+WITNESSES = 7
+"""Most brokers that are asked: of a usual cluster all, so that more than half of them are more than are cut off
+together, wherever it is cut. Of a larger one three may be cut off."""
 
 STRAGGLERS_S = 0.5
 """How long those are waited for who have not answered when more than half have, where the others may know less."""
