@@ -10,7 +10,8 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, LeaderNotAvailabl
 from confluent_kafka import KafkaError
 
 from farandole.errors import AccessDenied, TransportError
-from farandole.transport.kafka.ends import _brokers, _ends
+from farandole.transport.kafka import KafkaSettings, asking
+from farandole.transport.kafka.ends import _brokers, _ends, read_ends
 from farandole.transport.kafka.membership import _members
 from farandole.transport.kafka.witnesses import Leader, Named, aware, coordinator, leaders
 from farandole.transport.port import Isolation, TopicPartition
@@ -186,6 +187,34 @@ def test_broker_that_does_not_know_of_one_of_the_elections_is_no_place_to_begin_
     assert aware([Leader(1, 5, (0, 1, 2)), Leader(2, 7, (1, 2))]) == (1, 2)
     assert aware([Leader(1, 5, (0, 1)), Leader(2, 7, (2,))]) == ()
     assert aware([]) == ()
+
+
+class Old(Cluster):
+    """Brokers of a version that knows no such question for an end."""
+
+    def __init__(self, **_: object) -> None:
+        super().__init__(NEW)
+
+    async def bootstrap(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+    async def send(self, node: int, request: Any) -> Any:
+        if type(request).__name__ == "_ListOffsets":
+            raise NotImplementedError("Support for _ListOffsets v0 has not yet been added")
+        return await super().send(node, request)
+
+
+def test_brokers_that_are_too_old_to_be_asked_are_told_with_the_version_that_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With 2.7 each restore failed with a traceback, and at once again, for ever."""
+    monkeypatch.setattr(asking, "AIOKafkaClient", Old)
+
+    with pytest.raises(TransportError, match=r"ends of runs: expected brokers of Kafka 2\.8 or newer, .*_ListOffsets"):
+        read_ends(KafkaSettings("nowhere:1"), "us", [AT], Isolation.COMMITTED)
 
 
 class Group(Brokers):

@@ -74,6 +74,9 @@ one that is cut off. Less than a session; costs a small request each."""
 PREFETCH_RECORDS = 4_000
 """Records fetched ahead. librdkafka's 100,000 would be thrown away and fetched anew at each pause."""
 
+BROKER_MIN = "2.8"
+"""The oldest Kafka that answers all that a process asks: version 6 of ListOffsets (`ends.py`). R1 alone needs 2.5."""
+
 Value = str | int | float | bool
 """Of a setting that is no callback."""
 
