@@ -67,6 +67,14 @@ def test_nobody_coordinates_of_whom_the_brokers_disagree(opinions: tuple[int | K
         asyncio.run(coordinator(client(Brokers(*opinions)), "g"))
 
 
+def test_group_that_we_may_not_see_is_told_as_such() -> None:
+    """It was "no answer in 10.0 s": a broker that refused was as good as one that knew of nobody."""
+    refused = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)
+
+    with pytest.raises(AccessDenied, match=r"group g: .*farandole acls"):
+        asyncio.run(coordinator(client(Brokers(refused, refused, refused)), "g"))
+
+
 def test_only_broker_is_believed() -> None:
     assert asyncio.run(coordinator(client(Brokers(0)), "g")) == Named(0, (0,))
 

@@ -69,6 +69,7 @@ async def coordinator(client: AIOKafkaClient, group: str) -> Named:
     """Who coordinates the group, as more than half of those say who are asked.
 
     Raises:
+        AccessDenied: we may not see the group.
         GroupCoordinatorNotAvailableError: they disagree, or do not answer.
     """
     named: dict[int, list[int]] = {}
@@ -77,6 +78,8 @@ async def coordinator(client: AIOKafkaClient, group: str) -> Named:
         return any(len(by) * 2 > asked for by in named.values())
 
     def take(node: int, answer: Any) -> None:
+        if answer.error_code in UNAUTHORIZED:
+            raise unauthorized(KafkaError(answer.error_code), f"group {group}")
         if not answer.error_code:
             named.setdefault(int(answer.coordinator_id), []).append(node)
 
@@ -160,7 +163,7 @@ async def _ask(
     finally:
         for each in pending:
             each.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
     return len(asked)
 
 
