@@ -1,8 +1,8 @@
 """A member on Kafka: the consumer belongs to the loop's thread, every call that may block to a helper thread.
 
-The writing helper has the transactional producer, the reading one an admin client; so a
-transaction and a question may be under way at once. Rebalance callbacks run inside `poll` and
-`close`, on the loop's thread, and never ask the broker anything by themselves.
+The writing helper has the transactional producer, the reading one a client of aiokafka for each question; so a
+transaction and a question may be under way at once. Rebalance callbacks run inside `poll` and `close`, on the loop's
+thread, and never ask the broker anything by themselves.
 """
 
 import logging
