@@ -1,6 +1,6 @@
 """Partitions of which nothing comes, and whether there is more to read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
@@ -105,3 +105,41 @@ def test_look_that_is_not_answered_says_nothing(log: Log) -> None:
     assert not log.pass_time(5)
     log.is_away = False
     assert log.pass_time(3)
+
+
+def test_answers_that_come_late_are_not_two_looks(log: Log) -> None:
+    """Both looks waited behind something that took its time, and were answered one after the other. What had been
+    written a moment before had more than came "at two looks"."""
+    waiting: list[Callable[[], None]] = []
+    for _ in range(round(3.5 * LOOK_EVERY)):
+        log.now += 1.0
+        log.it.step(lambda: dict(log.places), waiting.append)
+    log.ends[B] = 8
+
+    late = len(waiting)
+    for work in waiting:
+        work()
+        assert not log.it.step(lambda: dict(log.places), lambda _: None)
+
+    assert late == 1
+    log.places[B] = 8
+    assert not log.pass_time(3)
+
+
+def test_next_look_is_made_some_time_after_the_last_one_was_answered(log: Log) -> None:
+    waiting: list[Callable[[], None]] = []
+    log.pass_time()
+    log.now += LOOK_EVERY
+    log.it.step(lambda: dict(log.places), waiting.append)
+    log.now += LOOK_EVERY
+    log.ends[B] = 8
+    waiting.pop()()
+    log.it.step(lambda: dict(log.places), waiting.append)
+
+    log.now += LOOK_EVERY - 1
+    log.it.step(lambda: dict(log.places), waiting.append)
+    assert waiting == []
+    log.now += 1
+    log.it.step(lambda: dict(log.places), waiting.append)
+
+    assert len(waiting) == 1
