@@ -1,9 +1,11 @@
 """Who is in a group under our name beside us, and when that is looked at."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 
+from farandole.errors import TransportError
 from farandole.transport.kafka import KafkaSettings
 from farandole.transport.kafka.arrival import LOOK_EVERY, LOOKS_AFTER, OUT_MAX, Namesakes
 from farandole.transport.kafka.membership import Members
@@ -63,6 +65,34 @@ def test_what_goes_wrong_again_and_again_does_not_put_off_what_is_found(group: G
         lost |= group.step("us-2", 1.0)
 
     assert lost
+
+
+def test_looks_do_not_pile_up_behind_one_that_takes_its_time(group: Group) -> None:
+    """Where packets were dropped a look took ten seconds, and five came in fifteen. What a take-over asks waits for the
+    same helper."""
+    waiting: list[Callable[[], None]] = []
+    group.it.disturbed()
+    for _ in range(20):
+        group.now += 1.0
+        group.it.step(lambda: "us-2", waiting.append)
+    assert len(waiting) == 1
+
+    waiting.pop()()
+    group.it.step(lambda: "us-2", waiting.append)
+
+    assert len(waiting) == 1  # one for all that were due meanwhile
+
+
+def test_look_that_fails_is_over(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_: str) -> Members:
+        raise TransportError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(group.it, "_ask", away)
+        group.step("us-2", LOOK_EVERY)
+    group.step("us-2", LOOK_EVERY)
+
+    assert group.looks == 1
 
 
 def test_other_self_is_taken_out_after_an_outage(group: Group) -> None:

@@ -3,6 +3,7 @@
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from farandole.errors import FatalTransportError
 from farandole.transport.kafka.errors import error_of, told, trouble_kind, verdict_of_abort
 from farandole.transport.kafka.polling import Outage
 from farandole.transport.port import TopicPartition, Verdict
@@ -73,3 +74,13 @@ def test_error_of_the_whole_client_names_the_partition_that_its_text_names(
 
     (trouble,) = outage.troubles()
     assert (trouble.at, text in trouble.error) == (at, True)
+
+
+def test_fatal_error_of_a_consumer_ends_its_process() -> None:
+    outage = Outage("us")
+    outage(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+
+    outage(KafkaError(KafkaError._FATAL, "it can not go on", True))
+
+    with pytest.raises(FatalTransportError, match="us: it can not go on"):
+        list(outage.troubles())

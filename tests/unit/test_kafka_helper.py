@@ -15,10 +15,14 @@ from farandole.transport.kafka.transactions import Snapshot, Transactor
 from farandole.transport.port import (
     Commit,
     FenceWriter,
+    Isolation,
     ListMembers,
     MemberSettings,
     Position,
+    ReadEnds,
+    ReadPositions,
     Reply,
+    Request,
     TopicPartition,
     Verdict,
 )
@@ -58,6 +62,24 @@ def test_producer_that_cannot_be_made_is_told_as_any_other_error() -> None:
 
     with pytest.raises(TransportError, match="was not initialised"):
         Transactor(settings, "me").prepare()
+
+
+def test_member_has_no_admin_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had six threads and eight descriptors in each process, and was asked nothing any more."""
+    made: list[object] = []
+    monkeypatch.setattr("farandole.transport.kafka.queries.AdminClient", made.append)
+    settings = KafkaSettings("127.0.0.1:1", call_timeout=timedelta(seconds=0.2))
+    member = KafkaMember(settings, MemberSettings("g", "g.0", "range", timedelta(seconds=6)))
+    at = TopicPartition("events", 0)
+    questions: list[Request] = [ReadPositions([at]), ReadEnds([at], Isolation.COMMITTED), ListMembers()]
+
+    for request in questions:
+        member.call(request)
+    found = told(member.replies, 3)
+    member.close()
+
+    assert all(isinstance(reply.error, TransportError) for reply in found)
+    assert made == []
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Partitions of which nothing comes, and whether there is more to read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
@@ -20,9 +20,9 @@ class Log:
         self.places = {A: 5, B: 7}
         self.ends = {A: 5, B: 7}
         self.asked: list[list[TopicPartition]] = []
-        self.prepared = 0
+        self.behind: list[list[TopicPartition]] = []
         self.is_away = False
-        self.it = Standstill(self._ends, self._prepare)
+        self.it = Standstill(self._ends, self._brokers)
 
     def pass_time(self, looks: float = 1.0) -> bool:
         """So many looks long; whether it was found to stand still in that time."""
@@ -38,8 +38,9 @@ class Log:
             raise TransportError("no answer")
         return {at: self.ends[at] for at in asked}
 
-    def _prepare(self) -> None:
-        self.prepared += 1
+    def _brokers(self, behind: Sequence[TopicPartition]) -> str:
+        self.behind.append(list(behind))
+        return "known:1,known:2"
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 def test_who_has_read_everything_does_not_stand_still(log: Log) -> None:
     assert not log.pass_time(10)
-    assert log.prepared == 0
+    assert log.behind == []
 
 
 def test_partition_with_more_than_comes_at_two_looks_stands_still(log: Log) -> None:
@@ -58,7 +59,9 @@ def test_partition_with_more_than_comes_at_two_looks_stands_still(log: Log) -> N
     log.ends[B] = 9
 
     assert log.pass_time(3)
-    assert log.prepared >= 1
+    assert log.it.bootstrap == "known:1,known:2"
+    assert log.behind
+    assert all(asked == [B] for asked in log.behind)
 
 
 def test_what_comes_between_two_looks_is_no_standstill(log: Log) -> None:
@@ -102,3 +105,41 @@ def test_look_that_is_not_answered_says_nothing(log: Log) -> None:
     assert not log.pass_time(5)
     log.is_away = False
     assert log.pass_time(3)
+
+
+def test_answers_that_come_late_are_not_two_looks(log: Log) -> None:
+    """Both looks waited behind something that took its time, and were answered one after the other. What had been
+    written a moment before had more than came "at two looks"."""
+    waiting: list[Callable[[], None]] = []
+    for _ in range(round(3.5 * LOOK_EVERY)):
+        log.now += 1.0
+        log.it.step(lambda: dict(log.places), waiting.append)
+    log.ends[B] = 8
+
+    late = len(waiting)
+    for work in waiting:
+        work()
+        assert not log.it.step(lambda: dict(log.places), lambda _: None)
+
+    assert late == 1
+    log.places[B] = 8
+    assert not log.pass_time(3)
+
+
+def test_next_look_is_made_some_time_after_the_last_one_was_answered(log: Log) -> None:
+    waiting: list[Callable[[], None]] = []
+    log.pass_time()
+    log.now += LOOK_EVERY
+    log.it.step(lambda: dict(log.places), waiting.append)
+    log.now += LOOK_EVERY
+    log.ends[B] = 8
+    waiting.pop()()
+    log.it.step(lambda: dict(log.places), waiting.append)
+
+    log.now += LOOK_EVERY - 1
+    log.it.step(lambda: dict(log.places), waiting.append)
+    assert waiting == []
+    log.now += 1
+    log.it.step(lambda: dict(log.places), waiting.append)
+
+    assert len(waiting) == 1

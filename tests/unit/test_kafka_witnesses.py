@@ -10,9 +10,10 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, LeaderNotAvailabl
 from confluent_kafka import KafkaError
 
 from farandole.errors import AccessDenied, TransportError
-from farandole.transport.kafka.ends import _ends
+from farandole.transport.kafka import KafkaSettings, asking
+from farandole.transport.kafka.ends import _brokers, _ends, read_ends
 from farandole.transport.kafka.membership import _members
-from farandole.transport.kafka.witnesses import Leader, Named, coordinator, leaders
+from farandole.transport.kafka.witnesses import Leader, Named, aware, coordinator, leaders
 from farandole.transport.port import Isolation, TopicPartition
 
 AT = TopicPartition("runs", 0)
@@ -21,8 +22,8 @@ AT = TopicPartition("runs", 0)
 class Brokers:
     """Three brokers, each with its own opinion on who coordinates: a node, an error code, or no answer."""
 
-    def __init__(self, *opinions: int | KafkaError | None) -> None:
-        brokers = [SimpleNamespace(nodeId=n, host="kafka", port=9000 + n) for n in range(len(opinions))]
+    def __init__(self, *opinions: int | KafkaError | None, host: str = "kafka") -> None:
+        brokers = [SimpleNamespace(nodeId=n, host=host, port=9000 + n) for n in range(len(opinions))]
         self.cluster = SimpleNamespace(brokers=lambda: brokers, broker_metadata=lambda node: brokers[node])
         self.opinions = opinions
 
@@ -52,10 +53,26 @@ def test_coordinator_is_whom_more_than_half_of_the_brokers_name(opinions: tuple[
     assert {asyncio.run(coordinator(brokers, "g")).node for _ in range(20)} == {1}
 
 
+@pytest.mark.parametrize("opinions", [(0, 0, 2, 2, 2), (0, 0, 0, 3, 3, 3, 3), (0, 0, 0, *[3] * 17)])
+def test_brokers_that_are_cut_off_together_are_too_few_to_be_believed(opinions: tuple[int, ...]) -> None:
+    """Three of five were asked, and both of those that were cut off were among them in three of ten questions."""
+    brokers = client(Brokers(*opinions))
+
+    assert {asyncio.run(coordinator(brokers, "g")).node for _ in range(50)} == {opinions[-1]}
+
+
 @pytest.mark.parametrize("opinions", [(0, 1, 2), (1, AWAY, AWAY), (AWAY,)])
 def test_nobody_coordinates_of_whom_the_brokers_disagree(opinions: tuple[int | KafkaError | None, ...]) -> None:
     with pytest.raises(GroupCoordinatorNotAvailableError):
         asyncio.run(coordinator(client(Brokers(*opinions)), "g"))
+
+
+def test_group_that_we_may_not_see_is_told_as_such() -> None:
+    """It was "no answer in 10.0 s": a broker that refused was as good as one that knew of nobody."""
+    refused = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)
+
+    with pytest.raises(AccessDenied, match=r"group g: .*farandole acls"):
+        asyncio.run(coordinator(client(Brokers(refused, refused, refused)), "g"))
 
 
 def test_only_broker_is_believed() -> None:
@@ -69,6 +86,13 @@ def test_brokers_that_agree_are_where_a_client_may_begin() -> None:
     assert asyncio.run(coordinator(brokers, "g")).bootstrap(brokers) == "kafka:9001,kafka:9002"
 
 
+def test_place_to_begin_at_that_is_an_ipv6_address_can_be_read_by_the_client() -> None:
+    """It could not be resolved without brackets; the member that began there never joined again."""
+    brokers = client(Brokers(1, 1, 0, host="::1"))
+
+    assert asyncio.run(coordinator(brokers, "g")).bootstrap(brokers) == "[::1]:9000,[::1]:9001"
+
+
 class Cluster:
     """Brokers that tell who leads `runs/0`, since which election, or not at all; and leaders that tell its end."""
 
@@ -76,7 +100,8 @@ class Cluster:
         self.told, self.ends = told, ends or {}
         self.asked: list[int] = []
         self.was_asked = asyncio.Event()
-        self.cluster = SimpleNamespace(brokers=lambda: [SimpleNamespace(nodeId=n) for n in range(len(told))])
+        brokers = [SimpleNamespace(nodeId=n, host="kafka", port=9000 + n) for n in range(len(told))]
+        self.cluster = SimpleNamespace(brokers=lambda: brokers, broker_metadata=lambda node: brokers[node])
 
     async def force_metadata_update(self) -> None:
         return None
@@ -102,7 +127,9 @@ class Cluster:
 OLD, NEW = Leader(0, 4), Leader(1, 5)
 
 
-@pytest.mark.parametrize("told", [(OLD, NEW, NEW), (NEW, OLD, NEW), (NEW, NEW, None), (NEW, OLD, OLD)])
+@pytest.mark.parametrize(
+    "told", [(OLD, NEW, NEW), (NEW, OLD, NEW), (NEW, NEW, None), (NEW, OLD, OLD), (OLD, OLD, NEW, None, None)]
+)
 def test_leader_is_the_one_of_the_latest_election_that_anybody_knows(told: tuple[Leader | None, ...]) -> None:
     assert asyncio.run(leaders(client(Cluster(*told)), ["runs"])) == {AT: NEW}
 
@@ -154,6 +181,48 @@ def test_leader_that_does_not_lead_any_more_is_looked_up_again() -> None:
         return await question
 
     assert asyncio.run(asked()) == {AT: 1116}
+
+
+def test_reader_of_a_leader_that_is_cut_off_begins_anew_at_brokers_that_know_the_new_one() -> None:
+    """The story: the group's coordinator was another, of which the one that was cut off told the same as the others. So
+    it was one of those that agreed, and the client that began there was led to it again half of the time."""
+    cluster = Cluster(OLD, NEW, NEW)
+
+    assert asyncio.run(_brokers(client(cluster), [AT])) == "kafka:9001,kafka:9002"
+
+
+def test_broker_that_does_not_know_of_one_of_the_elections_is_no_place_to_begin_at() -> None:
+    assert aware([Leader(1, 5, (0, 1, 2)), Leader(2, 7, (1, 2))]) == (1, 2)
+    assert aware([Leader(1, 5, (0, 1)), Leader(2, 7, (2,))]) == ()
+    assert aware([]) == ()
+
+
+class Old(Cluster):
+    """Brokers of a version that knows no such question for an end."""
+
+    def __init__(self, **_: object) -> None:
+        super().__init__(NEW)
+
+    async def bootstrap(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+    async def send(self, node: int, request: Any) -> Any:
+        if type(request).__name__ == "_ListOffsets":
+            raise NotImplementedError("Support for _ListOffsets v0 has not yet been added")
+        return await super().send(node, request)
+
+
+def test_brokers_that_are_too_old_to_be_asked_are_told_with_the_version_that_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With 2.7 each restore failed with a traceback, and at once again, for ever."""
+    monkeypatch.setattr(asking, "AIOKafkaClient", Old)
+
+    with pytest.raises(TransportError, match=r"ends of runs: expected brokers of Kafka 2\.8 or newer, .*_ListOffsets"):
+        read_ends(KafkaSettings("nowhere:1"), "us", [AT], Isolation.COMMITTED)
 
 
 class Group(Brokers):

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from farandole.cli.doctor.facts import Facts, Finding, Severity
 from farandole.settings.production import INSYNC_MIN, REPLICATION_MIN
+from farandole.transport.kafka.settings import BROKER_MIN
 
 OFFSETS_RETENTION_MIN = timedelta(days=30)
 """A unit that is stopped for longer would lose its positions, and stop (R8)."""
@@ -23,8 +24,8 @@ SKEW_WARNING, SKEW_ERROR = timedelta(seconds=1), timedelta(seconds=30)
 OPEN_GRACE = timedelta(seconds=5)
 """Beyond its own time-out: a broker ends a transaction that ran out within its clean-up interval."""
 
-TXN_OFFSET_COMMIT, GROUP_HEARTBEAT = 28, 68
-"""Kafka's API keys: KIP-447 came with version 3 of the first, in 2.5; 4.0 has version 1 of the second."""
+LIST_OFFSETS, GROUP_HEARTBEAT = 2, 68
+"""Kafka's API keys: version 6 of the first (of `ends.py`) came with 2.8; 4.0 has version 1 of the second."""
 
 _RANDOM_SLOT = re.compile(r"\.[0-9a-f]{8}$")
 
@@ -55,20 +56,21 @@ def kafka_version(versions: Mapping[int, int]) -> str:
     """The broker's version as far as its requests tell it."""
     if not versions:
         return "unknown"
-    if versions.get(TXN_OFFSET_COMMIT, 0) < 3:
-        return "older than 2.5"
+    if versions.get(LIST_OFFSETS, 0) < 6:
+        return f"older than {BROKER_MIN}"
     heartbeat = versions.get(GROUP_HEARTBEAT, -1)
-    return "4.0 or newer" if heartbeat >= 1 else "3.7 to 3.9" if heartbeat == 0 else "2.5 to 3.6"
+    return "4.0 or newer" if heartbeat >= 1 else "3.7 to 3.9" if heartbeat == 0 else f"{BROKER_MIN} to 3.6"
 
 
 def _versions(facts: Facts) -> Iterator[Finding]:
-    if kafka_version(facts.inspected.api_versions) == "older than 2.5":
+    if kafka_version(facts.inspected.api_versions) == f"older than {BROKER_MIN}":
         yield Finding(
             E,
             "broker_too_old",
-            f"{facts.bootstrap}: the brokers are older than Kafka 2.5",
-            "they cannot tell a zombie's transaction from its successor's (KIP-447, R1): nothing is exactly once",
-            "upgrade the brokers to 2.5 or newer (4.x is what is tested)",
+            f"{facts.bootstrap}: the brokers are older than Kafka {BROKER_MIN}",
+            "they do not answer our question for the end of a partition: no home is restored; and before 2.5 they "
+            "cannot tell a zombie's transaction from its successor's (KIP-447, R1)",
+            f"upgrade the brokers to {BROKER_MIN} or newer (4.x is what is tested)",
         )
 
 

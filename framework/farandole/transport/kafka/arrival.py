@@ -88,6 +88,9 @@ class Namesakes:
         """When the last sign of an outage came."""
 
         self._looked = time.monotonic()
+        self._is_looking = False
+        """A look takes as long as our patience where packets are dropped, and others wait for the same helper."""
+
         self._found: Sequence[str] | None = None
         """What the last look saw, until it is looked at."""
 
@@ -108,14 +111,6 @@ class Namesakes:
             )
         finally:
             arrival.done.set()
-
-    def find_brokers(self) -> None:
-        """Look which brokers agree on the coordinator. Blocks.
-
-        Raises:
-            TransportError: there was no answer.
-        """
-        self._ids()
 
     def disturbed(self) -> None:
         """The broker is not reached: who we are in the group is looked at for a while after that."""
@@ -144,10 +139,10 @@ class Namesakes:
         if not self._looks:
             again = LOOK_EVERY if is_in or self._sign is None else LOOK_AGAIN
             self._looks.append(max(now, self._looked + again))
-        if self._looks[0] <= now:
+        if self._looks[0] <= now and not self._is_looking:
             while self._looks and self._looks[0] <= now:
                 self._looks.popleft()
-            self._looked = now
+            self._looked, self._is_looking = now, True
             submit(self._look)
         return is_lost
 
@@ -166,8 +161,11 @@ class Namesakes:
     # --- on a helper thread ---------------------------------------------------------------
 
     def _look(self) -> None:
-        with contextlib.suppress(TransportError, *CLIENT_ERRORS):  # the next look may be answered
-            self._found = self._ids()
+        try:
+            with contextlib.suppress(TransportError, *CLIENT_ERRORS):  # the next look may be answered
+                self._found = self._ids()
+        finally:
+            self._is_looking = False
 
     def _take_out(self, others: list[str]) -> None:
         try:

@@ -14,8 +14,9 @@ from aiokafka import errors as aio
 from aiokafka.client import AIOKafkaClient
 
 from farandole.errors import TransportError
+from farandole.transport.kafka.messages import UNSPOKEN
 from farandole.transport.kafka.security import for_aiokafka
-from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.kafka.settings import BROKER_MIN, KafkaSettings
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ def ask_patiently(
     """As `ask`, of a question that is asked again and again until it is answered, or our patience is over.
 
     Raises:
-        TransportError: the cluster cannot be reached, or there was no answer.
+        TransportError: the cluster cannot be reached, is too old for the question, or there was no answer.
     """
 
     async def patiently(client: AIOKafkaClient) -> T:
@@ -55,6 +56,9 @@ def ask_patiently(
             return await asyncio.wait_for(question(client), settings.patience)
         except TimeoutError:
             raise TransportError(f"{about}: no answer in {settings.patience} s") from None
+        except UNSPOKEN as error:
+            old = f"expected brokers of Kafka {BROKER_MIN} or newer, but one does not answer as they do: {error!r}"
+            raise TransportError(f"{about}: {old}") from error
 
     return ask(settings, client_id, patiently)
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiokafka import AIOKafkaProducer
 from aiokafka import errors as aio
+from aiokafka.structs import RecordMetadata
 
 from farandole.errors import TransportError
 from farandole.ids import partition_of
@@ -41,7 +42,6 @@ _REFUSALS = (
     aio.InvalidTimestampError,
     aio.TopicAuthorizationFailedError,
     aio.UnsupportedVersionError,
-    aio.ProducerClosed,
 )
 """After these a record has certainly not been written; after any other nobody knows."""
 
@@ -64,15 +64,27 @@ class KafkaEdge:
     async def send(self, record: NewRecord) -> tuple[int, int]:
         """Write and wait."""
         partition = await self._place(record)
-        producer = await self._started()
-        sending = producer.send_and_wait(
-            record.topic, record.value, record.key, partition=partition, headers=list(record.headers)
-        )
+        while True:
+            producer = await self._started()
+            try:
+                return await self._written(producer, record, partition)
+            except aio.ProducerClosed:
+                self._retire(producer)  # it is ending already, because of another record
+
+    async def _written(self, producer: AIOKafkaProducer, record: NewRecord, partition: int) -> tuple[int, int]:
+        """Where it stands now.
+
+        Raises:
+            ProducerClosed: it takes nothing more. The record has not been written, and nothing is wrong with it.
+            TransportError: it was refused, or is in doubt.
+        """
         try:
             # aiokafka's own limit does not hold for an idempotent producer.
-            told = await asyncio.wait_for(sending, self._settings.patience)
+            told = await asyncio.wait_for(_answered(producer, record, partition), self._settings.patience)
         except (AssertionError, ValueError, TypeError) as error:
             raise TransportError(f"{record.topic}: the record was refused: {error!r}") from error
+        except aio.ProducerClosed:
+            raise
         except aio.KafkaError as error:
             self._retire(producer)
             if isinstance(error, _REFUSALS):
@@ -177,6 +189,22 @@ class KafkaEdge:
                 f"{record.topic}/{record.partition}: the record was refused: it has {count} partitions"
             )
         return record.partition
+
+
+async def _answered(producer: AIOKafkaProducer, record: NewRecord, partition: int) -> RecordMetadata:
+    """What the broker says of a record.
+
+    Raises:
+        ValueError: it is larger than any request, and has no number yet that would be missed. What a broker refuses for
+            its size, under the same name in aiokafka, has one.
+    """
+    try:
+        sent = await producer.send(
+            record.topic, record.value, record.key, partition=partition, headers=list(record.headers)
+        )
+    except aio.MessageSizeTooLargeError as error:
+        raise ValueError(str(error)) from error
+    return await sent
 
 
 async def _ended(producer: AIOKafkaProducer) -> None:

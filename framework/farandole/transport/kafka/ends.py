@@ -20,7 +20,7 @@ from farandole.transport.kafka.access import UNAUTHORIZED, unauthorized
 from farandole.transport.kafka.asking import ask_patiently
 from farandole.transport.kafka.messages import TAGS, TEXT, message
 from farandole.transport.kafka.settings import KafkaSettings
-from farandole.transport.kafka.witnesses import Leader, leaders
+from farandole.transport.kafka.witnesses import Leader, addresses, aware, leaders
 from farandole.transport.port import Isolation, TopicPartition
 
 RETRY_S = 0.1
@@ -45,6 +45,22 @@ def read_ends(
     if not partitions:
         return {}
     return ask_patiently(settings, client_id, about, lambda client: _ends(client, partitions, isolation))
+
+
+def find_brokers(settings: KafkaSettings, client_id: str, partitions: Sequence[TopicPartition]) -> str:
+    """Addresses of the brokers that know who really leads these; none if there is not one that knows it of all.
+
+    Raises:
+        AccessDenied: we may not see one of the topics.
+        TransportError: one of them is unknown, or there was no answer.
+    """
+    about = f"leaders of {', '.join(sorted({at.topic for at in partitions}))}"
+    return ask_patiently(settings, client_id, about, lambda client: _brokers(client, partitions))
+
+
+async def _brokers(client: AIOKafkaClient, partitions: Sequence[TopicPartition]) -> str:
+    known = await leaders(client, {at.topic for at in partitions})
+    return addresses(client, aware(known[at] for at in partitions if at in known))
 
 
 async def _ends(

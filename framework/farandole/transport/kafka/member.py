@@ -1,8 +1,8 @@
 """A member on Kafka: the consumer belongs to the loop's thread, every call that may block to a helper thread.
 
-The writing helper has the transactional producer, the reading one an admin client; so a
-transaction and a question may be under way at once. Rebalance callbacks run inside `poll` and
-`close`, on the loop's thread, and never ask the broker anything by themselves.
+The writing helper has the transactional producer, the reading one a client of aiokafka for each question; so a
+transaction and a question may be under way at once. Rebalance callbacks run inside `poll` and `close`, on the loop's
+thread, and never ask the broker anything by themselves.
 """
 
 import logging
@@ -71,7 +71,7 @@ class KafkaMember:
         self._departed = Departed(settings, member.client_id, member.group, self._living)
         self._namesakes = Namesakes(settings, member.client_id, member.group, self._queries.true_members)
         self._standstill = Standstill(
-            lambda asked: self._queries.true_ends(asked, Isolation.COMMITTED), self._namesakes.find_brokers
+            lambda asked: self._queries.true_ends(asked, Isolation.COMMITTED), self._queries.true_brokers
         )
         self._replies = Replies()
         self._writing = self._new_writing()
@@ -118,14 +118,15 @@ class KafkaMember:
         self._arrival = arrival = Arrival()
         self._reading.submit(lambda: self._namesakes.succeed(arrival))
 
-    def _join_anew(self, why: str) -> None:
+    def _join_anew(self, why: str, bootstrap: str) -> None:
         """With another client: this one waits for minutes for an answer to its join that does not come, or believes a
-        broker that is cut off, so that the other one begins at brokers that know better."""
+        broker that is cut off, so that the other one begins at brokers that know better (anywhere, if there are none).
+        """
         log.warning("%s: %s: it joins anew", self.client_id, why)
         self._is_lost = True
         self._forget(sorted(self._cursors.owned), lost=True)
         old = self._consumer
-        self._consumer, self._cursors = self._client(self._namesakes.bootstrap)
+        self._consumer, self._cursors = self._client(bootstrap)
         threading.Thread(target=old.close, name=f"{self.client_id}.leaving", daemon=True).start()
         self._arrive()
         self._namesakes.disturbed()
@@ -143,10 +144,11 @@ class KafkaMember:
             self._arrival = None
             self._subscribe(self._topics)
         if self._namesakes.step(self._consumer.memberid, self._reading.submit, is_in=not self._is_lost):
-            self._join_anew(f"{self._member.group} does not know of its join")
+            self._join_anew(f"{self._member.group} does not know of its join", self._namesakes.bootstrap)
             return ()
         if self._standstill.step(self._cursors.wanted, self._reading.submit):
-            self._join_anew("there is more to read than comes, as of a leader that is cut off")
+            why = "there is more to read than comes, as of a leader that is cut off"
+            self._join_anew(why, self._standstill.bootstrap)
             return ()
         while True:
             wait = self._cursors.prepare(max(0.0, min(until - time.monotonic(), SLICE)))

@@ -50,9 +50,7 @@ class Outage:
             FatalTransportError: the consumer can not go on.
         """
         if self._fatal is not None:
-            is_twin = self._fatal.code() in (KafkaError._FENCED, KafkaError.FENCED_INSTANCE_ID)
-            twin = ": another process runs under this name, with the same --slot" if is_twin else ""
-            raise FatalTransportError(f"{self._client_id}: {self._fatal.str()}{twin}. The process must be started anew")
+            raise FatalTransportError(f"{self._client_id}: {self._fatal.str()}. The process must be started anew")
         now = time.monotonic()
         if self._error is not None and now - self._told >= UNREACHABLE_EVERY:
             error, self._error, self._told = self._error, None, now

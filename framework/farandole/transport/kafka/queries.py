@@ -8,6 +8,7 @@ open; seen with 2.16.0 after every outage). So the client may wait for an hour, 
 client whose answer we have given up is thrown away with the question.
 """
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -78,8 +79,19 @@ class Queries:
         self._settings = settings
         self._client_id = client_id
         self._patience = settings.patience
-        self.client = self._new_client()
-        """The client that serves now; for calls that go to no group's coordinator."""
+        self._client: AdminClient | None = None
+        self._making = threading.Lock()
+
+    @property
+    def client(self) -> AdminClient:
+        """The client that serves now; for calls that go to no group's coordinator.
+
+        Made when it is first asked for: it has six threads, and a member asks nothing through it.
+        """
+        with self._making:
+            if self._client is None:
+                self._client = self._new_client()
+            return self._client
 
     def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Mapping[TopicPartition, int]:
         """End offsets at an isolation level.
@@ -94,6 +106,16 @@ class Queries:
         from farandole.transport.kafka.ends import read_ends
 
         return read_ends(self._settings, self._client_id, partitions, isolation)
+
+    def true_brokers(self, partitions: Sequence[TopicPartition]) -> str:
+        """Addresses of the brokers that know who really leads them: whoever begins there is not led to another.
+
+        Raises:
+            TransportError: one of them is unknown, or there was no answer.
+        """
+        from farandole.transport.kafka.ends import find_brokers
+
+        return find_brokers(self._settings, self._client_id, partitions)
 
     def beginnings(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """First offsets that still exist.
@@ -268,8 +290,9 @@ class Queries:
                 raise error
 
     def _throw_away(self, client: AdminClient) -> None:
-        if self.client is client:
-            self.client = self._new_client()
+        with self._making:
+            if self._client is client:
+                self._client = None
 
     def _new_client(self) -> AdminClient:
         self._refusals = Refusals(self._settings.bootstrap)

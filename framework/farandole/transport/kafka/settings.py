@@ -68,11 +68,16 @@ RETRY_BACKOFF_MS = 100
 it. More would make every AddOffsetsToTxn that comes too early cost more."""
 
 METADATA_REFRESH_MS = 5_000
-"""How often a client asks who leads what, and who coordinates its group: any broker, so that one in three may be the
-one that is cut off. Less than a session; costs a small request each."""
+"""How often a client asks who leads what, and who coordinates its group: below a session; costs a small request each.
+
+It asks the broker that it used last, which may be the one that is cut off, again and again (0104). What leads away from
+that one then is `standstill`, `arrival` and, in readers, a wary client."""
 
 PREFETCH_RECORDS = 4_000
 """Records fetched ahead. librdkafka's 100,000 would be thrown away and fetched anew at each pause."""
+
+BROKER_MIN = "2.8"
+"""The oldest Kafka that answers all that a process asks: version 6 of ListOffsets (`ends.py`). R1 alone needs 2.5."""
 
 Value = str | int | float | bool
 """Of a setting that is no callback."""
@@ -130,8 +135,8 @@ class KafkaSettings:
             "socket.timeout.ms": 6_000,
             # The default of 10 s would keep us away long after the broker is back.
             "reconnect.backoff.max.ms": 2_000,
-            # How long a leader that was cut off from the others is believed to lead: it answers, and has nothing new
-            # to tell, so no error leads away from it. 5 min by default; also until partitions that were added are seen.
+            # A leader that was cut off from the others answers, and has nothing new to tell, so no error leads away
+            # from it; where another broker is asked, this does. 5 min by default; also until added partitions are seen.
             "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
             # How long a topic that is not in the metadata may still be on its way to it; 30 s by default.
             "topic.metadata.propagation.max.ms": 2_000,

@@ -21,12 +21,23 @@ Places = Mapping[TopicPartition, int]
 
 
 class Standstill:
-    """`ends` asks the real leaders how far committed readers may read, `prepare` readies a way out; both block."""
+    """`ends` asks the real leaders how far committed readers may read; `brokers` which brokers know of these leaders.
 
-    def __init__(self, ends: Callable[[Sequence[TopicPartition]], Places], prepare: Callable[[], object]) -> None:
+    Both block. The leader that is cut off may name the same coordinator of our group as all the others do.
+    """
+
+    def __init__(
+        self, ends: Callable[[Sequence[TopicPartition]], Places], brokers: Callable[[Sequence[TopicPartition]], str]
+    ) -> None:
+        self.bootstrap = ""
+        """The brokers that knew, at the last look, who leads what had more than came."""
+
         self._ends = ends
-        self._prepare = prepare
+        self._brokers = brokers
         self._looked = time.monotonic()
+        """When the last look began, or was answered: one that takes long says nothing of what came meanwhile."""
+
+        self._is_looking = False
         self._places: Places = {}
         """As they were at the last look."""
 
@@ -41,11 +52,11 @@ class Standstill:
         `places` are of the partitions whose records are wanted. For the loop's thread: nothing here blocks.
         """
         now = time.monotonic()
-        if self._found is None and now - self._looked < LOOK_EVERY:
+        if self._is_looking or (self._found is None and now - self._looked < LOOK_EVERY):
             return False
         here, is_stuck = places(), False
         if self._found is not None:
-            found, self._found = self._found, None
+            found, self._found, self._looked = self._found, None, now
             behind = frozenset(at for at, end in found.items() if self._places.get(at) == here.get(at, end) < end)
             is_stuck, self._behind = bool(behind & self._behind), behind
         if now - self._looked >= LOOK_EVERY:
@@ -53,6 +64,7 @@ class Standstill:
             self._looked, self._places = now, here
             self._behind &= frozenset(quiet)
             if quiet:
+                self._is_looking = True
                 submit(lambda: self._look(quiet))
         if is_stuck:
             self._behind = frozenset()
@@ -61,8 +73,11 @@ class Standstill:
     # --- on a helper thread ---------------------------------------------------------------
 
     def _look(self, quiet: Sequence[TopicPartition]) -> None:
-        with contextlib.suppress(TransportError, *CLIENT_ERRORS):  # the next look may be answered
-            found = self._ends(quiet)
-            if any(self._places.get(at, end) < end for at, end in found.items()):
-                self._prepare()
-            self._found = found
+        try:
+            with contextlib.suppress(TransportError, *CLIENT_ERRORS):  # the next look may be answered
+                found = self._ends(quiet)
+                if behind := [at for at, end in found.items() if self._places.get(at, end) < end]:
+                    self.bootstrap = self._brokers(behind)
+                self._found = found
+        finally:
+            self._is_looking = False

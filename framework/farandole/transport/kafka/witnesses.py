@@ -11,7 +11,8 @@ of the brokers name. Either needs answers of more than half, so that one of them
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from aiokafka import errors as aio
@@ -25,18 +26,21 @@ from farandole.transport.kafka.access import UNAUTHORIZED, unauthorized
 from farandole.transport.kafka.messages import TAGS, TEXT, message
 from farandole.transport.port import TopicPartition
 
-WITNESSES = 3
-"""Brokers that are asked: of three, one may be cut off, and one stand still."""
+WITNESSES = 7
+"""Most brokers that are asked: of a usual cluster all, so that more than half of them are more than are cut off
+together, wherever it is cut. Of a larger one three may be cut off."""
 
 STRAGGLERS_S = 0.5
 """How long those are waited for who have not answered when more than half have, where the others may know less."""
 
 
-class Leader(NamedTuple):
-    """Who leads a partition, since which election."""
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """Who leads a partition, since which election, and the brokers that know of that one."""
 
     node: int
     epoch: int
+    by: tuple[int, ...] = field(default=(), compare=False)
 
 
 class Named(NamedTuple):
@@ -46,15 +50,26 @@ class Named(NamedTuple):
     by: tuple[int, ...]
 
     def bootstrap(self, client: AIOKafkaClient) -> str:
-        """Addresses of those brokers: whoever asks them alone is not led to the one that is cut off."""
-        brokers = [client.cluster.broker_metadata(node) for node in self.by]
-        return ",".join(f"{it.host}:{it.port}" for it in brokers if it is not None)
+        """Addresses of those brokers: whoever asks them alone is not led to a coordinator that is cut off."""
+        return addresses(client, self.by)
+
+
+def addresses(client: AIOKafkaClient, nodes: Iterable[int]) -> str:
+    """Of these brokers, for a client to begin at."""
+    brokers = [client.cluster.broker_metadata(node) for node in nodes]
+    return ",".join(_address(it.host, it.port) for it in brokers if it is not None)
+
+
+def _address(host: str, port: int) -> str:
+    """As librdkafka takes it: a literal IPv6 address has brackets there, and none in what a broker tells of itself."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def coordinator(client: AIOKafkaClient, group: str) -> Named:
     """Who coordinates the group, as more than half of those say who are asked.
 
     Raises:
+        AccessDenied: we may not see the group.
         GroupCoordinatorNotAvailableError: they disagree, or do not answer.
     """
     named: dict[int, list[int]] = {}
@@ -63,6 +78,8 @@ async def coordinator(client: AIOKafkaClient, group: str) -> Named:
         return any(len(by) * 2 > asked for by in named.values())
 
     def take(node: int, answer: Any) -> None:
+        if answer.error_code in UNAUTHORIZED:
+            raise unauthorized(KafkaError(answer.error_code), f"group {group}")
         if not answer.error_code:
             named.setdefault(int(answer.coordinator_id), []).append(node)
 
@@ -82,17 +99,17 @@ async def leaders(client: AIOKafkaClient, topics: Collection[str]) -> Mapping[To
         TransportError: nobody knows one of them.
         LeaderNotAvailableError: fewer than half of the brokers answer, or one of the partitions has no leader now.
     """
-    answers: list[Any] = []
+    answers: list[tuple[int, Any]] = []
 
-    def take(_: int, answer: Any) -> None:
-        answers.append(answer)
+    def take(node: int, answer: Any) -> None:
+        answers.append((node, answer))
 
     asked = await _ask(client, lambda: _Metadata([(name, {}) for name in topics], False, False, False), take)
     if len(answers) * 2 <= asked:
         raise aio.LeaderNotAvailableError(f"{len(answers)} of {asked} brokers answer")
     found: dict[TopicPartition, Leader] = {}
     unknown = Counter[str]()
-    for answer in answers:
+    for teller, answer in answers:
         for code, name, _, partitions, _, _ in answer.topics:
             if code in UNAUTHORIZED:
                 raise unauthorized(KafkaError(code), f"topic {name}")
@@ -100,12 +117,20 @@ async def leaders(client: AIOKafkaClient, topics: Collection[str]) -> Mapping[To
             for _, number, node, epoch, *_ in partitions:
                 at = TopicPartition(name, number)
                 if at not in found or found[at].epoch < epoch:
-                    found[at] = Leader(node, epoch)
+                    found[at] = Leader(node, epoch, (teller,))
+                elif found[at].epoch == epoch:
+                    found[at] = replace(found[at], by=(*found[at].by, teller))
     if missing := [name for name, said in unknown.items() if said == len(answers)]:
         raise TransportError(f"topic {missing[0]}: {KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART).str()}")
     if leaderless := [at for at, leader in found.items() if leader.node < 0]:
         raise aio.LeaderNotAvailableError(f"{leaderless[0].topic}/{leaderless[0].partition}")
     return found
+
+
+def aware(leaders: Iterable[Leader]) -> tuple[int, ...]:
+    """The brokers that know of the election of each of these: of none that led one of the partitions and is cut off."""
+    known = [set(each.by) for each in leaders]
+    return tuple(sorted(set.intersection(*known))) if known else ()
 
 
 async def _ask(
@@ -138,7 +163,7 @@ async def _ask(
     finally:
         for each in pending:
             each.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
     return len(asked)
 
 
