@@ -191,6 +191,11 @@ async def endless(n: int) -> int:
     await asyncio.sleep(3600)
     return n
 
+@agent
+def holds(n: int) -> int:
+    LET_GO.wait()
+    return n
+
 @agent(isolation="process", publishes=["own"])
 def apart(ctx: Context, n: int) -> int:
     ctx.progress(1, 2, "half")
@@ -587,6 +592,59 @@ def test_threads_that_are_left_behind_again_and_again_are_not_replaced_without_e
             bench.executor.call_off(it)
 
     assert threading.active_count() - before <= 2 * 2 + 2
+
+
+def leave_threads_behind(bench: Bench) -> None:
+    """A rebalance while handlers run; three of them, as in a rolling deployment, come to the bound."""
+    doomed = [bench.submit("holds", n) for n in range(2)]
+    bench.wait(lambda: all(it.started is not None for it in doomed))
+    for it in doomed:
+        bench.executor.call_off(it)
+
+
+def let_go(bench: Bench) -> None:
+    bench.agents["holds"].handler.__globals__["LET_GO"].set()
+
+
+def test_attempts_that_find_all_threads_left_behind_are_run_when_those_end(bench: Bench) -> None:
+    """Nobody took the places of the threads that ended, so that the process stood still for good, and said that it was
+    ready: its attempts had not begun, and never timed out."""
+    for _ in range(3):
+        leave_threads_behind(bench)
+    waiting = {bench.submit("plain", n): n + 1 for n in range(4)}
+    assert not bench.executor.has_room(bench.agents["plain"])
+
+    let_go(bench)
+
+    assert {it: number(outcome) for it, outcome in bench.results(4).items()} == waiting
+
+
+def test_process_whose_threads_are_all_left_behind_while_attempts_wait_is_worn_after_a_while(tmp_path: Path) -> None:
+    """Handlers without a time-out are never late: where none of them ever ended, nobody replaced the process."""
+    clock = ManualClock()
+    bench = Bench(tmp_path, clock)
+    with closing(bench.executor):
+        for _ in range(3):
+            leave_threads_behind(bench)
+        before = looks_of(bench, clock, 700)
+        bench.submit("plain", 1)
+
+        looks = looks_of(bench, clock, 601)
+        let_go(bench)
+        bench.wait(lambda: bool(bench.executor.drain()))
+
+    assert not any(before), "nothing waits"
+    assert looks == [False] * 600 + [True]
+    assert not bench.executor.is_worn
+
+
+def looks_of(bench: Bench, clock: ManualClock, seconds: int) -> list[bool]:
+    """Whether the process is worn, second by second."""
+    looks = []
+    for _ in range(seconds):
+        looks.append(bench.executor.is_worn)
+        clock.advance(timedelta(seconds=1))
+    return looks
 
 
 @pytest.mark.parametrize("name", ["in_thread", "on_loop", "in_child"])
