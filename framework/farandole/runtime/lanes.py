@@ -6,7 +6,7 @@ partitions, handlers or time.
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -47,6 +47,10 @@ class Lanes(Generic[Entry]):
             self._ready.append((lane, waiting.popleft()))
         else:
             del self._busy[lane]
+
+    def waiting(self, lane: Hashable) -> Iterable[Entry]:
+        """The entries behind the one that is out."""
+        return self._busy.get(lane) or ()
 
     def drop(self, is_gone: Callable[[Entry], bool]) -> list[Entry]:
         """Take out every entry that has not come out yet and is gone; a lane left with nothing is free again."""
