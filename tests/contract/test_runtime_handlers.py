@@ -23,7 +23,7 @@ from farandole.clock import Clock, ManualClock, SystemClock
 from farandole.definition.loading import load_unit
 from farandole.definition.model import Definition, Input, Step
 from farandole.definition.spec import AgentSpec
-from farandole.errors import StoreError, TransportError
+from farandole.errors import ClaimBroken, StoreError, TransportError
 from farandole.events.avro import Schema
 from farandole.events.catalogue import decode
 from farandole.events.envelope import Envelope
@@ -381,9 +381,12 @@ class Store:
     def __init__(self) -> None:
         self.away = 0
         self.asked = 0
+        self.is_broken = False
 
     def pass_on(self, payload: bytes) -> bytes:
         self.asked += 1
+        if self.is_broken:
+            raise ClaimBroken("artifacts/x: expected its payload, but it is missing")
         if self.away:
             self.away -= 1
             raise StoreError("no space left on device")
@@ -540,6 +543,20 @@ def test_attempt_waits_for_a_store_that_is_away_before_and_after_its_handler(ben
 
     assert isinstance(found[again], Succeeded), found[again]
     assert bench.store.asked == before + 4, "two calls that failed, one each for input and output"
+
+
+@pytest.mark.parametrize("name", ["plain", "quick", "apart"])
+def test_input_that_its_claim_no_longer_finds_is_undecodable_wherever_it_is_fetched(bench: Bench, name: str) -> None:
+    """With `isolation="process"` it was an exception like any: all attempts were spent on it, and a child for each."""
+    before = number(bench.outcome("dies", "not"))
+
+    bench.store.is_broken = True
+    failed = failure(bench.outcome(name, 1))
+    bench.store.is_broken = False
+
+    assert (failed.kind, failed.retryable) == ("undecodable", False)
+    assert failed.error == "input: artifacts/x: expected its payload, but it is missing"
+    assert number(bench.outcome("dies", "not")) == before, "the child is as good as ever"
 
 
 def test_attempt_that_nobody_waits_for_any_more_gives_its_thread_back_while_the_store_is_away(bench: Bench) -> None:

@@ -11,10 +11,8 @@ import threading
 from itertools import count as counted_from
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from farandole.runtime.attempts import Attempt, Failed, Outcome, Succeeded
-from farandole.runtime.handlers.calls import failure_of, fingerprint_of
+from farandole.runtime.handlers.calls import failure_of, fetched, fingerprint_of
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.parent import Child, ChildFailed, write
 from farandole.runtime.handlers.wire import Began, Failure, Line, Loaded, Progress, Result, Run
@@ -140,12 +138,11 @@ class Processes:
 
     def _converse(self, child: Child, attempt: Attempt) -> tuple[Outcome, bool]:
         """The outcome, and whether the child is fit for another attempt."""
+        call = fetched(attempt.call, self._env.awaited(attempt))
+        if isinstance(call, Failed):
+            return call, True  # it has heard nothing of it
+        number = next(self._numbers)
         try:
-            call = attempt.call
-            given = self._env.awaited(attempt).get(call.input)
-            if given is not call.input:
-                call = replace(call, input=given)
-            number = next(self._numbers)
             child.say(Run(number, attempt.spec.name, call, attempt.spec.memory_limit))
             while True:
                 match word := child.hear():
@@ -167,7 +164,7 @@ class Processes:
         except ChildFailed as failed:
             return _crash(attempt, str(failed)), False
         except Exception as error:
-            # What the child says is not understood, or the input cannot be fetched: begin with a fresh one.
+            # What the child says is not understood: begin with a fresh one.
             return failure_of(error), False
 
     def _stored(self, attempt: Attempt, outcome: Succeeded) -> Outcome:
