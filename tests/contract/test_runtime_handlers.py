@@ -559,6 +559,17 @@ def test_input_that_its_claim_no_longer_finds_is_undecodable_wherever_it_is_fetc
     assert number(bench.outcome("dies", "not")) == before, "the child is as good as ever"
 
 
+@pytest.mark.parametrize("name", ["plain", "quick", "apart"])
+def test_attempt_has_ended_before_the_loop_is_told(bench: Bench, name: str) -> None:
+    """Those in child processes never had: a replay that came before the loop looked threw their success away."""
+    it = bench.submit(name, 1)
+
+    assert isinstance(bench.results()[it], Succeeded)
+    assert it.started is not None
+    assert it.ended is not None
+    assert it.ended >= it.started
+
+
 def test_attempt_that_nobody_waits_for_any_more_gives_its_thread_back_while_the_store_is_away(bench: Bench) -> None:
     bench.store.away = 1_000_000
     attempts = [bench.submit("plain", n) for n in range(2)]

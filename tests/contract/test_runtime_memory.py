@@ -135,6 +135,7 @@ class Held(InlineExecutor):
         for attempt in sorted(chosen, key=lambda a: offsets.index(a.record.offset) if offsets else 0):
             self.held.remove(attempt)
             super().submit(attempt)
+            attempt.ended = self._env.clock.monotonic()
 
     def call_off(self, attempt: Attempt) -> None:
         if attempt in self.held:
@@ -909,6 +910,21 @@ def test_attempts_of_a_run_that_stops_are_cancelled_though_they_come_together(tm
     assert [(fact.attempt, type(fact)) for fact in world.facts()] == [(1, StepCancelled), (2, StepCancelled)]
 
 
+def test_replay_gives_up_no_attempt_that_has_ended_already(tmp_path: Path) -> None:
+    # Its success lay there for the loop to take, was thrown away as a time-out, and its work was done once more.
+    world = World(tmp_path, make(total_of, deadline="10s"))
+    executors: list[Held] = []
+    world.start(executor=holding(executors))
+    world.trigger("r-1")
+    world.run()
+
+    executors[0].let_go()
+    world.trigger("r-1", attempt=2)
+    world.run()
+
+    assert [(fact.attempt, type(fact)) for fact in world.facts()] == [(1, StepSucceeded)]
+
+
 @pytest.mark.parametrize("number", [b"x", b"", b"1", b"9" * 5_000])
 def test_attempt_whose_number_says_nothing_gives_up_no_other(tmp_path: Path, number: bytes) -> None:
     world = World(tmp_path, make(total_of, deadline="10s"))
@@ -1213,6 +1229,7 @@ class Chance(InlineExecutor):
         for attempt in self.chance.sample(self.held, self.chance.randint(0, len(self.held))):
             self.held.remove(attempt)
             super().submit(attempt)
+            attempt.ended = self._env.clock.monotonic()
 
     def call_off(self, attempt: Attempt) -> None:
         if attempt in self.held:

@@ -97,7 +97,7 @@ class Processes:
             if child is None:
                 child, trouble = self._begin()
             if child is None:
-                self._env.results.put(attempt, _crash(attempt, trouble))
+                self._answer(attempt, _crash(attempt, trouble))
                 continue
             if not self._run(child, attempt):
                 child.bury()
@@ -133,8 +133,12 @@ class Processes:
             called_off = self._running.pop(attempt, None) is None
         if called_off:
             return False
-        self._env.results.put(attempt, outcome)
+        self._answer(attempt, outcome)
         return is_fit
+
+    def _answer(self, attempt: Attempt, outcome: Outcome) -> None:
+        attempt.ended = self._env.clock.monotonic()
+        self._env.results.put(attempt, outcome)
 
     def _converse(self, child: Child, attempt: Attempt) -> tuple[Outcome, bool]:
         """The outcome, and whether the child is fit for another attempt."""
