@@ -34,8 +34,10 @@ from farandole.runtime.attempts import Attempt, Call, Failed, Outcome, Succeeded
 from farandole.runtime.handlers import parent
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.executors import Executors
+from farandole.runtime.handlers.parent import Child, ChildFailed
 from farandole.runtime.handlers.results import Results
 from farandole.runtime.handlers.storing import Payloads
+from farandole.runtime.handlers.wire import Run, Setup
 from farandole.runtime.partition import Partition
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.telemetry import Signals
@@ -971,6 +973,41 @@ def test_child_killed_from_outside_fails_its_attempt_only(bench: Bench) -> None:
 
     assert failure(bench.results()[it]).kind == "crash"
     assert number(bench.outcome("plain", 1)) == 2
+
+
+def test_attempt_that_finds_its_child_dead_goes_to_a_new_one(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The kernel had taken an idle child for its memory, and with `attempts=1` that was a dead letter of a handler that
+    had never been called."""
+    child = number(bench.outcome("apart", 1))
+    assert isinstance(child, int)
+    os.kill(child, signal.SIGKILL)
+    bench.wait(lambda: is_gone(child))
+
+    again = number(bench.outcome("apart", 2))
+
+    assert again not in (child, os.getpid())
+    assert "SIGKILL (memory, perhaps). It had not begun: a new one does" in caplog.text
+
+
+def test_attempt_that_a_new_child_does_not_begin_either_has_failed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order that no child survives would end one after the other."""
+    asked: list[Run] = []
+
+    def say(child: Child, order: Setup | Run) -> None:
+        if isinstance(order, Run):
+            asked.append(order)
+            raise ChildFailed("it cannot be told")
+        before(child, order)
+
+    before = Child.say
+    monkeypatch.setattr(Child, "say", say)
+    failed = failure(bench.outcome("apart", 1))
+    monkeypatch.undo()
+
+    assert (failed.kind, failed.retryable, len(asked)) == ("crash", True, 2)
+    assert number(bench.outcome("apart", 1)) != os.getpid()
 
 
 def test_copy_of_a_child_that_a_handler_forked_and_forgot_answers_nothing(bench: Bench) -> None:

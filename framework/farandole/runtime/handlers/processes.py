@@ -2,7 +2,8 @@
 
 A keeper thread per child hands it one attempt after the other and waits for the answer. A
 child that ends, for whatever reason, is a failed attempt and is replaced; one whose attempt
-is called off is killed. Large payloads are fetched and stored here, never decoded here.
+is called off is killed. An attempt that its child did not begin, as one that had died idle, goes
+to the new one. Large payloads are fetched and stored here, never decoded here.
 """
 
 import logging
@@ -91,17 +92,20 @@ class Processes:
     def _keep(self) -> None:
         """Hand over attempts, with a child begun ahead of the first and anew after each death."""
         child, trouble = self._begin()
-        while (attempt := self._queue.get()) is not None:
-            if attempt.is_over:
+        again: Attempt | None = None
+        while (attempt := again or self._queue.get()) is not None:
+            is_first, again = again is None, None
+            if attempt.is_over or self._is_closed:
                 continue
             if child is None:
                 child, trouble = self._begin()
             if child is None:
                 self._answer(attempt, _crash(attempt, trouble))
                 continue
-            if not self._run(child, attempt):
+            if not self._run(child, attempt, is_first=is_first):
                 child.bury()
                 child, trouble = self._begin()
+                again = attempt if attempt.ended is None else None
         if child is not None:
             child.dismiss()
             child.bury()
@@ -122,8 +126,11 @@ class Processes:
             return None, _unbegun(error)
         return child, ""
 
-    def _run(self, child: Child, attempt: Attempt) -> bool:
-        """One attempt; whether the child is fit for another."""
+    def _run(self, child: Child, attempt: Attempt, *, is_first: bool) -> bool:
+        """One attempt; whether the child is fit for another. One that it did not begin has no outcome the first time.
+
+        It says that it begins before it decodes: what kills a child there is handed to no other.
+        """
         with self._lock:
             if attempt.is_over or self._is_closed:
                 return True
@@ -132,6 +139,9 @@ class Processes:
         with self._lock:
             called_off = self._running.pop(attempt, None) is None
         if called_off:
+            return False
+        if is_first and not is_fit and attempt.started is None and isinstance(outcome, Failed):
+            log.warning("%s. It had not begun: a new one does", outcome.error, extra=attempt.call.log_fields)
             return False
         self._answer(attempt, outcome)
         return is_fit
