@@ -327,6 +327,20 @@ def forks(n: int) -> int:
     return 1000 + n
 
 @agent(isolation="process")
+def forks_and_waits(how: str) -> int:
+    copy = os.fork()
+    if copy:
+        return os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1])
+    match how:
+        case "raise":
+            raise ValueError("in the copy")
+        case "exit":
+            sys.exit(3)
+        case "exit well":
+            sys.exit()
+    return 1
+
+@agent(isolation="process")
 def leaves(how: str) -> int:
     if "forked" in how:
         left = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
@@ -1017,6 +1031,16 @@ def test_copy_of_a_child_that_a_handler_forked_and_forgot_answers_nothing(bench:
     later = [number(bench.outcome("forks", n)) for n in range(2, 6)]
 
     assert later == [1002, 1003, 1004, 1005]
+
+
+@pytest.mark.parametrize(("how", "status"), [("raise", 1), ("exit", 3), ("exit well", 0), ("return", 0)])
+def test_copy_of_a_child_ends_with_the_status_that_it_would_have_anywhere(
+    capfd: pytest.CaptureFixture[str], bench: Bench, how: str, status: int
+) -> None:
+    """A handler that waited for the copy that it had forked was told that all was well, whatever that had died of."""
+    assert number(bench.outcome("forks_and_waits", how)) == status
+
+    assert ("ValueError: in the copy" in capfd.readouterr().err) == (how == "raise")
 
 
 @pytest.mark.parametrize("how", ["forked crash", "forked loop", "started crash", "started loop"])
