@@ -55,6 +55,7 @@ from farandole.errors import RetryableStepError, TerminalStepError
 
 while Path(__file__).with_name("hangs").exists():
     logging.getLogger("unit").warning("loading the model")
+    Path(__file__).with_name("loads").write_text(str(os.getpid()))
     time.sleep(0.01)
 
 @agent
@@ -975,6 +976,23 @@ def test_child_ends_with_its_executor(bench: Bench) -> None:
 
     bench.wait(lambda: not alive(child))
     assert not alive(child)
+
+
+def test_child_that_loads_ends_with_its_executor(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody knew it before it was loaded: closing waited for each in turn, for longer than Kubernetes does."""
+    monkeypatch.setattr(parent, "START_S", 3_600.0)
+    assert number(bench.outcome("apart", 1))
+    (tmp_path / "hangs").touch()
+    assert failure(bench.outcome("dies", "exit")).kind == "crash"
+    loads = tmp_path / "loads"
+    bench.wait(lambda: loads.exists() and loads.read_text() != "")
+
+    bench.executor.close()
+
+    bench.wait(lambda: is_gone(int(loads.read_text())))
+    assert "could not be started" not in caplog.text
 
 
 def test_child_killed_from_outside_fails_its_attempt_only(bench: Bench) -> None:

@@ -9,6 +9,7 @@ to the new one. Large payloads are fetched and stored here, never decoded here.
 import logging
 import queue
 import threading
+import time
 from itertools import count as counted_from
 from pathlib import Path
 
@@ -22,7 +23,7 @@ AHEAD = 2
 """Attempts handed over per child: one at work, one so that it need not wait for the loop."""
 
 CLOSE_S = 5.0
-"""How long closing waits for killed children to be gone."""
+"""How long closing waits for its children to be gone, all of them together."""
 
 log = logging.getLogger("farandole.runtime")
 
@@ -38,6 +39,7 @@ class Processes:
         self._given: set[Attempt] = set()
         self._lock = threading.Lock()
         self._running: dict[Attempt, Child] = {}
+        self._loading: set[Child] = set()
         self._is_closed = False
         self._numbers = counted_from(1)
         self._keepers = [
@@ -75,17 +77,18 @@ class Processes:
         return False
 
     def close(self) -> None:
-        """Kill every child."""
+        """Kill every child that is at work or loads; one that is idle ends by itself."""
         with self._lock:
             self._is_closed = True
-            children = list(self._running.values())
+            children = [*self._running.values(), *self._loading]
             self._running.clear()
         for child in children:
             child.kill()
         for _ in self._keepers:
             self._queue.put(None)
+        until = time.monotonic() + CLOSE_S
         for keeper in self._keepers:
-            keeper.join(CLOSE_S)
+            keeper.join(max(0.0, until - time.monotonic()))
 
     # --- on a keeper's thread ------------------------------------------------------------------
 
@@ -119,11 +122,18 @@ class Processes:
             child = Child(self._unit, self._env.progress_every.total_seconds())
         except Exception as error:  # no memory, no room for a process: it is tried again for the next attempt
             return None, _unbegun(error)
+        with self._lock:
+            self._loading.add(child)
+            if self._is_closed:
+                child.kill()
         try:
             child.wait_loaded()
         except Exception as error:  # nor may what it says, if it is not understood, end its keeper
             child.bury()
-            return None, _unbegun(error)
+            return None, "the process is stopping" if self._is_closed else _unbegun(error)
+        finally:
+            with self._lock:
+                self._loading.discard(child)
         return child, ""
 
     def _run(self, child: Child, attempt: Attempt, *, is_first: bool) -> bool:
