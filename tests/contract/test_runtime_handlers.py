@@ -238,6 +238,9 @@ def dies(how: str) -> int:
             raise TerminalStepError("no")
         case "sys.exit":
             sys.exit(4)
+        case "closes":
+            os.closerange(3, 256)
+            time.sleep(600)
     return os.getpid()
 
 class Session:
@@ -940,6 +943,7 @@ def test_isolated_handler_runs_in_a_child_with_its_context(bench: Bench) -> None
     [
         ("exit", "crash", True, "status 3"),
         ("segfault", "crash", True, "SIGSEGV"),
+        ("closes", "crash", True, "its process let go of its channel"),
         ("memory", "memory", True, "MemoryError"),
         ("sys.exit", "exception", True, "SystemExit"),
         ("raise", "exception", False, "no"),
