@@ -73,11 +73,6 @@ class Lanes(Generic[Entry]):
         """Whether no lane is busy."""
         return not self._busy
 
-    @property
-    def has_ready(self) -> bool:
-        """Whether `take` would give something."""
-        return bool(self._ready)
-
 
 @dataclass(slots=True)
 class Load:
