@@ -23,7 +23,7 @@ from farandole.clock import Clock, ManualClock, SystemClock
 from farandole.definition.loading import load_unit
 from farandole.definition.model import Definition, Input, Step
 from farandole.definition.spec import AgentSpec
-from farandole.errors import StoreError, TransportError
+from farandole.errors import ClaimBroken, StoreError, TransportError
 from farandole.events.avro import Schema
 from farandole.events.catalogue import decode
 from farandole.events.envelope import Envelope
@@ -34,8 +34,10 @@ from farandole.runtime.attempts import Attempt, Call, Failed, Outcome, Succeeded
 from farandole.runtime.handlers import parent
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.executors import Executors
+from farandole.runtime.handlers.parent import Child, ChildFailed
 from farandole.runtime.handlers.results import Results
 from farandole.runtime.handlers.storing import Payloads
+from farandole.runtime.handlers.wire import Run, Setup
 from farandole.runtime.partition import Partition
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.telemetry import Signals
@@ -53,6 +55,7 @@ from farandole.errors import RetryableStepError, TerminalStepError
 
 while Path(__file__).with_name("hangs").exists():
     logging.getLogger("unit").warning("loading the model")
+    Path(__file__).with_name("loads").write_text(str(os.getpid()))
     time.sleep(0.01)
 
 @agent
@@ -191,6 +194,11 @@ async def endless(n: int) -> int:
     await asyncio.sleep(3600)
     return n
 
+@agent
+def holds(n: int) -> int:
+    LET_GO.wait()
+    return n
+
 @agent(isolation="process", publishes=["own"])
 def apart(ctx: Context, n: int) -> int:
     ctx.progress(1, 2, "half")
@@ -230,6 +238,9 @@ def dies(how: str) -> int:
             raise TerminalStepError("no")
         case "sys.exit":
             sys.exit(4)
+        case "closes":
+            os.closerange(3, 256)
+            time.sleep(600)
     return os.getpid()
 
 class Session:
@@ -320,6 +331,20 @@ def forks(n: int) -> int:
     return 1000 + n
 
 @agent(isolation="process")
+def forks_and_waits(how: str) -> int:
+    copy = os.fork()
+    if copy:
+        return os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1])
+    match how:
+        case "raise":
+            raise ValueError("in the copy")
+        case "exit":
+            sys.exit(3)
+        case "exit well":
+            sys.exit()
+    return 1
+
+@agent(isolation="process")
 def leaves(how: str) -> int:
     if "forked" in how:
         left = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
@@ -376,9 +401,12 @@ class Store:
     def __init__(self) -> None:
         self.away = 0
         self.asked = 0
+        self.is_broken = False
 
     def pass_on(self, payload: bytes) -> bytes:
         self.asked += 1
+        if self.is_broken:
+            raise ClaimBroken("artifacts/x: expected its payload, but it is missing")
         if self.away:
             self.away -= 1
             raise StoreError("no space left on device")
@@ -537,6 +565,31 @@ def test_attempt_waits_for_a_store_that_is_away_before_and_after_its_handler(ben
     assert bench.store.asked == before + 4, "two calls that failed, one each for input and output"
 
 
+@pytest.mark.parametrize("name", ["plain", "quick", "apart"])
+def test_input_that_its_claim_no_longer_finds_is_undecodable_wherever_it_is_fetched(bench: Bench, name: str) -> None:
+    """With `isolation="process"` it was an exception like any: all attempts were spent on it, and a child for each."""
+    before = number(bench.outcome("dies", "not"))
+
+    bench.store.is_broken = True
+    failed = failure(bench.outcome(name, 1))
+    bench.store.is_broken = False
+
+    assert (failed.kind, failed.retryable) == ("undecodable", False)
+    assert failed.error == "input: artifacts/x: expected its payload, but it is missing"
+    assert number(bench.outcome("dies", "not")) == before, "the child is as good as ever"
+
+
+@pytest.mark.parametrize("name", ["plain", "quick", "apart"])
+def test_attempt_has_ended_before_the_loop_is_told(bench: Bench, name: str) -> None:
+    """Those in child processes never had: a replay that came before the loop looked threw their success away."""
+    it = bench.submit(name, 1)
+
+    assert isinstance(bench.results()[it], Succeeded)
+    assert it.started is not None
+    assert it.ended is not None
+    assert it.ended >= it.started
+
+
 def test_attempt_that_nobody_waits_for_any_more_gives_its_thread_back_while_the_store_is_away(bench: Bench) -> None:
     bench.store.away = 1_000_000
     attempts = [bench.submit("plain", n) for n in range(2)]
@@ -587,6 +640,59 @@ def test_threads_that_are_left_behind_again_and_again_are_not_replaced_without_e
             bench.executor.call_off(it)
 
     assert threading.active_count() - before <= 2 * 2 + 2
+
+
+def leave_threads_behind(bench: Bench) -> None:
+    """A rebalance while handlers run; three of them, as in a rolling deployment, come to the bound."""
+    doomed = [bench.submit("holds", n) for n in range(2)]
+    bench.wait(lambda: all(it.started is not None for it in doomed))
+    for it in doomed:
+        bench.executor.call_off(it)
+
+
+def let_go(bench: Bench) -> None:
+    bench.agents["holds"].handler.__globals__["LET_GO"].set()
+
+
+def test_attempts_that_find_all_threads_left_behind_are_run_when_those_end(bench: Bench) -> None:
+    """Nobody took the places of the threads that ended, so that the process stood still for good, and said that it was
+    ready: its attempts had not begun, and never timed out."""
+    for _ in range(3):
+        leave_threads_behind(bench)
+    waiting = {bench.submit("plain", n): n + 1 for n in range(4)}
+    assert not bench.executor.has_room(bench.agents["plain"])
+
+    let_go(bench)
+
+    assert {it: number(outcome) for it, outcome in bench.results(4).items()} == waiting
+
+
+def test_process_whose_threads_are_all_left_behind_while_attempts_wait_is_worn_after_a_while(tmp_path: Path) -> None:
+    """Handlers without a time-out are never late: where none of them ever ended, nobody replaced the process."""
+    clock = ManualClock()
+    bench = Bench(tmp_path, clock)
+    with closing(bench.executor):
+        for _ in range(3):
+            leave_threads_behind(bench)
+        before = looks_of(bench, clock, 700)
+        bench.submit("plain", 1)
+
+        looks = looks_of(bench, clock, 601)
+        let_go(bench)
+        bench.wait(lambda: bool(bench.executor.drain()))
+
+    assert not any(before), "nothing waits"
+    assert looks == [False] * 600 + [True]
+    assert not bench.executor.is_worn
+
+
+def looks_of(bench: Bench, clock: ManualClock, seconds: int) -> list[bool]:
+    """Whether the process is worn, second by second."""
+    looks = []
+    for _ in range(seconds):
+        looks.append(bench.executor.is_worn)
+        clock.advance(timedelta(seconds=1))
+    return looks
 
 
 @pytest.mark.parametrize("name", ["in_thread", "on_loop", "in_child"])
@@ -837,6 +943,7 @@ def test_isolated_handler_runs_in_a_child_with_its_context(bench: Bench) -> None
     [
         ("exit", "crash", True, "status 3"),
         ("segfault", "crash", True, "SIGSEGV"),
+        ("closes", "crash", True, "its process let go of its channel"),
         ("memory", "memory", True, "MemoryError"),
         ("sys.exit", "exception", True, "SystemExit"),
         ("raise", "exception", False, "no"),
@@ -875,6 +982,23 @@ def test_child_ends_with_its_executor(bench: Bench) -> None:
     assert not alive(child)
 
 
+def test_child_that_loads_ends_with_its_executor(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody knew it before it was loaded: closing waited for each in turn, for longer than Kubernetes does."""
+    monkeypatch.setattr(parent, "START_S", 3_600.0)
+    assert number(bench.outcome("apart", 1))
+    (tmp_path / "hangs").touch()
+    assert failure(bench.outcome("dies", "exit")).kind == "crash"
+    loads = tmp_path / "loads"
+    bench.wait(lambda: loads.exists() and loads.read_text() != "")
+
+    bench.executor.close()
+
+    bench.wait(lambda: is_gone(int(loads.read_text())))
+    assert "could not be started" not in caplog.text
+
+
 def test_child_killed_from_outside_fails_its_attempt_only(bench: Bench) -> None:
     child = number(bench.outcome("dies", "not"))
     assert isinstance(child, int)
@@ -887,6 +1011,41 @@ def test_child_killed_from_outside_fails_its_attempt_only(bench: Bench) -> None:
     assert number(bench.outcome("plain", 1)) == 2
 
 
+def test_attempt_that_finds_its_child_dead_goes_to_a_new_one(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The kernel had taken an idle child for its memory, and with `attempts=1` that was a dead letter of a handler that
+    had never been called."""
+    child = number(bench.outcome("apart", 1))
+    assert isinstance(child, int)
+    os.kill(child, signal.SIGKILL)
+    bench.wait(lambda: is_gone(child))
+
+    again = number(bench.outcome("apart", 2))
+
+    assert again not in (child, os.getpid())
+    assert "SIGKILL (memory, perhaps). It had not begun: a new one does" in caplog.text
+
+
+def test_attempt_that_a_new_child_does_not_begin_either_has_failed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order that no child survives would end one after the other."""
+    asked: list[Run] = []
+
+    def say(child: Child, order: Setup | Run) -> None:
+        if isinstance(order, Run):
+            asked.append(order)
+            raise ChildFailed("it cannot be told")
+        before(child, order)
+
+    before = Child.say
+    monkeypatch.setattr(Child, "say", say)
+    failed = failure(bench.outcome("apart", 1))
+    monkeypatch.undo()
+
+    assert (failed.kind, failed.retryable, len(asked)) == ("crash", True, 2)
+    assert number(bench.outcome("apart", 1)) != os.getpid()
+
+
 def test_copy_of_a_child_that_a_handler_forked_and_forgot_answers_nothing(bench: Bench) -> None:
     """The copy went on as a child, on the same channel: each later attempt was given the answer of the one before."""
     assert number(bench.outcome("forks", 1)) == 1001
@@ -894,6 +1053,16 @@ def test_copy_of_a_child_that_a_handler_forked_and_forgot_answers_nothing(bench:
     later = [number(bench.outcome("forks", n)) for n in range(2, 6)]
 
     assert later == [1002, 1003, 1004, 1005]
+
+
+@pytest.mark.parametrize(("how", "status"), [("raise", 1), ("exit", 3), ("exit well", 0), ("return", 0)])
+def test_copy_of_a_child_ends_with_the_status_that_it_would_have_anywhere(
+    capfd: pytest.CaptureFixture[str], bench: Bench, how: str, status: int
+) -> None:
+    """A handler that waited for the copy that it had forked was told that all was well, whatever that had died of."""
+    assert number(bench.outcome("forks_and_waits", how)) == status
+
+    assert ("ValueError: in the copy" in capfd.readouterr().err) == (how == "raise")
 
 
 @pytest.mark.parametrize("how", ["forked crash", "forked loop", "started crash", "started loop"])

@@ -135,6 +135,7 @@ class Held(InlineExecutor):
         for attempt in sorted(chosen, key=lambda a: offsets.index(a.record.offset) if offsets else 0):
             self.held.remove(attempt)
             super().submit(attempt)
+            attempt.ended = self._env.clock.monotonic()
 
     def call_off(self, attempt: Attempt) -> None:
         if attempt in self.held:
@@ -883,6 +884,47 @@ def test_replay_of_what_the_deadline_gave_up_begins_though_the_first_attempt_nev
     assert loop.is_idle
 
 
+def test_replay_begins_at_once_though_it_comes_together_with_what_the_deadline_gave_up(tmp_path: Path) -> None:
+    # After a restart one poll brought both: the first attempt ran once more, and the replay's own deadline passed.
+    world = World(tmp_path, make(total_of, deadline="10s"))
+    executors: list[Held] = []
+    world.start(executor=holding(executors))
+    world.trigger("r-1")
+    world.trigger("r-1", attempt=2)
+
+    world.run()
+
+    assert [a.trigger.attempt for a in executors[0].held] == [2]
+    assert [(fact.attempt, fact.kind, fact.retryable) for fact in world.facts()] == [(1, "timeout", True)]
+
+
+def test_attempts_of_a_run_that_stops_are_cancelled_though_they_come_together(tmp_path: Path) -> None:
+    world = World(tmp_path, make(total_of, deadline="10s"))
+    world.trigger("r-1")
+    world.trigger("r-1", attempt=2)
+    world.send(NewRecord(TOPICS.control, b"run:r-1", encode(RunControl("r-1", "stopping", "cancelled by me"))))
+    world.start()
+
+    world.run()
+
+    assert [(fact.attempt, type(fact)) for fact in world.facts()] == [(1, StepCancelled), (2, StepCancelled)]
+
+
+def test_replay_gives_up_no_attempt_that_has_ended_already(tmp_path: Path) -> None:
+    # Its success lay there for the loop to take, was thrown away as a time-out, and its work was done once more.
+    world = World(tmp_path, make(total_of, deadline="10s"))
+    executors: list[Held] = []
+    world.start(executor=holding(executors))
+    world.trigger("r-1")
+    world.run()
+
+    executors[0].let_go()
+    world.trigger("r-1", attempt=2)
+    world.run()
+
+    assert [(fact.attempt, type(fact)) for fact in world.facts()] == [(1, StepSucceeded)]
+
+
 @pytest.mark.parametrize("number", [b"x", b"", b"1", b"9" * 5_000])
 def test_attempt_whose_number_says_nothing_gives_up_no_other(tmp_path: Path, number: bytes) -> None:
     world = World(tmp_path, make(total_of, deadline="10s"))
@@ -1187,6 +1229,7 @@ class Chance(InlineExecutor):
         for attempt in self.chance.sample(self.held, self.chance.randint(0, len(self.held))):
             self.held.remove(attempt)
             super().submit(attempt)
+            attempt.ended = self._env.clock.monotonic()
 
     def call_off(self, attempt: Attempt) -> None:
         if attempt in self.held:

@@ -48,7 +48,7 @@ def heavy(a: int, b: list[Order]) -> None:
 def test_agent_bare_takes_everything_from_the_signature() -> None:
     spec = price.spec
 
-    assert (spec.name, spec.is_async, spec.takes_context, spec.whole) == ("price", False, False, True)
+    assert (spec.name, spec.is_async, spec.context_parameter, spec.whole) == ("price", False, None, True)
     assert (spec.isolation, spec.retry, spec.on_dead_letter) == ("thread", Retry(), OnDeadLetter.HOLD)
     assert json.loads(spec.input_schema)["name"] == "Order"
     assert spec.output_schema == '"long"'

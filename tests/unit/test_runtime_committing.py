@@ -148,6 +148,21 @@ def test_nobody_looks_again_at_once_for_what_cannot_go_now() -> None:
     assert due > it.clock.monotonic()
 
 
+def test_ends_that_could_go_are_no_reason_to_wake_while_another_writer_is_fenced() -> None:
+    """No transaction may begin beside it: the loop turned at full speed until the broker had answered."""
+    it = Owner()
+    it.reach_end(it.ownership.partitions[LOST], 7)
+    it.wait(SETTLE_AFTER_S)
+
+    it.ownership.is_fencing = True
+    assert it.commit() is None
+    assert it.committer.next_due() is None
+
+    it.ownership.is_fencing = False
+    assert it.committer.next_due() == it.clock.monotonic()
+    assert it.commit() is not None
+
+
 def test_a_new_producer_is_asked_for_before_anybody_judges() -> None:
     it = Owner()
     it.reach_end(it.ownership.partitions[LOST], 7)

@@ -65,6 +65,18 @@ def test_key_whose_first_entry_was_dropped_before_it_came_out_lets_the_next_go()
     assert lanes.take() == "next"
 
 
+def test_what_waits_in_a_lane_can_be_looked_at_and_stays() -> None:
+    lanes: Lanes[str] = Lanes()
+    for entry in ("out", "next", "last"):
+        lanes.put("a", entry)
+    lanes.take()
+
+    assert (list(lanes.waiting("a")), list(lanes.waiting("b"))) == (["next", "last"], [])
+
+    lanes.done("a")
+    assert lanes.take() == "next"
+
+
 @pytest.mark.parametrize(
     ("sizes", "is_full", "is_low"),
     [

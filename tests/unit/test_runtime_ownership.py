@@ -128,6 +128,52 @@ def test_fence_waits_for_a_transaction_under_way() -> None:
     assert not ownership.is_fencing
 
 
+def test_position_that_could_not_be_read_is_no_reason_to_wake_while_a_transaction_is_under_way() -> None:
+    """Its pause had passed while the transaction stayed in doubt: the loop turned at full speed."""
+    ownership, broker = owning({A: written("me")})
+    go_on(ownership, broker, steps=1)
+    broker.error = TransportError("away")
+    go_on(ownership, broker, now=1.0, steps=1)
+    assert ownership.partitions[A].stage is Stage.POSITIONS
+
+    assert not ownership.step(5.0, may_fence=False)
+    assert ownership.next_due(may_fence=False) is None
+
+    assert ownership.next_due(may_fence=True) == pytest.approx(1.1)
+    assert ownership.step(5.0, may_fence=True)
+
+
+def test_writer_that_could_not_be_fenced_is_no_reason_to_wake_while_nobody_may_be() -> None:
+    ownership, broker = owning({A: written("gone"), B: written("gone too")})
+    go_on(ownership, broker, steps=2)
+    broker.error = TransportError("away")
+    ownership.step(2.0, may_fence=True)
+    broker.answer()
+    assert ownership.next_due(may_fence=True) == pytest.approx(2.1)
+    assert ownership.next_due(may_fence=False) is None, "a transaction is under way"
+
+    assert ownership.step(2.05, may_fence=True), "the other one's turn"
+    assert ownership.is_fencing
+    assert not ownership.step(5.0, may_fence=True)
+    assert ownership.next_due(may_fence=True) is None
+
+    broker.error = None
+    broker.answer()
+    assert ownership.next_due(may_fence=True) == pytest.approx(2.1)
+    assert ownership.step(5.0, may_fence=True)
+
+
+def test_members_that_could_not_be_listed_are_asked_again_though_a_transaction_is_under_way() -> None:
+    ownership, broker = owning({A: written("gone")})
+    go_on(ownership, broker, steps=1)
+    broker.error = TransportError("away")
+    ownership.step(1.0, may_fence=False)
+    broker.answer()
+
+    assert ownership.next_due(may_fence=False) == pytest.approx(1.1)
+    assert ownership.step(1.2, may_fence=False)
+
+
 def test_partition_without_position_is_stopped_and_looked_at_again_later() -> None:
     ownership, broker = owning({A: None, B: Position(0)})
     go_on(ownership, broker, steps=3)
@@ -191,7 +237,7 @@ def test_broker_that_is_away_is_asked_again_after_a_pause() -> None:
     ownership.step(0.0, may_fence=True)
     broker.answer()
     assert not ownership.step(0.01, may_fence=True)
-    assert ownership.next_due() == pytest.approx(0.1)
+    assert ownership.next_due(may_fence=True) == pytest.approx(0.1)
 
     broker.error = None
     go_on(ownership, broker, now=1.0)
@@ -210,6 +256,6 @@ def test_partitions_that_stand_still_cost_no_question() -> None:
     go_on(ownership, broker, now=60.0)
 
     assert len(broker.asked) == before
-    assert ownership.next_due() is None
+    assert ownership.next_due(may_fence=True) is None
     assert decode("").epoch == 0
     assert isinstance(ownership.partitions[A], Partition)

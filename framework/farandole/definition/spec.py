@@ -67,11 +67,6 @@ class AgentSpec:
     published: tuple[str, ...] = ()
 
     @property
-    def takes_context(self) -> bool:
-        """Whether the handler wants a `Context`."""
-        return self.context_parameter is not None
-
-    @property
     def publishable(self) -> frozenset[str]:
         """Schemas that `apply` publishes for it: only records of these can be read by whoever consumes its topics."""
         return frozenset((*self.published, self.input_schema, self.output_schema))

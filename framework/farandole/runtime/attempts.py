@@ -103,7 +103,7 @@ class Attempt:
     """An inbox record with all that was looked up for it.
 
     `started` is set by the executor when the handler begins, on the loop's monotonic clock, and `ended`, by those
-    that can tell, when it ends. `is_over`: it has
+    that can tell, before its outcome is left for the loop. `is_over`: it has
     its outcome, or none is wanted any more; an executor that has not begun it does not begin it.
     """
 

@@ -83,7 +83,7 @@ class Committer:
         """When something has to be submitted that cannot be now, on the monotonic clock."""
         if self._again is not None:
             return self._again[0]
-        if self.flight is not None:
+        if self.flight is not None or self.ownership.is_fencing:
             return None  # its end is what is waited for
         dues = [] if (settling := self._settling_due()) is None else [max(settling, self._not_before)]
         if (self.planner.has_answers or self.ownership.opening()) and self._not_before > 0:

@@ -72,7 +72,7 @@ def drive(loop: AgentLoop, settings: AgentSettings, stop: Stop, stepped: Callabl
             loop.step(STEP_WAIT_S)
             stepped()
             if loop.is_worn:
-                log.error("too many timed-out handlers are stuck: this process drains and asks to be replaced")
+                log.error("too many handlers are stuck: this process drains and asks to be replaced")
                 status = WORN_EXIT
                 break
         _drain(loop, settings, stepped)

@@ -6,7 +6,7 @@ partitions, handlers or time.
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -48,6 +48,10 @@ class Lanes(Generic[Entry]):
         else:
             del self._busy[lane]
 
+    def waiting(self, lane: Hashable) -> Iterable[Entry]:
+        """The entries behind the one that is out."""
+        return self._busy.get(lane) or ()
+
     def drop(self, is_gone: Callable[[Entry], bool]) -> list[Entry]:
         """Take out every entry that has not come out yet and is gone; a lane left with nothing is free again."""
         out: list[Entry] = []
@@ -68,11 +72,6 @@ class Lanes(Generic[Entry]):
     def is_empty(self) -> bool:
         """Whether no lane is busy."""
         return not self._busy
-
-    @property
-    def has_ready(self) -> bool:
-        """Whether `take` would give something."""
-        return bool(self._ready)
 
 
 @dataclass(slots=True)

@@ -239,5 +239,6 @@ class AgentLoop:
         return wait if due is None else max(0.0, min(wait, due - self._clock.monotonic()))
 
     def _due(self) -> float | None:
-        dues = (self._work.next_due(), self._committer.next_due(), self.ownership.next_due())
+        taking_over = self.ownership.next_due(may_fence=self._committer.is_free)
+        dues = (self._work.next_due(), self._committer.next_due(), taking_over)
         return min((each for each in dues if each is not None), default=None)

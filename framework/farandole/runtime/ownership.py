@@ -120,14 +120,20 @@ class Ownership:
         fresh.refused, fresh.why = p.committed, p.why
         self.stop(fresh, why, now + MISSING_RETRY_S)
 
-    def next_due(self) -> float | None:
-        """The earliest time at which `step` has something to ask again."""
+    def next_due(self, *, may_fence: bool) -> float | None:
+        """The earliest time at which `step` has something to ask again; what must not go now waits for an answer."""
         if not self._is_moving:
             return None
-        waiting = [p._not_before for p in self.partitions.values() if not p._asked and p._not_before > 0]
-        return min(waiting, default=None)
+        paused = [p for p in self.partitions.values() if not p._asked and p._not_before > 0]
+        return min((p._not_before for p in paused if self._may_ask(p, may_fence)), default=None)
 
     # --- asking ---------------------------------------------------------------------------
+
+    def _may_ask(self, p: Partition, may_fence: bool) -> bool:
+        """Whether neither a transaction nor a fencing that is under way keeps it from going on."""
+        if p.stage is Stage.FENCING and p.last_writer in self._departed:
+            return may_fence and not self.is_fencing
+        return may_fence or p.stage is not Stage.POSITIONS
 
     def _due(self, stage: Stage, now: float) -> list[Partition]:
         return [p for p in self.at(stage) if not p._asked and p._not_before <= now]

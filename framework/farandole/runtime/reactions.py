@@ -77,14 +77,6 @@ def _edge(step: Step, child: Step) -> Edge:
     return Edge(child, step.name in roots, "params" in roots, is_whole)
 
 
-def succeeded(
-    around: Surroundings, it: Attempt, outcome: Succeeded, now: datetime, duration: timedelta, *, may_fire: bool
-) -> list[Outgoing]:
-    """The fact, what the handler published, and the triggers; `may_fire` is false while the run is stopping."""
-    children = children_of(around, it, outcome.output) if may_fire else []
-    return told(around, it, outcome, (now, duration), children)
-
-
 def told(
     around: Surroundings,
     it: Attempt,
@@ -94,7 +86,10 @@ def told(
     *,
     fused: bool = False,
 ) -> list[Outgoing]:
-    """As `succeeded`, the triggers being known. `fused`: they are not written, but run at once."""
+    """A success: the fact, what the handler published, and the triggers of `children`.
+
+    `fused`: they are not written, but run at once.
+    """
     now, duration = when
     names = tuple(child.step for child in children)
     fact = StepSucceeded(

@@ -211,10 +211,18 @@ class Workplace:
         self.running[attempt] = None
         if attempt.step.deadline is not None:
             self._bounded[attempt.lane] = attempt
+            if self._is_given_up(attempt):
+                return self._react(Done(attempt, overtaken(attempt.call)))
         if self.executor.has_room(attempt.spec) or self.tables.stopping(attempt.trigger.run) is not None:
             self._start(attempt)
         else:
             self._full.setdefault(attempt.spec.isolation, deque()).append(attempt)
+
+    def _is_given_up(self, attempt: Attempt) -> bool:
+        """Whether a replay waits behind it already, as after a restart. Where the run stops, both are cancelled."""
+        behind = self.lanes.waiting(attempt.lane)
+        is_overtaken = any(attempt_of(arrival.record) > attempt.trigger.attempt for arrival in behind)
+        return is_overtaken and self.tables.stopping(attempt.trigger.run) is None
 
     def _start(self, attempt: Attempt) -> None:
         """Call the handler, or answer without it: `control` is looked at as late as possible."""

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextvars import copy_context
 from datetime import timedelta
 
+from msgspec.structs import replace
+
 from farandole.definition.calling import arguments, result_plain
 from farandole.definition.context import Context
 from farandole.definition.spec import AgentSpec
@@ -94,6 +96,16 @@ async def _awaited(spec: AgentSpec, call: Call, context: AttemptContext, payload
         raise
     except BaseException as error:
         return failure_of(error)
+
+
+def fetched(call: Call, payloads: Payloads) -> Call | Failed:
+    """The call with its input as it is, for who hands it to another process; else what any executor says of it."""
+    try:
+        with _Failing(call):
+            given = payloads.get(call.input)
+    except _Bad as bad:
+        return bad.failure
+    return call if given is call.input else replace(call, input=given)
 
 
 def cancelled_itself() -> Failed:

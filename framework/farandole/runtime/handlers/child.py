@@ -2,7 +2,8 @@
 
 Everything that a handler can do to its process it does to this one: memory, exit, endless
 loops, crashes in decoding. It ends when its parent ends, whatever a handler is doing. A copy
-of it (`os.fork`, a pool of `multiprocessing`) says nothing: the channel is this process's alone.
+of it (`os.fork`, a pool of `multiprocessing`) says nothing: the channel is this process's alone. It
+ends with its handler, and with the status that it would have without us.
 """
 
 import contextlib
@@ -14,15 +15,18 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NoReturn
 
 from farandole.clock import SystemClock
 from farandole.definition.loading import load_unit
-from farandole.definition.spec import AgentSpec
+from farandole.definition.spec import AgentSpec, Handler
 from farandole.runtime.attempts import Succeeded
 from farandole.runtime.context import AttemptContext
 from farandole.runtime.handlers.calls import failure_of, run_plain
@@ -111,17 +115,15 @@ class _Child:
         self._teller.close()
 
     def leave(self) -> None:
-        """The way out. A copy that a handler forked and forgot ends here, without ending what is not its own."""
+        """The way out. A copy that a handler forked and forgot ends here."""
         if self._is_copy:
-            for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(AttributeError, OSError, ValueError):
-                    stream.flush()
-            os._exit(0)
+            _end_copy(0)
 
     def _run(self, order: Run) -> Result | Failure:
         spec = self._agents.get(order.agent)
         if spec is None:
             return Failure(order.number, failure_of(LookupError(f"the unit has no agent {order.agent!r} any more")))
+        spec = replace(spec, handler=partial(self._handle, spec.handler))
         tell = partial(self._tell, order.number)
         context = AttemptContext(order.call, spec, self._clock, tell, self._progress_every)
         self._teller.say(Began(order.number))
@@ -136,8 +138,38 @@ class _Child:
             return Result(order.number, outcome)
         return Failure(order.number, outcome)
 
+    def _handle(self, handler: Handler, /, **given: object) -> object:
+        """What the handler returns or raises; a copy that it forked ends of what it raises there."""
+        try:
+            return handler(**given)
+        except BaseException as error:
+            if self._is_copy:
+                _end_copy(_status_of(error))
+            raise
+
     def _tell(self, number: int, at: datetime, done: float, total: float | None, note: str) -> None:
         self._teller.say(Progress(number, at, done, total, note))
+
+
+def _end_copy(status: int) -> NoReturn:
+    """End a copy of this process without ending what is not its own."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
+def _status_of(error: BaseException) -> int:
+    """What Python ends with where nobody catches it; what it would print is printed."""
+    match error:
+        case SystemExit(code=None):
+            return 0
+        case SystemExit(code=int(code)):
+            return code & 0xFF
+        case _:
+            with contextlib.suppress(Exception):
+                traceback.print_exception(error)
+            return 1
 
 
 def _as_it_is(payload: bytes) -> bytes:

@@ -26,6 +26,10 @@ START_S = 60.0
 LEAVE_S = 1.0
 """How long a child that is dismissed may take: to write what it has, not to wait for threads that are stuck."""
 
+END_S = 1.0
+"""How long a child may take from the end of its channel to its own: the kernel has both in one go, so that one which
+lives on has let go of the channel itself."""
+
 LOOK_S = 1.0
 """How often a silent child is looked at: only for one whose death its channel does not tell."""
 
@@ -135,15 +139,21 @@ class Child:
             self._is_over = True
         return self._process.wait()
 
-    def _look(self) -> None:
-        """End what a child left that is no more."""
+    def _look(self) -> bool:
+        """End what a child left that is no more; whether it is none."""
         with self._lock:
             if self._process.poll() is not None:
                 self._end()
                 self._is_over = True
+        return self._is_over
 
     def _how_it_ended(self) -> str:
+        until = time.monotonic() + END_S
+        while not (has_ended := self._look()) and time.monotonic() < until:
+            time.sleep(0.01)
         status = self._reap()
+        if not has_ended and status == -signal.SIGKILL:
+            return "its process let go of its channel, as by closing all descriptors, and was ended"
         if status >= 0:
             return f"its process ended with status {status}"
         name = signal.Signals(-status).name

@@ -2,19 +2,19 @@
 
 A keeper thread per child hands it one attempt after the other and waits for the answer. A
 child that ends, for whatever reason, is a failed attempt and is replaced; one whose attempt
-is called off is killed. Large payloads are fetched and stored here, never decoded here.
+is called off is killed. An attempt that its child did not begin, as one that had died idle, goes
+to the new one. Large payloads are fetched and stored here, never decoded here.
 """
 
 import logging
 import queue
 import threading
+import time
 from itertools import count as counted_from
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from farandole.runtime.attempts import Attempt, Failed, Outcome, Succeeded
-from farandole.runtime.handlers.calls import failure_of, fingerprint_of
+from farandole.runtime.handlers.calls import failure_of, fetched, fingerprint_of
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.parent import Child, ChildFailed, write
 from farandole.runtime.handlers.wire import Began, Failure, Line, Loaded, Progress, Result, Run
@@ -23,7 +23,7 @@ AHEAD = 2
 """Attempts handed over per child: one at work, one so that it need not wait for the loop."""
 
 CLOSE_S = 5.0
-"""How long closing waits for killed children to be gone."""
+"""How long closing waits for its children to be gone, all of them together."""
 
 log = logging.getLogger("farandole.runtime")
 
@@ -39,6 +39,7 @@ class Processes:
         self._given: set[Attempt] = set()
         self._lock = threading.Lock()
         self._running: dict[Attempt, Child] = {}
+        self._loading: set[Child] = set()
         self._is_closed = False
         self._numbers = counted_from(1)
         self._keepers = [
@@ -76,34 +77,38 @@ class Processes:
         return False
 
     def close(self) -> None:
-        """Kill every child."""
+        """Kill every child that is at work or loads; one that is idle ends by itself."""
         with self._lock:
             self._is_closed = True
-            children = list(self._running.values())
+            children = [*self._running.values(), *self._loading]
             self._running.clear()
         for child in children:
             child.kill()
         for _ in self._keepers:
             self._queue.put(None)
+        until = time.monotonic() + CLOSE_S
         for keeper in self._keepers:
-            keeper.join(CLOSE_S)
+            keeper.join(max(0.0, until - time.monotonic()))
 
     # --- on a keeper's thread ------------------------------------------------------------------
 
     def _keep(self) -> None:
         """Hand over attempts, with a child begun ahead of the first and anew after each death."""
         child, trouble = self._begin()
-        while (attempt := self._queue.get()) is not None:
-            if attempt.is_over:
+        again: Attempt | None = None
+        while (attempt := again or self._queue.get()) is not None:
+            is_first, again = again is None, None
+            if attempt.is_over or self._is_closed:
                 continue
             if child is None:
                 child, trouble = self._begin()
             if child is None:
-                self._env.results.put(attempt, _crash(attempt, trouble))
+                self._answer(attempt, _crash(attempt, trouble))
                 continue
-            if not self._run(child, attempt):
+            if not self._run(child, attempt, is_first=is_first):
                 child.bury()
                 child, trouble = self._begin()
+                again = attempt if attempt.ended is None else None
         if child is not None:
             child.dismiss()
             child.bury()
@@ -117,15 +122,25 @@ class Processes:
             child = Child(self._unit, self._env.progress_every.total_seconds())
         except Exception as error:  # no memory, no room for a process: it is tried again for the next attempt
             return None, _unbegun(error)
+        with self._lock:
+            self._loading.add(child)
+            if self._is_closed:
+                child.kill()
         try:
             child.wait_loaded()
         except Exception as error:  # nor may what it says, if it is not understood, end its keeper
             child.bury()
-            return None, _unbegun(error)
+            return None, "the process is stopping" if self._is_closed else _unbegun(error)
+        finally:
+            with self._lock:
+                self._loading.discard(child)
         return child, ""
 
-    def _run(self, child: Child, attempt: Attempt) -> bool:
-        """One attempt; whether the child is fit for another."""
+    def _run(self, child: Child, attempt: Attempt, *, is_first: bool) -> bool:
+        """One attempt; whether the child is fit for another. One that it did not begin has no outcome the first time.
+
+        It says that it begins before it decodes: what kills a child there is handed to no other.
+        """
         with self._lock:
             if attempt.is_over or self._is_closed:
                 return True
@@ -135,17 +150,23 @@ class Processes:
             called_off = self._running.pop(attempt, None) is None
         if called_off:
             return False
-        self._env.results.put(attempt, outcome)
+        if is_first and not is_fit and attempt.started is None and isinstance(outcome, Failed):
+            log.warning("%s. It had not begun: a new one does", outcome.error, extra=attempt.call.log_fields)
+            return False
+        self._answer(attempt, outcome)
         return is_fit
+
+    def _answer(self, attempt: Attempt, outcome: Outcome) -> None:
+        attempt.ended = self._env.clock.monotonic()
+        self._env.results.put(attempt, outcome)
 
     def _converse(self, child: Child, attempt: Attempt) -> tuple[Outcome, bool]:
         """The outcome, and whether the child is fit for another attempt."""
+        call = fetched(attempt.call, self._env.awaited(attempt))
+        if isinstance(call, Failed):
+            return call, True  # it has heard nothing of it
+        number = next(self._numbers)
         try:
-            call = attempt.call
-            given = self._env.awaited(attempt).get(call.input)
-            if given is not call.input:
-                call = replace(call, input=given)
-            number = next(self._numbers)
             child.say(Run(number, attempt.spec.name, call, attempt.spec.memory_limit))
             while True:
                 match word := child.hear():
@@ -167,7 +188,7 @@ class Processes:
         except ChildFailed as failed:
             return _crash(attempt, str(failed)), False
         except Exception as error:
-            # What the child says is not understood, or the input cannot be fetched: begin with a fresh one.
+            # What the child says is not understood: begin with a fresh one.
             return failure_of(error), False
 
     def _stored(self, attempt: Attempt, outcome: Succeeded) -> Outcome:

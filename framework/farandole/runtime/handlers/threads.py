@@ -1,9 +1,10 @@
 """Plain functions in threads.
 
 A thread cannot be stopped: an attempt that times out, or loses its partition, leaves its thread
-behind and another takes its place. When too many pile up beyond their time, the executor is worn
-and the process asks to be replaced. The threads are daemons, so that a stuck one never keeps the
-process alive.
+behind and another takes its place, up to a bound; beyond it, the first of them that ends does.
+When too many pile up beyond their time, or nothing is worked on for long because all are left
+behind, the executor is worn and the process asks to be replaced. The threads are daemons, so
+that a stuck one never keeps the process alive.
 """
 
 import queue
@@ -17,6 +18,10 @@ from farandole.runtime.handlers.stillness import LET_GO_S, Stillness
 AHEAD = 2
 """Attempts handed over per thread: one at work, one so that it need not wait for the loop."""
 
+STANDSTILL_S = 600.0
+"""How long attempts may wait while all threads are left behind: longer than most handlers last, for a replacement is a
+rebalance or two, which leave threads behind at its neighbours in turn."""
+
 
 class Threads:
     """A fixed number of working threads, plus those that were left behind."""
@@ -25,6 +30,7 @@ class Threads:
         self._env = environment
         self._count = count
         self._stuck_max = stuck_max
+        self._threads_max = 2 * count + stuck_max
         self._queue: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self._given: set[Attempt] = set()
         self._lock = threading.Lock()
@@ -32,6 +38,8 @@ class Threads:
         self._left: set[Attempt] = set()
         self._threads = 0
         self._stillness = Stillness(environment.clock)
+        self._moved_at = environment.clock.monotonic()
+        """When it last was not so that all threads are left behind while attempts wait."""
 
     @property
     def has_room(self) -> bool:
@@ -62,10 +70,17 @@ class Threads:
 
     @property
     def is_worn(self) -> bool:
-        """Whether too many threads are stuck; not those whose time passed while the process stood still."""
-        now = self._stillness.seen()
-        if len(self._left) < self._stuck_max or now - self._stillness.resumed_at <= LET_GO_S:
+        """Whether too many threads are stuck, or all of them stay left behind while attempts wait.
+
+        Not those whose time passed while the process stood still.
+        """
+        now, resumed = self._stillness.seen(), self._stillness.resumed_at
+        if not self._given or len(self._left) < self._threads_max:
+            self._moved_at = now
+        if len(self._left) < self._stuck_max or now - resumed <= LET_GO_S:
             return False
+        if now - max(self._moved_at, resumed) > STANDSTILL_S:
+            return True
         with self._lock:
             return sum(_is_late(attempt, now) for attempt in self._left) >= self._stuck_max
 
@@ -78,7 +93,7 @@ class Threads:
         """One more thread if there is more to do than there are threads for it."""
         with self._lock:
             working = self._threads - len(self._left)
-            if working >= min(self._count, len(self._given)) or self._threads >= 2 * self._count + self._stuck_max:
+            if working >= min(self._count, len(self._given)) or self._threads >= self._threads_max:
                 return
             self._threads += 1
         threading.Thread(target=self._work, name="farandole-handler", daemon=True).start()
@@ -91,7 +106,7 @@ class Threads:
             self._threads -= 1
 
     def _run(self, attempt: Attempt) -> bool:
-        """Call the handler; whether this thread was left behind meanwhile, so that another has its place."""
+        """Call the handler; whether this thread was left behind meanwhile and another has its place."""
         env = self._env
         with self._lock:
             if attempt.is_over:
@@ -104,8 +119,9 @@ class Threads:
             if attempt in self._left:
                 # In one breath: whoever counts in between would find a free thread where there is none.
                 self._left.discard(attempt)
-                self._threads -= 1
-                return True
+                is_replaced = self._threads - len(self._left) > self._count
+                self._threads -= is_replaced
+                return is_replaced
             self._running.discard(attempt)
         env.results.put(attempt, outcome)
         return False
