@@ -1,7 +1,8 @@
 """What stands in the values that an expression reads: lists too long to go through, and numbers that are none.
 
 The package keeps what `map` and `filter` find by copying all it has kept before: the work is
-quadratic in the list, and no other thread runs meanwhile. Knows nothing of texts or types.
+quadratic in the list, and no other thread runs meanwhile. Here the lists are bounded; what their
+entries may hold besides is `cel_copies`. Knows nothing of texts or types.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from math import isnan
 from farandole.definition.cel_nodes import Binary, Choose, Index, Macro, Node, children, nodes
 
 LIST_MAX = 1000
-"""Most entries of a list or map that an expression with a macro reads: 0.1 s for numbers, 1 s for records.
+"""Most entries of a list or map that an expression with a macro reads: 0.1 s for numbers, 1 s for flat records.
 
 Source: the most items of one map, which `MACRO_DEPTH_MAX` assumes too.
 """
