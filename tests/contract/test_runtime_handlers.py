@@ -47,7 +47,7 @@ UNIT = """
 import asyncio, atexit, contextvars, ctypes, decimal, gc, json, logging, multiprocessing, os, resource, stat
 import subprocess, sys, threading, time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from farandole.definition.agents import agent
 from farandole.definition.context import Context
@@ -209,6 +209,14 @@ def apart(ctx: Context, n: int) -> int:
 class Sum:
     total: int
     note: str = ""
+
+@dataclass
+class Dated:
+    total: datetime
+
+@agent
+def dated(n: int) -> Dated:
+    return Dated(datetime(2026, 1, n, tzinfo=UTC))
 
 @agent
 def noted(n: int) -> Sum:
@@ -548,6 +556,31 @@ def test_result_that_the_runs_definition_cannot_have_meant_fails_for_good_and_sa
     assert (failed.kind, failed.retryable) == ("contract", False)
     assert failed.error.startswith("result, of which the run's definition has another type: ")
     assert "mean" in failed.error
+
+
+LONG, INSTANT = '"long"', '{"type": "long", "logicalType": "timestamp-micros"}'
+
+
+@pytest.mark.parametrize("more", [(), (KIND,)])
+@pytest.mark.parametrize(
+    ("name", "began"),
+    [("noted", INSTANT), ("noted", f'["null", {INSTANT}]'), ("dated", LONG), ("dated", f'["null", {LONG}]')],
+)
+def test_result_has_no_instant_where_the_runs_definition_means_a_number_or_the_reverse(
+    bench: Bench, name: str, began: str, more: tuple[str, ...]
+) -> None:
+    """The story: new code returned a `datetime` where it had returned an `int`. Avro lets one pass for the other, so
+    runs under way went on with a result of 1767225600000000, for good, where a `contract` can be replayed.
+    """
+    it = bench.attempt(name, 5)
+    text = sum_schema(f'{{"name": "total", "type": {began}}}', *more).text
+    it.call = replace(it.call, output_schema=text.replace("Sum", Schema.parse(it.spec.output_schema).name))
+    bench.executor.submit(it)
+
+    failed = failure(bench.results()[it])
+
+    assert (failed.kind, failed.retryable) == ("contract", False)
+    assert "total: written as " in failed.error
 
 
 @pytest.mark.parametrize("name", ["plain", "quick", "apart"])

@@ -238,6 +238,37 @@ def test_a_wrong_secret_is_not_repeated_in_the_message(monkeypatch: pytest.Monke
     assert "12345" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "variables", "way_out"),
+    [
+        ('registry = "http://u:s3cret@h"', {}, "[registry] with url = … (or FARANDOLE_REGISTRY__URL)"),
+        ('[[registry]]\nurl = "http://u:s3cret@h"', {}, "[registry] with url = …"),
+        ("", {"FARANDOLE_REGISTRY": "https://u:s3cret@h"}, "settings (environment): registry: expected a section"),
+        ('[registry]\nurl = "http://h"', {"FARANDOLE_REGISTRY": "https://u:s3cret@h"}, "FARANDOLE_REGISTRY__URL"),
+        (
+            'kafka = "sasl.password=s3cret"',
+            {},
+            "[kafka] with security.protocol = … (or FARANDOLE_KAFKA__SECURITY_PROTOCOL)",
+        ),
+        ('embedded = "s3cret"', {}, "[embedded] with path = …"),
+        ('[registry]\nurl = ["http://u:s3cret@h"]', {}, "registry.url: Input should be a valid string"),
+    ],
+)
+def test_value_in_the_place_of_a_section_is_refused_and_not_repeated(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, text: str, variables: dict[str, str], way_out: str
+) -> None:
+    """An address with its password stood in the message, which spoke of classes; beside a section it was ignored."""
+    write(elsewhere, text)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConfigError) as refused:
+        load_settings()
+
+    assert way_out in str(refused.value)
+    assert "s3cret" not in str(refused.value)
+
+
 SAFE = """\
 profile = "production"
 bootstrap = "kafka:9093"

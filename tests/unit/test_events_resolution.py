@@ -3,7 +3,9 @@
 import io
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import cast
+from uuid import UUID
 
 import fastavro
 import pytest
@@ -139,6 +141,60 @@ def test_value_that_the_reader_cannot_take_is_refused_with_the_place(
         resolve(writer, reader, plain)
 
     assert refusal.value.reason == "contract"
+
+
+INSTANT = {"type": "long", "logicalType": "timestamp-micros"}
+UUID_TEXT = {"type": "string", "logicalType": "uuid"}
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("writer", "reader", "plain", "why"),
+    [
+        (INSTANT, "long", AT, "written as timestamp-micros, wanted as long"),
+        ("long", INSTANT, 5, "written as long, wanted as timestamp-micros"),
+        ("int", INSTANT, 5, "written as int, wanted as timestamp-micros"),
+        (["null", INSTANT], ["null", "long"], AT, "written as timestamp-micros, wanted as null or long"),
+        ("long", ["null", INSTANT], 5, "written as long, wanted as null or timestamp-micros"),
+        (
+            {"type": "bytes", "logicalType": "decimal", "precision": 3},
+            "bytes",
+            Decimal(7),
+            "decimal.*, wanted as bytes",
+        ),
+        ("int", {"type": "int", "logicalType": "date"}, 5, "written as int, wanted as date"),
+    ],
+)
+def test_number_of_a_strangers_may_be_an_instant_but_not_that_of_another_version(
+    writer: object, reader: object, plain: object, why: str
+) -> None:
+    old, new = (Schema.parse(json.dumps(record(field("a", kind)))) for kind in (writer, reader))
+    more = Schema.parse(json.dumps(record(field("a", reader), field("b", "long", default=0))))
+    body = old.encode_body({"a": plain})
+
+    for version in (new, more):
+        with pytest.raises(RecordError, match=why) as refusal:
+            version.decode_version(body, old)
+        assert refusal.value.reason == "contract"
+    more.decode_body(body, old)
+
+
+@pytest.mark.parametrize(
+    ("writer", "reader", "plain", "wanted"),
+    [
+        (UUID_TEXT, "string", UUID(int=1), str(UUID(int=1))),
+        ("string", UUID_TEXT, str(UUID(int=1)), UUID(int=1)),
+        (["null", INSTANT], INSTANT, AT, AT),
+        ("long", [INSTANT, "double"], 5, 5.0),
+        ("int", "long", 5, 5),
+    ],
+)
+def test_value_of_another_version_that_says_the_same_is_read(
+    writer: object, reader: object, plain: object, wanted: object
+) -> None:
+    old, new = (Schema.parse(json.dumps(record(field("a", kind)))) for kind in (writer, reader))
+
+    assert new.decode_version(old.encode_body({"a": plain}), old) == {"a": wanted}
 
 
 NAMES = ["a", "b", "c", "d"]

@@ -38,6 +38,15 @@ WITHOUT_DEFAULT = record(("a", "int"), ("b", "string"))
             Compatibility.BACKWARD,
             ["written as timestamp-millis, wanted as timestamp-micros"],
         ),
+        (
+            record(("a", {"type": "long", "logicalType": "timestamp-micros"}), ("b", "string", "")),
+            record(("a", "long")),
+            Compatibility.FULL,
+            [
+                "backward: n.R.a: written as long, wanted as timestamp-micros",
+                "forward: n.R.a: written as timestamp-micros",
+            ],
+        ),
     ],
 )
 def test_problems_of_two_versions_are_told(new: Schema, old: Schema, mode: Compatibility, told: list[str]) -> None:

@@ -1,16 +1,17 @@
 """What stands in the values that an expression reads: lists too long to go through, and numbers that are none.
 
 The package keeps what `map` and `filter` find by copying all it has kept before: the work is
-quadratic in the list, and no other thread runs meanwhile. Knows nothing of texts or types.
+quadratic in the list, and no other thread runs meanwhile. Here the lists are bounded; what their
+entries may hold besides is `cel_copies`. Knows nothing of texts or types.
 """
 
 from collections.abc import Iterator
 from math import isnan
 
-from farandole.definition.cel_nodes import Binary, Macro, Node, nodes
+from farandole.definition.cel_nodes import Binary, Choose, Index, Macro, Node, children, nodes
 
 LIST_MAX = 1000
-"""Most entries of a list or map that an expression with a macro reads: 0.1 s for numbers, 1 s for records.
+"""Most entries of a list or map that an expression with a macro reads: 0.1 s for numbers, 1 s for flat records.
 
 Source: the most items of one map, which `MACRO_DEPTH_MAX` assumes too.
 """
@@ -29,8 +30,8 @@ def entries_max(root: Node) -> int | None:
     is_inner = any(
         inner.kind in _KEEPING for each in found for argument in each.arguments for inner in _macros(argument)
     )
-    terms = 1 + max(_sums(each.base) for each in found)
-    return (INNER_MAX if is_inner else LIST_MAX) // terms
+    terms = max(_terms(each.base) for each in found)
+    return max(1, (INNER_MAX if is_inner else LIST_MAX) // terms)
 
 
 def excess(value: object, most: int) -> int:
@@ -56,6 +57,14 @@ def _macros(root: Node) -> list[Macro]:
     return [node for node in nodes(root) if isinstance(node, Macro)]
 
 
-def _sums(root: Node) -> int:
-    """How often something is added in the text of a list."""
-    return sum(isinstance(node, Binary) and node.operator == "+" for node in nodes(root))
+def _terms(node: Node) -> int:
+    """How many lists are added up to the one that the node gives; a macro, a condition or an index adds none."""
+    match node:
+        case Binary(operator="+", left=left, right=right):
+            return _terms(left) + _terms(right)
+        case Macro(base=base) | Index(base=base):
+            return _terms(base)
+        case Choose(yes=yes, no=no):
+            return max(_terms(yes), _terms(no))
+        case _:
+            return max(map(_terms, children(node)), default=1)

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Protocol
 
+from farandole.definition.cel_copies import COPIED_MAX, copied
 from farandole.definition.cel_nodes import Node, free_paths, null_checks, renamed
 from farandole.definition.cel_parser import CHARACTERS_MAX, parse
 from farandole.definition.cel_text import written
@@ -89,7 +90,7 @@ class Expression:
         """Its value, given those of its roots.
 
         Raises:
-            ExpressionError: a value is missing, of a wrong type or too long to go through, or the operation has no
+            ExpressionError: a value is missing, of a wrong type or too large to go through, or the operation has no
                 result.
         """
         if self._path is not None:
@@ -98,7 +99,7 @@ class Expression:
             if root not in env:
                 raise self._error(f"{root!r} has no value")
         read = {root: _pruned(env[root], self._read[root]) for root in self.roots}
-        self._check_lengths(read)
+        self._check_work(read)
         try:
             found = self._program.execute(read)
         except Exception as bad:
@@ -127,13 +128,18 @@ class Expression:
         except Exception as bad:
             raise self._error(f"{type(bad).__name__}: {bad}") from bad
 
-    def _check_lengths(self, read: Mapping[str, object]) -> None:
+    def _check_work(self, read: Mapping[str, object]) -> None:
         most = self._entries_max
         if most is None:
             return
         for value in read.values():
             if found := excess(value, most):
                 raise self._error(f"expected lists of at most {most:,} entries, but found one of {found:,}")
+        if (found := copied(self.node, read)) > COPIED_MAX:
+            raise self._error(
+                f"expected at most {COPIED_MAX:,} values to be copied on the way, but it may be {found:,}: "
+                "the lists are too long for what their entries hold"
+            )
 
     @cached_property
     def _entries_max(self) -> int | None:

@@ -135,7 +135,7 @@ class Schema:
     def decode_body(self, body: bytes, writer: "Schema | None" = None) -> object:
         """As `decode`, of a payload without frame that was written by `writer`, or by this schema."""
         if writer is not None and writer.fingerprint != self.fingerprint:
-            return _read_whole(_resolved(writer, self), body, writer)
+            return _read_whole(_resolved(writer, self, is_strict=False), body, writer)
         if self._fast is None:
             return _read_whole(self._own, body, self)
         stream = BytesIO(body)
@@ -147,9 +147,16 @@ class Schema:
             raise _undecodable(self, f"{len(body) - stream.tell()} bytes are left over")
         return plain
 
+    def decode_version(self, body: bytes, writer: "Schema") -> object:
+        """As `decode_body`, where `writer` is another version of this type, and not a stranger's.
+
+        Then a number is no instant, though Avro's rules let it pass for one and their fingerprints may be equal.
+        """
+        return _read_whole(_resolved(writer, self, is_strict=True), body, writer)
+
     def cannot_read(self, writer: "Schema") -> str | None:
-        """Why nothing that `writer` writes can be read by this schema; None if it can, or some of it."""
-        found = _resolved(writer, self)
+        """Why nothing that `writer`, another version, writes can be read by this one; None if it can, or some of it."""
+        found = _resolved(writer, self, is_strict=True)
         return str(found) if isinstance(found, Unresolvable) else None
 
     def is_mistaken_for(self, other: "Schema") -> bool:
@@ -251,9 +258,9 @@ def _parse(text: str) -> Schema:
 
 
 @lru_cache(maxsize=SCHEMAS_MAX)
-def _resolved(writer: Schema, reader: Schema) -> Read | Unresolvable:
+def _resolved(writer: Schema, reader: Schema, *, is_strict: bool) -> Read | Unresolvable:
     try:
-        return Resolver(reader._default).compile(writer._tree, reader._tree, reader.name)
+        return Resolver(reader._default, is_strict).compile(writer._tree, reader._tree, reader.name)
     except Unresolvable as bad:
         return bad
 

@@ -28,9 +28,14 @@ class Unresolvable(Exception):  # noqa: N818 - internal; becomes a RecordError a
 
 @dataclass(slots=True)
 class Resolver:
-    """Compiles pairs of nodes, each pair once; `default` gives plain defaults of the reader's fields."""
+    """Compiles pairs of nodes, each pair once; `default` gives plain defaults of the reader's fields.
+
+    `is_strict`: both are versions of one type, so what only one of them calls an instant was not meant as the other
+    reads it. Avro's rules know raw types alone, and strangers write instants as plain numbers.
+    """
 
     default: Default
+    is_strict: bool = False
     _known: dict[tuple[int, int], Read | Unresolvable] = field(default_factory=dict)
 
     def compile(self, writer: Node, reader: Node, place: str) -> Read:
@@ -73,10 +78,16 @@ class Resolver:
                 _check_names(writer, reader, place)
                 if writer.size != reader.size:
                     raise Unresolvable(f"{place}: written with {writer.size} bytes, wanted with {reader.size}")
+                self._check_meaning(writer, reader, place)
                 return _logical(writer, reader, _fixed(writer.size), place)
             case Primitive(), Primitive():
+                self._check_meaning(writer, reader, place)
                 return _primitive(writer, reader, place)
         raise _mismatch(writer, reader, place)
+
+    def _check_meaning(self, writer: Primitive | Fixed, reader: Primitive | Fixed, place: str) -> None:
+        if self.is_strict and _meaning(writer) != _meaning(reader):
+            raise _mismatch(writer, reader, place)
 
     def _branch(self, writer: Node, reader: Union, place: str) -> Node:
         same = [branch for branch in reader.branches if kind_of(branch) == kind_of(writer)]
@@ -131,6 +142,8 @@ def _mismatch(writer: Node, reader: Node, place: str) -> Unresolvable:
 def _told(node: Node) -> str:
     if isinstance(node, Union):
         return " or ".join(_told(branch) for branch in node.branches[:10])
+    if isinstance(node, Primitive | Fixed) and node.logical is not None:
+        return f"{node.logical}(scale {node.scale})" if node.logical == "decimal" else node.logical
     return str(getattr(node, "name", None) or kind_of(node))
 
 
@@ -148,7 +161,7 @@ def _logical(writer: Primitive | Fixed, reader: Primitive | Fixed, read_raw: Rea
         return read_raw
     theirs, ours = (writer.logical, writer.precision, writer.scale), (reader.logical, reader.precision, reader.scale)
     if writer.logical is not None and (theirs[0] != ours[0] or theirs[2] != ours[2]):
-        raise Unresolvable(f"{place}: written as {_told_logical(writer)}, wanted as {_told_logical(reader)}")
+        raise _mismatch(writer, reader, place)
     from_raw = logical.from_raw
 
     def read(data: bytes, at: int) -> tuple[object, int]:
@@ -158,8 +171,9 @@ def _logical(writer: Primitive | Fixed, reader: Primitive | Fixed, read_raw: Rea
     return read
 
 
-def _told_logical(node: Primitive | Fixed) -> str:
-    return f"{node.logical}(scale {node.scale})" if node.logical == "decimal" else str(node.logical)
+def _meaning(node: Primitive | Fixed) -> str | None:
+    """Its logical type, if without it the raw value says something else; the text of a UUID does not."""
+    return None if node.logical == "uuid" else node.logical
 
 
 def _primitive(writer: Primitive, reader: Primitive, place: str) -> Read:

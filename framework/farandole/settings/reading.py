@@ -17,7 +17,7 @@ from farandole.definition.project import nearest_file
 from farandole.errors import ConfigError
 from farandole.settings.connection import Connection, fields_of
 from farandole.settings.production import require
-from farandole.settings.sources import Keys, Layer, Origin, from_environment, from_file, from_flags, nested
+from farandole.settings.sources import PREFIX, Keys, Layer, Origin, from_environment, from_file, from_flags, nested
 
 S = TypeVar("S", bound=Connection)
 
@@ -81,6 +81,8 @@ def _refuse_unknown(kind: type[Connection], layer: Layer) -> None:
 def _unknown(kind: type[Connection], name: str) -> str:
     """What is wrong with the name of a key; empty if nothing is. Names in `[kafka]` are librdkafka's to judge."""
     section, _, key = name.partition(".")
+    if not key and (section in kind.sections or section == "kafka"):
+        return _no_section(kind, section)
     if not key or section not in kind.model_fields:
         known = list(kind.model_fields)
         wrong = section not in known
@@ -89,6 +91,13 @@ def _unknown(kind: type[Connection], name: str) -> str:
         known = list(fields_of(kind.sections[section]))
         return "" if key in known else _suggestion(name, key, known, f"{section}.")
     return "" if section == "kafka" else f"{name}: expected one value for {section}, but found a section"
+
+
+def _no_section(kind: type[Connection], section: str) -> str:
+    """A value where a section belongs, which stays untold: an address of a registry may have a password in it."""
+    key = fields_of(kind.sections[section])[0] if section in kind.sections else "security.protocol"
+    variable = f"{PREFIX}{section}__{key.replace('.', '_')}".upper()
+    return f"{section}: expected a section, [{section}] with {key} = … (or {variable}), but found one value"
 
 
 def _suggestion(name: str, word: str, known: list[str], prefix: str) -> str:
@@ -101,7 +110,7 @@ def _told(bad: ValidationError, layers: list[Layer]) -> str:
     lines, places = [], []
     for error in bad.errors(include_url=False):
         key = ".".join(str(part) for part in error["loc"])
-        found = "" if is_secret(key) or isinstance(error["input"], dict) else f", but found {error['input']!r}"
+        found = "" if is_secret(key) or isinstance(error["input"], dict | list) else f", but found {error['input']!r}"
         lines.append(f"{key}: {error['msg'].removeprefix('Value error, ')}{found}")
         places += [layer.place for layer in layers if any(name.startswith(key) for name in layer.keys)]
     where = f"settings ({places[-1]})" if places else "settings"

@@ -252,7 +252,7 @@ def _written(spec: AgentSpec, call: Call, plain: object) -> bytes:
 
     Where it does not fit as it is, it is what a reader of that schema finds in what the agent's own schema writes: a
     field that is new is left out, one that is gone has its default. That comes second, because it minds how types
-    are called.
+    are called. A number where the other has an instant is neither's value, so that attempt fails, and may be replayed.
     """
     wanted = Schema.parse(call.output_schema)
     try:
@@ -263,6 +263,6 @@ def _written(spec: AgentSpec, call: Call, plain: object) -> bytes:
     own = Schema.parse(spec.output_schema)
     body = own.encode_body(plain)
     try:
-        return wanted.encode(wanted.decode_body(body, own))
+        return wanted.encode(wanted.decode_version(body, own))
     except RecordError as bad:
         raise RecordError(f"result, of which the run's definition has another type: {bad}", reason="contract") from bad
