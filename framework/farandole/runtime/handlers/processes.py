@@ -40,7 +40,7 @@ class Processes:
         self._lock = threading.Lock()
         self._running: dict[Attempt, Child] = {}
         self._loading: set[Child] = set()
-        self._is_closed = False
+        self._closed = threading.Event()
         self._numbers = counted_from(1)
         self._keepers = [
             threading.Thread(target=self._keep, name=f"farandole-keeper-{n}", daemon=True) for n in range(count)
@@ -79,7 +79,7 @@ class Processes:
     def close(self) -> None:
         """Kill every child that is at work or loads; one that is idle ends by itself."""
         with self._lock:
-            self._is_closed = True
+            self._closed.set()
             children = [*self._running.values(), *self._loading]
             self._running.clear()
         for child in children:
@@ -98,7 +98,7 @@ class Processes:
         again: Attempt | None = None
         while (attempt := again or self._queue.get()) is not None:
             is_first, again = again is None, None
-            if attempt.is_over or self._is_closed:
+            if attempt.is_over or self._closed.is_set():
                 continue
             if child is None:
                 child, trouble = self._begin()
@@ -114,7 +114,7 @@ class Processes:
             child.bury()
 
     def _begin(self) -> tuple[Child | None, str]:
-        if self._is_closed:
+        if self._closed.is_set():
             return None, "the process is stopping"
         if self._unit is None:
             return None, "expected agents with isolation='process' to be in a file, but the unit has no path"
@@ -124,13 +124,13 @@ class Processes:
             return None, _unbegun(error)
         with self._lock:
             self._loading.add(child)
-            if self._is_closed:
+            if self._closed.is_set():
                 child.kill()
         try:
             child.wait_loaded()
         except Exception as error:  # nor may what it says, if it is not understood, end its keeper
             child.bury()
-            return None, "the process is stopping" if self._is_closed else _unbegun(error)
+            return None, "the process is stopping" if self._closed.is_set() else _unbegun(error)
         finally:
             with self._lock:
                 self._loading.discard(child)
@@ -142,7 +142,7 @@ class Processes:
         It says that it begins before it decodes: what kills a child there is handed to no other.
         """
         with self._lock:
-            if attempt.is_over or self._is_closed:
+            if attempt.is_over or self._closed.is_set():
                 return True
             self._running[attempt] = child
         outcome, is_fit = self._converse(child, attempt)
