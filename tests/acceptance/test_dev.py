@@ -213,6 +213,7 @@ def test_dev_that_shows_errors_alone_starts_and_knows_which_handler_ended_a_proc
         farandole(project, "run", "start", "greetings", "--params", '{"name": "Ada"}', "--id", "r-1")
 
         dev.hears("under way were compose#1 of r-1")
+        assert "its process ended with 3" in dev.said()
     finally:
         dev.end()
 
