@@ -91,6 +91,21 @@ class Town:
         follow, left = follower.follow, iter(range(polls))
         follower.follow = lambda timeout=0.0: follow(timeout) if next(left, None) is None else 0  # type: ignore[method-assign]
 
+    def lose_definition(self) -> None:
+        """The row of the definition is gone, as for a process of a version that cannot read it."""
+        self.send(NewRecord(self.topics.definitions, self.definition.hash.encode(), None, partition=0))
+
+    def bring_definition_back(self) -> None:
+        """The row is there again."""
+        body = self.definition.to_json().encode()
+        self.send(NewRecord(self.topics.definitions, self.definition.hash.encode(), body, partition=0))
+
+    def succeed(self) -> None:
+        """Another process takes over."""
+        self.loop.close()
+        self.loop = self.begin()
+        self.pass_time(timedelta(seconds=30))
+
     def pass_time(self, by: timedelta) -> None:
         """Let time pass in steps that nobody takes for death."""
         for _ in range(10):
@@ -839,6 +854,107 @@ def test_run_whose_definition_is_gone_stands_still_and_is_there_again_when_its_d
     refused = [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)]
     assert refused == [("r-1", "definition_gone")], "the id is taken"
     assert [task.run for task in town.tasks("j")] == ["r-1"]
+    town.loop.close()
+
+
+@pytest.fixture
+def gone(tmp_path: Path) -> Iterator[Town]:
+    """A town with a run under way, whose next coordinator finds the definition gone."""
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    town.lose_definition()
+    town.succeed()
+    yield town
+    town.loop.close()
+
+
+def test_what_is_reported_while_the_definition_is_gone_is_folded_once_it_is_back(gone: Town) -> None:
+    # The story: a process of another version could not read a definition. It passed over what agents reported of its
+    # runs and committed that, so that they waited for ever for what had long been done, their definition back or not.
+    gone.send(*(gone.success(task) for step in "ab" for task in gone.tasks(step)))
+    gone.rest()
+    held = gone.held()
+    states = dict(gone.loop.view.builder.measures.states())
+
+    gone.bring_definition_back()
+    gone.rest()
+
+    assert held == ["r-1"]
+    assert states == {("p", "held"): 1.0, ("p", "running"): 0.0}
+    assert [task.run for task in gone.tasks("j")] == ["r-1"]
+    assert (gone.count(facts.ReleaseRequested), gone.count(facts.RunReleased)) == (1, 1)
+    gone.send(gone.success(gone.tasks("j")[0]))
+    gone.rest()
+    assert [(it.run, it.outcome) for it in gone.events() if isinstance(it, facts.RunSettled)] == [("r-1", "succeeded")]
+
+
+def test_successors_of_a_coordinator_without_the_definition_come_to_the_same(gone: Town) -> None:
+    gone.send(*(gone.success(task) for task in gone.tasks("a")))
+    gone.rest()
+    gone.succeed()
+    gone.send(*(gone.success(task) for task in gone.tasks("b")))
+    gone.rest()
+
+    gone.bring_definition_back()
+    while not gone.count(facts.ReleaseRequested):
+        gone.loop.step(0.0)
+    gone.lose_definition()  # of the next one, which reads the release
+    gone.succeed()
+    before = gone.count(facts.RunReleased)
+    gone.bring_definition_back()
+    gone.rest()
+
+    assert (gone.count(facts.RunHeld), before, gone.count(facts.RunReleased)) == (1, 0, 1)
+    assert [task.run for task in gone.tasks("j")] == ["r-1"]
+
+
+def test_run_whose_definition_is_gone_is_released_by_whoever_takes_its_home_over_with_it(gone: Town) -> None:
+    """Nothing tells it that the definition was ever gone, but the state of the run."""
+    gone.send(*(gone.success(task) for step in "ab" for task in gone.tasks(step)))
+    gone.rest()
+
+    gone.bring_definition_back()
+    gone.succeed()
+
+    assert [task.run for task in gone.tasks("j")] == ["r-1"]
+
+
+def test_run_whose_definition_is_gone_can_be_cancelled_and_whoever_asks_for_more_is_told(gone: Town) -> None:
+    """Commands about it were dropped, and nothing could end it if its definition was never there again."""
+    gone.command(ReleaseRun("r-1"))
+    gone.rest()
+    gone.command(CancelRun("r-1"))
+    gone.rest()
+    gone.bring_definition_back()
+    gone.rest()
+
+    refused = [(it.run, it.reason) for it in gone.events() if isinstance(it, facts.RunRefused)]
+    assert refused == [("r-1", "definition_gone")]
+    assert [(it.run, it.outcome) for it in gone.events() if isinstance(it, facts.RunSettled)] == [("r-1", "cancelled")]
+    assert gone.loop.homes[home("r-1")].runs["r-1"].is_settled
+
+
+def test_damaged_run_whose_definition_is_gone_misses_nothing_either(tmp_path: Path) -> None:
+    """There is no state to remember what it missed: `events` does, from which it is folded anew."""
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    town.send(NewRecord(town.topics.runs, b"r-1", b"\0not ours", partition=home("r-1")))
+    town.lose_definition()
+    town.succeed()
+
+    town.send(*(town.success(task) for step in "ab" for task in town.tasks(step)))
+    town.command(CancelRun("r-1"))
+    town.rest()
+    town.bring_definition_back()
+    town.pass_time(timedelta(seconds=30))
+
+    assert [task.run for task in town.tasks("j")] == ["r-1"]
+    refused = [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)]
+    assert refused == [("r-1", "definition_gone")], "nobody can read what there is to end"
     town.loop.close()
 
 

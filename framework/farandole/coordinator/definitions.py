@@ -13,8 +13,10 @@ from farandole.definition.model import Definition
 from farandole.definition.published import read_published
 from farandole.errors import InvariantViolation
 from farandole.events.avro import Schema, SchemaBook
+from farandole.events.facts import DEFINITION_GONE
 from farandole.events.topics import Topics
 from farandole.kernel.admission import NO_OTHERS
+from farandole.kernel.state import Run
 from farandole.transport.port import Isolation, ReadEnds, Record, Reply, Request, TopicPartition, Transport
 from farandole.transport.tables import Follower, Table
 
@@ -24,12 +26,21 @@ log = logging.getLogger("farandole.coordinator")
 Row = Definition | str
 
 
+NO_GRAPH = Graph(Definition("", "{}", {}))
+"""Of a run whose definition is gone: it can be kept, held and ended, but nothing of it can be folded."""
+
+
 class DefinitionGone(InvariantViolation):
     """A run is pinned to a definition that `definitions` does not hold (any more): the others know nothing of it."""
 
     def __init__(self, digest: str) -> None:
         super().__init__(f"definition {digest} is pinned by a run, but `definitions` does not hold it")
         self.digest = digest
+
+
+def is_held_for_definition(run: Run) -> bool:
+    """Whether a run was held because its definition was gone, by whatever coordinator."""
+    return run.head.kernel_error.startswith(DEFINITION_GONE)
 
 
 class DefinitionTable:
