@@ -713,6 +713,23 @@ def test_table_is_read_once_for_all_starts_that_were_seen_before(
     town.loop.close()
 
 
+def test_cancel_waits_for_the_start_of_its_run_while_that_waits_for_its_definition(chain: Town) -> None:
+    # The story: a run was begun directly under a definition that had just been applied, and cancelled by whoever saw it
+    # begun. Its start waited until the table was read once more; the cancel was answered meanwhile: no such run.
+    chain.definition = define(node("a"), node("b", "a"), node("c", "b"), name="p")
+    deployment = Deployment("tests", tuple(chain.definition.steps), definitions=(chain.definition,))
+    apply(chain.transport, plan(chain.transport, chain.topics, deployment, partitions=PARTITIONS))
+    (run,) = runs_at(0, 1)
+
+    chain.hide_definitions(polls=3)
+    chain.send(chain.direct(run)[0])
+    chain.command(CancelRun(run, "please"))
+    chain.rest()
+    chain.pass_time(timedelta(seconds=1))
+
+    assert [chain.count(kind) for kind in (facts.CancelRequested, facts.RunStopping)] == [1, 1]
+
+
 # --- what can wait ------------------------------------------------------------------------------------
 
 

@@ -73,7 +73,8 @@ class Builder:
         self.wanted = False
         try:
             left, is_stuck = self._events(batch, home, definitions, left)
-            self.wanted |= self._commands(batch, home, definitions, (left, partitions))
+            if not is_stuck:  # a command may be about a run that begins with an event which has to wait
+                self.wanted |= self._commands(batch, home, definitions, (left, partitions))
         except StoreAway:
             home.forsake()
             raise
