@@ -730,6 +730,23 @@ def test_cancel_waits_for_the_start_of_its_run_while_that_waits_for_its_definiti
     assert [chain.count(kind) for kind in (facts.CancelRequested, facts.RunStopping)] == [1, 1]
 
 
+# --- what no record leads to ------------------------------------------------------------------------------
+
+
+def test_suspicion_is_written_where_nothing_else_comes(chain: Town) -> None:
+    """It was written with the next record of its home. Where a trigger is lost, that may never come."""
+    (run,) = runs_at(0, 1)
+    chain.start(run)
+    chain.rest()
+    suspected = facts.TriggerSuspected(run, "a", 1)
+    chain.loop._watchdog.suspected[0][suspected] = None
+
+    chain.pass_time(timedelta(seconds=1))
+
+    assert [each for each in chain.events() if isinstance(each, facts.TriggerSuspected)] == [suspected]
+    assert chain.held() == [run]
+
+
 # --- what can wait ------------------------------------------------------------------------------------
 
 

@@ -306,9 +306,13 @@ class CoordinatorLoop:
         return self._writer.is_free and not self._takeover.is_fencing
 
     def _has_work(self, home: Home, *, is_time: bool) -> bool:
-        """`is_time`: a draft has waited long enough; the others go with it, in one transaction."""
+        """`is_time`: a draft has waited long enough; the others go with it, in one transaction.
+
+        A suspicion is work of its own: where a trigger is lost nothing else need come.
+        """
         now = ms(self._now())
-        return home.has_work(now) or (now >= home.store.until and is_time and home.draft is not None)
+        others = (is_time and home.draft is not None) or (self._watchdog.suspects(home.number) and not home.limit)
+        return home.has_work(now) or (now >= home.store.until and others)
 
     def _epoch_committed(self, flight: Flight) -> None:
         for claimed in self._takeover.claimed.values():
