@@ -13,6 +13,7 @@ from farandole.client.planning import Deployment
 from farandole.clock import ManualClock
 from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
 from farandole.coordinator.loop import Environment
+from farandole.coordinator.patience import RETRY_S
 from farandole.coordinator.refold import RefoldWanted
 from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
@@ -35,6 +36,8 @@ from farandole.transport.port import (
     MemberSettings,
     NewRecord,
     Position,
+    ReadEnds,
+    ReadPositions,
     Record,
     Reply,
     Request,
@@ -357,12 +360,13 @@ class Refusing:
     def __init__(self, member: Any) -> None:
         self.member = member
         self.is_refusing = False
-        self.verdict = Verdict.ABORTED
+        self.kind: type[Request] = Commit
+        self.verdict: Verdict | None = Verdict.ABORTED
         self.refused = 0
         self._replies: list[Reply] = []
 
     def call(self, request: Request) -> int:
-        if not (self.is_refusing and isinstance(request, Commit)):
+        if not (self.is_refusing and isinstance(request, self.kind)):
             return int(self.member.call(request))
         self.refused += 1
         self._replies.append(Reply(-self.refused, request, self.verdict, error=TransportError("INVALID_TIMESTAMP")))
@@ -456,6 +460,26 @@ def test_home_whose_epoch_is_refused_is_not_tried_all_the_time(tmp_path: Path, m
     town.pass_time(timedelta(seconds=10))
 
     assert at_once == 1, "no time has passed"
+    assert sorted(town.loop.homes) == [0, 1]
+    town.loop.close()
+
+
+@pytest.mark.parametrize("kind", [ReadPositions, ReadEnds])
+def test_questions_that_are_refused_are_asked_again_after_a_pause_and_the_loop_sleeps(
+    tmp_path: Path, made: list[Refusing], kind: type[Request]
+) -> None:
+    """While no broker took connections, they were asked again at once, as often as they were refused."""
+    town = Town(JOIN, tmp_path)
+    made[0].is_refusing, made[0].kind, made[0].verdict = True, kind, None
+
+    for _ in range(1_000):
+        town.loop.step(0.0)
+    at_once, due = made[0].refused, town.loop.next_due()
+    made[0].is_refusing = False
+    town.pass_time(timedelta(seconds=10))
+
+    assert at_once <= 2, "no time has passed"
+    assert due == town.clock.now() - timedelta(seconds=10) + timedelta(seconds=RETRY_S)
     assert sorted(town.loop.homes) == [0, 1]
     town.loop.close()
 

@@ -8,6 +8,7 @@ record is folded, and again before a name, or the schema of some params, is refu
 import logging
 from collections.abc import Callable
 
+from farandole.coordinator.patience import RETRY_S
 from farandole.definition.graph import Graph, graph_of
 from farandole.definition.model import Definition
 from farandole.definition.published import read_published
@@ -52,6 +53,8 @@ class DefinitionTable:
         self._ask = ask
         self._ends: dict[TopicPartition, int] | None = None
         self._asked = False
+        self._now = 0.0
+        self._not_before = 0.0
         self._was_ready = False
         self._writers: dict[str, SchemaBook] | None = None
 
@@ -74,15 +77,22 @@ class DefinitionTable:
 
         def answered(reply: Reply) -> None:
             self._asked = False
-            if reply.error is not None:
-                return self.refresh()
-            self._ends = dict(reply.ends)
+            if reply.error is None:
+                self._ends = dict(reply.ends)
+            else:
+                self._not_before = self._now + RETRY_S
 
         self._ask(ReadEnds(self._table.places, Isolation.UNCOMMITTED), answered)
 
-    def step(self) -> bool:
+    @property
+    def next_due(self) -> float | None:
+        """When its end is asked for again that nobody told, on the monotonic clock; None if it need not be."""
+        return self._not_before if self._ends is None and not self._asked else None
+
+    def step(self, now: float) -> bool:
         """Take in what has come; whether anything did."""
-        if not self._was_ready and self._ends is None:
+        self._now = now
+        if (due := self.next_due) is not None and due <= now:
             self.refresh()
         took = self._follower.follow() > 0
         if took:
