@@ -13,9 +13,9 @@ from farandole.coordinator.batch import TEXT_MAX, Batch, StoreAway
 from farandole.coordinator.definitions import DefinitionGone
 from farandole.coordinator.home import Refused
 from farandole.coordinator.refold import Missed, RefoldWanted
-from farandole.definition.graph import Graph, graph_of
+from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
-from farandole.errors import InvariantViolation, RecordError
+from farandole.errors import RecordError
 from farandole.events import facts
 from farandole.events.avro import SchemaBook
 from farandole.events.catalogue import decode, decode_command, type_name
@@ -53,17 +53,6 @@ class Definitions:
     by_hash: Callable[[str], Definition | None]
     is_certain: Callable[[Record], bool]
     writers: Callable[[str], SchemaBook]
-
-    def graph(self, digest: str) -> Graph:
-        """The graph of a pinned definition.
-
-        Raises:
-            InvariantViolation: a run is pinned to a definition that the topic does not hold.
-        """
-        found = self.by_hash(digest)
-        if found is None:
-            raise InvariantViolation(f"definition {digest} is pinned by a run, but `definitions` does not hold it")
-        return graph_of(found)
 
 
 def read_event(batch: Batch, record: Record, definitions: Definitions | None = None) -> str:
