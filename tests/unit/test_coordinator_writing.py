@@ -335,6 +335,7 @@ def test_release_of_a_run_whose_missed_facts_were_deleted_leaves_it_held_and_oth
 
     assert sorted(task.run for task in narrow.tasks("j")) == sorted([other, elsewhere])
     assert f"expected what run {run} missed while it was held, but it was deleted" in caplog.text
+    assert narrow.loop._refold.found == {}, "a release that was given up leaves nothing behind"
     narrow.command(CancelRun(run))
     narrow.rest()
     assert [(it.run, it.outcome) for it in narrow.events() if isinstance(it, facts.RunSettled)] == [(run, "cancelled")]
