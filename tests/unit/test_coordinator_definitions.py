@@ -4,7 +4,7 @@ And what it finds there: the schemas that a pipeline's params ever had.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,11 +12,12 @@ import pytest
 from farandole.clock import ManualClock
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.definition.model import Definition
+from farandole.errors import TransportError
 from farandole.events.avro import Schema
 from farandole.events.topics import Topics
 from farandole.testing.sketch import define, node
 from farandole.transport.memory import MemoryTransport
-from farandole.transport.port import Polled, Reader, Record, TopicPartition, Trouble
+from farandole.transport.port import Polled, Reader, Record, Reply, Request, TopicPartition, Trouble
 
 
 class Given:
@@ -61,7 +62,7 @@ def steps(times: int, *troubles: Trouble) -> None:
     """A table that is stepped so often, and does not deliver."""
     table = table_of(Given(*troubles))
     for _ in range(times):
-        table.step()
+        table.step(0.0)
 
 
 def test_outage_is_not_told_as_rows_that_were_left_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -95,13 +96,35 @@ def test_schemas_of_params_are_those_of_every_definition_that_the_pipeline_had()
     now = replace(before, params_schema=more)
     reader = Given(row(before), row(define(node("a"), name="q")))
     table = table_of(reader)
-    table.step()
+    table.step(0.0)
     first = [each.fingerprint for each in table.writers("p")]
 
     reader.polled = [row(now)]
-    table.step()
+    table.step(0.0)
 
     both = [Schema.parse(each.params_schema).fingerprint for each in (before, now)]
     assert first == both[:1]
     assert [each.fingerprint for each in table.writers("p")] == both
     assert [*table.writers("r")] == []
+
+
+def test_end_that_nobody_tells_is_asked_for_again_after_a_pause() -> None:
+    """An error was answered by the same question: as often as the log refused it, hundreds of times a second."""
+    asked: list[float] = []
+    is_away, now = True, 0.0
+
+    def ask(request: Request, then: Callable[[Reply], None]) -> None:
+        asked.append(now)
+        then(Reply(1, request, error=TransportError("connection refused") if is_away else None))
+
+    table = DefinitionTable(Log(Given()), Topics("t"), "c", ask)
+    for n in range(400):
+        now = n / 400
+        table.step(now)
+    outage = len(asked)
+    due, is_away = table.next_due, False
+    table.step(2.0)
+
+    assert 5 <= outage <= 10
+    assert due == pytest.approx(1.0, abs=0.02)
+    assert (len(asked), table.next_due, table.is_fresh) == (outage + 1, None, True)

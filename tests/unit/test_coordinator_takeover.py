@@ -17,7 +17,16 @@ from farandole.errors import TransportError
 from farandole.events.topics import Topics
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import Metadata, encode
-from farandole.transport.port import FenceWriter, ListMembers, Position, ReadPositions, Reply, Request, TopicPartition
+from farandole.transport.port import (
+    FenceWriter,
+    ListMembers,
+    Position,
+    ReadEnds,
+    ReadPositions,
+    Reply,
+    Request,
+    TopicPartition,
+)
 from farandole.transport.topology import system_topics
 
 
@@ -100,6 +109,8 @@ class Answering:
         self.fenced = Counter[str]()
         self.without_position: set[int] = set()
         self.looks = 0
+        self.unanswered: type[Request] | None = None
+        """Of this kind every question is refused at once."""
         self.asked: list[tuple[Request, Callable[[Reply], None]]] = []
         self.takeover = Takeover(Topics("ns"), "us", lambda request, then: self.asked.append((request, then)))
         for number in writers:
@@ -111,6 +122,8 @@ class Answering:
             then(self._reply(request))
 
     def _reply(self, request: Request) -> Reply:
+        if type(request) is self.unanswered:
+            return Reply(1, request, error=TransportError("connection refused"))
         match request:
             case ReadPositions(partitions=partitions):
                 self.looks += 1
@@ -135,13 +148,13 @@ def test_nobody_is_fenced_while_a_transaction_of_ours_is_under_way() -> None:
     """The answer to a Commit that hung was given to the FenceWriter behind it: the coordinator stood still for ever."""
     it = Answering({0: "dead"})
     for _ in range(5):
-        it.takeover.step(may_fence=False)
+        it.takeover.step(0.0, may_fence=False)
         it.answer()
     assert it.stages() == {0: Stage.FENCING}
     assert it.fenced == {}
 
     looks = []
-    for look in (lambda: it.takeover.step(may_fence=True), it.answer):
+    for look in (lambda: it.takeover.step(0.0, may_fence=True), it.answer):
         look()
         looks.append(it.takeover.is_fencing)
 
@@ -152,8 +165,8 @@ def test_nobody_is_fenced_while_a_transaction_of_ours_is_under_way() -> None:
 def test_writer_that_cannot_be_fenced_holds_up_no_other_and_its_own_home_only_for_a_while() -> None:
     """It was tried for ever, and before all others. The broker ends what it left when its time is over."""
     it = Answering({0: "a", 1: "b"}, refused="a")
-    for _ in range(20):
-        it.takeover.step(may_fence=True)
+    for second in range(20):
+        it.takeover.step(100.0 + second, may_fence=True)
         it.answer()
 
     assert it.stages() == {0: Stage.EPOCH, 1: Stage.EPOCH}
@@ -165,7 +178,7 @@ def test_home_without_positions_says_both_ways_on(told: Callable[[], list[str]])
     asked: list[tuple[Request, Callable[[Reply], None]]] = []
     it = Takeover(Topics("ns"), "us", lambda request, then: asked.append((request, then)))
     it.begin(0)
-    it.step(may_fence=True)
+    it.step(0.0, may_fence=True)
     ((request, then),) = asked
     assert isinstance(request, ReadPositions)
 
@@ -184,14 +197,14 @@ def test_home_without_start_positions_is_looked_at_again_and_told_once(told: Cal
     it.without_position = {0, 1}
     seconds = range(4 * int(MISSING_RETRY_S))
     for second in seconds:
-        it.takeover.step(may_fence=True)
+        it.takeover.step(100.0 + second, may_fence=True)
         it.answer()
         it.takeover.look_again(100.0 + second)
         it.takeover.tell_slow(100.0 + second)
     stopped, asked = it.stages(), it.looks
     it.without_position = set()
     for second in seconds:
-        it.takeover.step(may_fence=True)
+        it.takeover.step(200.0 + second, may_fence=True)
         it.answer()
         it.takeover.look_again(200.0 + second)
 
@@ -199,3 +212,44 @@ def test_home_without_start_positions_is_looked_at_again_and_told_once(told: Cal
     assert asked == 4, "every five seconds"
     assert [line.partition(";")[0] for line in told()] == [f"ns.events/{n} has no start position" for n in (0, 1)]
     assert it.stages() == {0: Stage.EPOCH, 1: Stage.EPOCH}
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind"),
+    [
+        (Stage.LAST_WRITER, ReadPositions),
+        (Stage.FENCING, ListMembers),
+        (Stage.FENCING, FenceWriter),
+        (Stage.POSITIONS, ReadPositions),
+        (Stage.ENDS, ReadEnds),
+    ],
+)
+def test_question_that_is_refused_at_once_is_asked_again_after_a_pause(stage: Stage, kind: type[Request]) -> None:
+    # The story: while no broker took connections, each coordinator asked four hundred times a second, with a line each.
+    it = Answering({0: "dead"})
+    while it.takeover.claimed[0].stage not in (stage, Stage.EPOCH):
+        it.takeover.step(0.0, may_fence=True)
+        it.answer()
+    it.takeover.claimed[0].stage = stage
+    it.unanswered = kind
+    asked: list[float] = []
+    for n in range(400):
+        now = n / 400
+        it.takeover.step(now, may_fence=True)
+        asked += [now for request, _ in it.asked if isinstance(request, kind)]
+        it.answer()
+
+    assert asked[:5] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4], abs=0.01)
+    assert len(asked) <= 10
+
+
+def test_positions_that_are_still_pending_are_asked_for_again_after_a_pause() -> None:
+    asked: list[tuple[Request, Callable[[Reply], None]]] = []
+    it = Takeover(Topics("ns"), "us", lambda request, then: asked.append((request, then)))
+    it.begin(0)
+    for n in range(400):
+        it.step(n / 400, may_fence=True)
+        for request, then in asked[-1:] if it.claimed[0].waiting else []:
+            then(Reply(1, request))
+
+    assert 5 <= len(asked) <= 10

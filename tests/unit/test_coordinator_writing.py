@@ -13,6 +13,7 @@ from farandole.client.planning import Deployment
 from farandole.clock import ManualClock
 from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
 from farandole.coordinator.loop import Environment
+from farandole.coordinator.patience import RETRY_S
 from farandole.coordinator.refold import RefoldWanted
 from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
@@ -35,6 +36,8 @@ from farandole.transport.port import (
     MemberSettings,
     NewRecord,
     Position,
+    ReadEnds,
+    ReadPositions,
     Record,
     Reply,
     Request,
@@ -90,6 +93,21 @@ class Town:
         follower = self.loop._definitions._follower
         follow, left = follower.follow, iter(range(polls))
         follower.follow = lambda timeout=0.0: follow(timeout) if next(left, None) is None else 0  # type: ignore[method-assign]
+
+    def lose_definition(self) -> None:
+        """The row of the definition is gone, as for a process of a version that cannot read it."""
+        self.send(NewRecord(self.topics.definitions, self.definition.hash.encode(), None, partition=0))
+
+    def bring_definition_back(self) -> None:
+        """The row is there again."""
+        body = self.definition.to_json().encode()
+        self.send(NewRecord(self.topics.definitions, self.definition.hash.encode(), body, partition=0))
+
+    def succeed(self) -> None:
+        """Another process takes over."""
+        self.loop.close()
+        self.loop = self.begin()
+        self.pass_time(timedelta(seconds=30))
 
     def pass_time(self, by: timedelta) -> None:
         """Let time pass in steps that nobody takes for death."""
@@ -317,6 +335,7 @@ def test_release_of_a_run_whose_missed_facts_were_deleted_leaves_it_held_and_oth
 
     assert sorted(task.run for task in narrow.tasks("j")) == sorted([other, elsewhere])
     assert f"expected what run {run} missed while it was held, but it was deleted" in caplog.text
+    assert narrow.loop._refold.found == {}, "a release that was given up leaves nothing behind"
     narrow.command(CancelRun(run))
     narrow.rest()
     assert [(it.run, it.outcome) for it in narrow.events() if isinstance(it, facts.RunSettled)] == [(run, "cancelled")]
@@ -342,12 +361,13 @@ class Refusing:
     def __init__(self, member: Any) -> None:
         self.member = member
         self.is_refusing = False
-        self.verdict = Verdict.ABORTED
+        self.kind: type[Request] = Commit
+        self.verdict: Verdict | None = Verdict.ABORTED
         self.refused = 0
         self._replies: list[Reply] = []
 
     def call(self, request: Request) -> int:
-        if not (self.is_refusing and isinstance(request, Commit)):
+        if not (self.is_refusing and isinstance(request, self.kind)):
             return int(self.member.call(request))
         self.refused += 1
         self._replies.append(Reply(-self.refused, request, self.verdict, error=TransportError("INVALID_TIMESTAMP")))
@@ -441,6 +461,26 @@ def test_home_whose_epoch_is_refused_is_not_tried_all_the_time(tmp_path: Path, m
     town.pass_time(timedelta(seconds=10))
 
     assert at_once == 1, "no time has passed"
+    assert sorted(town.loop.homes) == [0, 1]
+    town.loop.close()
+
+
+@pytest.mark.parametrize("kind", [ReadPositions, ReadEnds])
+def test_questions_that_are_refused_are_asked_again_after_a_pause_and_the_loop_sleeps(
+    tmp_path: Path, made: list[Refusing], kind: type[Request]
+) -> None:
+    """While no broker took connections, they were asked again at once, as often as they were refused."""
+    town = Town(JOIN, tmp_path)
+    made[0].is_refusing, made[0].kind, made[0].verdict = True, kind, None
+
+    for _ in range(1_000):
+        town.loop.step(0.0)
+    at_once, due = made[0].refused, town.loop.next_due()
+    made[0].is_refusing = False
+    town.pass_time(timedelta(seconds=10))
+
+    assert at_once <= 2, "no time has passed"
+    assert due == town.clock.now() - timedelta(seconds=10) + timedelta(seconds=RETRY_S)
     assert sorted(town.loop.homes) == [0, 1]
     town.loop.close()
 
@@ -698,6 +738,40 @@ def test_table_is_read_once_for_all_starts_that_were_seen_before(
     town.loop.close()
 
 
+def test_cancel_waits_for_the_start_of_its_run_while_that_waits_for_its_definition(chain: Town) -> None:
+    # The story: a run was begun directly under a definition that had just been applied, and cancelled by whoever saw it
+    # begun. Its start waited until the table was read once more; the cancel was answered meanwhile: no such run.
+    chain.definition = define(node("a"), node("b", "a"), node("c", "b"), name="p")
+    deployment = Deployment("tests", tuple(chain.definition.steps), definitions=(chain.definition,))
+    apply(chain.transport, plan(chain.transport, chain.topics, deployment, partitions=PARTITIONS))
+    (run,) = runs_at(0, 1)
+
+    chain.hide_definitions(polls=3)
+    chain.send(chain.direct(run)[0])
+    chain.command(CancelRun(run, "please"))
+    chain.rest()
+    chain.pass_time(timedelta(seconds=1))
+
+    assert [chain.count(kind) for kind in (facts.CancelRequested, facts.RunStopping)] == [1, 1]
+
+
+# --- what no record leads to ------------------------------------------------------------------------------
+
+
+def test_suspicion_is_written_where_nothing_else_comes(chain: Town) -> None:
+    """It was written with the next record of its home. Where a trigger is lost, that may never come."""
+    (run,) = runs_at(0, 1)
+    chain.start(run)
+    chain.rest()
+    suspected = facts.TriggerSuspected(run, "a", 1)
+    chain.loop._watchdog.suspected[0][suspected] = None
+
+    chain.pass_time(timedelta(seconds=1))
+
+    assert [each for each in chain.events() if isinstance(each, facts.TriggerSuspected)] == [suspected]
+    assert chain.held() == [run]
+
+
 # --- what can wait ------------------------------------------------------------------------------------
 
 
@@ -839,6 +913,107 @@ def test_run_whose_definition_is_gone_stands_still_and_is_there_again_when_its_d
     refused = [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)]
     assert refused == [("r-1", "definition_gone")], "the id is taken"
     assert [task.run for task in town.tasks("j")] == ["r-1"]
+    town.loop.close()
+
+
+@pytest.fixture
+def gone(tmp_path: Path) -> Iterator[Town]:
+    """A town with a run under way, whose next coordinator finds the definition gone."""
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    town.lose_definition()
+    town.succeed()
+    yield town
+    town.loop.close()
+
+
+def test_what_is_reported_while_the_definition_is_gone_is_folded_once_it_is_back(gone: Town) -> None:
+    # The story: a process of another version could not read a definition. It passed over what agents reported of its
+    # runs and committed that, so that they waited for ever for what had long been done, their definition back or not.
+    gone.send(*(gone.success(task) for step in "ab" for task in gone.tasks(step)))
+    gone.rest()
+    held = gone.held()
+    states = dict(gone.loop.view.builder.measures.states())
+
+    gone.bring_definition_back()
+    gone.rest()
+
+    assert held == ["r-1"]
+    assert states == {("p", "held"): 1.0, ("p", "running"): 0.0}
+    assert [task.run for task in gone.tasks("j")] == ["r-1"]
+    assert (gone.count(facts.ReleaseRequested), gone.count(facts.RunReleased)) == (1, 1)
+    gone.send(gone.success(gone.tasks("j")[0]))
+    gone.rest()
+    assert [(it.run, it.outcome) for it in gone.events() if isinstance(it, facts.RunSettled)] == [("r-1", "succeeded")]
+
+
+def test_successors_of_a_coordinator_without_the_definition_come_to_the_same(gone: Town) -> None:
+    gone.send(*(gone.success(task) for task in gone.tasks("a")))
+    gone.rest()
+    gone.succeed()
+    gone.send(*(gone.success(task) for task in gone.tasks("b")))
+    gone.rest()
+
+    gone.bring_definition_back()
+    while not gone.count(facts.ReleaseRequested):
+        gone.loop.step(0.0)
+    gone.lose_definition()  # of the next one, which reads the release
+    gone.succeed()
+    before = gone.count(facts.RunReleased)
+    gone.bring_definition_back()
+    gone.rest()
+
+    assert (gone.count(facts.RunHeld), before, gone.count(facts.RunReleased)) == (1, 0, 1)
+    assert [task.run for task in gone.tasks("j")] == ["r-1"]
+
+
+def test_run_whose_definition_is_gone_is_released_by_whoever_takes_its_home_over_with_it(gone: Town) -> None:
+    """Nothing tells it that the definition was ever gone, but the state of the run."""
+    gone.send(*(gone.success(task) for step in "ab" for task in gone.tasks(step)))
+    gone.rest()
+
+    gone.bring_definition_back()
+    gone.succeed()
+
+    assert [task.run for task in gone.tasks("j")] == ["r-1"]
+
+
+def test_run_whose_definition_is_gone_can_be_cancelled_and_whoever_asks_for_more_is_told(gone: Town) -> None:
+    """Commands about it were dropped, and nothing could end it if its definition was never there again."""
+    gone.command(ReleaseRun("r-1"))
+    gone.rest()
+    gone.command(CancelRun("r-1"))
+    gone.rest()
+    gone.bring_definition_back()
+    gone.rest()
+
+    refused = [(it.run, it.reason) for it in gone.events() if isinstance(it, facts.RunRefused)]
+    assert refused == [("r-1", "definition_gone")]
+    assert [(it.run, it.outcome) for it in gone.events() if isinstance(it, facts.RunSettled)] == [("r-1", "cancelled")]
+    assert gone.loop.homes[home("r-1")].runs["r-1"].is_settled
+
+
+def test_damaged_run_whose_definition_is_gone_misses_nothing_either(tmp_path: Path) -> None:
+    """There is no state to remember what it missed: `events` does, from which it is folded anew."""
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    town.send(NewRecord(town.topics.runs, b"r-1", b"\0not ours", partition=home("r-1")))
+    town.lose_definition()
+    town.succeed()
+
+    town.send(*(town.success(task) for step in "ab" for task in town.tasks(step)))
+    town.command(CancelRun("r-1"))
+    town.rest()
+    town.bring_definition_back()
+    town.pass_time(timedelta(seconds=30))
+
+    assert [task.run for task in town.tasks("j")] == ["r-1"]
+    refused = [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)]
+    assert refused == [("r-1", "definition_gone")], "nobody can read what there is to end"
     town.loop.close()
 
 

@@ -176,6 +176,16 @@ def test_every_kind_of_deadline_must_have_been_set_and_is_not_early() -> None:
     assert "the stop deadline came due, but nothing set it" in found
 
 
+def test_hold_without_the_definition_has_no_end() -> None:
+    made = HandMade(define(node("a")))
+    made.started("a")
+    a = made.succeeded("a")
+    made.follows(facts.RunHeld(made.run, "kernel_error", f"{facts.DEFINITION_GONE}: ...", offset=a.offset), a)
+    made.head("running")
+
+    assert check_history(later(made, 9 * DAY)) == []
+
+
 def test_the_end_of_patience_with_an_error_of_ours_is_a_deadline_too() -> None:
     made = HandMade(define(node("a")))
     made.started("a")

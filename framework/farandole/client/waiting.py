@@ -38,7 +38,7 @@ def waits(run: Run, changed: Changed) -> list[Wait]:
         return []
     if run.head.kernel_error:
         text = f"{run.head.kernel_error}; release or cancel it"
-        return [Wait("kernel_error", text, until=_instant(run.head.due), then="failed")]
+        return [Wait("kernel_error", text, until=_instant(run.head.due), then="failed" if run.head.due else "")]
     told = _of_unit if run.head.phase is Phase.RUNNING else _of_report
     found = [wait for name, item, unit in run.units() for wait in told(run, name, item, unit, changed)]
     return sorted(found, key=lambda each: _ORDER.index(each.kind))

@@ -11,11 +11,13 @@ from datetime import datetime
 
 from msgspec import structs
 
+from farandole.coordinator.definitions import DefinitionGone
 from farandole.coordinator.home import Home
 from farandole.coordinator.refold import Missed
 from farandole.definition.graph import Graph
 from farandole.events import facts
 from farandole.events.envelope import Envelope
+from farandole.events.facts import DEFINITION_GONE
 from farandole.events.outgoing import Origin, Outgoing, event_record
 from farandole.events.topics import Topics
 from farandole.ids import consequence_id
@@ -94,7 +96,7 @@ class Batch:
 
     def run(self, run_id: str) -> Run | None:
         """The run as this batch sees it."""
-        return self.runs[run_id] if run_id in self.runs else self.home.runs.get(run_id)
+        return self.runs[run_id] if run_id in self.runs else self.home.run(run_id)
 
     def origin(self, now: datetime, input_: str = "", traceparent: str = "", *, folded: bool = True) -> Origin:
         """Where this batch's records come from; consequences say how far the log was folded."""
@@ -150,7 +152,8 @@ class Batch:
     def _hold(self, run: Run, error: Exception, cause: Cause, offset: int) -> None:
         moment = self.moment()
         detail = f"{type(error).__name__}: {error}"[:TEXT_MAX]
-        until = moment.after(run.graph.definition.hold_max)
+        # Nobody knows how long a run may be held whose definition is gone, and it is not to end for that.
+        until = None if isinstance(error, DefinitionGone) else moment.after(run.graph.definition.hold_max)
         event = facts.RunHeld(run.id, "kernel_error", detail, until=until, offset=offset)
         it = Decision(run, moment, self.values)
         it.emit(event)
@@ -162,6 +165,23 @@ class Batch:
         """Hold a run whose event cannot be read: folding past it would be a guess."""
         if not run.is_settled and not run.head.kernel_error:
             self._hold(run, error, cause, offset)
+
+    def hold_left_out(self, run_id: str, gone: DefinitionGone, cause: Cause, offset: int) -> Run | None:
+        """Hold a run whose definition is gone at the first fact that comes; the run, if it can be read.
+
+        Whose state is damaged too is held by the event alone, at each fact: folded anew from its events, it will be
+        held from the first on.
+        """
+        run = self.run(run_id)
+        if run is None:
+            event = facts.RunHeld(run_id, "kernel_error", f"{DEFINITION_GONE}: {gone}", offset=offset)
+            origin = structs.replace(cause.origin, definition=gone.digest)
+            held = consequence_id(cause.id, "RunHeld", 0)
+            self.records.append(event_record(self.topics, event, event_id=held, cause=cause.id, origin=origin))
+            self.errors.append((run_id, event.detail))
+            return None
+        self.hold_unreadable(run, gone, cause, offset)
+        return self.run(run_id)
 
     def mark(self, marker: facts.Marker, *, event_id: str, cause: str, now: datetime, input_: str = "") -> None:
         """Write a marker: it is folded when it is read back, after everything before it in the log."""
@@ -198,7 +218,7 @@ class Batch:
         """The state records of all touched runs."""
         out: list[Outgoing] = []
         for run_id, after in self.runs.items():
-            before = self.home.runs.get(run_id)
+            before = self.home.run(run_id)
             if after is None:
                 pairs: list[tuple[str, bytes | None]] = [*tombstones(before)] if before is not None else []
             else:
@@ -227,10 +247,7 @@ class Batch:
         home = self.home
         home.move(self.events_at, self.commands_at)
         for run_id, run in self.runs.items():
-            if run is None:
-                home.runs.pop(run_id, None)
-            else:
-                home.runs[run_id] = run
+            home.replace(run_id, run)
             if run is None or run.is_settled:
                 home.failed.pop(run_id, None)
         home.remind(self.timers)

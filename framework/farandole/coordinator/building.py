@@ -9,13 +9,14 @@ from itertools import islice
 
 from farandole.artifacts import ArtifactStore
 from farandole.coordinator.batch import Batch, StoreAway
-from farandole.coordinator.home import Home
+from farandole.coordinator.definitions import is_held_for_definition
+from farandole.coordinator.home import RELEASE, Home
 from farandole.coordinator.measures import Measures
 from farandole.coordinator.reading import Definitions, DefinitionWanted, give_up, read_command, read_event
 from farandole.coordinator.refold import Refold, RefoldWanted
 from farandole.coordinator.settings import CoordinatorSettings
 from farandole.errors import TransportError
-from farandole.events.facts import TriggerSuspected
+from farandole.events.facts import ReleaseRequested, TriggerSuspected
 from farandole.ids import attempt_id
 from farandole.kernel.decision import Moment
 from farandole.kernel.state import Phase, ms
@@ -72,7 +73,8 @@ class Builder:
         self.wanted = False
         try:
             left, is_stuck = self._events(batch, home, definitions, left)
-            self.wanted |= self._commands(batch, home, definitions, (left, partitions))
+            if not is_stuck:  # a command may be about a run that begins with an event which has to wait
+                self.wanted |= self._commands(batch, home, definitions, (left, partitions))
         except StoreAway:
             home.forsake()
             raise
@@ -146,6 +148,9 @@ class Builder:
                 continue
             if timer.kind == "forget" and run.head.phase is Phase.SETTLED and run.head.expires <= timer.due:
                 batch.forget(run, now)
+            elif timer.kind == RELEASE and is_held_for_definition(run):
+                about = f"{run.id}/{RELEASE}/{run.head.unfolded_from}"  # another hold is released once more
+                batch.mark(ReleaseRequested(run.id), event_id=about, cause=about, now=now)
             elif (fact := marker(run, timer)) is not None:
                 batch.mark(fact, event_id=timer_id(timer), cause=timer_id(timer), now=now)
 

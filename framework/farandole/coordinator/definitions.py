@@ -8,13 +8,16 @@ record is folded, and again before a name, or the schema of some params, is refu
 import logging
 from collections.abc import Callable
 
+from farandole.coordinator.patience import RETRY_S
 from farandole.definition.graph import Graph, graph_of
 from farandole.definition.model import Definition
 from farandole.definition.published import read_published
 from farandole.errors import InvariantViolation
 from farandole.events.avro import Schema, SchemaBook
+from farandole.events.facts import DEFINITION_GONE
 from farandole.events.topics import Topics
 from farandole.kernel.admission import NO_OTHERS
+from farandole.kernel.state import Run
 from farandole.transport.port import Isolation, ReadEnds, Record, Reply, Request, TopicPartition, Transport
 from farandole.transport.tables import Follower, Table
 
@@ -24,12 +27,21 @@ log = logging.getLogger("farandole.coordinator")
 Row = Definition | str
 
 
+NO_GRAPH = Graph(Definition("", "{}", {}))
+"""Of a run whose definition is gone: it can be kept, held and ended, but nothing of it can be folded."""
+
+
 class DefinitionGone(InvariantViolation):
     """A run is pinned to a definition that `definitions` does not hold (any more): the others know nothing of it."""
 
     def __init__(self, digest: str) -> None:
         super().__init__(f"definition {digest} is pinned by a run, but `definitions` does not hold it")
         self.digest = digest
+
+
+def is_held_for_definition(run: Run) -> bool:
+    """Whether a run was held because its definition was gone, by whatever coordinator."""
+    return run.head.kernel_error.startswith(DEFINITION_GONE)
 
 
 class DefinitionTable:
@@ -41,6 +53,8 @@ class DefinitionTable:
         self._ask = ask
         self._ends: dict[TopicPartition, int] | None = None
         self._asked = False
+        self._now = 0.0
+        self._not_before = 0.0
         self._was_ready = False
         self._writers: dict[str, SchemaBook] | None = None
 
@@ -63,15 +77,22 @@ class DefinitionTable:
 
         def answered(reply: Reply) -> None:
             self._asked = False
-            if reply.error is not None:
-                return self.refresh()
-            self._ends = dict(reply.ends)
+            if reply.error is None:
+                self._ends = dict(reply.ends)
+            else:
+                self._not_before = self._now + RETRY_S
 
         self._ask(ReadEnds(self._table.places, Isolation.UNCOMMITTED), answered)
 
-    def step(self) -> bool:
+    @property
+    def next_due(self) -> float | None:
+        """When its end is asked for again that nobody told, on the monotonic clock; None if it need not be."""
+        return self._not_before if self._ends is None and not self._asked else None
+
+    def step(self, now: float) -> bool:
         """Take in what has come; whether anything did."""
-        if not self._was_ready and self._ends is None:
+        self._now = now
+        if (due := self.next_due) is not None and due <= now:
             self.refresh()
         took = self._follower.follow() > 0
         if took:

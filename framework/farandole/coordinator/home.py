@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from farandole.coordinator.definitions import is_held_for_definition
 from farandole.coordinator.patience import Patience
 from farandole.events.facts import DeadlinePassed, Fact, Marker, RetryDue, StepFailed, StepSucceeded
 from farandole.kernel.state import Run
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 TRACES_SPARE = 1_000
 """Trace contexts of ended runs that may lie about before they are cleared away."""
+
+RELEASE = "release"
+"""The kind of a timer that is due at once: a run was held while its definition was gone, and that is there again."""
 
 TRACE_HEADER = "traceparent"
 """Of head records of runs that are traced."""
@@ -90,20 +94,39 @@ class Home:
     late: Patience = field(default_factory=Patience)
     """While markers of timers alone are refused by the log, timers wait; records are folded all the same."""
 
-    left_out: Mapping[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     """Runs whose definition (the hash) is not on the log: they stand still, and nothing may take their ids."""
+
+    standing: dict[str, Run] = field(default_factory=dict)
+    """Those of them of which nothing was read yet, as `runs` holds them but without their graph; not those whose state
+    is damaged too. The first fact that comes holds such a run, so that what it misses is folded at its release."""
 
     missing: frozenset[str] = frozenset()
     """These definitions, once each."""
 
     def restore(self, runs: Iterable[Run], left_out: Mapping[str, str] | None = None) -> None:
-        """Take over runs; the timer heap is rebuilt from them alone."""
-        self.left_out = left_out or {}
+        """Take over runs, those that are left out among them; the timer heap is rebuilt from them alone."""
+        self.left_out = dict(left_out or {})
         self.missing = frozenset(self.left_out.values())
         self.runs = {run.id: run for run in runs}
+        self.standing = {run: self.runs.pop(run) for run in self.left_out if run in self.runs}
         self.timers = [timer for run in self.runs.values() for timer in timers(run)]
+        self.timers += [Timer(0, run.id, RELEASE) for run in self.runs.values() if is_held_for_definition(run)]
         heapq.heapify(self.timers)
         self.marked.clear()
+
+    def run(self, run_id: str) -> Run | None:
+        """The run of that id; one that is left out is without its graph."""
+        return self.runs.get(run_id) or self.standing.get(run_id)
+
+    def replace(self, run_id: str, run: Run | None) -> None:
+        """The state of a run is another now; None: it is forgotten."""
+        self.standing.pop(run_id, None)
+        if run is None:
+            self.runs.pop(run_id, None)
+            self.left_out.pop(run_id, None)
+        else:
+            self.runs[run_id] = run
 
     def remind(self, more: Iterable[Timer]) -> None:
         """Add timers."""

@@ -113,10 +113,11 @@ class CoordinatorLoop:
             self._answered(reply)
         did = self._poll(0.0 if busy or replies else self._patience(wait)) or bool(replies)
         self._instant = None  # the poll may have waited
-        did |= self._definitions.step()
-        did |= self._takeover.step(may_fence=self._writer.is_free)
-        self._takeover.look_again(self._env.clock.monotonic())
-        self._takeover.tell_slow(self._env.clock.monotonic())
+        now = self._env.clock.monotonic()
+        did |= self._definitions.step(now)
+        did |= self._takeover.step(now, may_fence=self._writer.is_free)
+        self._takeover.look_again(now)
+        self._takeover.tell_slow(now)
         self._take_back()
         did |= self._restored()
         did |= self._refold.step()
@@ -125,16 +126,18 @@ class CoordinatorLoop:
         return did | self._intake.caught_up(self.homes)
 
     def next_due(self) -> datetime | None:
-        """When the next timer comes that may be written, for whoever drives virtual time."""
+        """When there is something to do by itself, such as a timer to write, for whoever drives virtual time."""
         timers = [home.next_due for home in self.homes.values() if home.next_due is not None]
-        drafts = [due for home in self.homes.values() if (due := self._writer.draft_due(home)) is not None]
+        others = [self._writer.draft_due(home) for home in self.homes.values()]
+        others += [self._takeover.next_due, self._definitions.next_due]
+        waits = [due for due in others if due is not None]
         rest_ms = max(0, self._writer.waits_until - ms(self._now()))
         if rest_ms and any(home.has_unread for home in self.homes.values()):
             timers.append(self._writer.waits_until)
-        if not timers and not drafts:
+        if not timers and not waits:
             return None
         aheads = [(min(timers) - ms(self._now())) / 1000] if timers else []
-        aheads += [min(drafts) - self._env.clock.monotonic()] if drafts else []
+        aheads += [min(waits) - self._env.clock.monotonic()] if waits else []
         return self._env.clock.now() + timedelta(seconds=max(rest_ms / 1000, min(aheads)))
 
     @property
@@ -306,9 +309,13 @@ class CoordinatorLoop:
         return self._writer.is_free and not self._takeover.is_fencing
 
     def _has_work(self, home: Home, *, is_time: bool) -> bool:
-        """`is_time`: a draft has waited long enough; the others go with it, in one transaction."""
+        """`is_time`: a draft has waited long enough; the others go with it, in one transaction.
+
+        A suspicion is work of its own: where a trigger is lost nothing else need come.
+        """
         now = ms(self._now())
-        return home.has_work(now) or (now >= home.store.until and is_time and home.draft is not None)
+        others = (is_time and home.draft is not None) or (self._watchdog.suspects(home.number) and not home.limit)
+        return home.has_work(now) or (now >= home.store.until and others)
 
     def _epoch_committed(self, flight: Flight) -> None:
         for claimed in self._takeover.claimed.values():

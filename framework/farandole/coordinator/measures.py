@@ -60,7 +60,7 @@ class Measures:
         if since is not None:
             self.restore.observe(monotonic - since)
         live = self.live[home.number] = Live()
-        for run in sorted(home.runs.values(), key=_began):
+        for run in sorted([*home.runs.values(), *home.standing.values()], key=_began):
             self._moved(live, None, run, now_ms)
             if run.id in live.held:
                 live.held[run.id] = _held_since(run, now_ms)
@@ -73,9 +73,8 @@ class Measures:
     def committed(self, batch: Batch, now_ms: int) -> None:
         """A batch stands; called before its state replaces the old one. Its home may have left while it was written."""
         live = self.live.get(batch.home.number)
-        before = batch.home.runs
         for run_id, after in batch.runs.items():
-            was = before.get(run_id)
+            was = batch.home.run(run_id)
             if was is None and after is not None:
                 self._started(batch, after)
             if live is not None:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from farandole.definition.policy import Retry
 
+RETRY_S = 0.1
+"""Wait before a question is asked again that the log did not answer, or not yet: it may refuse in a millisecond. The
+agents' own; Kafka's `retry.backoff.ms`."""
+
 _SHAPE = Retry(base="100ms", cap="5s")
 """Kafka's `retry.backoff.ms`; the cap is what a person who has mended the store is willing to wait."""
 

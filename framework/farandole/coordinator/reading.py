@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from farandole.coordinator.batch import TEXT_MAX, Batch, StoreAway
+from farandole.coordinator.definitions import DefinitionGone
 from farandole.coordinator.home import Refused
 from farandole.coordinator.refold import Missed, RefoldWanted
-from farandole.definition.graph import Graph, graph_of
+from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
-from farandole.errors import InvariantViolation, RecordError
+from farandole.errors import RecordError
 from farandole.events import facts
 from farandole.events.avro import SchemaBook
 from farandole.events.catalogue import decode, decode_command, type_name
@@ -53,17 +54,6 @@ class Definitions:
     is_certain: Callable[[Record], bool]
     writers: Callable[[str], SchemaBook]
 
-    def graph(self, digest: str) -> Graph:
-        """The graph of a pinned definition.
-
-        Raises:
-            InvariantViolation: a run is pinned to a definition that the topic does not hold.
-        """
-        found = self.by_hash(digest)
-        if found is None:
-            raise InvariantViolation(f"definition {digest} is pinned by a run, but `definitions` does not hold it")
-        return graph_of(found)
-
 
 def read_event(batch: Batch, record: Record, definitions: Definitions | None = None) -> str:
     """Fold one record of `events`; returns a word for the counters.
@@ -89,8 +79,11 @@ def read_event(batch: Batch, record: Record, definitions: Definitions | None = N
     cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place, traceparent))
     if envelope.type == STARTED:
         return _started(batch, record, cause, definitions)
+    gone = batch.home.left_out.get(envelope.run)
+    if gone is not None:
+        run = batch.hold_left_out(envelope.run, DefinitionGone(gone), cause, record.offset)
     if run is None:
-        return "orphan"
+        return "orphan" if gone is None else "standing"
     try:
         fact = _fact(record, envelope.run)
     except Exception as bad:
@@ -151,9 +144,13 @@ def is_folded(record: Record) -> bool:
 def _release(batch: Batch, run: Run, record: Record, cause: Cause) -> str:
     """Let a run go on that a kernel error held: fold what it missed, in the log's order, unless that was deleted.
 
+    Where its definition is gone nothing can be folded; it is asked for again when that is there.
+
     Raises:
         RefoldWanted: what it missed must be read again first.
     """
+    if run.id in batch.home.left_out:
+        return "standing"
     since = run.head.unfolded_from
     missed = Missed(record.at, range(0), [])
     if since >= 0:
@@ -285,10 +282,8 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
         case None:
             batch.refuse(facts.RunRefused(run_id, "", "undecodable", reason), cause)
             return "undecodable"
-        case StartRun() if run_id in batch.home.left_out:
-            detail = f"the run exists, but its definition {batch.home.left_out[run_id][:12]} is not on `definitions`"
-            batch.refuse(facts.RunRefused(run_id, command.pipeline, "definition_gone", detail), cause)
-            return "refused"
+        case _ if run_id in batch.home.left_out and not _may_end(batch, command, run_id):
+            return _refuse_left_out(batch, command, run_id, cause)
         case StartRun():
             return _start(batch, record, command, run_id, definitions, cause)
         case CancelRun(reason=why):
@@ -312,6 +307,18 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
     kind = type_name(type(marker)).removeprefix("farandole.")
     batch.mark(marker, event_id=consequence_id(record.place, kind, 0), cause=cause.id, now=now, input_=record.place)
     return "marked"
+
+
+def _may_end(batch: Batch, command: Command, run_id: str) -> bool:
+    """Whether it is to end a run that can be read: that is done without asking its definition."""
+    return isinstance(command, CancelRun) and batch.run(run_id) is not None
+
+
+def _refuse_left_out(batch: Batch, command: Command, run_id: str, cause: Cause) -> str:
+    pipeline = command.pipeline if isinstance(command, StartRun) else ""
+    detail = f"the run exists, but its definition {batch.home.left_out[run_id][:12]} is not on `definitions`"
+    batch.refuse(facts.RunRefused(run_id, pipeline, "definition_gone", detail), cause)
+    return "refused"
 
 
 def _has(run: Run, asked: facts.ReplayRequested | facts.DiscardRequested) -> bool:

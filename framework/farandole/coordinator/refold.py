@@ -83,9 +83,13 @@ class Refold:
             self._reader.assign({})
 
     def take(self, run: str, offsets: range) -> Missed | None:
-        """What a run missed at these offsets; None if it must be read first. It stays until `done`."""
+        """What a run missed at these offsets; None if it must be read first. It stays until `done`, if there is any."""
         found = self.found.get(run)
-        return found if found is not None and found.offsets == offsets else None
+        if found is None or found.offsets != offsets:
+            return None
+        if found.records is None:
+            self.done(run)  # the release is given up: nobody will have folded it
+        return found
 
     def done(self, run: str) -> None:
         """The release was folded."""

@@ -3,7 +3,8 @@
 `runs` remembers what `events` says. One record of it that is damaged, by whatever hand, must not keep a home from its
 owner: the runs in question are rebuilt from the facts before the home's position, and the others wait for as long. A
 run whose beginning is not on the log any more cannot be: it is told, and left out. So is a run whose definition is not
-on the log; its records stay, so that it is there again when the definition is.
+on the log; its records stay, so that it is there again when the definition is, and the first fact that comes meanwhile
+holds it, so that whoever has the definition folds what it missed.
 """
 
 import logging

@@ -8,7 +8,7 @@ compaction leave gaps, so nothing is inferred from offsets but that.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from farandole.coordinator.definitions import DefinitionGone
+from farandole.coordinator.definitions import NO_GRAPH, DefinitionGone
 from farandole.coordinator.home import TRACE_HEADER
 from farandole.coordinator.repair import Repair, tell_left_out
 from farandole.coordinator.takeover import Claimed
@@ -122,7 +122,7 @@ class Restore:
     def _runs(self, records: dict[bytes, bytes]) -> tuple[list[Run], list[str], dict[str, str]]:
         """The runs, the ids of those that cannot be read, and definitions that are gone by run.
 
-        Most are a head alone, the others' parts are gathered.
+        Most are a head alone, the others' parts are gathered. Runs whose definition is gone are without their graph.
         """
         runs, damaged, left_out = list[Run](), list[str](), dict[str, str]()
         parts = group_by_run((key.decode(errors="replace"), value) for key, value in records.items() if b"#" in key)
@@ -130,12 +130,14 @@ class Restore:
             if b"#" in key:
                 continue
             run_id = key.decode(errors="replace")
+            whole = {**parts.get(run_id, {}), "": value}
             try:
-                runs.append(read_run(self.graph, {**parts.get(run_id, {}), "": value}, run_id))
+                runs.append(read_run(self.graph, whole, run_id))
             except StateDamaged:
                 damaged.append(run_id)
             except DefinitionGone as gone:
                 left_out[run_id] = gone.digest
+                runs.append(read_run(lambda _: NO_GRAPH, whole, run_id))
         return runs, damaged, left_out
 
     def _assign(self) -> None:

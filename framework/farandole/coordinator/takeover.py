@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from farandole.coordinator.home import Home
+from farandole.coordinator.patience import RETRY_S
 from farandole.errors import MetadataUnreadable
 from farandole.events.topics import Topics
 from farandole.transport.metadata import Metadata, decode
@@ -84,6 +85,9 @@ class Claimed:
     waiting: bool = False
     """Whether an answer is under way."""
 
+    not_before: float = 0.0
+    """When it may be asked for again, on the monotonic clock."""
+
     keeps_state: bool = False
     """Whether its state survived in memory, so that nothing is read again."""
 
@@ -113,6 +117,9 @@ class Takeover:
     is_fencing: bool = False
     """Whether a `FenceWriter` is in flight, beside which no transaction may be."""
 
+    _now: float = 0.0
+    """At the last step, on the monotonic clock."""
+
     _departed: set[str] = field(default_factory=set)
     _failures: Counter[str] = field(default_factory=Counter)
 
@@ -139,8 +146,9 @@ class Takeover:
         """Homes at a stage with no answer under way."""
         return [c for c in self.claimed.values() if c.stage is stage and not c.waiting]
 
-    def step(self, *, may_fence: bool) -> bool:
+    def step(self, now: float, *, may_fence: bool) -> bool:
         """Ask what can be asked now; whether anything was. `may_fence`: nothing of ours is under way as a writer."""
+        self._now = now
         asked = self._ask_positions(Stage.LAST_WRITER, stable=False)
         asked |= self._ask_members()
         asked |= may_fence and self._fence()
@@ -157,6 +165,12 @@ class Takeover:
                 claimed.since = now
             elif now - claimed.since >= MISSING_RETRY_S:
                 claimed.stage, claimed.since = Stage.LAST_WRITER, None
+
+    @property
+    def next_due(self) -> float | None:
+        """When something is asked for again, on the monotonic clock; None if nothing waits for that."""
+        waiting = [c.not_before for c in self.claimed.values() if not c.waiting and c.not_before > self._now]
+        return min(waiting, default=None)
 
     @property
     def is_moving(self) -> bool:
@@ -184,11 +198,18 @@ class Takeover:
         events, commands = self._partitions(home.number)
         return {events: Position(home.events_at, text), commands: Position(home.commands_at, text)}
 
+    def _due(self, stage: Stage) -> list[Claimed]:
+        return [c for c in self.at(stage) if c.not_before <= self._now]
+
+    def _later(self, claimed: Claimed) -> None:
+        """It stands where it was: there was no answer, or what it waits for is not there yet."""
+        claimed.not_before = self._now + RETRY_S
+
     def _partitions(self, number: int) -> tuple[TopicPartition, TopicPartition]:
         return TopicPartition(self.topics.events, number), TopicPartition(self.topics.commands, number)
 
     def _ask_positions(self, stage: Stage, *, stable: bool) -> bool:
-        group = self.at(stage)
+        group = self._due(stage)
         if not group:
             return False
         wanted = [at for c in group for at in self._partitions(c.home.number)]
@@ -198,6 +219,8 @@ class Takeover:
                 c.waiting = False
                 if reply.error is None:
                     self._take_positions(c, reply.positions)
+                if c.stage is stage:
+                    self._later(c)
 
         _wait(group)
         self.ask(ReadPositions(wanted, stable=stable), answered)
@@ -206,7 +229,7 @@ class Takeover:
     def _take_positions(self, claimed: Claimed, found: Mapping[TopicPartition, Position | None]) -> None:
         events, commands = self._partitions(claimed.home.number)
         if events not in found or commands not in found:
-            return  # pending: ask again
+            return  # pending: asked for again
         at_events, at_commands = found[events], found[commands]
         if at_events is None or at_commands is None:
             at = events if at_events is None else commands
@@ -242,16 +265,18 @@ class Takeover:
         for c in self.at(Stage.FENCING):
             if self._writer_of(c) in ("", self.writer) or self._writer_of(c) in self.fenced:
                 c.stage = Stage.POSITIONS
-        group = [c for c in self.at(Stage.FENCING) if self._writer_of(c) not in self._departed]
+        group = [c for c in self._due(Stage.FENCING) if self._writer_of(c) not in self._departed]
         if not group:
             return False
 
         def answered(reply: Reply) -> None:
             for c in group:
                 c.waiting = False
-                if reply.error is None and self._writer_of(c) in reply.members:
+                if reply.error is not None:
+                    self._later(c)
+                elif self._writer_of(c) in reply.members:
                     c.stage = Stage.POSITIONS  # it lives: it will notice by itself that the partition is gone
-                elif reply.error is None:
+                else:
                     self._departed.add(self._writer_of(c))
 
         _wait(group)
@@ -260,7 +285,7 @@ class Takeover:
 
     def _fence(self) -> bool:
         """End what one departed writer may have left open; the one that failed least comes first."""
-        waiting = [c for c in self.at(Stage.FENCING) if self._writer_of(c) in self._departed]
+        waiting = [c for c in self._due(Stage.FENCING) if self._writer_of(c) in self._departed]
         if not waiting or self.is_fencing:
             return False
         writer = min((self._writer_of(c) for c in waiting), key=lambda it: (self._failures[it], it))
@@ -272,6 +297,8 @@ class Takeover:
                 c.waiting = False
             self._failures[writer] += reply.error is not None
             if reply.error is not None and self._failures[writer] < FENCE_TRIES:
+                for c in group:
+                    self._later(c)
                 return
             self._departed.discard(writer)
             self.fenced.add(writer)
@@ -291,7 +318,7 @@ class Takeover:
         return TopicPartition(self.topics.runs, number), TopicPartition(self.topics.events, number)
 
     def _ask_ends(self) -> bool:
-        group = self.at(Stage.ENDS)
+        group = self._due(Stage.ENDS)
         if not group:
             return False
 
@@ -302,6 +329,8 @@ class Takeover:
                 if reply.error is None and runs in reply.ends and events in reply.ends:
                     c.end, c.home.read_first, c.stage = reply.ends[runs], reply.ends[events], Stage.RESTORE
                     c.definitions = reply.ends.get(definitions, 0)
+                else:
+                    self._later(c)
 
         _wait(group)
         definitions = TopicPartition(self.topics.definitions, 0)

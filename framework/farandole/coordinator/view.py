@@ -40,7 +40,7 @@ class View:
         yield from self._counted()
         homes = self._homes()
         live = self.builder.measures.states()
-        total = sum(len(home.runs) for home in homes)
+        total = sum(len(home.runs) + len(home.standing) for home in homes)
         yield m.RUNS, live
         yield m.RUNS_STALE, self.builder.measures.stale(ms(now - stale_after))
         yield m.HOMES, {(stage,): count for stage, count in self._stages().items()}

@@ -71,7 +71,7 @@ class Inboxes:
 
 @dataclass(slots=True)
 class Watchdog:
-    """`seen`: attempts found scheduled at the last look; `suspected`: facts to write, by home."""
+    """`seen`: attempts found scheduled at the last look; `suspected`: facts to write, by home, each once, in order."""
 
     settings: CoordinatorSettings
     ask: Ask
@@ -79,7 +79,7 @@ class Watchdog:
     home_partitions: int
     next_look: float = 0.0
     seen: dict[TriggerSuspected, Noted | None] = field(default_factory=dict)
-    suspected: dict[int, list[TriggerSuspected]] = field(default_factory=lambda: defaultdict(list))
+    suspected: dict[int, dict[TriggerSuspected, None]] = field(default_factory=lambda: defaultdict(dict))
 
     def step(self, monotonic: float, homes: Iterable[Home]) -> bool:
         """Look, if it is time; whether it was."""
@@ -100,7 +100,11 @@ class Watchdog:
 
     def take(self, home: int) -> list[TriggerSuspected]:
         """Suspicions to write for a home; they are told once."""
-        return self.suspected.pop(home, [])
+        return list(self.suspected.pop(home, {}))
+
+    def suspects(self, home: int) -> bool:
+        """Whether there are such."""
+        return home in self.suspected
 
     def _second_look(self, fact: TriggerSuspected, run: Run, fresh: dict[str, Noted]) -> Noted | None:
         """What was noted of its inbox when it grew suspicious; `fresh` are those of this look, by topic."""
@@ -140,7 +144,7 @@ class Watchdog:
             passed = {noted for noted in members if noted.is_passed(reply.positions)}
             for fact, noted in self.seen.items() if passed else ():
                 if noted in passed:
-                    self.suspected[partition_of(fact.run, self.home_partitions)].append(fact)
+                    self.suspected[partition_of(fact.run, self.home_partitions)][fact] = None
 
         return answered
 

@@ -240,7 +240,7 @@ class SchemaBook:
             return schema.from_json(value)
         if frame.id == schema.fingerprint:
             return schema.decode_body(frame.body)
-        return schema.decode_body(frame.body, self.find(frame.id))
+        return schema.decode_version(frame.body, self.find(frame.id))
 
 
 def mistaken(schema: Schema) -> str:

@@ -260,11 +260,17 @@ class StepDeadLettered:
     item: int = NO_ITEM
 
 
+DEFINITION_GONE = "DefinitionGone"
+"""How `detail` begins of a run that is held because its definition was not on the log; it stands in states too."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunHeld:
     """The run waits for a person; `reason` is `dead_letter`, `trigger_suspected` or `kernel_error`.
 
-    `until` is when a held run ends `failed`; `offset` is the first event not folded (kernel errors only).
+    `until` is when a held run ends `failed`; `offset` is the first event not folded (kernel errors only). Where the
+    run's definition was not on the log, `detail` begins with `DefinitionGone`: there is no `until`, and the run is
+    released by itself once its definition is there.
     """
 
     run: str

@@ -154,6 +154,8 @@ def _span(case: Case, entry: Entry) -> tuple[timedelta | None] | None:
             return (definition.deadline,)
         case facts.StepScheduled(step=step, attempt=attempt, fresh_budget=fresh):
             return (case.graph.step(step).deadline if attempt == 1 or fresh else None,)
+        case facts.RunHeld(detail=detail) if detail.startswith(facts.DEFINITION_GONE):
+            return (None,)  # who held it did not know its definition
         case facts.RunHeld():
             return (definition.hold_max,)
         case facts.RunStopping():
