@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from json import dumps
 
 import pytest
 
@@ -145,6 +146,17 @@ def test_start_whose_params_the_pipeline_of_now_cannot_make_sense_of_is_refused(
     needs = replace(PIPELINE, params_schema=CHANGED.params_schema.replace(',"default":0', "", 1))
 
     assert refusal(admit(START, "r", needs, None, Moment(NOW), WRITERS)) == "params"
+
+
+def test_start_whose_number_is_an_instant_for_the_pipeline_of_now_is_refused() -> None:
+    """By Avro's rules a long may be read as an instant: the runs of callers that were not replaced began in 1970."""
+    instant = {"type": "long", "logicalType": "timestamp-micros"}
+    dated = replace(
+        CHANGED, params_schema=CHANGED.params_schema.replace('"type":"long"}', f'"type":{dumps(instant)}}}', 1)
+    )
+    assert dated.params_schema != CHANGED.params_schema
+
+    assert refusal(admit(START, "r", dated, None, Moment(NOW), WRITERS)) == "params"
 
 
 def test_start_with_params_of_a_schema_that_was_never_applied_is_refused() -> None:
