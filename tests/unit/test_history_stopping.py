@@ -85,6 +85,23 @@ def test_the_end_of_a_hold_fails_what_is_held_and_nothing_that_goes_on() -> None
     assert "it stops, to end failed, but nothing asks for that" in told(made)
 
 
+def test_the_end_of_an_earlier_hold_does_not_end_the_next_one() -> None:
+    """Its step was suspected, and failed as the hold ended; the marker ended the new hold, which had just begun."""
+    good, bad = started(), started()
+    for made in (good, bad):
+        made.marked(facts.TriggerSuspected(made.run, "a", 1))
+        made.held("a", "trigger_suspected")
+        made.wait(DAY)
+        made.failed("a", retryable=False)
+        made.given_up("a", 1, "exception", by="agent")
+        made.held("a")
+        made.marked(facts.DeadlinePassed(made.run, "hold", "a", 1))
+    bad.stopping("failed")
+
+    assert check_history(good.history(quiescent=False)) == []
+    assert "it stops, to end failed, but nothing asks for that" in told(bad)
+
+
 def test_a_run_waits_for_an_attempt_that_has_not_reported_with_all_its_steps_ended() -> None:
     made = HandMade(define(node("a", deadline=timedelta(seconds=1), on_dead_letter="skip"), node("b", "a?")))
     made.started("a")

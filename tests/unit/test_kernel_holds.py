@@ -2,12 +2,15 @@
 
 from datetime import timedelta
 
+import pytest
+
 from farandole.events import facts
 from farandole.kernel.decision import Decision
 from farandole.kernel.snapshot import status_text
-from farandole.kernel.state import Phase, Status, ms
+from farandole.kernel.state import Phase, Status, instant, ms
 from farandole.kernel.timers import Timer, marker, timers
 from farandole.kernel.values import Values
+from farandole.testing.answers import failure
 from farandole.testing.sketch import define, framed, node
 from farandole.testing.stage import Stage
 
@@ -17,10 +20,10 @@ SUSPECTED = facts.TriggerSuspected("r-1", "a", 1)
 RELEASE = facts.ReleaseRequested("r-1")
 
 
-def stand_still(stage: Stage, offset: int = 5) -> None:
-    """An error of ours holds the run, as a coordinator would have it."""
+def stand_still(stage: Stage, offset: int = 5, lasts: timedelta | None = HOUR) -> None:
+    """An error of ours holds the run for so long, or without an end, as a coordinator would have it."""
     it = Decision(stage.run, stage.moment, Values())
-    until = stage.now + stage.definition.hold_max
+    until = stage.now + lasts if lasts is not None else None
     it.emit(facts.RunHeld("r-1", "kernel_error", "CEL: no", until=until, offset=offset))
     stage.keep(it, "error")
 
@@ -95,6 +98,45 @@ def test_suspected_step_that_nobody_looks_at_ends_the_run() -> None:
     assert stage.run.head.outcome == "failed"
 
 
+def test_end_of_an_earlier_hold_does_not_end_the_next_one() -> None:
+    """The step was suspected and reported its failure as its hold ended: the run was held anew, and failed at once."""
+    stage = Stage(PLAIN)
+    stage.tell(SUSPECTED)
+    stage.now += HOUR
+    earlier = stage.due_markers()
+    assert earlier == [facts.DeadlinePassed("r-1", "hold", "a", 1)]
+
+    stage.write(failure(stage.take("a"), retryable=False), *earlier)
+    stage.fold()
+    assert (stage.status("a"), stage.run.is_held, stage.run.head.phase) == (Status.DEAD, True, Phase.RUNNING)
+    stage.pass_time(HOUR - timedelta(milliseconds=2))
+    assert stage.run.head.phase is Phase.RUNNING
+    stage.pass_time(timedelta(milliseconds=2))
+
+    assert (stage.run.head.phase, stage.run.head.outcome) == (Phase.STOPPING, "failed")
+
+
+def test_end_of_a_hold_that_is_read_in_its_very_millisecond_ends_it() -> None:
+    stage = Stage(PLAIN)
+    stage.tell(SUSPECTED)
+    stage.now = instant(stage.unit("a").due)
+
+    stage.tell(*stage.due_markers())
+
+    assert stage.run.head.outcome == "failed"
+
+
+def test_end_of_a_hold_that_is_read_before_it_is_due_comes_once_more() -> None:
+    """As after a take-over without what its predecessor's clock has told: the timer still stands in the state."""
+    stage = Stage(PLAIN)
+    stage.tell(SUSPECTED)
+
+    stage.tell(facts.DeadlinePassed("r-1", "hold", "a", 1))
+
+    assert stage.run.head.phase is Phase.RUNNING
+    assert Timer(ms(stage.now + HOUR), "r-1", "hold", "a", -1, 1) in timers(stage.run)
+
+
 def test_release_of_a_dead_letter_has_no_effect() -> None:
     stage = Stage(define(node("a", retry=1)))
     stage.fail("a")
@@ -132,7 +174,7 @@ def test_kernel_error_passes_facts_over_without_folding_them() -> None:
 def test_kernel_error_is_released_with_its_offset_and_deadline_taken_back() -> None:
     stage = Stage(define(node("a"), deadline=HOUR, hold_max=HOUR * 5))
     due = stage.run.head.due
-    stand_still(stage, offset=5)
+    stand_still(stage, offset=5, lasts=HOUR * 5)
     assert (stage.run.head.unfolded_from, stage.run.head.due) == (5, ms(stage.now + HOUR * 5))
 
     stage.tell(RELEASE)
@@ -207,6 +249,24 @@ def test_hold_deadline_read_after_the_release_has_no_effect() -> None:
 
     assert stage.run.head.phase is Phase.RUNNING
     assert stage.run.head.kernel_error == ""
+
+
+@pytest.mark.parametrize("again", [timedelta(hours=2), None])
+def test_end_of_an_earlier_kernel_error_does_not_end_the_next_one(again: timedelta | None) -> None:
+    """Released and held anew while the marker was on its way; without a definition the new hold has no end at all."""
+    stage = Stage(PLAIN)
+    stand_still(stage)
+    stage.now += HOUR
+    earlier = stage.due_markers()
+    assert earlier == [facts.DeadlinePassed("r-1", "hold")]
+
+    stage.tell(RELEASE)
+    stand_still(stage, lasts=again)
+    stage.tell(*earlier)
+    assert (stage.outcome, stage.run.head.kernel_error) == ("", "CEL: no")
+    stage.pass_time(HOUR * 3)
+
+    assert stage.outcome == ("" if again is None else "failed")
 
 
 def test_timers_that_came_due_while_the_run_stood_still_are_set_again_at_its_release() -> None:

@@ -15,7 +15,7 @@ from farandole.kernel.advance import advance, consider, schedule
 from farandole.kernel.decision import Decision, Moment
 from farandole.kernel.evolve import evolve
 from farandole.kernel.settle import settle, settle_if_over, stop
-from farandole.kernel.state import HOLDING, OPEN, Phase, Run, Status, Unit, instant
+from farandole.kernel.state import HOLDING, OPEN, Phase, Run, Status, Unit, instant, ms
 from farandole.kernel.values import Values
 
 JITTER = 0.25
@@ -106,7 +106,7 @@ def _standing(run: Run, given: facts.Event, moment: Moment, values: Values) -> D
     match given:
         case facts.CancelRequested(reason=reason):
             _end_standing(it, "cancelled", reason)
-        case facts.DeadlinePassed(scope="hold", step=""):
+        case facts.DeadlinePassed(scope="hold", step="") if _is_over(it, run.head.due):
             _end_standing(it, "failed", run.head.kernel_error)
         case facts.ReleaseRequested():
             it.emit(facts.RunReleased(run.id, "kernel_error"))
@@ -233,7 +233,16 @@ def _deadline(it: Decision, given: facts.DeadlinePassed) -> None:
     unit = _unit(it.run, given.step, given.item)
     if unit.attempt != given.attempt:
         return
-    if given.scope == "hold" and unit.status in HOLDING:
+    if given.scope == "hold" and unit.status in HOLDING and _is_over(it, unit.due):
         stop(it, "failed", f"{given.step}: nobody replayed it within hold_max")
     elif given.scope == "step" and unit.status in (Status.SCHEDULED, Status.RETRY, Status.SUSPECTED):
         _dead_letter(it, given.step, given.item, given.attempt, "step_deadline", "coordinator")
+
+
+def _is_over(it: Decision, due: int) -> bool:
+    """Whether a hold has ended that ends at `due` (0: never), so that its marker is not that of an earlier hold.
+
+    A marker does not say its instant. The log's clock never goes back: a true one is due when it is read back, and
+    where what owners have told is lost, so that the clock may go back once, the timer still stands in the state.
+    """
+    return 0 < due <= ms(it.now)

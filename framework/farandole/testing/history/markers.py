@@ -67,7 +67,7 @@ def _of_unit(marker: Entry, unit: UnitState) -> type[facts.Event] | None:
             return facts.StepSkipped
         case facts.DeadlinePassed(scope="step") if unit.status in WAITING:
             return facts.StepDeadLettered
-        case facts.DeadlinePassed(scope="hold") if unit.status in HELD:
+        case facts.DeadlinePassed(scope="hold") if unit.status in HELD and unit.hold_is_over(marker.time):
             return facts.RunStopping
         case facts.TriggerSuspected() if unit.status == "scheduled":
             return facts.RunHeld

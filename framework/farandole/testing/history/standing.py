@@ -21,6 +21,11 @@ ENDED = frozenset({"succeeded", "skipped"})
 answered by `StepCancelled` only where the run is stopping and nothing goes any more."""
 
 
+def is_over(held: Entry, now: datetime) -> bool:
+    """Whether a hold has ended; one without an end never does."""
+    return isinstance(held.fact, facts.RunHeld) and held.fact.until is not None and held.fact.until <= now
+
+
 @dataclass(slots=True)
 class UnitState:
     """A step or an item.
@@ -54,6 +59,10 @@ class UnitState:
     def unreported(self) -> set[int]:
         """Attempts that were triggered and have not reported."""
         return self.triggered - self.reported
+
+    def hold_is_over(self, now: datetime) -> bool:
+        """Whether what holds it now has ended: an earlier hold of the same attempt may have ended before."""
+        return any(is_over(held, now) for held in self.holds[-1:])
 
 
 @dataclass(slots=True)

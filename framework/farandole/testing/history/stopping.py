@@ -7,9 +7,10 @@ from farandole.definition.policy import OnDeadLetter
 from farandole.events import facts
 from farandole.events.commands import CancelRun, ReleaseRun
 from farandole.lineage.entries import Entry
+from farandole.testing.history.attempts import ROUNDING
 from farandole.testing.history.cases import Case, Docket
 from farandole.testing.history.report import Violation
-from farandole.testing.history.standing import ENDED, Standing, walk
+from farandole.testing.history.standing import ENDED, Standing, is_over, walk
 
 LIVED_ON = timedelta(days=1)
 """How much later than a request a run must have ended to have lived when that was consumed: clocks differ, and a home
@@ -33,17 +34,18 @@ def a_run_stops_for_a_reason(case: Case) -> Iterator[Violation]:
 
 
 def _is_meant(case: Case, stopping: Entry, outcome: str, before: Standing) -> bool:
-    cause = case.cause_of(stopping)
+    cause, now = case.cause_of(stopping), stopping.time + ROUNDING
     match outcome, cause.fact if cause is not None else None:
         case "cancelled", facts.CancelRequested():
             return True
         case "timed_out", facts.DeadlinePassed(scope="run"):
             return True
         case "failed", facts.DeadlinePassed(scope="hold", step=""):
-            return before.kernel_error is not None
+            return before.kernel_error is not None and is_over(before.kernel_error, now)
         case "failed", facts.DeadlinePassed(scope="hold"):
             assert cause is not None
-            return before.of(cause).status in ("dead", "suspected")
+            unit = before.of(cause)
+            return unit.status in ("dead", "suspected") and unit.hold_is_over(now)
         case "failed", facts.StepFailed() | facts.DeadlinePassed(scope="step"):
             assert cause is not None
             dead = [each for each in case.following(cause) if isinstance(each, facts.StepDeadLettered)]
