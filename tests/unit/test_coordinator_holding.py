@@ -7,6 +7,7 @@ from msgspec import structs
 
 from farandole.coordinator.refold import Missed, Refold, RefoldWanted
 from farandole.definition.graph import graph_of
+from farandole.definition.model import Definition
 from farandole.events import facts
 from farandole.events.catalogue import encode
 from farandole.events.commands import CancelRun, ReleaseRun
@@ -26,9 +27,9 @@ BROKEN = define(node("a"), node("x"), node("b", "a", "x", when="a.n / params.n =
 JOIN = define(node("a"), node("x"), node("y", "x"), node("j", "a.n", "y"), name="p", output="j")
 
 
-def desk_of_join(folder: Path, run: str = "r-1") -> Desk:
+def desk_of_join(folder: Path, run: str = "r-1", *, definition: Definition = JOIN) -> Desk:
     """A run whose `a` gave a large payload, of which there is only the claim: nobody finds it in the store."""
-    desk = Desk(JOIN, artifacts=folder)
+    desk = Desk(definition, artifacts=folder)
     desk.start(run)
     desk.turns()
     large = framed(4)
@@ -380,3 +381,24 @@ def test_rebuild_of_a_log_with_a_held_run_gives_it_as_it_stands(tmp_path: Path) 
     desk.turns()
 
     assert rebuild(desk.logged(), lambda _: graph_of(JOIN)) == desk.home.runs
+
+
+def test_fact_that_held_the_run_as_an_error_and_then_as_a_dead_letter_has_two_holds_of_different_ids(
+    tmp_path: Path,
+) -> None:
+    """Both were the first `RunHeld` of one fact: two records, of which a reader that drops duplicates took one."""
+    definition = define(node("a"), node("x"), node("j", "a.n", "x", retry=1), name="p")
+    desk = desk_of_join(tmp_path, definition=definition)
+    desk.artifacts.put(framed(4))
+    desk.succeed("x")
+    desk.turns()
+    for stored in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        stored.unlink()
+
+    desk.fact(facts.StepFailed("r-1", "j", 1, "exception", "", "", True, b""))
+    desk.turns()
+    desk.artifacts.put(framed(4))
+    release(desk)
+
+    assert [held.reason for held in desk.events(facts.RunHeld)] == ["kernel_error", "dead_letter"]
+    assert len(set(ids(desk))) == len(ids(desk))

@@ -22,8 +22,8 @@ from farandole.events.outgoing import Origin, Outgoing, event_record
 from farandole.events.topics import Topics
 from farandole.ids import consequence_id
 from farandole.kernel.decide import follow
-from farandole.kernel.decision import Decision, Moment
-from farandole.kernel.evolve import start
+from farandole.kernel.decision import Moment
+from farandole.kernel.evolve import evolve, start
 from farandole.kernel.outbox import Cause, outbox
 from farandole.kernel.settle import WITH_OUTPUT
 from farandole.kernel.snapshot import state_records, tombstones
@@ -155,11 +155,8 @@ class Batch:
         # Nobody knows how long a run may be held whose definition is gone, and it is not to end for that.
         until = None if isinstance(error, DefinitionGone) else moment.after(run.graph.definition.hold_max)
         event = facts.RunHeld(run.id, "kernel_error", detail, until=until, offset=offset)
-        it = Decision(run, moment, self.values)
-        it.emit(event)
-        self.records.extend(outbox(it.steps, cause, self.topics, self.values))
-        self._keep(it.run, it.events)
-        self.errors.append((run.id, detail))
+        self._write_hold(event, cause, run.head.definition)
+        self._keep(evolve(run, event), [event])
 
     def hold_unreadable(self, run: Run, error: Exception, cause: Cause, offset: int) -> None:
         """Hold a run whose event cannot be read: folding past it would be a guess."""
@@ -175,13 +172,17 @@ class Batch:
         run = self.run(run_id)
         if run is None:
             event = facts.RunHeld(run_id, "kernel_error", f"{DEFINITION_GONE}: {gone}", offset=offset)
-            origin = structs.replace(cause.origin, definition=gone.digest)
-            held = consequence_id(cause.id, "RunHeld", 0)
-            self.records.append(event_record(self.topics, event, event_id=held, cause=cause.id, origin=origin))
-            self.errors.append((run_id, event.detail))
+            self._write_hold(event, cause, gone.digest)
             return None
         self.hold_unreadable(run, gone, cause, offset)
         return self.run(run_id)
+
+    def _write_hold(self, event: facts.RunHeld, cause: Cause, definition: str) -> None:
+        """Its id is of a kind of its own: the fact may hold the run once more, folded after the release."""
+        held = consequence_id(cause.id, "RunHeld/kernel_error", 0)
+        origin = structs.replace(cause.origin, definition=definition)
+        self.records.append(event_record(self.topics, event, event_id=held, cause=cause.id, origin=origin))
+        self.errors.append((event.run, event.detail))
 
     def mark(self, marker: facts.Marker, *, event_id: str, cause: str, now: datetime, input_: str = "") -> None:
         """Write a marker: it is folded when it is read back, after everything before it in the log."""
