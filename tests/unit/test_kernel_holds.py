@@ -76,6 +76,7 @@ def test_failure_of_a_suspected_step_is_retried() -> None:
     stage.fail("a")
 
     assert (stage.status("a"), stage.run.is_held) == (Status.RETRY, False)
+    assert stage.events(facts.RunReleased) == [facts.RunReleased("r-1", "reported")], "it said that it had succeeded"
 
 
 def test_release_of_a_suspicion_lets_the_step_wait_again() -> None:
@@ -147,6 +148,17 @@ def test_release_of_a_dead_letter_has_no_effect() -> None:
     assert stage.events(facts.RunReleased) == []
 
 
+def test_release_of_a_suspicion_leaves_the_dead_letter_of_another_step_as_it_was() -> None:
+    stage = Stage(PLAIN)
+    stage.fail("b", retryable=False)
+    stage.tell(SUSPECTED)
+
+    stage.tell(RELEASE)
+
+    assert stage.events(facts.RunReleased) == [facts.RunReleased("r-1", "released")]
+    assert (stage.status("a"), stage.status("b"), stage.run.is_held) == (Status.SCHEDULED, Status.DEAD, True)
+
+
 def test_step_deadline_passes_over_a_suspected_step() -> None:
     stage = Stage(define(node("a", deadline=timedelta(minutes=1), on_dead_letter="skip")))
     stage.tell(SUSPECTED)
@@ -154,6 +166,7 @@ def test_step_deadline_passes_over_a_suspected_step() -> None:
     stage.pass_time(timedelta(minutes=1))
 
     assert stage.status("a") is Status.SKIPPED
+    assert stage.events(facts.RunReleased) == [facts.RunReleased("r-1", "skipped")], "it said that it had succeeded"
 
 
 # --- errors of ours --------------------------------------------------------------------------------

@@ -146,7 +146,10 @@ class TriggerSuspected:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRequested:
-    """Somebody asked that a held run go on; one held by a kernel error is folded anew from where it stopped."""
+    """Somebody asked that a held run go on; one held by a kernel error is folded anew from where it stopped.
+
+    Of a run that folds, suspected triggers are waited for again; its dead letters hold it as before.
+    """
 
     run: str
 
@@ -284,7 +287,12 @@ class RunHeld:
 
 @dataclass(frozen=True, slots=True)
 class RunReleased:
-    """Nothing holds the run any more."""
+    """Nothing holds the run any more, or a person has released it.
+
+    `reason` is what ended the last hold: `replayed`, `discarded`, `succeeded`, or for a suspected step `reported` (it
+    failed, so that its trigger was not lost) or `skipped` (its deadline passed). Where a person has asked, it is
+    `released` for suspected triggers or `kernel_error`, and tells of these alone: a dead letter may still hold the run.
+    """
 
     run: str
     reason: str

@@ -22,8 +22,16 @@ JITTER = 0.25
 """Most that the jitter adds to a wait, as a share of it. Source: Kafka's `retry.backoff` jitter is 0.2 (KIP-580)."""
 
 
-_RELEASED_BY: dict[type, str] = {facts.ReplayRequested: "replayed", facts.DiscardRequested: "discarded"}
-"""Why a run is no longer held, by what ended the hold; a success of the step itself is what is left."""
+_RELEASED_BY: dict[type, str] = {
+    facts.ReplayRequested: "replayed",
+    facts.DiscardRequested: "discarded",
+    facts.StepFailed: "reported",
+    facts.DeadlinePassed: "skipped",
+}
+"""Why a run is no longer held, by what ended the hold; a success of the step itself is what is left.
+
+A failure ends a suspicion: a retry is left, or the step is skipped. So does the step's deadline, if it is skipped.
+"""
 
 
 def decide(run: Run, given: facts.Event, moment: Moment, values: Values) -> list[facts.Event]:
