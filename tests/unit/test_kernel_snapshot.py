@@ -123,6 +123,18 @@ def test_only_the_head_is_written_where_only_the_head_changed() -> None:
     assert set(changed_by(stage, facts.CancelRequested("r-1"))) == {"r-1"}
 
 
+def test_run_in_the_place_of_a_stub_is_written_whole() -> None:
+    """Its params were taken for written: forgotten and started anew in one batch, it could not have been restored."""
+    ended, again = Stage(define(node("a")), pad=LARGE), Stage(define(node("a")), pad=LARGE)
+    ended.succeed("a")
+    assert ended.run.is_settled
+
+    records = dict(state_records(ended.run, again.run, again.now))
+
+    assert records == again.table
+    assert set(records) == {"r-1", "r-1#p"}
+
+
 def test_fact_without_effect_writes_nothing() -> None:
     stage = Stage(JOINED)
     fact = stage.succeed("a")
