@@ -251,6 +251,7 @@ MACHINE: Mapping[str, Local] = {
     ),
     "log_newer": Local(log=replace(LOG, version=2)),
     "log_on_network": Local(log=replace(LOG, folder=replace(ROOM, filesystem="nfs4"))),
+    "sqlite_wal_reset": Local(log=LOG, sqlite=(3, 40, 1)),
     "readable_secrets": Local(readable_secrets=Path("farandole.toml")),
     "unknown_variable": Local(strangers=("FARANDOLE_BOOTSTRP",)),
 }
@@ -267,6 +268,17 @@ def test_each_finding_of_a_machine_comes_alone(code: str) -> None:
     assert found.code == code
     assert found.fix
     assert found.why
+
+
+@pytest.mark.parametrize(
+    ("version", "is_told"),
+    [
+        ((3, 44, 5), True), ((3, 44, 6), False), ((3, 45, 0), True), ((3, 50, 6), True), ((3, 50, 7), False),
+        ((3, 51, 2), True), ((3, 51, 3), False), ((3, 53, 0), False),
+    ],
+)  # fmt: skip
+def test_a_sqlite_that_can_damage_the_log_is_told(version: tuple[int, ...], is_told: bool) -> None:
+    assert bool(list(judge(Local(log=LOG, sqlite=version)))) is is_told
 
 
 def test_a_settings_file_with_a_secret_that_everybody_may_read_is_seen(

@@ -17,6 +17,10 @@ FREE_MIN = 1024**3
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs"})
 """File systems whose locks and shared memory do not hold what SQLite's WAL needs of them."""
 
+WAL_RESETS_WELL = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
+"""SQLite's versions from which a checkpoint beside a commit damages nothing: two older lines, and all from the last on.
+Source: sqlite.org/wal.html, "The WAL-Reset Bug"."""
+
 E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
 
@@ -24,9 +28,11 @@ def look(loaded: Loaded) -> Local:
     """What is to be seen here; the embedded log only where it is the log that is used."""
     settings = loaded.settings
     log = settings.embedded.path
+    is_used = settings.bootstrap is None and log.exists()
     return Local(
         artifacts=folder(settings.artifacts),
-        log=file(log, VERSION) if settings.bootstrap is None and log.exists() else None,
+        log=file(log, VERSION) if is_used else None,
+        sqlite=sqlite3.sqlite_version_info if is_used else (),
         readable_secrets=_readable(loaded),
         strangers=loaded.strangers,
     )
@@ -86,6 +92,14 @@ def judge(local: Local) -> Iterator[Finding]:
         yield from _folder(local.artifacts, "artifacts")
     if local.log is not None:
         yield from _log(local.log)
+    if local.sqlite and not _resets_well(local.sqlite):
+        yield Finding(
+            W,
+            "sqlite_wal_reset",
+            f"Python has SQLite {'.'.join(map(str, local.sqlite))} here, which can damage a log (WAL-reset bug)",
+            "two checkpoints and a commit at one moment may lose what was written; farandole makes that very rare",
+            "a Python with SQLite 3.51.3, 3.50.7 or 3.44.6: python -c 'import sqlite3; print(sqlite3.sqlite_version)'",
+        )
     if local.readable_secrets is not None:
         yield Finding(
             W,
@@ -102,6 +116,12 @@ def judge(local: Local) -> Iterator[Finding]:
             "if it was meant to set something, it does not",
             "farandole config show lists every setting",
         )
+
+
+def _resets_well(version: tuple[int, ...]) -> bool:
+    return version >= WAL_RESETS_WELL[-1] or any(
+        version[:2] == fixed[:2] and version >= fixed for fixed in WAL_RESETS_WELL
+    )
 
 
 def _folder(it: FolderFact, what: str) -> Iterator[Finding]:
