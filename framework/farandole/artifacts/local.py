@@ -7,6 +7,7 @@ A folder that is not there is a share that is not mounted: nothing in it is call
 not made anew in its place.
 """
 
+import contextlib
 import os
 import re
 import secrets
@@ -35,11 +36,11 @@ class LocalArtifacts:
         self._was_there = False
 
     def put(self, data: bytes) -> Claim:
-        """Store a payload; one that is there already, whole, is left alone."""
+        """Store a payload; of one that is there already, whole, only the age begins anew: its file's time."""
         claim = Claim(sha256(data), len(data))
         path = self._path(claim)
         try:
-            if not _holds(path, data):
+            if not (_holds(path, data) and _renewed(path)):
                 self._have_root()
                 write_whole(path, data)
         except OSError as bad:
@@ -94,6 +95,13 @@ def _holds(path: Path, data: bytes) -> bool:
         return _read(path, len(data)) == data
     except OSError:
         return False
+
+
+def _renewed(path: Path) -> bool:
+    """Set a file's time to now; whether it is there still: who clears the store goes by age, and may just have come."""
+    with contextlib.suppress(OSError):  # it is another user's, or gone
+        os.utime(path, follow_symlinks=False)
+    return path.exists()
 
 
 def _read(path: Path, size: int) -> bytes | None:
