@@ -75,6 +75,25 @@ def test_payload_that_is_cleared_away_while_it_is_stored_again_is_written(
     assert store.get(claim) == b"x" * 1000
 
 
+def test_put_makes_names_durable_that_somebody_else_has_made(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two who stored the same payload the second said that it was durable when the first had not synced its name,
+    and of two in one folder when the first had not synced the folder's: a loss of power took what a record referred to.
+    """
+    root, synced = tmp_path / "artifacts", list[Path]()
+    folder = root / store.put(b"held").sha256[:2]
+    monkeypatch.setattr(local, "_sync", synced.append)
+
+    store.put(b"held")
+    of_held, synced[:] = list(synced), []
+    (root / sha256(b"new")[:2]).mkdir()  # somebody else's, who has not synced it
+    store.put(b"new")
+
+    assert of_held == [folder, root]
+    assert synced == [root / sha256(b"new")[:2], root]
+
+
 def test_missing_payload_breaks_the_claim(store: ArtifactStore) -> None:
     store.put(b"another")
 

@@ -40,7 +40,9 @@ class LocalArtifacts:
         claim = Claim(sha256(data), len(data))
         path = self._path(claim)
         try:
-            if not (_holds(path, data) and _renewed(path)):
+            if _holds(path, data) and _renewed(path):
+                _sync_names(path)  # who wrote it may not have come to that yet, or have died before
+            else:
                 self._have_root()
                 write_whole(path, data)
         except OSError as bad:
@@ -115,7 +117,6 @@ def _read(path: Path, size: int) -> bytes | None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that appears whole or not at all, and outlives a loss of power from when this returns."""
-    new_folder = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.parent / f".{path.name}.{secrets.token_hex(8)}"
     try:
@@ -127,9 +128,13 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         half.unlink(missing_ok=True)
         raise
+    _sync_names(path)
+
+
+def _sync_names(path: Path) -> None:
+    """Make the names of a file and of its folder durable, whoever made them: a folder that is there may be new."""
     _sync(path.parent)
-    if new_folder:
-        _sync(path.parent.parent)
+    _sync(path.parent.parent)
 
 
 def _sync(folder: Path) -> None:
