@@ -15,6 +15,7 @@ from farandole.transport.sqlite.file import File
 from farandole.transport.sqlite.transactions import append, leave_open, prepare
 
 DAY_MS = 24 * 3600 * 1000
+NEVER = 1 << 60
 AT = TopicPartition("t", 0)
 
 
@@ -67,7 +68,7 @@ def test_old_batches_go_from_the_beginning_and_the_ends_stay(log: tuple[SqliteTr
     with file.writing as db:
         db.execute("UPDATE batches SET ms = ? WHERE base < 800", (now - DAY_MS,))
 
-    removed = upkeep.expire(file, number_of(file), now - DAY_MS // 2)
+    removed = upkeep.expire(file, number_of(file), now - DAY_MS // 2, NEVER)
 
     with closing(transport.admin()) as admin:
         assert dict(admin.beginnings([AT])) == {AT: 800}
@@ -76,13 +77,36 @@ def test_old_batches_go_from_the_beginning_and_the_ends_stay(log: tuple[SqliteTr
     assert [each.value for each in read(transport)] == [b"%d" % n for n in range(400, 450)]
 
 
+@pytest.mark.parametrize("ahead", [1, upkeep.SLICE + 50])
+def test_batches_of_a_clock_that_was_ahead_are_as_old_as_what_came_after_them(
+    log: tuple[SqliteTransport, File], ahead: int
+) -> None:
+    """One such batch, and nothing behind it went any more until its time had come: for a year, the log only grew."""
+    transport, file = log
+    for n in range(ahead + 3):
+        write(file, [(b"k", b"%d" % n)])
+    now, number = int(time.time() * 1000), number_of(file)
+    with file.writing as db:
+        db.execute("UPDATE batches SET ms = ? WHERE base < ?", (now + 365 * DAY_MS, 2 * ahead))
+        db.execute("UPDATE batches SET ms = ? WHERE base = ?", (now - DAY_MS, 2 * ahead))
+        db.execute("UPDATE batches SET ms = ? WHERE base = ?", (now + DAY_MS, 2 * ahead + 4))
+
+    upkeep.expire(file, number, now - DAY_MS // 2, now + upkeep.AHEAD_MS)
+    first = [each.offset for each in read(transport)]
+    upkeep.expire(file, number, now + 1, now + upkeep.AHEAD_MS)
+    second = [each.offset for each in read(transport)]
+
+    assert first == [2 * ahead + 2, 2 * ahead + 4]
+    assert second == [2 * ahead + 4], "nothing came after it yet that would tell its age"
+
+
 def test_a_reader_that_stands_before_the_beginning_is_told_so(log: tuple[SqliteTransport, File]) -> None:
     transport, file = log
     for n in range(5):
         write(file, [(b"k", b"%d" % n)])
     with closing(transport.reader("r")) as reader:
         reader.assign({AT: 2})
-        upkeep.expire(file, number_of(file), int(time.time() * 1000) + DAY_MS)
+        upkeep.expire(file, number_of(file), int(time.time() * 1000) + DAY_MS, NEVER)
 
         (told,) = reader.poll(0)
 
@@ -94,7 +118,7 @@ def test_when_everything_is_too_old_the_partition_begins_at_its_end(log: tuple[S
     transport, file = log
     write(file, [(b"k", b"v")])
 
-    upkeep.expire(file, number_of(file), int(time.time() * 1000) + DAY_MS)
+    upkeep.expire(file, number_of(file), int(time.time() * 1000) + DAY_MS, NEVER)
 
     with closing(transport.admin()) as admin:
         assert admin.beginnings([AT]) == admin.ends([AT], Isolation.COMMITTED) == {AT: 2}

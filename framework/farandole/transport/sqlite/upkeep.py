@@ -1,10 +1,10 @@
 """Retention and compaction of one partition, in the sense of Kafka's topic settings.
 
-`delete` removes whole batches once they are older than `retention.ms`. `compact` removes a record
-once a later one has its key, and tombstones after `delete.retention.ms`, but never with what they delete: whoever has
-read that and is on the way to the tombstone must find it (Kafka's KIP-534). Offsets stay, and the
-last batch is never touched. Who reads meanwhile finds either state; nothing that would be needed
-is removed before what replaces it is on the log.
+`delete` removes whole batches once they are older than `retention.ms`; one from a clock that was ahead is as old as
+what came after it. `compact` removes a record once a later one has its key, and tombstones after
+`delete.retention.ms`, but never with what they delete: whoever has read that and is on the way to the tombstone must
+find it (Kafka's KIP-534). Offsets stay, and the last batch is never touched. Who reads meanwhile finds either state;
+nothing that would be needed is removed before what replaces it is on the log.
 """
 
 import sqlite3
@@ -19,6 +19,9 @@ RETENTION_MS = 7 * 24 * 3600 * 1000
 
 TOMBSTONE_MS = 24 * 3600 * 1000
 """Where a topic does not set `delete.retention.ms`. Source: Kafka's default."""
+
+AHEAD_MS = 3600 * 1000
+"""From now, of a time that no clock can have told rightly. Source: Kafka's `message.timestamp.after.max.ms`."""
 
 SLICE = 200
 """Batches removed or changed in one transaction: some milliseconds of the write lock."""
@@ -38,16 +41,16 @@ def keep(file: File, topic: Topic, number: int, now_ms: int) -> None:
         compact(file, number, now_ms - int(topic.config.get("delete.retention.ms", TOMBSTONE_MS)))
     retention_ms = int(topic.config.get("retention.ms", RETENTION_MS))
     if "delete" in policy and retention_ms >= 0:
-        expire(file, number, now_ms - retention_ms)
+        expire(file, number, now_ms - retention_ms, now_ms + AHEAD_MS)
 
 
-def expire(file: File, number: int, before_ms: int) -> int:
-    """Remove batches from before a time, from the beginning on; how many."""
+def expire(file: File, number: int, before_ms: int, wrong_after_ms: int) -> int:
+    """Remove batches from before a time, from the beginning on; how many. Times after `wrong_after_ms` are nobody's."""
     removed = 0
     while True:
         with file.writing as db:
             old: list[int] = []
-            for key, ms in _heads(db, number, SLICE):
+            for key, ms in _aged(db, number, wrong_after_ms):
                 if ms >= before_ms or _is_opened(db, key):
                     break
                 old.append(key)
@@ -131,6 +134,20 @@ def _heads(db: sqlite3.Connection, number: int, most: int = -1) -> list[tuple[in
     return db.execute(
         "SELECT key, ms FROM batches WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?", (*_range(number), most)
     ).fetchall()
+
+
+def _aged(db: sqlite3.Connection, number: int, wrong_after_ms: int) -> Iterator[tuple[int, int]]:
+    """A slice of heads, each wrong time replaced by that of the next batch which has a right one, if there is any."""
+    right = -1, 0
+    for key, ms in _heads(db, number, SLICE):
+        if ms > wrong_after_ms:
+            if key > right[0]:
+                right = db.execute(
+                    "SELECT key, ms FROM batches WHERE key BETWEEN ? AND ? AND ms <= ? ORDER BY key LIMIT 1",
+                    (key, _range(number)[1], wrong_after_ms),
+                ).fetchone() or (_range(number)[1], ms)
+            ms = right[1]
+        yield key, ms
 
 
 def _is_opened(db: sqlite3.Connection, key: int) -> bool:
