@@ -1,10 +1,10 @@
 """Retention and compaction of one partition, in the sense of Kafka's topic settings.
 
 `delete` removes whole batches once they are older than `retention.ms`; one from a clock that was ahead is as old as
-what came after it. `compact` removes a record once a later one has its key, and tombstones after
-`delete.retention.ms`, but never with what they delete: whoever has read that and is on the way to the tombstone must
-find it (Kafka's KIP-534). Offsets stay, and the last batch is never touched. Who reads meanwhile finds either state;
-nothing that would be needed is removed before what replaces it is on the log.
+what came after it. `compact` removes a record once a later one has its key, and tombstones `delete.retention.ms`
+after what they delete: whoever has read that and is on the way to the tombstone must find it (Kafka's KIP-534).
+Offsets stay, and the last batch is never touched. Who reads meanwhile finds either state; nothing that would be
+needed is removed before what replaces it is on the log.
 """
 
 import sqlite3
@@ -38,7 +38,7 @@ def keep(file: File, topic: Topic, number: int, now_ms: int) -> None:
     """Do what a partition's settings ask for."""
     policy = topic.config.get("cleanup.policy", "delete")
     if "compact" in policy:
-        compact(file, number, now_ms - int(topic.config.get("delete.retention.ms", TOMBSTONE_MS)))
+        compact(file, number, now_ms - int(topic.config.get("delete.retention.ms", TOMBSTONE_MS)), now_ms)
     retention_ms = int(topic.config.get("retention.ms", RETENTION_MS))
     if "delete" in policy and retention_ms >= 0:
         expire(file, number, now_ms - retention_ms, now_ms + AHEAD_MS)
@@ -67,9 +67,10 @@ def expire(file: File, number: int, before_ms: int, wrong_after_ms: int) -> int:
             return removed
 
 
-def compact(file: File, number: int, tombstones_before_ms: int) -> int:
+def compact(file: File, number: int, tombstones_before_ms: int, now_ms: int) -> int:
     """Remove records that a later one replaces; how many batches were to be removed or changed.
 
+    Tombstones go that are from before a time, and that a compaction from before that time has met already.
     Another process may compact too while this one stands still. Once it has gone further, what we read is out of date:
     writing that would bring back records whose tombstones have gone already. So we give up.
     """
@@ -84,7 +85,9 @@ def compact(file: File, number: int, tombstones_before_ms: int) -> int:
         latest: dict[bytes | None, int] = {}
         for _, base, _, _, items in _batches(db, number):
             latest.update((item.key, base + item.delta) for item in items)
-        droppable = key_of(number, compacted), tombstones_before_ms
+        met, met_ms = _horizon(db, number)
+        is_due = met_ms <= tombstones_before_ms
+        droppable = key_of(number, met if is_due else 0), tombstones_before_ms
         changes = list(_changes(db, number, keys[-1], latest, droppable))
     for start in range(0, len(changes), SLICE):
         slice_ = changes[start : start + SLICE]
@@ -98,7 +101,11 @@ def compact(file: File, number: int, tombstones_before_ms: int) -> int:
             if done.rowcount < len(shrunk):
                 return start
     with file.writing as db:
-        db.execute("UPDATE parts SET compacted = max(compacted, ?) WHERE number = ?", (offset_of(keys[-1]) + 1, number))
+        end = offset_of(keys[-1]) + 1
+        db.execute("UPDATE parts SET compacted = max(compacted, ?) WHERE number = ?", (end, number))
+        if is_due or met_ms > now_ms:  # a time that is still to come was written by a clock that was wrong
+            names = _horizon_names(number)
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", zip(names, (end, now_ms), strict=True))
     return len(changes)
 
 
@@ -107,7 +114,7 @@ def _changes(
 ) -> Iterator[tuple[int, int, bytes | None]]:
     """Batches that lose something: their keys with the bytes they have and what is left, None for nothing.
 
-    `droppable`: tombstones go that lie before this key, where an earlier compaction was, and are older than this time.
+    `droppable`: tombstones go that lie before this key and are older than this time.
     """
     for key, base, ms, size, items in _batches(db, number):
         if key == last:
@@ -121,6 +128,20 @@ def _changes(
         ]
         if len(left) < len(items):
             yield key, size, body_of_items(left) if left else None
+
+
+def _horizon(db: sqlite3.Connection, number: int) -> tuple[int, int]:
+    """How far a compaction was whose tombstones have not gone yet, and when; zeros if there is none.
+
+    The next ones leave it as it is until then: a partition that is compacted all the time has tombstones go, too.
+    """
+    found = dict(db.execute("SELECT name, value FROM meta WHERE name IN (?, ?)", _horizon_names(number)).fetchall())
+    offset, ms = (found.get(name, 0) for name in _horizon_names(number))
+    return offset, ms
+
+
+def _horizon_names(number: int) -> tuple[str, str]:
+    return f"horizon:{number}", f"horizon_ms:{number}"
 
 
 def _batches(db: sqlite3.Connection, number: int) -> Iterator[tuple[int, int, int, int, list[Item]]]:
