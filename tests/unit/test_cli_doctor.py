@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from farandole.cli.doctor.command import versions
 from farandole.cli.doctor.facts import Facts, FileFact, FolderFact, Local, Severity, TopicFact
 from farandole.cli.doctor.findings import findings, kafka_version
 from farandole.cli.doctor.gather import owners_of, readers_of, registry_findings
-from farandole.cli.doctor.machine import file, filesystem, folder, judge, look
+from farandole.cli.doctor.machine import file, filesystem, folder, judge, look, sqlite_version
 from farandole.cli.settings import Settings, load, load_settings
 from farandole.events.catalogue import ALL, schema_of
 from farandole.events.topics import Topics
@@ -251,7 +252,6 @@ MACHINE: Mapping[str, Local] = {
     ),
     "log_newer": Local(log=replace(LOG, version=2)),
     "log_on_network": Local(log=replace(LOG, folder=replace(ROOM, filesystem="nfs4"))),
-    "sqlite_wal_reset": Local(log=LOG, sqlite=(3, 40, 1)),
     "readable_secrets": Local(readable_secrets=Path("farandole.toml")),
     "unknown_variable": Local(strangers=("FARANDOLE_BOOTSTRP",)),
 }
@@ -278,7 +278,8 @@ def test_each_finding_of_a_machine_comes_alone(code: str) -> None:
     ],
 )  # fmt: skip
 def test_a_sqlite_that_can_damage_the_log_is_told(version: tuple[int, ...], is_told: bool) -> None:
-    assert bool(list(judge(Local(log=LOG, sqlite=version)))) is is_told
+    assert sqlite_version(version).endswith("has the WAL-reset bug)") is is_told
+    assert sqlite3.sqlite_version in versions(None)["sqlite"]
 
 
 def test_a_settings_file_with_a_secret_that_everybody_may_read_is_seen(

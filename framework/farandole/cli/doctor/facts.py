@@ -116,9 +116,6 @@ class Local:
 
     artifacts: FolderFact | None = None
     log: FileFact | None = None
-    sqlite: tuple[int, ...] = ()
-    """Version of the SQLite that works on the log; empty where none does."""
-
     readable_secrets: Path | None = None
     """A settings file with secrets that everybody on this machine may read."""
 

@@ -28,11 +28,9 @@ def look(loaded: Loaded) -> Local:
     """What is to be seen here; the embedded log only where it is the log that is used."""
     settings = loaded.settings
     log = settings.embedded.path
-    is_used = settings.bootstrap is None and log.exists()
     return Local(
         artifacts=folder(settings.artifacts),
-        log=file(log, VERSION) if is_used else None,
-        sqlite=sqlite3.sqlite_version_info if is_used else (),
+        log=file(log, VERSION) if settings.bootstrap is None and log.exists() else None,
         readable_secrets=_readable(loaded),
         strangers=loaded.strangers,
     )
@@ -92,14 +90,6 @@ def judge(local: Local) -> Iterator[Finding]:
         yield from _folder(local.artifacts, "artifacts")
     if local.log is not None:
         yield from _log(local.log)
-    if local.sqlite and not _resets_well(local.sqlite):
-        yield Finding(
-            W,
-            "sqlite_wal_reset",
-            f"Python has SQLite {'.'.join(map(str, local.sqlite))} here, which can damage a log (WAL-reset bug)",
-            "two checkpoints and a commit at one moment may lose what was written; farandole makes that very rare",
-            "a Python with SQLite 3.51.3, 3.50.7 or 3.44.6: python -c 'import sqlite3; print(sqlite3.sqlite_version)'",
-        )
     if local.readable_secrets is not None:
         yield Finding(
             W,
@@ -118,10 +108,12 @@ def judge(local: Local) -> Iterator[Finding]:
         )
 
 
-def _resets_well(version: tuple[int, ...]) -> bool:
-    return version >= WAL_RESETS_WELL[-1] or any(
+def sqlite_version(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
+    """The SQLite that Python has, and whether it can damage a log: told and no finding, for few can choose it."""
+    is_sound = version >= WAL_RESETS_WELL[-1] or any(
         version[:2] == fixed[:2] and version >= fixed for fixed in WAL_RESETS_WELL
     )
+    return ".".join(map(str, version)) + ("" if is_sound else " (has the WAL-reset bug)")
 
 
 def _folder(it: FolderFact, what: str) -> Iterator[Finding]:
