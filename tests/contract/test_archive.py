@@ -18,10 +18,11 @@ from farandole.artifacts import archive as archive_module
 from farandole.artifacts.archive import Archive, Archived, Span, content_of, read_file
 from farandole.cli.main import app
 from farandole.client import archiving
+from farandole.client.archived import Files
 from farandole.client.archiving import Archiver, Lost, Report
 from farandole.errors import ConfigError, TransportError
 from farandole.transport.memory import MemoryTransport
-from farandole.transport.port import NewRecord, TopicPartition, TopicSpec, Transport
+from farandole.transport.port import Isolation, NewRecord, TopicPartition, TopicSpec, Transport
 
 TOPIC = "ns.events"
 LATER = datetime.now(UTC) + timedelta(days=30)
@@ -128,6 +129,57 @@ def test_records_that_retention_took_first_are_told(tmp_path: Path) -> None:
 
     assert report.lost == [Lost(TOPIC, 0, 3, 5)]
     assert held(tmp_path) == {0: [0, 1, 2, 5, 6, 7, 8]}
+
+
+def test_stretch_without_records_is_no_hole_when_retention_has_taken_it(tmp_path: Path) -> None:
+    """An aborted transaction was all that had come: nothing was written, so that its offsets counted as lost later on,
+    and every file before them was left out by who reads the archive.
+    """
+    transport, at = log_of(5), TopicPartition(TOPIC, 0)
+    run(transport, tmp_path)
+    with transport.hub as broker:
+        writer = broker.init("gone", 600.0)
+        broker.append_in(writer, NewRecord(TOPIC, b"k", b"aborted", (), 0))
+        broker.end_transaction(writer, commit=False)
+    with transport.hub as broker:
+        end = broker.end(at, Isolation.COMMITTED)
+
+    empty = run(transport, tmp_path)
+    again = run(transport, tmp_path)
+    with transport.hub as broker:
+        broker.truncate_before(at, end)
+    fill(transport, 0, 5, 6)
+    later = run(transport, tmp_path)
+
+    assert end == 7
+    assert [(span.first, span.end) for span in empty.written] == [(5, end)]
+    assert (empty.records, again.written) == (0, [])
+    assert (later.records, later.lost) == (1, [])
+    assert Files(Archive(tmp_path), transport).first(at, end) == 0
+    assert held(tmp_path) == {0: [0, 1, 2, 3, 4, end]}
+    table = CliRunner().invoke(app, ["archive", "list", "--into", str(tmp_path)])
+    told = CliRunner().invoke(app, ["archive", "list", "--into", str(tmp_path), "--json"])
+    assert table.exit_code == told.exit_code == 0
+    assert [each["content"]["oldest_ms"] is None for each in json.loads(told.stdout)] == [False, True, False]
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_topic_that_was_made_anew_is_refused_also_behind_a_stretch_without_records(
+    tmp_path: Path, is_same: bool
+) -> None:
+    transport = log_of(5)
+    run(transport, tmp_path)
+    Archive(tmp_path).write(TOPIC, 0, 5, 7, [])
+    anew = transport if is_same else log_of(0)
+    with anew.hub as broker:
+        while (end := broker.end(TopicPartition(TOPIC, 0), Isolation.COMMITTED)) < 7:
+            broker.append(NewRecord(TOPIC, b"other-%d" % end, b"x", (), 0))
+
+    if is_same:
+        assert run(anew, tmp_path).records == 0
+    else:
+        with pytest.raises(ConfigError, match="made anew"):
+            run(anew, tmp_path)
 
 
 class _Trimmed:

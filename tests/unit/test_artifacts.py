@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farandole.artifacts import ArtifactStore, LocalArtifacts, check_in, check_out
+from farandole.artifacts import ArtifactStore, LocalArtifacts, check_in, check_out, local
 from farandole.errors import ClaimBroken, RecordError, StoreError, TransportError
 from farandole.events.avro import Schema
 from farandole.events.catalogue import encode, schema_of
@@ -45,6 +45,53 @@ def test_payload_stored_twice_is_one_file_and_no_half_one_stays(store: ArtifactS
 
     assert store.put(b"x" * 1000) == claim
     assert only_file(tmp_path).name == claim.sha256
+
+
+def test_payload_stored_again_is_as_young_as_one_stored_now(store: ArtifactStore, tmp_path: Path) -> None:
+    """What clears the store goes by age: it took payloads that fresh records referred to, for they had come before."""
+    store.put(b"x" * 1000)
+    file, began = only_file(tmp_path), tmp_path.stat().st_mtime
+    os.utime(file, (began - 200 * 24 * 3600,) * 2)
+
+    store.put(b"x" * 1000)
+
+    assert file.stat().st_mtime >= began
+
+
+def test_payload_that_is_cleared_away_while_it_is_stored_again_is_written(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = store.put(b"x" * 1000)
+    holds = local._holds
+
+    def cleared(path: Path, data: bytes) -> bool:
+        found = holds(path, data)
+        path.unlink()
+        return found
+
+    monkeypatch.setattr(local, "_holds", cleared)
+    store.put(b"x" * 1000)
+
+    assert store.get(claim) == b"x" * 1000
+
+
+def test_put_makes_names_durable_that_somebody_else_has_made(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two who stored the same payload the second said that it was durable when the first had not synced its name,
+    and of two in one folder when the first had not synced the folder's: a loss of power took what a record referred to.
+    """
+    root, synced = tmp_path / "artifacts", list[Path]()
+    folder = root / store.put(b"held").sha256[:2]
+    monkeypatch.setattr(local, "_sync", synced.append)
+
+    store.put(b"held")
+    of_held, synced[:] = list(synced), []
+    (root / sha256(b"new")[:2]).mkdir()  # somebody else's, who has not synced it
+    store.put(b"new")
+
+    assert of_held == [folder, root]
+    assert synced == [root / sha256(b"new")[:2], root]
 
 
 def test_missing_payload_breaks_the_claim(store: ArtifactStore) -> None:

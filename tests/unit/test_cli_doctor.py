@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from farandole.cli.doctor.command import versions
 from farandole.cli.doctor.facts import Facts, FileFact, FolderFact, Local, Severity, TopicFact
 from farandole.cli.doctor.findings import findings, kafka_version
 from farandole.cli.doctor.gather import owners_of, readers_of, registry_findings
-from farandole.cli.doctor.machine import file, filesystem, folder, judge, look
+from farandole.cli.doctor.machine import file, filesystem, folder, judge, look, sqlite_version
 from farandole.cli.settings import Settings, load, load_settings
 from farandole.events.catalogue import ALL, schema_of
 from farandole.events.topics import Topics
@@ -267,6 +268,18 @@ def test_each_finding_of_a_machine_comes_alone(code: str) -> None:
     assert found.code == code
     assert found.fix
     assert found.why
+
+
+@pytest.mark.parametrize(
+    ("version", "is_told"),
+    [
+        ((3, 44, 5), True), ((3, 44, 6), False), ((3, 45, 0), True), ((3, 50, 6), True), ((3, 50, 7), False),
+        ((3, 51, 2), True), ((3, 51, 3), False), ((3, 53, 0), False),
+    ],
+)  # fmt: skip
+def test_a_sqlite_that_can_damage_the_log_is_told(version: tuple[int, ...], is_told: bool) -> None:
+    assert sqlite_version(version).endswith("has the WAL-reset bug)") is is_told
+    assert sqlite3.sqlite_version in versions(None)["sqlite"]
 
 
 def test_a_settings_file_with_a_secret_that_everybody_may_read_is_seen(

@@ -1,16 +1,20 @@
 """Bells: who is woken, what a dead process leaves, and what happens where there are none."""
 
+import errno
 import os
 import resource
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from farandole.transport.sqlite import bell
+from farandole.errors import TransportError
+from farandole.transport.port import MemberSettings, TopicPartition, TopicSpec, Trouble
+from farandole.transport.sqlite import SqliteSettings, SqliteTransport, bell
 from farandole.transport.sqlite.bell import Bell, Bells
 
 HANGS_A_BELL_AND_DIES = """
@@ -137,3 +141,53 @@ def test_where_no_pipe_can_be_made_waits_are_short_and_grow(tmp_path: Path, monk
     assert took < 5
     assert lonely.wait(0)
     lonely.close()
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return len(os.listdir("/dev/fd"))
+
+
+def refuse(*_: object) -> None:
+    """As the system does that allows no more descriptors."""
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_a_member_that_gets_no_descriptor_is_told_so_and_keeps_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was a bare OSError, and each try left a connection to the log behind: there were fewer at the next."""
+    transport = SqliteTransport(SqliteSettings(tmp_path / "log.db"))
+    at = TopicPartition("t", 0)
+    with closing(transport.admin()) as admin:
+        admin.create([TopicSpec(at.topic, 1)])
+        reader = transport.reader("r")
+        reader.assign({at: 0})
+        while reader.poll(0):
+            pass
+        transport.member(MemberSettings("g", "c")).close()  # SQLite keeps one of its descriptors for the next to come
+        before = descriptors()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "mkfifo", refuse)
+            patch.setattr(os, "pipe", refuse)
+            for _ in range(3):
+                with pytest.raises(TransportError, match=r"Too many open files.*ulimit -n"):
+                    transport.member(MemberSettings("g", "c"))
+            (trouble,) = reader.poll(0.01)
+
+        assert descriptors() == before
+        assert isinstance(trouble, Trouble)
+        reader.close()
+        transport.member(MemberSettings("g", "c")).close()
+
+
+def test_a_bell_that_cannot_be_hung_up_leaves_no_descriptor_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        Bell(tmp_path).close()
+
+    assert descriptors() == before
+    assert list(tmp_path.iterdir()) == []

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from farandole.errors import ConfigError, FatalTransportError, TransportError
+from farandole.transport.memory.groups import Join
 from farandole.transport.port import (
     Commit,
     Isolation,
@@ -29,8 +30,11 @@ from farandole.transport.port import (
     Verdict,
 )
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport, machine
+from farandole.transport.sqlite.bell import Bells
+from farandole.transport.sqlite.catalog import Catalog
 from farandole.transport.sqlite.errors import LogBusy
 from farandole.transport.sqlite.file import File
+from farandole.transport.sqlite.groups import SqliteMeeting
 from farandole.transport.sqlite.member import SqliteMember
 from farandole.transport.sqlite.reader import SqliteReader
 from farandole.transport.sqlite.schema import VERSION
@@ -430,6 +434,31 @@ def test_who_reads_a_log_that_is_another_one_now_is_told_so(path: Path, replaced
 )
 def test_a_lease_ends_with_its_time_or_its_boot(lease: tuple[float, float, str], is_over: bool) -> None:
     assert machine.is_over(lease, 100.0) is is_over
+
+
+def test_a_member_that_is_seen_while_another_one_waits_to_write_is_not_from_the_future(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that had waited took it for silent, and wrote the whole group anew: at each sign of life under load."""
+    made(path)
+    bells, changed = Bells(path.with_name("log.db-bells")), list[str]()
+    with closing(File(SqliteSettings(path))) as file, closing(File(SqliteSettings(path))) as other_file:
+        mine, other = (SqliteMeeting(each, Catalog(), bells, "") for each in (file, other_file))
+        ids = [
+            each.join("g", Join(name, frozenset({AT.topic}), "range", 30.0))
+            for each, name in ((mine, "a"), (other, "b"))
+        ]
+        begin = file.begin
+
+        def wait_for_the_other() -> None:
+            other._beat("g", ids[1])
+            begin()
+
+        monkeypatch.setattr(file, "begin", wait_for_the_other)
+        monkeypatch.setattr(SqliteMeeting, "_change", lambda *_: changed.append("the group"))
+        mine._beat("g", ids[0])
+
+    assert changed == []
 
 
 def test_full_synchrony_is_set_where_it_is_asked_for(path: Path) -> None:

@@ -65,14 +65,14 @@ def test_a_clock_that_was_once_ahead_ends_neither_retention_nor_compaction(trans
 def test_a_wal_is_copied_again_only_when_there_is_something_new_in_it_or_somebody_was_in_the_way(
     transport: SqliteTransport,
 ) -> None:
-    """A WAL never shrinks: after one of 8 MB, every process copied nothing at all once a second for its whole life."""
-    modes, kept = list[str](), keeper.Keeper(transport.settings, Bells(transport.settings.path.parent / "bells"))
+    """A WAL never shrank: after one of 8 MB, every process copied nothing at all once a second for its whole life."""
+    copies, kept = list[bool](), keeper.Keeper(transport.settings, Bells(transport.settings.path.parent / "bells"))
     with closing(File(transport.settings)) as file, closing(transport.producer("p")) as producer:
         copy = file.checkpoint
 
-        def noted(mode: str) -> bool:
-            modes.append(mode)
-            return copy(mode)
+        def noted() -> bool:
+            copies.append(copy())
+            return copies[-1]
 
         file.checkpoint = noted  # type: ignore[method-assign]
         counts = []
@@ -88,11 +88,91 @@ def test_a_wal_is_copied_again_only_when_there_is_something_new_in_it_or_somebod
                 time.sleep(0.02)  # a tick of the file system's clock
                 for _ in range(5):
                     kept._checkpoint(file)
-                counts.append(len(modes))
+                counts.append(len(copies))
                 if in_the_way:
                     reader.db.execute("ROLLBACK")
+    kept._turn.leave()
 
     assert counts == [5, 6, 7]
+
+
+def filled(transport: SqliteTransport) -> None:
+    """A WAL of some 300 kB."""
+    with closing(transport.producer("p")) as producer:
+        for _ in range(300):
+            producer.send(NewRecord(AT.topic, None, b"x" * 1_000, (), 0))
+        assert producer.flush(10) == 0
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[File]:
+    """The file of each checkpoint that is made."""
+    found, copy = list[File](), File.checkpoint
+
+    def noted(file: File) -> bool:
+        found.append(file)
+        return copy(file)
+
+    monkeypatch.setattr(File, "checkpoint", noted)
+    return found
+
+
+def test_after_a_burst_the_wal_is_small_again_and_signs_of_life_are_no_reason_to_copy_it(
+    transport: SqliteTransport, copied: list[File], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size of the WAL was the highest that it ever had, and each member writes once a second: after a burst of
+    48 MB every process made all writers wait for two flushes of the disk, each second of its whole life.
+    """
+    monkeypatch.setattr(keeper, "CHECKPOINT_BYTES", 200_000)
+    kept, wal = keeper.Keeper(transport.settings, Bells(transport.settings.path.parent / "bells")), []
+    with closing(File(transport.settings)) as file, closing(File(transport.settings)) as member:
+        filled(transport)
+        for _ in range(5):
+            kept._checkpoint(file)
+            with member.writing as db:
+                db.execute("UPDATE members SET seen = 1")
+                db.execute("UPDATE meta SET value = value + 1 WHERE name = 'catalog'")
+            wal.append(transport.settings.path.with_name("log.db-wal").stat().st_size)
+    kept._turn.leave()
+
+    assert len(copied) == 1
+    assert 0 < wal[0] <= wal[-1] < 200_000
+
+
+def test_of_all_keepers_one_makes_checkpoints_until_it_ends(transport: SqliteTransport, copied: list[File]) -> None:
+    """Two of them right behind each other, and a commit meanwhile, is what damages a log up to SQLite 3.51.2."""
+    bells = Bells(transport.settings.path.parent / "bells")
+    first, second = (keeper.Keeper(transport.settings, bells) for _ in range(2))
+    with (
+        closing(File(transport.settings)) as one,
+        closing(File(transport.settings)) as other,
+        closing(File(transport.settings)) as reader,
+        reader.reading as db,
+    ):
+        db.execute("SELECT count(*) FROM batches").fetchone()
+        filled(transport)  # a WAL that cannot be emptied yet: each of them sees that there is something to do
+        first._checkpoint(one)
+        second._checkpoint(other)
+        before = list(copied)
+        first._turn.leave()
+        second._checkpoint(other)
+    second._turn.leave()
+
+    assert before == [one]
+    assert copied == [one, other]
+
+
+def test_a_checkpoint_holds_the_write_lock_or_does_not_count_as_one(transport: SqliteTransport) -> None:
+    wal = transport.settings.path.with_name("log.db-wal")
+    with closing(File(transport.settings)) as file, closing(File(transport.settings)) as writer:
+        filled(transport)
+        with writer.writing:
+            beside = file.checkpoint()
+        size = wal.stat().st_size
+        alone = file.checkpoint()
+
+        assert (beside, alone) == (False, True)
+        assert (size > 0, wal.stat().st_size) == (True, 0)
 
 
 def test_members_of_a_transport_share_one_keeper_and_it_ends_with_the_last(transport: SqliteTransport) -> None:

@@ -15,6 +15,7 @@ from farandole.transport.sqlite.file import File
 from farandole.transport.sqlite.transactions import append, leave_open, prepare
 
 DAY_MS = 24 * 3600 * 1000
+NEVER = 1 << 60
 AT = TopicPartition("t", 0)
 
 
@@ -59,6 +60,11 @@ def number_of(file: File, at: TopicPartition = AT) -> int:
     return catalog_of(file).number(at)
 
 
+def compact(file: File, number: int, tombstones_before_ms: int) -> int:
+    """A compaction now."""
+    return upkeep.compact(file, number, tombstones_before_ms, int(time.time() * 1000))
+
+
 def test_old_batches_go_from_the_beginning_and_the_ends_stay(log: tuple[SqliteTransport, File]) -> None:
     transport, file = log
     for n in range(450):
@@ -67,7 +73,7 @@ def test_old_batches_go_from_the_beginning_and_the_ends_stay(log: tuple[SqliteTr
     with file.writing as db:
         db.execute("UPDATE batches SET ms = ? WHERE base < 800", (now - DAY_MS,))
 
-    removed = upkeep.expire(file, number_of(file), now - DAY_MS // 2)
+    removed = upkeep.expire(file, number_of(file), now - DAY_MS // 2, NEVER)
 
     with closing(transport.admin()) as admin:
         assert dict(admin.beginnings([AT])) == {AT: 800}
@@ -76,13 +82,36 @@ def test_old_batches_go_from_the_beginning_and_the_ends_stay(log: tuple[SqliteTr
     assert [each.value for each in read(transport)] == [b"%d" % n for n in range(400, 450)]
 
 
+@pytest.mark.parametrize("ahead", [1, upkeep.SLICE + 50])
+def test_batches_of_a_clock_that_was_ahead_are_as_old_as_what_came_after_them(
+    log: tuple[SqliteTransport, File], ahead: int
+) -> None:
+    """One such batch, and nothing behind it went any more until its time had come: for a year, the log only grew."""
+    transport, file = log
+    for n in range(ahead + 3):
+        write(file, [(b"k", b"%d" % n)])
+    now, number = int(time.time() * 1000), number_of(file)
+    with file.writing as db:
+        db.execute("UPDATE batches SET ms = ? WHERE base < ?", (now + 365 * DAY_MS, 2 * ahead))
+        db.execute("UPDATE batches SET ms = ? WHERE base = ?", (now - DAY_MS, 2 * ahead))
+        db.execute("UPDATE batches SET ms = ? WHERE base = ?", (now + DAY_MS, 2 * ahead + 4))
+
+    upkeep.expire(file, number, now - DAY_MS // 2, now + upkeep.AHEAD_MS)
+    first = [each.offset for each in read(transport)]
+    upkeep.expire(file, number, now + 1, now + upkeep.AHEAD_MS)
+    second = [each.offset for each in read(transport)]
+
+    assert first == [2 * ahead + 2, 2 * ahead + 4]
+    assert second == [2 * ahead + 4], "nothing came after it yet that would tell its age"
+
+
 def test_a_reader_that_stands_before_the_beginning_is_told_so(log: tuple[SqliteTransport, File]) -> None:
     transport, file = log
     for n in range(5):
         write(file, [(b"k", b"%d" % n)])
     with closing(transport.reader("r")) as reader:
         reader.assign({AT: 2})
-        upkeep.expire(file, number_of(file), int(time.time() * 1000) + DAY_MS)
+        upkeep.expire(file, number_of(file), int(time.time() * 1000) + DAY_MS, NEVER)
 
         (told,) = reader.poll(0)
 
@@ -94,7 +123,7 @@ def test_when_everything_is_too_old_the_partition_begins_at_its_end(log: tuple[S
     transport, file = log
     write(file, [(b"k", b"v")])
 
-    upkeep.expire(file, number_of(file), int(time.time() * 1000) + DAY_MS)
+    upkeep.expire(file, number_of(file), int(time.time() * 1000) + DAY_MS, NEVER)
 
     with closing(transport.admin()) as admin:
         assert admin.beginnings([AT]) == admin.ends([AT], Isolation.COMMITTED) == {AT: 2}
@@ -110,7 +139,7 @@ def test_compaction_keeps_the_last_of_each_key_at_its_offset(log: tuple[SqliteTr
     other = [b"k0", b"k0"]
     write(file, [(key, b"v") for key in other], partition=1)
 
-    changed = upkeep.compact(file, number_of(file), 0)
+    changed = compact(file, number_of(file), 0)
 
     latest = {each.key: each.offset for each in before}
     expected = [each for each in before if each.key is None or latest[each.key] == each.offset]
@@ -131,11 +160,11 @@ def test_compaction_drops_tombstones_only_when_they_are_old(log: tuple[SqliteTra
         write(file, [(b"k", b"%d" % n)])
     now = int(time.time() * 1000)
 
-    upkeep.compact(file, number_of(file), now - DAY_MS)
+    compact(file, number_of(file), now - DAY_MS)
     kept = [each.key for each in read(transport)]
     for n in range(upkeep.COMPACTED_AFTER):
         write(file, [(b"k", b"%d" % n)])
-    upkeep.compact(file, number_of(file), now + DAY_MS)
+    compact(file, number_of(file), now + DAY_MS)
     dropped = [each.key for each in read(transport)]
 
     assert kept == [b"gone", b"k"]
@@ -151,10 +180,51 @@ def test_a_tombstone_outlives_the_compaction_that_removes_what_it_deletes(log: t
     for n in range(upkeep.COMPACTED_AFTER):
         write(file, [(b"k", b"%d" % n)])
 
-    upkeep.compact(file, number_of(file), int(time.time() * 1000) + DAY_MS)
+    compact(file, number_of(file), int(time.time() * 1000) + DAY_MS)
     restored |= {each.key: each.value for each in read(transport, 2)}
 
     assert restored == {b"gone": None, b"k": b"%d" % (upkeep.COMPACTED_AFTER - 1)}
+
+
+def test_a_tombstone_stays_for_its_retention_after_what_it_deletes_and_then_goes(
+    log: tuple[SqliteTransport, File], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was old when the record went, and went itself 30 s later: a restore that was slower went on with a dead run.
+
+    The partition is compacted each hour, as one that is written all the time.
+    """
+    monkeypatch.setattr(upkeep, "COMPACTED_AFTER", 5)
+    transport, file = log
+    hour_ms, now, number = DAY_MS // 24, int(time.time() * 1000), number_of(file)
+    write(file, [(b"gone", b"v")])
+    write(file, [(b"gone", None)])
+    with file.writing as db:
+        db.execute("UPDATE batches SET ms = ?", (now - 10 * DAY_MS,))
+
+    there = []
+    for hours in range(50):
+        busy(file)
+        upkeep.compact(file, number, now + hours * hour_ms - DAY_MS, now + hours * hour_ms)
+        there.append(b"gone" in {each.key for each in read(transport)})
+
+    assert there == [True] * 24 + [False] * 26
+
+
+def test_a_clock_that_was_ahead_keeps_no_tombstones_for_ever(
+    log: tuple[SqliteTransport, File], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "COMPACTED_AFTER", 5)
+    transport, file = log
+    now, number = int(time.time() * 1000), number_of(file)
+    write(file, [(b"gone", None)])
+
+    there = []
+    for at_ms in (now + 365 * DAY_MS, now, now + 2 * DAY_MS):
+        busy(file)
+        upkeep.compact(file, number, at_ms - DAY_MS, at_ms)
+        there.append(b"gone" in {each.key for each in read(transport)})
+
+    assert there == [True, True, False]
 
 
 class Paused:
@@ -203,12 +273,12 @@ def test_a_compaction_that_stood_still_brings_nothing_back_that_was_deleted_mean
     def end_the_run_and_compact_twice() -> None:
         write(other, [(b"run", None)])
         busy(other)
-        upkeep.compact(other, number, 0)
+        compact(other, number, 0)
         busy(other)
         busy(other)
-        upkeep.compact(other, number, later)
+        compact(other, number, later)
 
-    upkeep.compact(Paused(file, end_the_run_and_compact_twice), number, 0)  # type: ignore[arg-type]
+    compact(Paused(file, end_the_run_and_compact_twice), number, 0)  # type: ignore[arg-type]
 
     assert table(transport) == {b"lives": b"on", b"k": b"%d" % (upkeep.COMPACTED_AFTER - 1)}
     assert b"run" not in {each.key for each in read(transport)}
@@ -229,9 +299,9 @@ def test_of_two_compactions_at_once_the_one_that_knows_less_undoes_nothing_of_th
         busy(other)
         halfway = Paused(other, lambda: None, stop)
         with pytest.raises(KeyboardInterrupt):
-            upkeep.compact(halfway, number, 0)  # type: ignore[arg-type]
+            compact(halfway, number, 0)  # type: ignore[arg-type]
 
-    upkeep.compact(Paused(file, end_the_run_and_compact_half), number, 0)  # type: ignore[arg-type]
+    compact(Paused(file, end_the_run_and_compact_half), number, 0)  # type: ignore[arg-type]
 
     assert [each.value for each in read(transport) if each.key == b"run"] == [None]
     assert compacted(file, number) == before, "who gave up says nothing of how far it was"
@@ -253,7 +323,7 @@ def test_a_table_that_rests_is_not_compacted_again(log: tuple[SqliteTransport, F
     for n in range(upkeep.COMPACTED_AFTER):
         write(file, [(b"k", b"%d" % n)])
 
-    first, second = upkeep.compact(file, number_of(file), 0), upkeep.compact(file, number_of(file), 0)
+    first, second = compact(file, number_of(file), 0), compact(file, number_of(file), 0)
 
     assert (first, second) == (upkeep.COMPACTED_AFTER - 1, 0)
 
@@ -265,7 +335,7 @@ def test_what_is_open_replaces_nothing_and_is_not_removed(log: tuple[SqliteTrans
     before = read(transport)
     leave_open(file, "dead", [NewRecord(AT.topic, b"k", b"open", (), 0)], "", {})
 
-    changed = upkeep.compact(file, number_of(file), 0)
+    changed = compact(file, number_of(file), 0)
 
     assert changed == 0
     assert read(transport) == before

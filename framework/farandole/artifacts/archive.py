@@ -2,7 +2,8 @@
 
     <root>/<topic>/<partition>/<first>-<end>.avro      all records from offset `first` up to, not including, `end`
 
-Offsets between two records that no file holds were markers and gaps. A file appears whole or not at
+Offsets between two records that no file holds were markers and gaps; a range of nothing else has a file
+too, which says that nothing is missing there. A file appears whole or not at
 all and is never written twice; what a killed writer left is under another name. Values, keys and
 headers are kept as they stood on the log: a value is framed, its schema is on `schemas` and in `schemas/`.
 """
@@ -87,11 +88,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the head of a file says of it; instants in ms."""
+    """What the head of a file says of it; instants in ms, None where it has no records."""
 
     records: int
-    oldest_ms: int
-    newest_ms: int
+    oldest_ms: int | None
+    newest_ms: int | None
     size: int
 
 
@@ -126,7 +127,7 @@ class Archive:
         path = self._folder(topic, partition) / f"{first:020d}-{end:020d}.avro"
         try:
             if not path.exists():
-                write_whole(path, _encoded(records))
+                write_whole(path, _encoded(records, f"{topic}/{partition}/{records[0].offset if records else first}"))
         except OSError as bad:
             raise StoreError(
                 f"archive {path}: expected to write {len(records)} records, but {bad}. They stay on the topic; the "
@@ -212,13 +213,15 @@ def _record(row: Mapping[str, Any]) -> Archived:
     return Archived(row["topic"], row["partition"], row["offset"], timestamp_ms, row["key"], row["value"], headers)
 
 
-def _encoded(records: Sequence[Archived]) -> bytes:
+def _encoded(records: Sequence[Archived], place: str) -> bytes:
+    # The marker between blocks is random by default: the same records shall make the same file.
+    marker = bytes.fromhex(sha256(place.encode()))[:16]
     instants = [record.timestamp_ms for record in records]
     checksum = reduce(lambda before, record: _checksum(record, before), records, 0)
     content = {
         "records": len(records),
-        "oldest_ms": min(instants),
-        "newest_ms": max(instants),
+        "oldest_ms": min(instants, default=None),
+        "newest_ms": max(instants, default=None),
         "crc32": checksum,
     }
     file = io.BytesIO()
@@ -234,9 +237,6 @@ def _encoded(records: Sequence[Archived]) -> bytes:
         }
         for record in records
     )
-    # The marker between blocks is random by default: the same records shall make the same file.
-    place = f"{records[0].topic}/{records[0].partition}/{records[0].offset}"
-    marker = bytes.fromhex(sha256(place.encode()))[:16]
     fastavro.writer(
         file, _PARSED, rows, codec="deflate", sync_marker=marker,
         metadata={"farandole.content": json.dumps(content)},

@@ -7,6 +7,7 @@ A folder that is not there is a share that is not mounted: nothing in it is call
 not made anew in its place.
 """
 
+import contextlib
 import os
 import re
 import secrets
@@ -35,11 +36,13 @@ class LocalArtifacts:
         self._was_there = False
 
     def put(self, data: bytes) -> Claim:
-        """Store a payload; one that is there already, whole, is left alone."""
+        """Store a payload; of one that is there already, whole, only the age begins anew: its file's time."""
         claim = Claim(sha256(data), len(data))
         path = self._path(claim)
         try:
-            if not _holds(path, data):
+            if _holds(path, data) and _renewed(path):
+                _sync_names(path)  # who wrote it may not have come to that yet, or have died before
+            else:
                 self._have_root()
                 write_whole(path, data)
         except OSError as bad:
@@ -96,6 +99,13 @@ def _holds(path: Path, data: bytes) -> bool:
         return False
 
 
+def _renewed(path: Path) -> bool:
+    """Set a file's time to now; whether it is there still: who clears the store goes by age, and may just have come."""
+    with contextlib.suppress(OSError):  # it is another user's, or gone
+        os.utime(path, follow_symlinks=False)
+    return path.exists()
+
+
 def _read(path: Path, size: int) -> bytes | None:
     """The content of a plain file of that size; None if it is anything else."""
     with open(os.open(path, _OPEN_SAFELY), "rb") as file:
@@ -107,7 +117,6 @@ def _read(path: Path, size: int) -> bytes | None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that appears whole or not at all, and outlives a loss of power from when this returns."""
-    new_folder = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.parent / f".{path.name}.{secrets.token_hex(8)}"
     try:
@@ -119,9 +128,13 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         half.unlink(missing_ok=True)
         raise
+    _sync_names(path)
+
+
+def _sync_names(path: Path) -> None:
+    """Make the names of a file and of its folder durable, whoever made them: a folder that is there may be new."""
     _sync(path.parent)
-    if new_folder:
-        _sync(path.parent.parent)
+    _sync(path.parent.parent)
 
 
 def _sync(folder: Path) -> None:

@@ -70,7 +70,7 @@ def list_archive(into: Folder = None, config: ConfigFile = None, json: Json = Fa
 
     from farandole.artifacts.archive import Archive, content_of
     from farandole.cli.connect import settings_of
-    from farandole.cli.output import instant, print_json, print_table
+    from farandole.cli.output import print_json, print_table
     from farandole.errors import ConfigError
 
     if into is not None and not into.is_dir():
@@ -87,13 +87,19 @@ def list_archive(into: Folder = None, config: ConfigFile = None, json: Json = Fa
             str(span.first),
             str(span.end - 1),
             str(content.records),
-            instant(instant_of(content.oldest_ms)),
-            instant(instant_of(content.newest_ms)),
+            _instant(content.oldest_ms),
+            _instant(content.newest_ms),
             str(content.size),
         )
         for span, content in files
     ]
     print_table(("TOPIC", "PARTITION", "FROM", "TO", "RECORDS", "OLDEST", "NEWEST", "BYTES"), rows)
+
+
+def _instant(ms: int | None) -> str:
+    from farandole.cli.output import instant
+
+    return instant(None if ms is None else instant_of(ms))
 
 
 def _told(span: "Span", records: int) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import chain
 
 from farandole.artifacts.archive import Archive, Archived, Span, read_file
 from farandole.errors import ConfigError, TransportError
@@ -84,21 +85,23 @@ class Archiver:
         before_ms = round((now - older_than).timestamp() * 1000)
         report = Report()
         with self._archive.writing():
-            last = {at: spans[-1] for at in places if (spans := self._archive.spans(*at))}
-            for at, span in last.items():  # of all, before anything is written
-                self._require_same_log(span, beginnings[at], ends[at])
+            known_spans = {at: spans for at in places if (spans := self._archive.spans(*at))}
+            for at, spans in known_spans.items():  # of all, before anything is written
+                self._require_same_log(spans, beginnings[at], ends[at])
             for at in places:
-                known = last[at].end if at in last else beginnings[at]
+                known = known_spans[at][-1].end if at in known_spans else beginnings[at]
                 if beginnings[at] > known:
                     report.lost.append(Lost(*at, known, beginnings[at]))
                 self._copy(at, max(known, beginnings[at]), ends[at], before_ms, report)
         return report
 
-    def _require_same_log(self, span: Span, beginning: int, end: int) -> None:
+    def _require_same_log(self, spans: Sequence[Span], beginning: int, end: int) -> None:
         """Refuse to go on with files of a topic that was made anew since: what follows would not be told from them."""
-        first = next(read_file(span.path))
+        span = spans[-1]
+        # Of the last file that has records.
+        first = next(chain.from_iterable(read_file(each.path) for each in reversed(spans)), None)
         is_same = span.end <= end
-        if is_same and first.offset >= beginning:
+        if is_same and first is not None and first.offset >= beginning:
             at = TopicPartition(span.topic, span.partition)
             here = next((each for each in self._items(at, first.offset, first.offset + 1)), None)
             if isinstance(here, Record) and here.offset == first.offset:
@@ -140,8 +143,8 @@ class Archiver:
             chunk.size += len(item.key or b"") + len(item.value or b"") + sum(len(v) + 50 for _, v in item.headers)
 
     def _flush(self, at: TopicPartition, chunk: _Chunk, end: int, report: Report) -> None:
-        """Write the file, unless nothing but markers and gaps is in its range."""
-        if chunk.records:
+        """Write the file, also of nothing but markers and gaps: nobody else could tell later that this was all."""
+        if chunk.first < end:
             span = self._archive.write(*at, chunk.first, end, chunk.records)
             report.written.append(span)
             report.records += len(chunk.records)

@@ -62,16 +62,17 @@ def examine(loaded: "Loaded") -> tuple["Facts | None", list["Finding"]]:
 
 
 def versions(facts: "Facts | None") -> dict[str, str]:
-    """Versions of everything that takes part."""
+    """Versions of everything that takes part; SQLite's where no Kafka was asked."""
     from importlib.metadata import version
 
     import confluent_kafka
 
     from farandole.cli.doctor.findings import kafka_version
+    from farandole.cli.doctor.machine import sqlite_version
 
-    kafka = {} if facts is None else {"kafka": kafka_version(facts.inspected.api_versions)}
+    log = {"sqlite": sqlite_version()} if facts is None else {"kafka": kafka_version(facts.inspected.api_versions)}
     return {
-        **kafka,
+        **log,
         "farandole": version("farandole"),
         "confluent-kafka": version("confluent-kafka"),
         "librdkafka": confluent_kafka.libversion()[0],

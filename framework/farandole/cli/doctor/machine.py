@@ -17,6 +17,10 @@ FREE_MIN = 1024**3
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs"})
 """File systems whose locks and shared memory do not hold what SQLite's WAL needs of them."""
 
+WAL_RESETS_WELL = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
+"""SQLite's versions from which a checkpoint beside a commit damages nothing: two older lines, and all from the last on.
+Source: sqlite.org/wal.html, "The WAL-Reset Bug"."""
+
 E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
 
@@ -102,6 +106,14 @@ def judge(local: Local) -> Iterator[Finding]:
             "if it was meant to set something, it does not",
             "farandole config show lists every setting",
         )
+
+
+def sqlite_version(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
+    """The SQLite that Python has, and whether it can damage a log: told and no finding, for few can choose it."""
+    is_sound = version >= WAL_RESETS_WELL[-1] or any(
+        version[:2] == fixed[:2] and version >= fixed for fixed in WAL_RESETS_WELL
+    )
+    return ".".join(map(str, version)) + ("" if is_sound else " (has the WAL-reset bug)")
 
 
 def _folder(it: FolderFact, what: str) -> Iterator[Finding]:

@@ -66,7 +66,7 @@ def sound_log(path: Path) -> None:
         leave_open(
             file, "gone", [NewRecord(TOPIC, b"k", b"open", (), 1)], GROUP, {TopicPartition(TOPIC, 1): Position(1)}
         )
-        file.checkpoint("TRUNCATE")
+        file.checkpoint()
 
 
 def log_file(case: bytes) -> None:

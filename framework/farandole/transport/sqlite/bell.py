@@ -14,6 +14,8 @@ import threading
 import time
 from pathlib import Path
 
+from farandole.errors import TransportError
+
 LOOK_S = 0.1
 """Longest wait without a look where bells can be rung: it bounds what a lost hint costs."""
 
@@ -31,24 +33,31 @@ class Bell:
     """What one part of this process hears; `name` is where others ring, empty if they cannot."""
 
     def __init__(self, folder: Path) -> None:
+        """Hang it up.
+
+        Raises:
+            TransportError: this process may open nothing more.
+        """
         self.name = ""
         self._path: Path | None = None
         self._look = LOOK_MIN_S
         # The pipe comes into the folder when it has a reader: one without is taken for a dead process's.
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
         hidden = folder / f".{name}"
+        ear = -1
         try:
             folder.mkdir(exist_ok=True)
             os.mkfifo(hidden, 0o600)
-            self._ear = self._hand = os.open(hidden, os.O_RDWR | os.O_NONBLOCK)
+            ear = os.open(hidden, os.O_RDWR | os.O_NONBLOCK)
             self._path = hidden.rename(folder / name)
+            self._ear = self._hand = ear
             self.name = name
         except (OSError, AttributeError):
             with contextlib.suppress(OSError):
                 hidden.unlink(missing_ok=True)
-            self._ear, self._hand = os.pipe()
-            os.set_blocking(self._ear, False)
-            os.set_blocking(self._hand, False)
+            if ear >= 0:
+                os.close(ear)
+            self._ear, self._hand = _pipe(folder)
 
     def fileno(self) -> int:
         """To wait on, beside other things."""
@@ -88,6 +97,20 @@ class Bell:
             self._path.unlink(missing_ok=True)
         for each in {self._ear, self._hand}:
             os.close(each)
+
+
+def _pipe(folder: Path) -> tuple[int, int]:
+    """A bell that only this process can ring."""
+    try:
+        ear, hand = os.pipe()
+    except OSError as bad:
+        raise TransportError(
+            f"{folder}: expected a pipe to wait on, but {bad.strerror or bad}. Raise the limit of open files "
+            "(`ulimit -n`), or let the process hold fewer"
+        ) from None
+    os.set_blocking(ear, False)
+    os.set_blocking(hand, False)
+    return ear, hand
 
 
 class Bells:

@@ -26,8 +26,12 @@ RETRY_MIN_S, RETRY_MAX_S = 0.0001, 0.003
 IN_PLACE_S = 1.0
 """Between two looks at whether the file is still the one at its path: a `stat`, and how long who reads is misled."""
 
-CHECKPOINT_PAGES = 16_000
-"""64 MB of WAL, at which a writer copies them into the file itself; usually the keeper was there before."""
+CHECKPOINT_PAGES = 64_000
+"""256 MB of WAL, at which a writer copies them into the file itself. Writers do so without the write lock, and two of
+them at once: far more than where the keeper does, so that it happens only where nobody keeps the log."""
+
+CHECKPOINT_WAIT_MS = 100
+"""Of a checkpoint, for the write lock and then for who still reads from the WAL: others wait to write that long."""
 
 WAL_BYTES_KEPT = 64 * 1024 * 1024
 """Size to which the WAL is cut when it starts anew after a burst."""
@@ -125,16 +129,25 @@ class File:
         except sqlite3.Error as error:
             raise told(self.path, error) from None
 
-    def checkpoint(self, mode: str) -> bool:
-        """Copy the WAL into the file, as far as nobody is in the way; whether all of it was."""
+    def checkpoint(self) -> bool:
+        """Copy the WAL into the file and empty it, as far as nobody is in the way; whether all of it was.
+
+        It holds the write lock, so that nobody begins the WAL anew meanwhile: up to 3.51.2 SQLite may take what comes
+        then for copied, which damages the file. Without a wait it would go on without the lock where somebody is just
+        writing. Source: sqlite.org/wal.html, "The WAL-Reset Bug".
+        """
         try:
-            is_busy, pages, copied = self.db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            self.db.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
+            try:
+                is_busy, _, _ = self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self.db.execute("PRAGMA busy_timeout = 0")
         except sqlite3.Error as error:
             refused = told(self.path, error)
             if not isinstance(refused, LogBusy):
                 raise refused from None
             return False
-        return not is_busy and copied == pages
+        return not is_busy
 
     def close(self) -> None:
         """Close it; what was begun is forgotten."""

@@ -87,8 +87,8 @@ def store(db: sqlite3.Connection, name: str, hall: Hall) -> None:
 
 def client_ids(db: sqlite3.Connection, group: str, bells: Bells) -> frozenset[str]:
     """Client ids of the members, those left out whose session is over or whose process is dead."""
-    now = machine.monotonic()
-    rows = db.execute("SELECT joined, bell, seen, session, boot FROM members WHERE grp = ?", (group,))
+    rows = db.execute("SELECT joined, bell, seen, session, boot FROM members WHERE grp = ?", (group,)).fetchall()
+    now = machine.monotonic()  # not before: who was seen in between would be from the future
     return frozenset(
         _join_of(joined).client_id
         for joined, bell, *lease in rows
@@ -168,8 +168,8 @@ class SqliteMeeting:
     def _beat(self, group: str, member_id: str) -> None:
         """Say that we live; if somebody else does not, or a topic has grown, the group is changed by it."""
         self._file.require_in_place()
-        now = machine.monotonic()
         with self._file.writing as db:
+            now = machine.monotonic()  # not before: others are seen while we wait to write
             db.execute("UPDATE members SET seen = ? WHERE grp = ? AND member = ?", (now, group, member_id))
             others = db.execute(
                 "SELECT seen, session, boot, bell FROM members WHERE grp = ? AND member <> ?", (group, member_id)
@@ -184,8 +184,8 @@ class SqliteMeeting:
 
     def _change(self, group: str, act: Callable[[Groups, Hall, float], str | Standing | None]) -> str:
         """Load the group, remove the dead, act, store it, and tell everybody."""
-        now = machine.monotonic()
         with self._file.writing as db:
+            now = machine.monotonic()
             self._catalog.refresh(db)
             hall = load(db, group)
             for member, (_, bell) in hall.marks.items():

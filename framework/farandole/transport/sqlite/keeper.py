@@ -1,14 +1,16 @@
 """A thread that keeps the log in order while somebody works on it: retention, compaction, checkpoints.
 
 Each process that has members has one; one at a time does the work of the whole log, for it takes
-its turn in the log itself (`kept`). What it writes, it writes in slices, so that nobody waits
-long for the write lock.
+its turn in the log itself (`kept`), and one alone makes checkpoints as long as it lives (`Turn`).
+What it writes, it writes in slices, so that nobody waits long for the write lock.
 """
 
+import fcntl
 import logging
 import os
 import threading
 import time
+from pathlib import Path
 
 from farandole.errors import FarandoleError
 from farandole.transport.sqlite import upkeep
@@ -21,15 +23,48 @@ LOOK_EVERY_S = 1.0
 """How often the size of the WAL is looked at: a `stat`."""
 
 CHECKPOINT_BYTES = 8 * 1024 * 1024
-"""Of WAL from which it is copied into the file: 20 ms of a thread that nobody waits for."""
-
-RESTART_BYTES = 48 * 1024 * 1024
-"""From which writers are made to wait for the copying to catch up: before one of them would do it by itself."""
+"""Of WAL from which it is copied into the file: writers wait for 20 ms and two flushes of the disk."""
 
 KEEP_EVERY_S = 30.0
 """Between two rounds of retention and compaction of the whole log."""
 
 log = logging.getLogger("farandole.transport.sqlite")
+
+
+class Turn:
+    """To make checkpoints: who takes it first has it until it ends, and no second one begins right behind the first.
+
+    A lock of the kernel's, which goes with its process. It is on the folder of bells, for the log's own locks are
+    SQLite's. Where there are none, nobody has the turn, and writers copy the WAL when it is large.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held = -1
+
+    def take(self) -> bool:
+        """Whether it is ours."""
+        if self._held >= 0:
+            return True
+        try:
+            self._folder.mkdir(exist_ok=True)
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(folder)
+            return False
+        self._held = folder
+        return True
+
+    def leave(self) -> None:
+        """Let another one have it; doing it twice is harmless."""
+        if self._held >= 0:
+            fcntl.flock(self._held, fcntl.LOCK_UN)  # a copy of the process may hold the descriptor, too
+            os.close(self._held)
+            self._held = -1
 
 
 class Keeper:
@@ -42,7 +77,7 @@ class Keeper:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="farandole.keeper", daemon=True)
         self._told_at = -60.0
-        self._copied_ns = -1  # when the WAL was last written to before all of it was copied
+        self._turn = Turn(bells.folder)
 
     def start(self) -> None:
         """Begin."""
@@ -67,19 +102,18 @@ class Keeper:
                 except FarandoleError as error:
                     self._tell(error)
         finally:
+            self._turn.leave()
             if file is not None:
                 file.close()
 
     def _checkpoint(self, file: File) -> None:
         try:
-            wal = os.stat(self._wal)
+            size = os.stat(self._wal).st_size
         except OSError:
             return
-        # It does not shrink when it was copied: only what was written since is a reason to do so again.
-        if wal.st_size <= CHECKPOINT_BYTES or wal.st_mtime_ns == self._copied_ns:
-            return
-        is_whole = file.checkpoint("RESTART" if wal.st_size > RESTART_BYTES else "PASSIVE")
-        self._copied_ns = wal.st_mtime_ns if is_whole else -1
+        # A checkpoint that has copied all of it leaves it empty: its size is what has come since.
+        if size > CHECKPOINT_BYTES and self._turn.take():
+            file.checkpoint()
 
     def _keep(self, file: File) -> None:
         now_s = int(time.time())

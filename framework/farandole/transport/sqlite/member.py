@@ -43,7 +43,12 @@ class SqliteMember:
         self._settings = settings
         self._shared = shared
         self._file = shared.open()
-        self._bell = shared.bell()
+        try:
+            self._bell = shared.bell()
+        except BaseException:
+            self._file.close()
+            shared.part_closed()
+            raise
         self._feed = Feed(self._file)
         self._cursors = self._feed.cursors
         self._meeting = SqliteMeeting(self._file, self._feed.view.catalog, shared.bells, self._bell.name)

@@ -37,16 +37,16 @@ class SqliteReader:
             try:
                 self._file.observe()
                 found = self._feed.fetch(POLL_MAX_RECORDS)
+                left = until - time.monotonic()
+                if found or left <= 0:
+                    return found
+                if self._bell is None:  # most readers never wait
+                    self._bell = self._shared.bell()
             except FatalTransportError:
                 raise
             except TransportError as error:
                 time.sleep(max(0.0, min(TROUBLE_PAUSE_S, until - time.monotonic())))
                 return [Trouble("unreachable", str(error))]
-            left = until - time.monotonic()
-            if found or left <= 0:
-                return found
-            if self._bell is None:  # most readers never wait
-                self._bell = self._shared.bell()
             self._bell.wait(left)
 
     def position(self, at: TopicPartition) -> int | None:

@@ -1,10 +1,10 @@
 """Retention and compaction of one partition, in the sense of Kafka's topic settings.
 
-`delete` removes whole batches once they are older than `retention.ms`. `compact` removes a record
-once a later one has its key, and tombstones after `delete.retention.ms`, but never with what they delete: whoever has
-read that and is on the way to the tombstone must find it (Kafka's KIP-534). Offsets stay, and the
-last batch is never touched. Who reads meanwhile finds either state; nothing that would be needed
-is removed before what replaces it is on the log.
+`delete` removes whole batches once they are older than `retention.ms`; one from a clock that was ahead is as old as
+what came after it. `compact` removes a record once a later one has its key, and tombstones `delete.retention.ms`
+after what they delete: whoever has read that and is on the way to the tombstone must find it (Kafka's KIP-534).
+Offsets stay, and the last batch is never touched. Who reads meanwhile finds either state; nothing that would be
+needed is removed before what replaces it is on the log.
 """
 
 import sqlite3
@@ -19,6 +19,9 @@ RETENTION_MS = 7 * 24 * 3600 * 1000
 
 TOMBSTONE_MS = 24 * 3600 * 1000
 """Where a topic does not set `delete.retention.ms`. Source: Kafka's default."""
+
+AHEAD_MS = 3600 * 1000
+"""From now, of a time that no clock can have told rightly. Source: Kafka's `message.timestamp.after.max.ms`."""
 
 SLICE = 200
 """Batches removed or changed in one transaction: some milliseconds of the write lock."""
@@ -35,19 +38,19 @@ def keep(file: File, topic: Topic, number: int, now_ms: int) -> None:
     """Do what a partition's settings ask for."""
     policy = topic.config.get("cleanup.policy", "delete")
     if "compact" in policy:
-        compact(file, number, now_ms - int(topic.config.get("delete.retention.ms", TOMBSTONE_MS)))
+        compact(file, number, now_ms - int(topic.config.get("delete.retention.ms", TOMBSTONE_MS)), now_ms)
     retention_ms = int(topic.config.get("retention.ms", RETENTION_MS))
     if "delete" in policy and retention_ms >= 0:
-        expire(file, number, now_ms - retention_ms)
+        expire(file, number, now_ms - retention_ms, now_ms + AHEAD_MS)
 
 
-def expire(file: File, number: int, before_ms: int) -> int:
-    """Remove batches from before a time, from the beginning on; how many."""
+def expire(file: File, number: int, before_ms: int, wrong_after_ms: int) -> int:
+    """Remove batches from before a time, from the beginning on; how many. Times after `wrong_after_ms` are nobody's."""
     removed = 0
     while True:
         with file.writing as db:
             old: list[int] = []
-            for key, ms in _heads(db, number, SLICE):
+            for key, ms in _aged(db, number, wrong_after_ms):
                 if ms >= before_ms or _is_opened(db, key):
                     break
                 old.append(key)
@@ -64,9 +67,10 @@ def expire(file: File, number: int, before_ms: int) -> int:
             return removed
 
 
-def compact(file: File, number: int, tombstones_before_ms: int) -> int:
+def compact(file: File, number: int, tombstones_before_ms: int, now_ms: int) -> int:
     """Remove records that a later one replaces; how many batches were to be removed or changed.
 
+    Tombstones go that are from before a time, and that a compaction from before that time has met already.
     Another process may compact too while this one stands still. Once it has gone further, what we read is out of date:
     writing that would bring back records whose tombstones have gone already. So we give up.
     """
@@ -81,7 +85,9 @@ def compact(file: File, number: int, tombstones_before_ms: int) -> int:
         latest: dict[bytes | None, int] = {}
         for _, base, _, _, items in _batches(db, number):
             latest.update((item.key, base + item.delta) for item in items)
-        droppable = key_of(number, compacted), tombstones_before_ms
+        met, met_ms = _horizon(db, number)
+        is_due = met_ms <= tombstones_before_ms
+        droppable = key_of(number, met if is_due else 0), tombstones_before_ms
         changes = list(_changes(db, number, keys[-1], latest, droppable))
     for start in range(0, len(changes), SLICE):
         slice_ = changes[start : start + SLICE]
@@ -95,7 +101,11 @@ def compact(file: File, number: int, tombstones_before_ms: int) -> int:
             if done.rowcount < len(shrunk):
                 return start
     with file.writing as db:
-        db.execute("UPDATE parts SET compacted = max(compacted, ?) WHERE number = ?", (offset_of(keys[-1]) + 1, number))
+        end = offset_of(keys[-1]) + 1
+        db.execute("UPDATE parts SET compacted = max(compacted, ?) WHERE number = ?", (end, number))
+        if is_due or met_ms > now_ms:  # a time that is still to come was written by a clock that was wrong
+            names = _horizon_names(number)
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", zip(names, (end, now_ms), strict=True))
     return len(changes)
 
 
@@ -104,7 +114,7 @@ def _changes(
 ) -> Iterator[tuple[int, int, bytes | None]]:
     """Batches that lose something: their keys with the bytes they have and what is left, None for nothing.
 
-    `droppable`: tombstones go that lie before this key, where an earlier compaction was, and are older than this time.
+    `droppable`: tombstones go that lie before this key and are older than this time.
     """
     for key, base, ms, size, items in _batches(db, number):
         if key == last:
@@ -120,6 +130,20 @@ def _changes(
             yield key, size, body_of_items(left) if left else None
 
 
+def _horizon(db: sqlite3.Connection, number: int) -> tuple[int, int]:
+    """How far a compaction was whose tombstones have not gone yet, and when; zeros if there is none.
+
+    The next ones leave it as it is until then: a partition that is compacted all the time has tombstones go, too.
+    """
+    found = dict(db.execute("SELECT name, value FROM meta WHERE name IN (?, ?)", _horizon_names(number)).fetchall())
+    offset, ms = (found.get(name, 0) for name in _horizon_names(number))
+    return offset, ms
+
+
+def _horizon_names(number: int) -> tuple[str, str]:
+    return f"horizon:{number}", f"horizon_ms:{number}"
+
+
 def _batches(db: sqlite3.Connection, number: int) -> Iterator[tuple[int, int, int, int, list[Item]]]:
     rows = db.execute("SELECT key, base, ms, body FROM batches WHERE key BETWEEN ? AND ? ORDER BY key", _range(number))
     for key, base, ms, body in rows:
@@ -131,6 +155,20 @@ def _heads(db: sqlite3.Connection, number: int, most: int = -1) -> list[tuple[in
     return db.execute(
         "SELECT key, ms FROM batches WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?", (*_range(number), most)
     ).fetchall()
+
+
+def _aged(db: sqlite3.Connection, number: int, wrong_after_ms: int) -> Iterator[tuple[int, int]]:
+    """A slice of heads, each wrong time replaced by that of the next batch which has a right one, if there is any."""
+    right = -1, 0
+    for key, ms in _heads(db, number, SLICE):
+        if ms > wrong_after_ms:
+            if key > right[0]:
+                right = db.execute(
+                    "SELECT key, ms FROM batches WHERE key BETWEEN ? AND ? AND ms <= ? ORDER BY key LIMIT 1",
+                    (key, _range(number)[1], wrong_after_ms),
+                ).fetchone() or (_range(number)[1], ms)
+            ms = right[1]
+        yield key, ms
 
 
 def _is_opened(db: sqlite3.Connection, key: int) -> bool:
