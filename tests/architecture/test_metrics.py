@@ -57,6 +57,16 @@ def test_dashboards_select_and_group_by_labels_that_their_metrics_have(repositor
         assert {*grouped, *selected} <= allowed, (name, query, {*grouped, *selected} - allowed)
 
 
+def test_rate_of_success_is_0_while_everything_fails_and_what_a_user_cancels_is_no_failure(repository: Path) -> None:
+    """No run had succeeded, so that there was no series to sum, and the panel was empty when it mattered most."""
+    rates = [query for _, query in queries(repository) if 'outcome=~"succeeded|partial"' in query]
+
+    assert len(rates) == 3
+    for query in rates:
+        assert re.search(r'\(sum\(.*"succeeded\|partial"\}\[\w+\]\)\) or vector\(0\)\) / sum\(', query), query
+        assert 'outcome!="cancelled"' in query, query
+
+
 def test_every_measure_of_an_orchestrator_is_on_a_dashboard(repository: Path) -> None:
     asked = " ".join(query for _, query in queries(repository))
     answering = {f"M{n}": [metric.name for metric in METRICS if metric.answers == f"M{n}"] for n in range(1, 10)}
