@@ -73,7 +73,7 @@ def test_other_paths_are_told_which_there_are_and_nothing_can_be_written() -> No
     assert head == (200, "application/json", "")
 
 
-def test_health_check_of_the_image_ends_well_only_if_the_process_is_ready() -> None:
+def test_health_check_of_a_container_ends_well_only_if_the_process_is_ready() -> None:
     pulse = Pulse(lambda: 0.0)
     with closing(TelemetryServer("127.0.0.1:0", Exposition([]), pulse)) as server:
         url = f"http://127.0.0.1:{server.port}/health/ready"
