@@ -9,6 +9,7 @@ import pytest
 
 from farandole.cli import observing
 from farandole.cli.observing import Observed, _Watcher
+from farandole.errors import TransportError
 from farandole.transport import probing
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.port import End, Isolation, Record, TopicPartition, Transport
@@ -95,3 +96,34 @@ def test_lag_in_seconds_of_records_that_could_not_be_reached_is_not_zero(monkeyp
     assert slow_again.lag_seconds == reached.lag_seconds
     assert only_markers.lag_seconds == {AT.topic: 0.0, OTHER.topic: 0.0}
     assert caught_up.lag_seconds == {AT.topic: 0.0, OTHER.topic: 0.0}
+
+
+@pytest.mark.parametrize("error", [TransportError("no answer"), ValueError("of another kind")])
+def test_lag_is_not_told_while_the_log_does_not_answer_and_again_afterwards(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stayed at what it was when all was well, and an error that was not ours ended the looking for good."""
+    now: list[Look | Exception] = [Look({AT.topic: 0.0}, {AT.topic: 0.0})]
+
+    def look(*_: object) -> Look:
+        if isinstance(now[-1], Exception):
+            raise now[-1]
+        return now[-1]
+
+    monkeypatch.setattr(observing, "Probe", lambda *_: SimpleNamespace(look=look, close=lambda: None))
+    monkeypatch.setattr(observing, "LOOK_EVERY_S", 0.05)
+    view = SimpleNamespace(positions=lambda: {AT: 7}, kept=list)
+    watcher = _Watcher(cast(Observed, SimpleNamespace(view=view, client_id="me")), MemoryTransport())
+    watcher.start()
+    try:
+        until(lambda: AT.topic in watcher.look.lag_seconds)
+        now.append(error)
+        until(lambda: watcher.looks["failed"] > 0)
+        unknown = watcher.look
+        now.append(Look({AT.topic: 5.0}))
+        until(lambda: watcher.look.lag_records == {AT.topic: 5.0})
+    finally:
+        watcher.stop()
+
+    assert unknown == Look()
+    assert ("the log could not be looked at" in caplog.messages) == isinstance(error, ValueError)

@@ -127,6 +127,11 @@ class _Watcher:
         yield by_word(m.KEPT_RECORDS, self.look.records)
         yield by_word(m.PROBES, self.looks)
 
+    def _failed(self) -> None:
+        """What was seen last says nothing of now: it would be the lag of a log that was well."""
+        self.look = Look()
+        self.looks["failed"] += 1
+
     def _watch(self) -> None:
         probe: Probe | None = None
         view, pause = self.observed.view, 1.0
@@ -140,8 +145,11 @@ class _Watcher:
                 self.look = probe.look(positions, view.kept())
                 self.looks["ok"] += 1
             except FarandoleError as error:
-                self.looks["failed"] += 1
+                self._failed()
                 log.debug("the log was not looked at: %s", error)
+            except Exception:  # else nobody would look any more
+                self._failed()
+                log.exception("the log could not be looked at")
             pause = LOOK_EVERY_S
         if probe is not None:
             probe.close()

@@ -150,7 +150,12 @@ KEPT_RECORDS = _both(
     "Offsets that a topic still holds, over this process's partitions; `runs` is the state.",
     "topic",
 )
-PROBES = _both(C, "probes_total", "Looks at the log for the four above, by result.", "result").saying("ok", "failed")
+PROBES = _both(
+    C,
+    "probes_total",
+    "Looks at the log for the four above, by result; these are not told after one that failed.",
+    "result",
+).saying("ok", "failed")
 STEP_AGE = _both(G, "loop_age_seconds", "Since the loop's last step.", answers="M7")
 INFO = _both(G, "process_info", "1; which process this is.", "version", "process", "unit")
 
