@@ -67,6 +67,24 @@ def test_rate_of_success_is_0_while_everything_fails_and_what_a_user_cancels_is_
         assert 'outcome!="cancelled"' in query, query
 
 
+def test_dashboard_says_nothing_of_homes_and_partitions_where_nobody_is_there_to_tell(repository: Path) -> None:
+    """`or vector(0)` was green while no coordinator ran at all."""
+    gauges = {metric.name for metric in METRICS if metric.kind is Kind.GAUGE}
+    of_gauges = [query for _, query in queries(repository) if gauges & {*re.findall(r"\bfarandole_[a-z_]+\b", query)}]
+
+    assert of_gauges
+    assert not [query for query in of_gauges if "vector(" in query]
+
+
+def test_page_on_watching_names_only_metrics_that_there_are(repository: Path) -> None:
+    page = (repository / "docs/how-to/metrics.md").read_text()
+
+    named = set(re.findall(r"\bfarandole_[a-z_]+\b", page))
+
+    assert named
+    assert named <= series().keys()
+
+
 def test_every_measure_of_an_orchestrator_is_on_a_dashboard(repository: Path) -> None:
     asked = " ".join(query for _, query in queries(repository))
     answering = {f"M{n}": [metric.name for metric in METRICS if metric.answers == f"M{n}"] for n in range(1, 10)}

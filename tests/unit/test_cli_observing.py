@@ -12,8 +12,8 @@ from farandole.cli.observing import Observed, _Watcher
 from farandole.errors import TransportError
 from farandole.transport import probing
 from farandole.transport.memory import MemoryTransport
-from farandole.transport.port import End, Isolation, Record, TopicPartition, Transport
-from farandole.transport.probing import Look, Probe
+from farandole.transport.port import End, Isolation, Polled, Record, TopicPartition, Transport, Trouble
+from farandole.transport.probing import BEGINNING, Look, Probe
 
 AT = TopicPartition("ns.inbox.charge", 0)
 OTHER = TopicPartition("ns.inbox.send", 0)
@@ -51,7 +51,7 @@ class SlowLog:
     """Tells its ends, and gives records only when it is let: as a log whose fetches are slow."""
 
     def __init__(self) -> None:
-        self.given: list[Record | End] = []
+        self.given: list[Polled] = []
         self.ended = {AT: 500, OTHER: 3}
 
     def admin(self) -> "SlowLog":
@@ -69,7 +69,7 @@ class SlowLog:
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
         """Nothing to do."""
 
-    def poll(self, timeout: float) -> list[Record | End]:
+    def poll(self, timeout: float) -> list[Polled]:
         """What is given, once."""
         given, self.given = self.given, []
         return given
@@ -127,3 +127,21 @@ def test_lag_is_not_told_while_the_log_does_not_answer_and_again_afterwards(
 
     assert unknown == Look()
     assert ("the log could not be looked at" in caplog.messages) == isinstance(error, ValueError)
+
+
+def test_lag_of_records_whose_first_were_deleted_is_that_of_the_first_that_are_there() -> None:
+    slow, deleted = SlowLog(), {AT: 3, OTHER: 1}
+    probe = Probe(cast(Transport, slow), "me", lambda: 100.0)
+    assigned: list[Mapping[TopicPartition, int]] = []
+
+    def assign(positions: Mapping[TopicPartition, int]) -> None:
+        assigned.append(dict(positions))
+        there = [at for at, position in positions.items() if position == BEGINNING]
+        slow.given = [Trouble("position_out_of_range", "gone", at) for at in positions if at not in there]
+        slow.given += [Record(*at, 400, b"k", b"v", (), 40_000) for at in there]
+
+    slow.assign = assign  # type: ignore[method-assign]
+    found = probe.look(deleted, [])
+
+    assert found.lag_seconds == {AT.topic: 60.0, OTHER.topic: 60.0}
+    assert assigned[0] == deleted

@@ -77,12 +77,10 @@ class View:
         return reasons
 
     def positions(self) -> dict[TopicPartition, int]:
-        """How far its homes have folded `events` and `commands`."""
-        return {
-            TopicPartition(topic, home.number): at
-            for home in self._homes()
-            for topic, at in ((self.topics.events, home.events_at), (self.topics.commands, home.commands_at))
-        }
+        """How far its homes have folded `events` and `commands`, those too that it does not serve yet."""
+        served = [home.places(self.topics) for home in self._homes()]
+        coming = [claimed.folded_to(self.topics) for claimed in self._claimed()]
+        return {at: position for places in (*coming, *served) for at, position in places.items()}
 
     def kept(self) -> list[TopicPartition]:
         """The partitions of which it tells how old their oldest record is."""

@@ -64,7 +64,8 @@ RUNS_REFUSED = _coordinator(C, "runs_refused_total", "Starts and commands that w
     "unproducible",
 )  # fmt: skip
 RUN_START_DELAY = _coordinator(
-    H, "run_start_delay_seconds", "From the command's timestamp to the run's start (clocks of two machines).",
+    H, "run_start_delay_seconds",
+    "From the command's timestamp to the run's start (clocks of two machines); not of direct starts.",
     "pipeline", answers="M5",
 )  # fmt: skip
 RUN_DURATION = _coordinator(H, "run_duration_seconds", "From a run's start to its end.", "pipeline", answers="M2")
