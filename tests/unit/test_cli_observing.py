@@ -1,15 +1,21 @@
 """What a process tells of the log: of what it has now, and of nothing that it had once."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
-from farandole.cli import observing
+from farandole.cli import coordinators, observing
 from farandole.cli.observing import Observed, _Watcher
+from farandole.cli.settings import Settings
 from farandole.errors import TransportError
+from farandole.runtime.driver import Stop
+from farandole.telemetry.server import TelemetryServer
+from farandole.telemetry.settings import MetricsSettings
 from farandole.transport import probing
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.port import End, Isolation, Polled, Record, TopicPartition, Transport, Trouble
@@ -145,3 +151,46 @@ def test_lag_of_records_whose_first_were_deleted_is_that_of_the_first_that_are_t
 
     assert found.lag_seconds == {AT.topic: 60.0, OTHER.topic: 60.0}
     assert assigned[0] == deleted
+
+
+def test_coordinator_that_is_told_to_stop_lets_its_homes_go_before_it_waits_for_a_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A look at a slow log was waited for first, up to 15 s in which nobody served its homes."""
+    stop, looking, order = Stop(), threading.Event(), list[str]()
+
+    def look(*_: object) -> Look:
+        looking.set()
+        assert released.wait(20)
+        order.append("the look has ended")
+        return Look()
+
+    def step(_: float) -> None:
+        if looking.wait(20):
+            stop.set()
+
+    released = threading.Event()
+    view = SimpleNamespace(samples=lambda *_: [], unready=list, positions=lambda: {AT: 7}, kept=list)
+
+    def close() -> None:
+        order.append("homes are let go")
+        released.set()
+
+    def closed_server(server: TelemetryServer) -> None:
+        order.append("the server is closed")
+        close_server(server)
+
+    close_server = TelemetryServer.close
+    monkeypatch.setattr(TelemetryServer, "close", closed_server)
+    monkeypatch.setattr(observing, "Probe", lambda *_: SimpleNamespace(look=look, close=lambda: None))
+    loop = SimpleNamespace(view=view, client_id="me", step=step, close=close)
+    monkeypatch.setattr(coordinators, "coordinator_loop", lambda *_: loop)
+    monkeypatch.setattr(coordinators, "Stop", lambda: stop)
+    monkeypatch.setattr(coordinators, "tune_interpreter", lambda: None)
+    monkeypatch.setattr(coordinators, "stopping_on_signals", nullcontext)
+
+    settings = Settings(metrics=MetricsSettings(listen="127.0.0.1:0"))
+    ended = coordinators.coordinator_process(MemoryTransport(), settings, None)
+
+    assert (ended, order[0]) == (0, "homes are let go")
+    assert "the server is closed" in order

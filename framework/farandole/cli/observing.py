@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 15.0
 """Prometheus' usual interval: looking more often tells nobody."""
 
+LEAVE_S = 2.0
+"""How long a look under way is waited for at the end. What takes longer ends with the process: nothing hangs on it."""
+
 log = logging.getLogger("farandole.metrics")
 
 
@@ -117,7 +120,7 @@ class _Watcher:
     def stop(self) -> None:
         self._ended.set()
         if self._thread is not None:
-            self._thread.join(timeout=LOOK_EVERY_S)
+            self._thread.join(timeout=LEAVE_S)
 
     def samples(self) -> Iterator[Sample]:
         """The last look."""
