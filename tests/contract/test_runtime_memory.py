@@ -684,6 +684,27 @@ def test_context_tells_the_attempt_and_publishes_only_with_the_result(tmp_path: 
     assert two.key == b"r-1"
 
 
+def test_records_that_a_handler_publishes_are_counted_when_they_stand_and_not_if_the_log_refuses_them(
+    tmp_path: Path,
+) -> None:
+    def handler(ctx: Context, order: Order) -> Good:
+        ctx.publish("own.topic", b"x" * order.total)
+        return Good(order.total)
+
+    world = World(tmp_path, make(handler, publishes=["own.topic"]))
+    world.admin.configure("own.topic", {"max.message.bytes": "2000"})
+    loop = world.start()
+    world.trigger("r-1", 5)
+    world.run()
+    assert loop.counts.published == 1
+
+    world.trigger("r-2", 3000)
+    world.run()
+
+    assert {fact.run for fact in world.facts(StepFailed)} == {"r-2"}
+    assert len(world.records("own.topic")) == loop.counts.published == 1
+
+
 HALF = "\ud83d"
 """Half of an emoji, as somebody's JSON has it that was cut off."""
 

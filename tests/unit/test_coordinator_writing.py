@@ -1126,3 +1126,39 @@ def test_what_was_counted_stands_instead_of_its_zero(tmp_path: Path) -> None:
     assert {word for (word,), n in shown[m.COMMANDS].items() if n} == {"started", "marked"}
     assert shown[m.RUNS]["p", "stopping"] == 1
     assert shown[m.RUNS_SETTLED]["p", "cancelled"] == 0
+
+
+def test_record_whose_transaction_had_no_effect_is_counted_once(tmp_path: Path, made: list[Refusing]) -> None:
+    """It was counted at each try: a log that took nothing looked like one that is read as never before."""
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    made[0].is_refusing = True
+    town.send(*(town.success(task) for task in town.tasks("a")))
+    town.pass_time(timedelta(seconds=5))
+    before = dict(town.shown()[m.EVENTS])
+
+    made[0].is_refusing = False
+    town.pass_time(timedelta(seconds=30))
+    after = town.shown()[m.EVENTS]
+    town.loop.close()
+
+    assert made[0].refused > 0
+    assert before["folded",] == 0
+    assert after["folded",] == 1
+
+
+def test_record_that_is_given_up_is_counted_as_such(narrow: Town) -> None:
+    """Its word was without the prefix by which events and commands are told from each other, and was not shown."""
+    (culprit,) = runs_at(0, 1)
+    narrow.start(culprit)
+    narrow.rest()
+    narrow.send(*(narrow.success(task) for task in narrow.tasks("a")))
+    narrow.send(*(narrow.success(task, "x" * 3000) for task in narrow.tasks("b")))
+    narrow.rest()
+
+    shown = narrow.shown()[m.EVENTS]
+
+    assert narrow.held() == [culprit]
+    assert shown["unproducible",] == 1

@@ -298,7 +298,6 @@ class Workplace:
 
     def _succeeded(self, attempt: Attempt, outcome: Succeeded, when: tuple[datetime, timedelta]) -> None:
         """Answer, or go on with the one successor at once."""
-        self.counts.published += len(outcome.published)
         is_free = self.tables.is_free(attempt.trigger.run)
         try:
             children = reactions.children_of(self.around, attempt, outcome.output) if is_free else []
