@@ -12,16 +12,17 @@ import pytest
 
 from farandole.errors import ConfigError
 from farandole.telemetry.catalogue import INFO
-from farandole.telemetry.exposition import Exposition
+from farandole.telemetry.exposition import Exposition, Source
 from farandole.telemetry.health import Pulse
+from farandole.telemetry.samples import Sample
 from farandole.telemetry.server import TelemetryServer
 
 Ask = Callable[..., tuple[int, str, str]]
 
 
 @contextmanager
-def serving(pulse: Pulse) -> Iterator[Ask]:
-    exposition = Exposition([lambda: [(INFO, {("1.0", "agent", "shop"): 1.0})]])
+def serving(pulse: Pulse, *sources: Source) -> Iterator[Ask]:
+    exposition = Exposition([lambda: [(INFO, {("1.0", "agent", "shop"): 1.0})], *sources])
     with closing(TelemetryServer("127.0.0.1:0", exposition, pulse)) as server:
 
         def ask(path: str, method: str = "GET") -> tuple[int, str, str]:
@@ -106,3 +107,20 @@ def test_server_that_was_closed_leaves_its_port() -> None:
     second.close()
 
     assert second.port == port
+
+
+def test_source_that_raises_is_told_to_who_asks_and_in_the_log_and_health_is_answered_as_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The connection was closed without an answer, and no line anywhere told why."""
+
+    def broken() -> Iterator[Sample]:
+        raise KeyError("a source of metrics")
+
+    with serving(Pulse(lambda: 0.0), broken) as ask:
+        metrics, live = ask("/metrics"), ask("/health/live")
+
+    assert (metrics[0], live[0]) == (500, 200)
+    assert [(each.getMessage(), each.exc_info is not None) for each in caplog.records] == [
+        ("/metrics cannot be told", True)
+    ]

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from importlib import metadata
 from types import SimpleNamespace
 from typing import cast
 
@@ -14,6 +15,8 @@ from farandole.cli.observing import Observed, _Watcher
 from farandole.cli.settings import Settings
 from farandole.errors import TransportError
 from farandole.runtime.driver import Stop
+from farandole.telemetry.catalogue import INFO
+from farandole.telemetry.health import Pulse
 from farandole.telemetry.server import TelemetryServer
 from farandole.telemetry.settings import MetricsSettings
 from farandole.transport import probing
@@ -194,3 +197,19 @@ def test_coordinator_that_is_told_to_stop_lets_its_homes_go_before_it_waits_for_
 
     assert (ended, order[0]) == (0, "homes are let go")
     assert "the server is closed" in order
+
+
+def test_process_whose_code_runs_from_a_path_tells_that_its_version_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each scrape ended in PackageNotFoundError: such a process showed no metrics at all."""
+
+    def unknown(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", unknown)
+    observing._version.cache_clear()
+    observed = cast(Observed, SimpleNamespace(process="agent", unit="shop"))
+
+    shown = dict(observing._own(observed, Pulse(lambda: 0.0)))
+    observing._version.cache_clear()
+
+    assert shown[INFO] == {("unknown", "agent", "shop"): 1.0}

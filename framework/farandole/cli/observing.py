@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 from farandole.cli.settings import Settings
@@ -96,10 +97,19 @@ def _nothing() -> None:
 
 
 def _own(observed: Observed, pulse: "Pulse") -> Iterator[Sample]:
-    from importlib.metadata import version
-
     yield plain(m.STEP_AGE, pulse.age_s)
-    yield m.INFO, {(version("farandole"), observed.process, observed.unit): 1.0}
+    yield m.INFO, {(_version(), observed.process, observed.unit): 1.0}
+
+
+@cache
+def _version() -> str:
+    """Of what is installed, looked up once: it reads files."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("farandole")
+    except PackageNotFoundError:  # the code runs from a path
+        return "unknown"
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ Read-only and without secrets: it says how much there is of what, never whose.
 """
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ CLIENT_TIMEOUT_S = 10
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 """Content type of Prometheus' text format."""
+
+log = logging.getLogger("farandole.metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,15 @@ def _health(what: str, reasons: Sequence[str]) -> Answer:
     return Answer(503 if reasons else 200, "application/json", body)
 
 
+def _asked(path: str, page: Callable[[], Answer]) -> Answer:
+    """The page; 500 if it cannot be told: hanging up would tell neither who asks nor who reads the log."""
+    try:
+        return page()
+    except Exception:
+        log.exception("%s cannot be told", path)
+        return Answer(500, "application/json", json.dumps({"status": "failed, the log says why"}).encode())
+
+
 def _handler(pages: dict[str, Callable[[], Answer]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = CLIENT_TIMEOUT_S
@@ -108,9 +120,9 @@ def _handler(pages: dict[str, Callable[[], Answer]]) -> type[BaseHTTPRequestHand
         sys_version = ""
 
         def do_GET(self) -> None:
-            page = pages.get(self.path.partition("?")[0])
+            path = self.path.partition("?")[0]
             known = json.dumps({"paths": sorted(pages)}).encode()
-            self._send(page() if page is not None else Answer(404, "application/json", known))
+            self._send(_asked(path, pages[path]) if path in pages else Answer(404, "application/json", known))
 
         do_HEAD = do_GET
 
