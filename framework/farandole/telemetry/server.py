@@ -6,10 +6,13 @@ Read-only and without secrets: it says how much there is of what, never whose.
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import AF_INET6
+from socket import AF_INET6, SHUT_RDWR, socket
+from typing import Any
 
 from farandole.errors import ConfigError
 from farandole.telemetry.exposition import Exposition
@@ -17,6 +20,12 @@ from farandole.telemetry.health import Pulse
 
 CLIENT_TIMEOUT_S = 10
 """A client that says nothing for so long is let go of."""
+
+DEADLINE_S = 10.0
+"""What a connection may last, whatever its client says meanwhile. Prometheus waits for 10 s by default."""
+
+CONNECTIONS_MAX = 16
+"""Connections at a time, each with a thread; what is beyond is closed at once. A scraper and two probes need three."""
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 """Content type of Prometheus' text format."""
@@ -82,11 +91,34 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # Else a second process would share the port silently and only one of both could be scraped.
     allow_reuse_port = False
+    # Python's 5 make whoever comes in company wait for a second attempt of the kernel's, a second later.
+    request_queue_size = 4 * CONNECTIONS_MAX
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         if ":" in address[0]:
             self.address_family = AF_INET6
+        self._open: dict[socket, float] = {}
+        """When each was accepted, on the monotonic clock. Only the serving thread adds."""
         super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own, if there is a place."""
+        if len(self._open) >= CONNECTIONS_MAX:
+            return self.shutdown_request(request)
+        self._open[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """It is over, however it ended."""
+        self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Let go of whoever is there for too long; asked about twice a second."""
+        until = time.monotonic() - DEADLINE_S
+        for connection in [each for each, since in self._open.copy().items() if since <= until]:
+            with suppress(OSError):  # it has just ended
+                connection.shutdown(SHUT_RDWR)
 
     def server_bind(self) -> None:
         """Bind without asking a name server who we are, which may take seconds."""
