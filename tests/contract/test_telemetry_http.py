@@ -1,5 +1,6 @@
 """Metrics and health over HTTP, asked as Prometheus and a container's health check ask."""
 
+import errno
 import http.client
 import json
 import socket
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from typing import Any
 
 import pytest
 
@@ -24,11 +26,11 @@ from farandole.telemetry.server import CONNECTIONS_MAX, TelemetryServer
 class Ask:
     """Asks a server."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self.port, self.host = port, host
 
     def __call__(self, path: str, method: str = "GET") -> tuple[int, str, str]:
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as link:
+        with closing(http.client.HTTPConnection(self.host, self.port, timeout=10)) as link:
             link.request(method, path)
             answer = link.getresponse()
             return answer.status, answer.getheader("Content-Type", ""), answer.read().decode()
@@ -106,8 +108,10 @@ def test_port_in_use_is_refused_with_a_way_out() -> None:
 
 
 def test_server_that_was_closed_leaves_its_port() -> None:
+    """Not for a minute, if it had answered anybody: a process that was started anew on its machine ended at once."""
     first = TelemetryServer("127.0.0.1:0", Exposition([]), Pulse(lambda: 0.0))
     port = first.port
+    assert Ask(port)("/health/live")[0] == 200
     first.close()
 
     second = TelemetryServer(f"127.0.0.1:{port}", Exposition([]), Pulse(lambda: 0.0))
@@ -176,3 +180,42 @@ def test_connection_whose_client_never_ends_its_request_has_a_deadline(monkeypat
         client.send(b"GET /health")
 
         assert has_ended(client)
+
+
+def has_v6() -> bool:
+    """Whether this machine may be reached by IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as tried:
+            tried.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def test_address_without_a_host_is_every_interface_of_both_kinds() -> None:
+    """It was IPv4 alone: in a cluster of IPv6 every probe failed."""
+    with closing(TelemetryServer(":0", Exposition([]), Pulse(lambda: 0.0))) as it:
+        answers = {host: Ask(it.port, host)("/health/live")[0] for host in ("127.0.0.1", *["::1"] * has_v6())}
+
+    assert set(answers.values()) == {200}
+
+
+def test_address_without_a_host_is_ipv4_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = server._Server
+
+    def without_v6(address: tuple[str, int], handler: Any, *, also_v4: bool = False) -> Any:
+        if also_v4:
+            raise OSError(errno.EAFNOSUPPORT, "address family not supported")
+        return real(address, handler)
+
+    monkeypatch.setattr(server, "_Server", without_v6)
+    with closing(TelemetryServer(":0", Exposition([]), Pulse(lambda: 0.0))) as it:
+        answer = Ask(it.port)("/health/live")
+
+    assert answer[0] == 200
+
+
+def test_port_in_use_is_refused_on_every_interface_too() -> None:
+    with closing(TelemetryServer("127.0.0.1:0", Exposition([]), Pulse(lambda: 0.0))) as it:
+        with pytest.raises(ConfigError, match=r"in use"):
+            TelemetryServer(f":{it.port}", Exposition([]), Pulse(lambda: 0.0))

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from errno import EADDRINUSE
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import AF_INET6, SHUT_RDWR, socket
+from socket import AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, SHUT_RDWR, SO_REUSEADDR, SOL_SOCKET, socket
 from typing import Any
 
 from farandole.errors import ConfigError
@@ -58,7 +59,7 @@ class TelemetryServer:
             "/health/ready": lambda: _health("ready", pulse.not_ready()),
         }
         try:
-            self._server = _Server((host, port), _handler(pages))
+            self._server = _listening(host, port, _handler(pages))
         except (OSError, OverflowError) as bad:
             raise ConfigError(
                 f"metrics.listen: expected an address to listen on, but {address!r} cannot be used: {bad}. Nothing was "
@@ -87,6 +88,17 @@ def parse_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _listening(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> "_Server":
+    """A server at that address; an empty host is every interface, of IPv6 and of IPv4, or of IPv4 where that is all."""
+    if not host:
+        try:
+            return _Server(("::", port), handler, also_v4=True)
+        except OSError as error:
+            if error.errno == EADDRINUSE:
+                raise
+    return _Server((host, port), handler)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # Else a second process would share the port silently and only one of both could be scraped.
@@ -94,9 +106,12 @@ class _Server(ThreadingHTTPServer):
     # Python's 5 make whoever comes in company wait for a second attempt of the kernel's, a second later.
     request_queue_size = 4 * CONNECTIONS_MAX
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(
+        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], *, also_v4: bool = False
+    ) -> None:
         if ":" in address[0]:
             self.address_family = AF_INET6
+        self._also_v4 = also_v4
         self._open: dict[socket, float] = {}
         """When each was accepted, on the monotonic clock. Only the serving thread adds."""
         super().__init__(address, handler)
@@ -122,6 +137,10 @@ class _Server(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         """Bind without asking a name server who we are, which may take seconds."""
+        # Else a process that is started anew finds its port in use for a minute, by connections that have ended.
+        self.socket.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        if self._also_v4:
+            self.socket.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 0)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
