@@ -276,7 +276,8 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
     envelope = _envelope(record)
     told = envelope.traceparent if envelope else ""
     is_again = isinstance(command, StartRun) and batch.run(run_id) is not None
-    origin = batch.origin(now, record.place, told if is_again else batch.home.trace(run_id, told))
+    known = "" if is_again else batch.home.traces.get(run_id, "")
+    origin = batch.origin(now, record.place, told or known)
     cause = Cause(envelope.id if envelope else record.place, origin)
     match command:
         case None:
@@ -285,7 +286,10 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
         case _ if run_id in batch.home.left_out and not _may_end(batch, command, run_id):
             return _refuse_left_out(batch, command, run_id, cause)
         case StartRun():
-            return _start(batch, record, command, run_id, definitions, cause)
+            word = _start(batch, record, command, run_id, definitions, cause)
+            if word == "started":
+                batch.home.trace(run_id, told)
+            return word
         case CancelRun(reason=why):
             marker: facts.Marker = facts.CancelRequested(run_id, why[:TEXT_MAX])
         case ReplayDeadLetter():
@@ -305,6 +309,7 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
         log.warning("a %s was without effect: run %s has no %s, item %d", asked, run_id, step, marker.item)
         return "no_such_step"
     kind = type_name(type(marker)).removeprefix("farandole.")
+    batch.home.trace(run_id, told)  # only now: what has no effect is no part of the run, nor is its trace
     batch.mark(marker, event_id=consequence_id(record.place, kind, 0), cause=cause.id, now=now, input_=record.place)
     return "marked"
 
