@@ -893,6 +893,8 @@ def test_run_whose_state_is_damaged_is_folded_anew_from_its_events_when_its_home
     assert town.held() == []
     assert "run r-1: its state could not be read and was folded anew" in caplog.text
     assert "run ghost: its state cannot be read, and its beginning is not on" in caplog.text
+    named = {vars(line).get("run_id") for line in caplog.records if "its state " in line.getMessage()}
+    assert named == {"r-1", "ghost"}
     town.loop.close()
 
 
