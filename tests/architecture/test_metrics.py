@@ -47,7 +47,7 @@ def test_dashboards_are_three_and_name_only_metrics_that_there_are(repository: P
 
 
 def test_dashboards_select_and_group_by_labels_that_their_metrics_have(repository: Path) -> None:
-    from_scraping = {"job", "instance"}
+    from_scraping = {"instance"}  # what a job is called is for whoever scrapes to say
     known = series()
 
     for name, query in queries(repository):
@@ -92,3 +92,12 @@ def test_every_measure_of_an_orchestrator_is_on_a_dashboard(repository: Path) ->
     missing = [name for name, metrics in answering.items() if not any(metric in asked for metric in metrics)]
 
     assert not missing
+
+
+def test_dashboards_find_our_processes_by_what_they_say_and_not_by_the_name_of_a_job(repository: Path) -> None:
+    of_processes = [query for _, query in queries(repository) if "process_cpu" in query or "process_resident" in query]
+
+    assert len(of_processes) == 3
+    for query in of_processes:
+        assert "and on (instance) farandole_process_info" in query, query
+        assert "job" not in query, query

@@ -164,8 +164,8 @@ METRICS: tuple[Metric, ...] = tuple(each for each in list(globals().values()) if
 """All of them, in the order above."""
 
 PROCESS = (
-    ("process_cpu_seconds_total", "Processor time of the process.", "M7"),
-    ("process_resident_memory_bytes", "Memory of the process.", "M7"),
+    ("process_cpu_seconds_total", "Processor time of the process, without its children (`agent.processes`).", "M7"),
+    ("process_resident_memory_bytes", "Memory of the process, without its children.", "M7"),
     ("process_virtual_memory_bytes", "Address space of the process.", ""),
     ("process_open_fds", "Open files of the process.", ""),
     ("process_max_fds", "Open files that it may have.", ""),
