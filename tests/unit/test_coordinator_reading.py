@@ -11,7 +11,7 @@ from farandole.definition.model import Definition
 from farandole.events import facts
 from farandole.events.avro import Schema
 from farandole.events.catalogue import decode
-from farandole.events.commands import CancelRun, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
+from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import Envelope, parse_envelope
 from farandole.events.framing import single_object
 from farandole.events.outgoing import Origin, event_record
@@ -541,7 +541,7 @@ def test_lines_about_commands_and_starts_without_effect_name_the_run_its_trace_a
     directly(desk)
     desk.turns()
     asked = Envelope("c", "farandole.Command", "t", desk.now, run="r-1", traceparent=f"00-{trace_id}-{'2' * 16}-01")
-    commands = [ReplayDeadLetter("r-1", "nobody_has_it", 1, "letter"), CancelRun("r-2")]
+    commands: list[Command] = [ReplayDeadLetter("r-1", "nobody_has_it", 1, "letter"), CancelRun("r-2")]
     places = [desk.command(each, key=each.run_id, headers=asked.headers()) for each in commands]
     directly(desk)
     desk.raw_event(b"?", structs.replace(asked, type="farandole.RunStarted").headers())

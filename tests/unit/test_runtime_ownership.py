@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from farandole.errors import TransportError
+from farandole.runtime.lanes import Load
 from farandole.runtime.ownership import Ownership
 from farandole.runtime.partition import Partition, Stage
 from farandole.runtime.recording import Counts
 from farandole.runtime.view import View
+from farandole.telemetry.catalogue import PARTITIONS
 from farandole.transport.metadata import Metadata, decode, encode
 from farandole.transport.port import FenceWriter, ListMembers, Position, ReadPositions, Reply, Request, TopicPartition
 
@@ -289,3 +292,15 @@ def test_lag_of_a_partition_without_position_is_not_told() -> None:
     go_on(ownership, broker, steps=3)
 
     assert positions_told(ownership) == {}
+
+
+def test_every_stage_of_partitions_is_told_those_where_none_is_too() -> None:
+    ownership, broker = owning({A: None, B: Position(0)})
+    go_on(ownership, broker, steps=3)
+    load, parts = Load(100, 10_000), cast(Any, SimpleNamespace)
+    work = parts(load=load, running=())
+
+    shown = dict(View(Counts(), ownership, parts(), work, parts(), parts()).samples())
+
+    stages = {(stage.value,): 0 for stage in Stage}
+    assert shown[PARTITIONS] == stages | {("stopped",): 1, ("epoch",): 1}

@@ -49,8 +49,7 @@ class View:
         yield from_zero(m.RUNS, live, ((it.name, state) for it in applied for state in STATES))
         stale = self.builder.measures.stale(ms(now - stale_after))
         yield from_zero(m.RUNS_STALE, stale, ((it.name,) for it in applied))
-        stages = {(stage,): float(count) for stage, count in self._stages().items()}
-        yield from_zero(m.HOMES, stages, ((stage.value,) for stage in Stage))
+        yield by_word(m.HOMES, dict.fromkeys((stage.value for stage in Stage), 0) | self._stages())
         yield m.STATE_RUNS, {("live",): sum(live.values()), ("ended",): total - sum(live.values())}
         yield plain(m.TIMERS, sum(len(home.timers) for home in homes))
         yield plain(m.BUFFERED, sum(len(home.events) + len(home.commands) for home in homes))

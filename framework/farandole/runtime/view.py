@@ -16,7 +16,7 @@ from farandole.runtime.recording import Counts
 from farandole.runtime.tables import AgentTables
 from farandole.runtime.working import Workplace
 from farandole.telemetry import catalogue as m
-from farandole.telemetry.samples import Sample, by_word, from_zero, plain
+from farandole.telemetry.samples import Sample, by_word, plain
 from farandole.transport.port import Member, TopicPartition
 
 
@@ -41,8 +41,8 @@ class View:
         yield plain(m.IN_FLIGHT, load.records)
         yield plain(m.IN_FLIGHT_BYTES, load.bytes)
         yield plain(m.HANDLERS, len(self.work.running))
-        stages = Counter((p.stage.value,) for p in self._partitions())
-        yield from_zero(m.PARTITIONS, stages, ((stage.value,) for stage in Stage))
+        stages = Counter(p.stage.value for p in self._partitions())
+        yield by_word(m.PARTITIONS, dict.fromkeys((stage.value for stage in Stage), 0) | stages)
         yield by_word(m.QUARANTINED, counts.quarantined)
         yield plain(m.DROPPED, counts.dropped)
         yield plain(m.PUBLISHED, counts.published)
