@@ -32,8 +32,9 @@ USER 10001:10001
 WORKDIR /agents
 VOLUME /var/lib/farandole
 EXPOSE 9464
-# Only processes that serve metrics answer; a command such as `apply` is over before the first question.
+# Only processes that serve metrics answer; a command such as `apply` is over before the first question. Swarm and others
+# kill what is not healthy, and killing does not help a process that waits for a person: it asks whether the loop steps.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-m", "farandole.telemetry.ask", "http://127.0.0.1:9464/health/ready"]
+    CMD ["python", "-m", "farandole.telemetry.ask", "http://127.0.0.1:9464/health/live"]
 ENTRYPOINT ["farandole"]
 CMD ["--help"]

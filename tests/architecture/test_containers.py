@@ -76,7 +76,7 @@ def test_three_brokers_know_each_other_and_replicate_everything(repository: Path
     assert services["coordinator"]["environment"]["FARANDOLE_REPLICATION"] == 3
 
 
-def test_image_runs_as_nobody_in_particular_and_asks_for_readiness(repository: Path) -> None:
+def test_image_runs_as_nobody_in_particular_and_asks_whether_it_lives(repository: Path) -> None:
     stages = re.split(r"(?m)^FROM ", (repository / "Dockerfile").read_text())[1:]
 
     assert len(stages) == 2
@@ -84,5 +84,27 @@ def test_image_runs_as_nobody_in_particular_and_asks_for_readiness(repository: P
     user = re.search(r"(?m)^USER (\d+):(\d+)$", stages[-1])
     assert user is not None
     assert 0 not in map(int, user.groups())
-    assert "/health/ready" in stages[-1]
+    assert "/health/live" in stages[-1]
+    assert "/health/ready" not in stages[-1], "Swarm kills what is not healthy"
     assert stages[-1].index("USER") < stages[-1].index("ENTRYPOINT")
+
+
+def test_compose_waits_until_processes_are_ready(repository: Path) -> None:
+    services = yaml.safe_load((repository / FILES[0]).read_text())["services"]
+
+    for name in OURS:
+        assert services[name]["healthcheck"]["test"][-1].endswith("/health/ready"), name
+
+
+def test_probe_of_kubernetes_that_kills_does_not_ask_for_readiness(repository: Path) -> None:
+    """One stopped partition needs a person, and the pod that served eleven others was killed over and over."""
+    page = (repository / "docs/how-to/kubernetes.md").read_text()
+    manifests = [each for block in re.findall(r"(?ms)^```yaml\n(.*?)^```", page) for each in yaml.safe_load_all(block)]
+    pods = [each["spec"]["template"]["spec"] for each in manifests if "template" in each.get("spec", {})]
+    containers = [container for pod in pods for container in pod["containers"]]
+
+    assert containers
+    for each in containers:
+        asked = {probe: each[probe]["httpGet"]["path"] for probe in each if probe.endswith("Probe")}
+        assert asked.pop("readinessProbe") == "/health/ready"
+        assert set(asked.values()) == {"/health/live"}, asked

@@ -548,6 +548,24 @@ def test_undecodable_input_of_a_known_run_is_dead_lettered_and_told(world: World
     assert dead.value == b"\xc3\x01rubbish"
 
 
+def test_line_about_what_cannot_be_worked_on_names_the_attempt_and_its_trace(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.start()
+    world.definition = replace(world.definition, name="never")
+    sent = world.trigger("r-1", item=3)
+    trace = ("traceparent", f"00-{'1' * 32}-{'2' * 16}-01".encode())
+    world.send(NewRecord(sent.topic, sent.key, sent.value, [*sent.headers, trace], sent.partition))
+
+    world.run()
+
+    lines = [vars(line) for line in caplog.records if vars(line).get("reason") == "unknown"]
+    assert [(it["run_id"], it["step"], it["item"], it["attempt"], it["trace_id"]) for it in lines] == [
+        ("r-1", "first", 3, 1, ""),
+        ("r-1", "first", 3, 1, "1" * 32),
+    ]
+
+
 def test_unknown_definition_is_looked_up_once_more_before_it_is_refused(world: World) -> None:
     """The definition is applied after the tables were read, and its first trigger is here before they are again."""
     world.start()
@@ -682,6 +700,27 @@ def test_context_tells_the_attempt_and_publishes_only_with_the_result(tmp_path: 
     assert parse_envelope(one.headers).content_type == "application/json"
     assert Schema.parse(second.spec.input_schema).decode(two.value or b"") == {"total": 1, "note": ""}
     assert two.key == b"r-1"
+
+
+def test_records_that_a_handler_publishes_are_counted_when_they_stand_and_not_if_the_log_refuses_them(
+    tmp_path: Path,
+) -> None:
+    def handler(ctx: Context, order: Order) -> Good:
+        ctx.publish("own.topic", b"x" * order.total)
+        return Good(order.total)
+
+    world = World(tmp_path, make(handler, publishes=["own.topic"]))
+    world.admin.configure("own.topic", {"max.message.bytes": "2000"})
+    loop = world.start()
+    world.trigger("r-1", 5)
+    world.run()
+    assert loop.counts.published == 1
+
+    world.trigger("r-2", 3000)
+    world.run()
+
+    assert {fact.run for fact in world.facts(StepFailed)} == {"r-2"}
+    assert len(world.records("own.topic")) == loop.counts.published == 1
 
 
 HALF = "\ud83d"

@@ -1,36 +1,46 @@
 """Metrics and health over HTTP, asked as Prometheus and a container's health check ask."""
 
+import errno
 import http.client
 import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
 
 import pytest
 
 from farandole.errors import ConfigError
+from farandole.telemetry import server
 from farandole.telemetry.catalogue import INFO
-from farandole.telemetry.exposition import Exposition
+from farandole.telemetry.exposition import Exposition, Source
 from farandole.telemetry.health import Pulse
-from farandole.telemetry.server import TelemetryServer
+from farandole.telemetry.samples import Sample
+from farandole.telemetry.server import CONNECTIONS_MAX, TelemetryServer
 
-Ask = Callable[..., tuple[int, str, str]]
+
+class Ask:
+    """Asks a server."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self.port, self.host = port, host
+
+    def __call__(self, path: str, method: str = "GET") -> tuple[int, str, str]:
+        with closing(http.client.HTTPConnection(self.host, self.port, timeout=10)) as link:
+            link.request(method, path)
+            answer = link.getresponse()
+            return answer.status, answer.getheader("Content-Type", ""), answer.read().decode()
 
 
 @contextmanager
-def serving(pulse: Pulse) -> Iterator[Ask]:
-    exposition = Exposition([lambda: [(INFO, {("1.0", "agent", "shop"): 1.0})]])
+def serving(pulse: Pulse, *sources: Source) -> Iterator[Ask]:
+    exposition = Exposition([lambda: [(INFO, {("1.0", "agent", "shop"): 1.0})], *sources])
     with closing(TelemetryServer("127.0.0.1:0", exposition, pulse)) as server:
-
-        def ask(path: str, method: str = "GET") -> tuple[int, str, str]:
-            with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as link:
-                link.request(method, path)
-                answer = link.getresponse()
-                return answer.status, answer.getheader("Content-Type", ""), answer.read().decode()
-
-        yield ask
+        yield Ask(server.port)
 
 
 def test_metrics_are_prometheus_text_and_hold_the_process_too() -> None:
@@ -73,10 +83,10 @@ def test_other_paths_are_told_which_there_are_and_nothing_can_be_written() -> No
     assert head == (200, "application/json", "")
 
 
-def test_health_check_of_the_image_ends_well_only_if_the_process_is_ready() -> None:
+def test_health_check_of_a_container_ends_well_only_if_the_process_is_ready() -> None:
     pulse = Pulse(lambda: 0.0)
-    with closing(TelemetryServer("127.0.0.1:0", Exposition([]), pulse)) as server:
-        url = f"http://127.0.0.1:{server.port}/health/ready"
+    with closing(TelemetryServer("127.0.0.1:0", Exposition([]), pulse)) as it:
+        url = f"http://127.0.0.1:{it.port}/health/ready"
         command = [sys.executable, "-m", "farandole.telemetry.ask", url]
 
         before = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -98,11 +108,114 @@ def test_port_in_use_is_refused_with_a_way_out() -> None:
 
 
 def test_server_that_was_closed_leaves_its_port() -> None:
+    """Not for a minute, if it had answered anybody: a process that was started anew on its machine ended at once."""
     first = TelemetryServer("127.0.0.1:0", Exposition([]), Pulse(lambda: 0.0))
     port = first.port
+    assert Ask(port)("/health/live")[0] == 200
     first.close()
 
     second = TelemetryServer(f"127.0.0.1:{port}", Exposition([]), Pulse(lambda: 0.0))
     second.close()
 
     assert second.port == port
+
+
+def test_source_that_raises_is_told_to_who_asks_and_in_the_log_and_health_is_answered_as_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The connection was closed without an answer, and no line anywhere told why."""
+
+    def broken() -> Iterator[Sample]:
+        raise KeyError("a source of metrics")
+
+    with serving(Pulse(lambda: 0.0), broken) as ask:
+        metrics, live = ask("/metrics"), ask("/health/live")
+
+    assert (metrics[0], live[0]) == (500, 200)
+    assert [(each.getMessage(), each.exc_info is not None) for each in caplog.records] == [
+        ("/metrics cannot be told", True)
+    ]
+
+
+def until_live(ask: Ask) -> int:
+    """The status of `/health/live` once it is answered."""
+    end = time.monotonic() + 20
+    while True:
+        try:
+            return ask("/health/live")[0]
+        except (OSError, http.client.HTTPException):
+            assert time.monotonic() < end, "it is not answered"
+            time.sleep(0.01)
+
+
+def has_ended(client: socket.socket) -> bool:
+    """Whether the other side has let go of it; waits for that."""
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_connections_beyond_the_bound_are_closed_and_health_is_answered_when_others_have_gone() -> None:
+    """Each had a thread and a descriptor of its own, without a bound: who held them took the process with it."""
+    with serving(Pulse(lambda: 0.0)) as ask, ExitStack() as clients:
+        before, opened = set(threading.enumerate()), list[socket.socket]()
+        for _ in range(3 * CONNECTIONS_MAX):
+            opened.append(clients.enter_context(socket.create_connection(("127.0.0.1", ask.port), timeout=20)))
+            opened[-1].send(b"GET /health")
+
+        assert all(has_ended(each) for each in opened[CONNECTIONS_MAX:])
+        serving_them = [each for each in {*threading.enumerate()} - before if "process_request" in each.name]
+        assert len(serving_them) <= CONNECTIONS_MAX
+        clients.close()
+
+        assert until_live(ask) == 200
+
+
+def test_connection_whose_client_never_ends_its_request_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then kept it for ever: only each single read had a limit."""
+    monkeypatch.setattr(server, "CLIENT_TIMEOUT_S", 3600)
+    monkeypatch.setattr(server, "DEADLINE_S", 0.0)
+    with serving(Pulse(lambda: 0.0)) as ask, socket.create_connection(("127.0.0.1", ask.port), timeout=20) as client:
+        client.send(b"GET /health")
+
+        assert has_ended(client)
+
+
+def has_v6() -> bool:
+    """Whether this machine may be reached by IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as tried:
+            tried.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def test_address_without_a_host_is_every_interface_of_both_kinds() -> None:
+    """It was IPv4 alone: in a cluster of IPv6 every probe failed."""
+    with closing(TelemetryServer(":0", Exposition([]), Pulse(lambda: 0.0))) as it:
+        answers = {host: Ask(it.port, host)("/health/live")[0] for host in ("127.0.0.1", *["::1"] * has_v6())}
+
+    assert set(answers.values()) == {200}
+
+
+def test_address_without_a_host_is_ipv4_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = server._Server
+
+    def without_v6(address: tuple[str, int], handler: Any, *, also_v4: bool = False) -> Any:
+        if also_v4:
+            raise OSError(errno.EAFNOSUPPORT, "address family not supported")
+        return real(address, handler)
+
+    monkeypatch.setattr(server, "_Server", without_v6)
+    with closing(TelemetryServer(":0", Exposition([]), Pulse(lambda: 0.0))) as it:
+        answer = Ask(it.port)("/health/live")
+
+    assert answer[0] == 200
+
+
+def test_port_in_use_is_refused_on_every_interface_too() -> None:
+    with closing(TelemetryServer("127.0.0.1:0", Exposition([]), Pulse(lambda: 0.0))) as it:
+        with pytest.raises(ConfigError, match=r"in use"):
+            TelemetryServer(f":{it.port}", Exposition([]), Pulse(lambda: 0.0))

@@ -1,16 +1,21 @@
 """What a coordinator counts: committed facts only, live runs by state, and nothing twice."""
 
+import ast
+import inspect
 from datetime import timedelta
 
 import pytest
 
+from farandole.coordinator import reading
 from farandole.coordinator.measures import Measures
-from farandole.events.commands import CancelRun
+from farandole.events.commands import CancelRun, Command, ReplayDeadLetter, StartRun
 from farandole.events.envelope import Envelope, parse_envelope
 from farandole.events.facts import RunStarted, StepSucceeded
+from farandole.kernel import admission
 from farandole.kernel.state import ms
+from farandole.telemetry.catalogue import COMMANDS, EVENTS, RUNS_REFUSED
 from farandole.testing.desk import Desk
-from farandole.testing.sketch import define, node
+from farandole.testing.sketch import define, framed_params, node
 
 ONE = define(node("a"), name="p")
 
@@ -191,3 +196,66 @@ def test_trace_of_a_command_goes_on_with_its_run() -> None:
 
     assert desk.events(RunStarted)
     assert {parse_envelope(record.headers).traceparent for record in written} == {trace}
+
+
+def test_words_that_reading_says_are_known_to_the_metrics() -> None:
+    """What is not known beforehand begins with its first case, and that one is not seen."""
+    tree = ast.parse(inspect.getsource(reading))
+    said = {
+        (function.name, each.value.value)
+        for function in tree.body
+        if isinstance(function, ast.FunctionDef)
+        for each in ast.walk(function)
+        if isinstance(each, ast.Return) and isinstance(each.value, ast.Constant) and isinstance(each.value.value, str)
+    }
+    of_events = ("read_event", "_started", "_release")
+    events = {word for name, word in said if name in of_events}
+    commands = {word for name, word in said if name not in (*of_events, "give_up")}
+
+    assert {"unreadable", "started", "released"} <= events <= set(EVENTS.words)
+    assert {"forwarded", "marked", "refused"} <= commands <= set(COMMANDS.words)
+
+
+def test_reasons_of_refusals_are_known_to_the_metrics() -> None:
+    source = inspect.getsource(admission) + inspect.getsource(reading)
+    calls = [each for each in ast.walk(ast.parse(source)) if isinstance(each, ast.Call)]
+    named = {"refused": 0, "RunRefused": 2, "_refuse": 2}
+    given = [
+        each.args[at]
+        for each in calls
+        if (at := named.get(getattr(each.func, "id", getattr(each.func, "attr", "")), -1)) >= 0
+    ]
+
+    reasons = {each.value for each in given if isinstance(each, ast.Constant)}
+
+    assert reasons == set(RUNS_REFUSED.words)
+
+
+@pytest.mark.parametrize(
+    ("command", "moves"),
+    [
+        (ReplayDeadLetter("r-1", "nobody_has_it", 1, "letter"), False),
+        (ReplayDeadLetter("r-2", "a", 1, "letter"), False),
+        (StartRun("p", b"", "r-1"), False),
+        (StartRun("nobody-knows-it", b"", "r-2"), False),
+        (CancelRun("r-1"), True),
+    ],
+)
+def test_run_goes_on_in_the_trace_of_a_command_that_has_an_effect_alone(command: Command, moves: bool) -> None:
+    """Whoever replayed a step that there is not took the run's retries and deadlines into a trace of his own."""
+    own, theirs = (f"00-{n * 32}-b7ad6b7169203331-01" for n in "12")
+    desk = Desk(ONE)
+    command_in_trace(desk, StartRun("p", framed_params(0, ()), "r-1"), own)
+    desk.turns()
+    assert desk.home.traces == {"r-1": own}
+
+    command_in_trace(desk, command, theirs)
+    desk.turns()
+
+    assert desk.home.traces == {"r-1": theirs if moves else own}
+
+
+def command_in_trace(desk: Desk, command: Command, trace: str) -> None:
+    """Somebody asks for something within a trace."""
+    asked = Envelope("cmd", "farandole.Command", "test", desk.now, run=command.run_id or "", traceparent=trace)
+    desk.command(command, key=command.run_id, headers=asked.headers())

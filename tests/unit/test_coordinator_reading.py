@@ -4,14 +4,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from farandole.coordinator.reading import RUN_HEADER
 from farandole.definition.model import Definition
 from farandole.events import facts
 from farandole.events.avro import Schema
 from farandole.events.catalogue import decode
-from farandole.events.commands import CancelRun, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
-from farandole.events.envelope import parse_envelope
+from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
+from farandole.events.envelope import Envelope, parse_envelope
 from farandole.events.framing import single_object
 from farandole.events.outgoing import Origin, event_record
 from farandole.ids import partition_of, sha256
@@ -529,3 +530,27 @@ def test_run_begun_under_a_definition_that_is_not_read_yet_waits_for_it() -> Non
 
     assert waited == (True, 0, True)
     assert "r-1" in desk.home.runs
+
+
+def test_lines_about_commands_and_starts_without_effect_name_the_run_its_trace_and_the_place(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """They had the run in their text alone: who looked for the lines of a run, or of a trace, did not find them."""
+    trace_id = "1" * 32
+    desk = Desk(ROW)
+    directly(desk)
+    desk.turns()
+    asked = Envelope("c", "farandole.Command", "t", desk.now, run="r-1", traceparent=f"00-{trace_id}-{'2' * 16}-01")
+    commands: list[Command] = [ReplayDeadLetter("r-1", "nobody_has_it", 1, "letter"), CancelRun("r-2")]
+    places = [desk.command(each, key=each.run_id, headers=asked.headers()) for each in commands]
+    directly(desk)
+    desk.raw_event(b"?", structs.replace(asked, type="farandole.RunStarted").headers())
+    desk.turns()
+
+    lines = [each for each in caplog.records if each.name == "farandole.coordinator"]
+
+    found = [(vars(line)["run_id"], vars(line)["trace_id"], vars(line)["offset"]) for line in lines]
+    events = len(desk.logs[TopicPartition("farandole.events", 0)])
+    assert found[2:] == [("r-1", trace_id, places[0].offset), ("r-2", trace_id, places[1].offset)]
+    assert [each[:2] for each in found[:2]] == [("r-1", ""), ("r-1", trace_id)]
+    assert all(0 < each[2] < events for each in found[:2])

@@ -253,3 +253,18 @@ def test_positions_that_are_still_pending_are_asked_for_again_after_a_pause() ->
             then(Reply(1, request))
 
     assert 5 <= len(asked) <= 10
+
+
+def test_lag_of_a_home_that_is_restored_or_stopped_is_told_as_far_as_it_is_known() -> None:
+    """Only homes that were served told theirs: none was behind while none was served."""
+    it = takeover()
+    for number in (1, 2, 3):
+        it.begin(number)
+    commands = TopicPartition("ns.commands", 3)
+    it.claimed[2].stage = Stage.RESTORE
+    it.claimed[2].home.events_at, it.claimed[2].home.commands_at = 20, 10
+    it.refuse(3, commands, 7)
+
+    told = {at: position for claimed in it.claimed.values() for at, position in claimed.folded_to(it.topics).items()}
+
+    assert told == {TopicPartition("ns.events", 2): 20, TopicPartition("ns.commands", 2): 10, commands: 7}

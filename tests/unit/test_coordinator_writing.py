@@ -1,6 +1,6 @@
 """The coordinator's loop on a log in memory: what it does when nothing follows, and when the log refuses a record."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from farandole.events.outgoing import Origin, Outgoing, event_record
 from farandole.events.tables import RunHead
 from farandole.events.topics import Topics
 from farandole.ids import NO_ITEM, agent_fact_id, generated_run_id, partition_of, sha256
+from farandole.telemetry import catalogue as m
+from farandole.telemetry.measures import Distribution, Labels
 from farandole.testing.answers import Task, failure, success, task_of
 from farandole.testing.sketch import define, framed, framed_params, node
 from farandole.transport.fencing import FENCED_MAX
@@ -161,6 +163,11 @@ class Town:
     def transactions(self) -> int:
         """How many the coordinator has committed."""
         return self.loop.view.builder.words["transaction_committed"]
+
+    def shown(self) -> dict[m.Metric, Mapping[Labels, float]]:
+        """What a scrape gives, but for distributions."""
+        given = self.loop.view.samples(self.clock.now(), timedelta(hours=24))
+        return {metric: values for metric, values in given if not isinstance(values, Distribution)}
 
     def rows(self) -> list[str]:
         """What `runs` was told, in order: the status in each head record."""
@@ -886,6 +893,8 @@ def test_run_whose_state_is_damaged_is_folded_anew_from_its_events_when_its_home
     assert town.held() == []
     assert "run r-1: its state could not be read and was folded anew" in caplog.text
     assert "run ghost: its state cannot be read, and its beginning is not on" in caplog.text
+    named = {vars(line).get("run_id") for line in caplog.records if "its state " in line.getMessage()}
+    assert named == {"r-1", "ghost"}
     town.loop.close()
 
 
@@ -1086,3 +1095,72 @@ def test_direct_start_that_waited_for_its_coordinator_is_taken_however_late(tmp_
 
     assert [town.count(kind) for kind in (facts.RunSettled, facts.RunRefused)] == [1, 0]
     town.loop.close()
+
+
+def test_everything_that_may_fail_is_at_zero_before_the_first_run(tmp_path: Path) -> None:
+    """Each counter was born with its first failure, at 1: `increase()` was 0, and nobody was woken for it."""
+    town = Town(JOIN, tmp_path)
+    town.rest()
+
+    shown = town.shown()
+    town.loop.close()
+
+    ends = {("p", outcome): 0 for outcome in ("succeeded", "partial", "failed", "cancelled", "timed_out")}
+    assert shown[m.RUNS_SETTLED] == ends
+    assert shown[m.RUNS_STARTED] == {("p",): 0}
+    assert shown[m.RETRIES] == shown[m.DEAD_LETTERS] == {("p", step): 0 for step in ("a", "b", "j")}
+    assert shown[m.RUNS] == {("p", state): 0 for state in ("running", "held", "stopping")}
+    for metric in (m.RUNS_REFUSED, m.EVENTS, m.COMMANDS):
+        assert shown[metric] == {(word,): 0 for word in metric.words}
+
+
+def test_what_was_counted_stands_instead_of_its_zero(tmp_path: Path) -> None:
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    town.command(CancelRun("r-1"))
+    town.rest()
+
+    shown = town.shown()
+    town.loop.close()
+
+    assert {word for (word,), n in shown[m.COMMANDS].items() if n} == {"started", "marked"}
+    assert shown[m.RUNS]["p", "stopping"] == 1
+    assert shown[m.RUNS_SETTLED]["p", "cancelled"] == 0
+
+
+def test_record_whose_transaction_had_no_effect_is_counted_once(tmp_path: Path, made: list[Refusing]) -> None:
+    """It was counted at each try: a log that took nothing looked like one that is read as never before."""
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    made[0].is_refusing = True
+    town.send(*(town.success(task) for task in town.tasks("a")))
+    town.pass_time(timedelta(seconds=5))
+    before = dict(town.shown()[m.EVENTS])
+
+    made[0].is_refusing = False
+    town.pass_time(timedelta(seconds=30))
+    after = town.shown()[m.EVENTS]
+    town.loop.close()
+
+    assert made[0].refused > 0
+    assert before["folded",] == 0
+    assert after["folded",] == 1
+
+
+def test_record_that_is_given_up_is_counted_as_such(narrow: Town) -> None:
+    """Its word was without the prefix by which events and commands are told from each other, and was not shown."""
+    (culprit,) = runs_at(0, 1)
+    narrow.start(culprit)
+    narrow.rest()
+    narrow.send(*(narrow.success(task) for task in narrow.tasks("a")))
+    narrow.send(*(narrow.success(task, "x" * 3000) for task in narrow.tasks("b")))
+    narrow.rest()
+
+    shown = narrow.shown()[m.EVENTS]
+
+    assert narrow.held() == [culprit]
+    assert shown["unproducible",] == 1

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from farandole.errors import TransportError
+from farandole.runtime.lanes import Load
 from farandole.runtime.ownership import Ownership
 from farandole.runtime.partition import Partition, Stage
+from farandole.runtime.recording import Counts
+from farandole.runtime.view import View
+from farandole.telemetry.catalogue import PARTITIONS
 from farandole.transport.metadata import Metadata, decode, encode
 from farandole.transport.port import FenceWriter, ListMembers, Position, ReadPositions, Reply, Request, TopicPartition
 
@@ -259,3 +265,42 @@ def test_partitions_that_stand_still_cost_no_question() -> None:
     assert ownership.next_due(may_fence=True) is None
     assert decode("").epoch == 0
     assert isinstance(ownership.partitions[A], Partition)
+
+
+def positions_told(ownership: Ownership) -> dict[TopicPartition, int]:
+    parts: Any = None
+    return View(Counts(), ownership, parts, parts, parts, parts).positions()
+
+
+def test_lag_of_a_partition_that_stands_still_is_told_where_its_position_is_known() -> None:
+    """It was left out, and so was the only lag that grew: the alert on it was green."""
+    ownership, broker = owning({A: written("me"), B: Position(5, "f9.future")})
+    go_on(ownership, broker)
+    (p,) = ownership.opening()
+    p.opened()
+    p.committed = p.offsets.base
+    assert positions_told(ownership) == {A: 40, B: 5}
+
+    ownership.give_up(p, "its records were deleted", 10.0)
+
+    assert {p.at for p in ownership.at(Stage.STOPPED)} == {A, B}
+    assert positions_told(ownership) == {A: 40, B: 5}
+
+
+def test_lag_of_a_partition_without_position_is_not_told() -> None:
+    ownership, broker = owning({A: None})
+    go_on(ownership, broker, steps=3)
+
+    assert positions_told(ownership) == {}
+
+
+def test_every_stage_of_partitions_is_told_those_where_none_is_too() -> None:
+    ownership, broker = owning({A: None, B: Position(0)})
+    go_on(ownership, broker, steps=3)
+    load, parts = Load(100, 10_000), cast(Any, SimpleNamespace)
+    work = parts(load=load, running=())
+
+    shown = dict(View(Counts(), ownership, parts(), work, parts(), parts()).samples())
+
+    stages = {(stage.value,): 0 for stage in Stage}
+    assert shown[PARTITIONS] == stages | {("stopped",): 1, ("epoch",): 1}

@@ -36,9 +36,12 @@ def coordinator_process(transport: Transport, settings: Settings, slot: str | No
     observed = Observed("coordinator", UNIT, loop.client_id, view, lambda: view.samples(wall(), since))
     with closing(loop), observing(observed, transport, settings) as stepped, stopping_on_signals(stop):
         log.info("%s has started, after %.2f s of processor time", loop.client_id, time.process_time())
-        while not stop.is_set:
-            loop.step(STEP_WAIT_S)
-            stepped()
+        try:
+            while not stop.is_set:
+                loop.step(STEP_WAIT_S)
+                stepped()
+        finally:
+            loop.close()  # first of all: whoever looks at the log may take a while to end, and homes would wait for it
     return 0
 
 

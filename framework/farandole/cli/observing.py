@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 from farandole.cli.settings import Settings
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 15.0
 """Prometheus' usual interval: looking more often tells nobody."""
+
+LEAVE_S = 2.0
+"""How long a look under way is waited for at the end. What takes longer ends with the process: nothing hangs on it."""
 
 log = logging.getLogger("farandole.metrics")
 
@@ -93,10 +97,19 @@ def _nothing() -> None:
 
 
 def _own(observed: Observed, pulse: "Pulse") -> Iterator[Sample]:
-    from importlib.metadata import version
-
     yield plain(m.STEP_AGE, pulse.age_s)
-    yield m.INFO, {(version("farandole"), observed.process, observed.unit): 1.0}
+    yield m.INFO, {(_version(), observed.process, observed.unit): 1.0}
+
+
+@cache
+def _version() -> str:
+    """Of what is installed, looked up once: it reads files."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("farandole")
+    except PackageNotFoundError:  # the code runs from a path
+        return "unknown"
 
 
 @dataclass(slots=True)
@@ -117,7 +130,7 @@ class _Watcher:
     def stop(self) -> None:
         self._ended.set()
         if self._thread is not None:
-            self._thread.join(timeout=LOOK_EVERY_S)
+            self._thread.join(timeout=LEAVE_S)
 
     def samples(self) -> Iterator[Sample]:
         """The last look."""
@@ -126,6 +139,11 @@ class _Watcher:
         yield by_word(m.KEPT_SECONDS, self.look.oldest_seconds)
         yield by_word(m.KEPT_RECORDS, self.look.records)
         yield by_word(m.PROBES, self.looks)
+
+    def _failed(self) -> None:
+        """What was seen last says nothing of now: it would be the lag of a log that was well."""
+        self.look = Look()
+        self.looks["failed"] += 1
 
     def _watch(self) -> None:
         probe: Probe | None = None
@@ -140,8 +158,11 @@ class _Watcher:
                 self.look = probe.look(positions, view.kept())
                 self.looks["ok"] += 1
             except FarandoleError as error:
-                self.looks["failed"] += 1
+                self._failed()
                 log.debug("the log was not looked at: %s", error)
+            except Exception:  # else nobody would look any more
+                self._failed()
+                log.exception("the log could not be looked at")
             pause = LOOK_EVERY_S
         if probe is not None:
             probe.close()

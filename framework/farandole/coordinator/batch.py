@@ -5,6 +5,7 @@ and after an abort the batch is thrown away. An exception over one run holds tha
 leaves the others alone.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -89,6 +90,9 @@ class Batch:
 
     foretold: int = 0
     """Records and timers of such ends: nobody waits for those."""
+
+    words: Counter[str] = field(default_factory=Counter)
+    """What became of the records that it has answered: counted once it stands."""
 
     refusals: list[facts.RunRefused] = field(default_factory=list)
     asked: dict[str, int] = field(default_factory=dict)

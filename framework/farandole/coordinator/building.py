@@ -55,6 +55,10 @@ class Builder:
         """A transaction was committed: the next ones may be larger by a tenth of the setting."""
         self.size = min(self.settings.batch_records, self.size + max(1, self.settings.batch_records // 10))
 
+    def answered(self, batch: Batch) -> None:
+        """What a batch has read is passed for good: it stands, or led to nothing."""
+        self.words.update(batch.words)
+
     def build(self, home: Home, definitions: Definitions, partitions: int) -> tuple[Batch, bool]:
         """The next batch of a home: its draft, gone on with.
 
@@ -68,7 +72,8 @@ class Builder:
         home.draft = batch
         left = (home.limit or self.size) - sum(batch.read)
         if home.refused:
-            self.words[give_up(batch, home.refused)] += 1
+            kind = "command_" if home.refused.record.topic == self.settings.topics.commands else "event_"
+            batch.words[kind + give_up(batch, home.refused)] += 1
             left = 0
         self.wanted = False
         try:
@@ -103,7 +108,7 @@ class Builder:
         events, commands = batch.read
         try:
             for record in islice(home.events, events, events + max(0, left)):
-                self.words["event_" + read_event(batch, record, definitions)] += 1
+                batch.words["event_" + read_event(batch, record, definitions)] += 1
                 left -= 1
                 events += 1
         except RefoldWanted as wanted_first:
@@ -122,7 +127,7 @@ class Builder:
         events, commands = batch.read
         try:
             for record in islice(home.commands, commands, commands + max(0, left)):
-                self.words["command_" + read_command(batch, record, definitions, partitions)] += 1
+                batch.words["command_" + read_command(batch, record, definitions, partitions)] += 1
                 commands += 1
         except DefinitionWanted:
             return True

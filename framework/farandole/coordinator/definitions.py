@@ -131,6 +131,12 @@ class DefinitionTable:
         digest = self._table.rows.get(f"pipeline:{name}")
         return self.by_hash(digest) if isinstance(digest, str) else None
 
+    def applied(self) -> list[Definition]:
+        """What new runs are pinned to, of every pipeline; may be called from another thread."""
+        keys = self._table.rows.copy()
+        names = [key.removeprefix("pipeline:") for key in keys if key.startswith("pipeline:")]
+        return [it for name in names if (it := self.current(name)) is not None]
+
     def writers(self, name: str) -> SchemaBook:
         """The schemas that the params of a pipeline have, and had, under any definition that the topic holds."""
         if self._writers is None:

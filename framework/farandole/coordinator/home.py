@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from farandole.coordinator.definitions import is_held_for_definition
 from farandole.coordinator.patience import Patience
 from farandole.events.facts import DeadlinePassed, Fact, Marker, RetryDue, StepFailed, StepSucceeded
+from farandole.events.topics import Topics
 from farandole.kernel.state import Run
 from farandole.kernel.timers import Timer, timers
 from farandole.transport.port import Record, TopicPartition
@@ -179,6 +180,11 @@ class Home:
         """What the head record of a run says of its trace: nothing where nobody traces."""
         told = self.traces.get(run_id, "")
         return ((TRACE_HEADER, told.encode()),) if 0 < len(told) <= TRACE_CHARACTERS_MAX else ()
+
+    def places(self, topics: Topics) -> dict[TopicPartition, int]:
+        """How far `events` and `commands` were folded."""
+        ours = ((topics.events, self.events_at), (topics.commands, self.commands_at))
+        return {TopicPartition(topic, self.number): at for topic, at in ours}
 
     @property
     def at(self) -> tuple[int, int]:

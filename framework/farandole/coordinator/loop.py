@@ -92,6 +92,7 @@ class CoordinatorLoop:
         self._told_unreachable = -60.0
         self._quiet_since = 0.0
         self._submitted_at = 0.0
+        self._is_closed = False
         self.homes: dict[int, Home] = {}
         self.view = View(
             self._builder, self._takeover, self._restore, self._definitions, self._member, self._topics, self.homes
@@ -152,7 +153,10 @@ class CoordinatorLoop:
         return not (self._asked or self._takeover.claimed or waiting)
 
     def close(self) -> None:
-        """Leave the group, homes released cleanly, and free everything."""
+        """Leave the group, homes released cleanly, and free everything; doing it twice is harmless."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._member.close()
         self._restore.close()
         self._refold.close()

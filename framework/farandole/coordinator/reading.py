@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from farandole.coordinator.batch import TEXT_MAX, Batch, StoreAway
+from farandole.coordinator.batch import RUN_ID_MAX, TEXT_MAX, Batch, StoreAway
 from farandole.coordinator.definitions import DefinitionGone
-from farandole.coordinator.home import Refused
+from farandole.coordinator.home import TRACE_CHARACTERS_MAX, Refused
 from farandole.coordinator.refold import Missed, RefoldWanted
 from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
@@ -20,7 +20,7 @@ from farandole.events import facts
 from farandole.events.avro import SchemaBook
 from farandole.events.catalogue import decode, decode_command, type_name
 from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
-from farandole.events.envelope import Envelope, parse_envelope
+from farandole.events.envelope import Envelope, parse_envelope, trace_id
 from farandole.events.outgoing import Origin, Outgoing
 from farandole.ids import consequence_id, derived_run_id, is_run_id, partition_of
 from farandole.kernel.admission import admit, expired_id, is_unread
@@ -78,7 +78,7 @@ def read_event(batch: Batch, record: Record, definitions: Definitions | None = N
         traceparent = batch.home.trace(envelope.run, traceparent)
     cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place, traceparent))
     if envelope.type == STARTED:
-        return _started(batch, record, cause, definitions)
+        return _started(batch, record, (envelope, cause), definitions)
     gone = batch.home.left_out.get(envelope.run)
     if gone is not None:
         run = batch.hold_left_out(envelope.run, DefinitionGone(gone), cause, record.offset)
@@ -106,15 +106,22 @@ def _place(record: Record) -> dict[str, object]:
     return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
 
 
-def _started(batch: Batch, record: Record, cause: Cause, definitions: Definitions | None) -> str:
+def _about(record: Record, run_id: str, traceparent: str) -> dict[str, object]:
+    """The fields of a line about a run: what a stranger chose is cut."""
+    return {"run_id": run_id[:RUN_ID_MAX], "trace_id": trace_id(traceparent[:TRACE_CHARACTERS_MAX]), **_place(record)}
+
+
+def _started(batch: Batch, record: Record, about: tuple[Envelope, Cause], definitions: Definitions | None) -> str:
     """A run that its first agent has begun. A second start of one id is refused: the first one stands."""
+    envelope, cause = about
+    fields = _about(record, envelope.run, envelope.traceparent)
     try:
         fact = decode(record.value or b"")
     except RecordError as bad:
-        log.error("%s: a run was started, but nobody can read how: %s", record.place, bad)
+        log.error("%s: a run was started, but nobody can read how: %s", record.place, bad, extra=fields)
         return "unreadable"
     if not isinstance(fact, facts.RunStarted) or _is_taken(batch, fact.run):
-        log.warning("%s: a second start of a run was refused", record.place)
+        log.warning("%s: a second start of a run was refused", record.place, extra=fields)
         return "second_start"
     # By when it was written: a coordinator that was away takes what was begun meanwhile.
     written = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
@@ -126,7 +133,8 @@ def _started(batch: Batch, record: Record, cause: Cause, definitions: Definition
         batch.events_at = record.offset
         raise DefinitionWanted(fact.definition)
     if definition is None or any(root not in definition.steps for root in fact.fired):
-        log.error("%s: a run was started under definition %s, which nobody has", record.place, fact.definition[:12])
+        digest = fact.definition[:12]
+        log.error("%s: a run was started under definition %s, which nobody has", record.place, digest, extra=fields)
         return "orphan"
     batch.begin_directly(graph_of(definition), fact, cause, record.offset)
     return "started"
@@ -276,7 +284,8 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
     envelope = _envelope(record)
     told = envelope.traceparent if envelope else ""
     is_again = isinstance(command, StartRun) and batch.run(run_id) is not None
-    origin = batch.origin(now, record.place, told if is_again else batch.home.trace(run_id, told))
+    known = "" if is_again else batch.home.traces.get(run_id, "")
+    origin = batch.origin(now, record.place, told or known)
     cause = Cause(envelope.id if envelope else record.place, origin)
     match command:
         case None:
@@ -285,7 +294,10 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
         case _ if run_id in batch.home.left_out and not _may_end(batch, command, run_id):
             return _refuse_left_out(batch, command, run_id, cause)
         case StartRun():
-            return _start(batch, record, command, run_id, definitions, cause)
+            word = _start(batch, record, command, run_id, definitions, cause)
+            if word == "started":
+                batch.home.trace(run_id, told)
+            return word
         case CancelRun(reason=why):
             marker: facts.Marker = facts.CancelRequested(run_id, why[:TEXT_MAX])
         case ReplayDeadLetter():
@@ -296,15 +308,18 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
             marker = facts.DiscardRequested(run_id, step, attempt, letter, command.reason[:TEXT_MAX], command.item)
         case ReleaseRun():
             marker = facts.ReleaseRequested(run_id)
-    run = batch.run(run_id)
+    run, asked, fields = batch.run(run_id), type(command).__name__, _about(record, run_id, told)
     if run is None or run.is_settled or not is_run_id(run_id):
-        log.warning("a %s was without effect: no live run %s", type(command).__name__, run_id[:128])
+        log.warning("a %s was without effect: no live run %s", asked, run_id[:128], extra=fields)
         return "no_such_run"
     if isinstance(marker, facts.ReplayRequested | facts.DiscardRequested) and not _has(run, marker):
-        asked, step = type(command).__name__, marker.step[:128]
-        log.warning("a %s was without effect: run %s has no %s, item %d", asked, run_id, step, marker.item)
+        step = marker.step[:128]
+        log.warning(
+            "a %s was without effect: run %s has no %s, item %d", asked, run_id, step, marker.item, extra=fields
+        )
         return "no_such_step"
     kind = type_name(type(marker)).removeprefix("farandole.")
+    batch.home.trace(run_id, told)  # only now: what has no effect is no part of the run, nor is its trace
     batch.mark(marker, event_id=consequence_id(record.place, kind, 0), cause=cause.id, now=now, input_=record.place)
     return "marked"
 

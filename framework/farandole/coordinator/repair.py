@@ -104,10 +104,12 @@ class Repair:
             except DefinitionGone as gone:
                 it.left_out[run] = gone.digest
                 continue
+            about = {"run_id": run}
             if run in made:
-                log.warning("run %s: its state could not be read and was folded anew from its events", run)
+                log.warning("run %s: its state could not be read and was folded anew from its events", run, extra=about)
             else:
-                log.error("run %s: its state cannot be read, and its beginning is not on %s any more", run, self.topic)
+                told = "run %s: its state cannot be read, and its beginning is not on %s any more"
+                log.error(told, run, self.topic, extra=about)
         it.claimed.home.restore([*it.intact, *made.values()], it.left_out)
         tell_left_out(it.claimed.home)
         return it.claimed

@@ -103,6 +103,12 @@ class Claimed:
     looks_again: bool = False
     """Whether an operator can put it right beside us."""
 
+    def folded_to(self, topics: Topics) -> dict[TopicPartition, int]:
+        """How far it was folded, as far as that is known."""
+        if self.stage in (Stage.EPOCH, Stage.ENDS, Stage.RESTORE):
+            return self.home.places(topics)
+        return {} if self.refused is None else dict([self.refused])
+
 
 @dataclass(slots=True)
 class Takeover:

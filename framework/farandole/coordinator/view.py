@@ -5,7 +5,7 @@ in one step, and may be a moment old.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,13 +14,17 @@ from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.home import Home
 from farandole.coordinator.intake import halves
 from farandole.coordinator.restore import Restore
-from farandole.coordinator.takeover import Claimed, Takeover
+from farandole.coordinator.takeover import Claimed, Stage, Takeover
+from farandole.definition.model import Definition
 from farandole.errors import NotJoined
 from farandole.events.topics import Topics
 from farandole.kernel.state import ms
 from farandole.telemetry import catalogue as m
-from farandole.telemetry.samples import Sample, by_word, plain
+from farandole.telemetry.samples import Sample, by_word, from_zero, plain, words_of
 from farandole.transport.port import Member, TopicPartition
+
+OUTCOMES = ("succeeded", "partial", "failed", "cancelled", "timed_out")
+STATES = ("running", "held", "stopping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +41,15 @@ class View:
 
     def samples(self, now: datetime, stale_after: timedelta) -> Iterator[Sample]:
         """Every metric of a coordinator loop."""
-        yield from self._counted()
+        applied = self.definitions.applied()
+        yield from self._counted(applied)
         homes = self._homes()
         live = self.builder.measures.states()
         total = sum(len(home.runs) + len(home.standing) for home in homes)
-        yield m.RUNS, live
-        yield m.RUNS_STALE, self.builder.measures.stale(ms(now - stale_after))
-        yield m.HOMES, {(stage,): count for stage, count in self._stages().items()}
+        yield from_zero(m.RUNS, live, ((it.name, state) for it in applied for state in STATES))
+        stale = self.builder.measures.stale(ms(now - stale_after))
+        yield from_zero(m.RUNS_STALE, stale, ((it.name,) for it in applied))
+        yield by_word(m.HOMES, dict.fromkeys((stage.value for stage in Stage), 0) | self._stages())
         yield m.STATE_RUNS, {("live",): sum(live.values()), ("ended",): total - sum(live.values())}
         yield plain(m.TIMERS, sum(len(home.timers) for home in homes))
         yield plain(m.BUFFERED, sum(len(home.events) + len(home.commands) for home in homes))
@@ -70,29 +76,29 @@ class View:
         return reasons
 
     def positions(self) -> dict[TopicPartition, int]:
-        """How far its homes have folded `events` and `commands`."""
-        return {
-            TopicPartition(topic, home.number): at
-            for home in self._homes()
-            for topic, at in ((self.topics.events, home.events_at), (self.topics.commands, home.commands_at))
-        }
+        """How far its homes have folded `events` and `commands`, those too that it does not serve yet."""
+        served = [home.places(self.topics) for home in self._homes()]
+        coming = [claimed.folded_to(self.topics) for claimed in self._claimed()]
+        return {at: position for places in (*coming, *served) for at, position in places.items()}
 
     def kept(self) -> list[TopicPartition]:
         """The partitions of which it tells how old their oldest record is."""
         topics = (self.topics.events, self.topics.settled, self.topics.runs)
         return [TopicPartition(topic, home.number) for topic in topics for home in self._homes()]
 
-    def _counted(self) -> Iterator[Sample]:
+    def _counted(self, applied: Sequence[Definition]) -> Iterator[Sample]:
         it = self.builder.measures
-        yield m.RUNS_STARTED, it.started.copy()
-        yield m.RUNS_SETTLED, it.settled.copy()
-        yield m.RUNS_REFUSED, it.refused.copy()
+        steps = [(each.name, step) for each in applied for step in each.steps]
+        ends = ((each.name, outcome) for each in applied for outcome in OUTCOMES)
+        yield from_zero(m.RUNS_STARTED, it.started.copy(), ((each.name,) for each in applied))
+        yield from_zero(m.RUNS_SETTLED, it.settled.copy(), ends)
+        yield from_zero(m.RUNS_REFUSED, it.refused.copy(), words_of(m.RUNS_REFUSED))
         yield m.RUN_START_DELAY, it.start_delay
         yield m.RUN_DURATION, it.duration
         yield m.RUN_HOLD, it.hold
         yield m.STEP_ATTEMPTS, it.attempts.copy()
-        yield m.RETRIES, it.retries.copy()
-        yield m.DEAD_LETTERS, it.dead_letters.copy()
+        yield from_zero(m.RETRIES, it.retries.copy(), steps)
+        yield from_zero(m.DEAD_LETTERS, it.dead_letters.copy(), steps)
         yield m.REPLAYS, it.replays.copy()
         yield m.RESTORE, it.restore
         yield m.TRANSACTIONS, it.transactions

@@ -124,6 +124,7 @@ class Writer:
             if self.builder.wanted:
                 self._unsure.update(home.seen)
             if batch.is_empty:
+                self.builder.answered(batch)
                 _pass_over(home, batch)
             elif is_full or home.limit or batch.is_urgent or is_time:
                 batches += self._stored(batch)
@@ -226,6 +227,7 @@ class Writer:
             home.committed_at = _positions_in(flight, home.number, self.settings.topics)
         now_ms = ms(self.now())
         for batch in flight.batches:
+            self.builder.answered(batch)
             self.builder.measures.committed(batch, now_ms)
             batch.publish()
             batch.home.limit, batch.home.refused = 0, None

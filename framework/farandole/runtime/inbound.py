@@ -16,10 +16,10 @@ from farandole.definition.model import Definition, Step
 from farandole.definition.spec import AgentSpec
 from farandole.errors import RecordError
 from farandole.events.avro import Schema
-from farandole.events.envelope import Envelope, parse_envelope
+from farandole.events.envelope import Envelope, parse_envelope, trace_id
 from farandole.events.facts import RunStarted
 from farandole.events.outgoing import TRIGGER, Trigger
-from farandole.ids import is_run_id, sha256
+from farandole.ids import NO_ITEM, is_run_id, sha256
 from farandole.runtime.attempts import Attempt, Call
 from farandole.runtime.partition import Partition
 from farandole.transport.port import Record
@@ -33,6 +33,16 @@ class Quarantine:
     error: str
     trigger: Trigger | None = None
     envelope: Envelope | None = None
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """What a log line about it carries of the attempt, where that is known."""
+        it = self.trigger
+        if it is None:
+            return {}
+        known = {"run_id": it.run, "step": it.step, "item": None if it.item == NO_ITEM else it.item}
+        told = self.envelope.traceparent if self.envelope is not None else ""
+        return {**known, "attempt": it.attempt, "trace_id": trace_id(told)}
 
 
 @dataclass(frozen=True, slots=True)

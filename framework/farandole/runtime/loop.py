@@ -45,6 +45,7 @@ class AgentLoop:
         self._settings = settings
         self._clock = given.clock
         self._agents = {settings.topics.inbox(spec.name): spec for spec in agents.values()}
+        self._publishes = frozenset(topic for spec in agents.values() for topic in spec.publishes)
         self._asked: dict[int, Callable[[Reply], None]] = {}
         self._member = given.transport.member(settings.member())
         unit = Unit(self._agents, given, settings, unit_path)
@@ -210,6 +211,8 @@ class AgentLoop:
         return bool(replies)
 
     def _committed(self, flight: Flight) -> None:
+        if self._publishes:
+            self.counts.published += sum(record.topic in self._publishes for record in flight.records)
         if flight.opening:
             group_log.info("took over %d partitions, has %d", len(flight.opening), len(self.ownership.partitions))
         for p in flight.opening:

@@ -117,7 +117,7 @@ class Ownership:
         """
         self.assigned([p.at])
         fresh = self.partitions[p.at]
-        fresh.refused, fresh.why = p.committed, p.why
+        fresh.refused, fresh.found, fresh.why = p.committed, p.committed, p.why
         self.stop(fresh, why, now + MISSING_RETRY_S)
 
     def next_due(self, *, may_fence: bool) -> float | None:
@@ -175,6 +175,7 @@ class Ownership:
             )
             self.stop(p, f"it has no start position (R8): {way_out}", now + MISSING_RETRY_S)
             return
+        p.found = position.offset
         if position.offset == p.refused:
             self.stop(p, p.why, now + MISSING_RETRY_S)
             return

@@ -62,6 +62,9 @@ class Partition:
     refused: int = -1
     """A committed position that the log does not have any more: not gone on with until it is another one."""
 
+    found: int = -1
+    """Where the group stood when that was read; -1 while it was not, or there was nothing."""
+
     why: str = ""
     """Why it is stopped, as it was told."""
 
@@ -72,6 +75,11 @@ class Partition:
     def was_opened(self) -> bool:
         """Whether our epoch is committed, so that a clean release has something to say."""
         return self.stage in (Stage.RUNNING, Stage.RELEASING) and self.committed >= 0
+
+    @property
+    def answered_to(self) -> int:
+        """The lowest unfinished offset, also of one that is not served, as far as it is known; else -1."""
+        return self.offsets.base if self.stage in (Stage.EPOCH, Stage.RUNNING, Stage.RELEASING) else self.found
 
     def restore(self, position: Position, metadata: Metadata) -> None:
         """Begin where the last owner ended."""

@@ -62,6 +62,7 @@ class Counts:
     partitions_stopped: int = 0
     signals_dropped: int = 0
     published: int = 0
+    """Records that handlers published, in transactions that stand."""
 
 
 TOLD_EVERY_S = 60.0

@@ -41,7 +41,8 @@ class View:
         yield plain(m.IN_FLIGHT, load.records)
         yield plain(m.IN_FLIGHT_BYTES, load.bytes)
         yield plain(m.HANDLERS, len(self.work.running))
-        yield m.PARTITIONS, {(p,): n for p, n in Counter(p.stage.value for p in self._partitions()).items()}
+        stages = Counter(p.stage.value for p in self._partitions())
+        yield by_word(m.PARTITIONS, dict.fromkeys((stage.value for stage in Stage), 0) | stages)
         yield by_word(m.QUARANTINED, counts.quarantined)
         yield plain(m.DROPPED, counts.dropped)
         yield plain(m.PUBLISHED, counts.published)
@@ -70,8 +71,11 @@ class View:
         return reasons
 
     def positions(self) -> dict[TopicPartition, int]:
-        """The lowest unfinished offset of each of its partitions."""
-        return {p.at: p.offsets.base for p in self._partitions() if p.stage is Stage.RUNNING}
+        """The lowest unfinished offset of each of its partitions, as far as it is known.
+
+        Those that stand still are among them: nobody else tells their lag, and it is what somebody is to be woken for.
+        """
+        return {p.at: at for p in self._partitions() if (at := p.answered_to) >= 0}
 
     def kept(self) -> list[TopicPartition]:
         """Inboxes and dead letters are of interest by their lag, not by their age."""

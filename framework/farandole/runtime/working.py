@@ -298,7 +298,6 @@ class Workplace:
 
     def _succeeded(self, attempt: Attempt, outcome: Succeeded, when: tuple[datetime, timedelta]) -> None:
         """Answer, or go on with the one successor at once."""
-        self.counts.published += len(outcome.published)
         is_free = self.tables.is_free(attempt.trigger.run)
         try:
             children = reactions.children_of(self.around, attempt, outcome.output) if is_free else []
@@ -307,7 +306,8 @@ class Workplace:
                 child = None
             told = reactions.told(self.around, attempt, outcome, when, children, fused=child is not None)
         except Exception as error:  # else every process that gets this record would end of it
-            log.exception("what came of %s/%s cannot be told", attempt.trigger.run, attempt.step.name)
+            about = attempt.call.log_fields
+            log.exception("what came of %s/%s cannot be told", attempt.trigger.run, attempt.step.name, extra=about)
             return self._answer(attempt, self._failure(attempt, failure_of(error), when))
         again = partial(reactions.told, self.around, attempt, outcome, when)
         unfired = [partial(again, ())] if children else []
@@ -346,11 +346,9 @@ class Workplace:
 
     def _quarantine(self, arrival: Arrival, spec: AgentSpec, it: Quarantine) -> None:
         self.counts.quarantined[it.reason] += 1
-        record, trigger = arrival.record, it.trigger
+        record = arrival.record
         fields = {"topic": record.topic, "partition": record.partition, "offset": record.offset, "reason": it.reason}
-        if trigger is not None:
-            fields |= {"run_id": trigger.run, "step": trigger.step, "attempt": trigger.attempt}
-        log.warning("%s", it.error, extra=fields)
+        log.warning("%s", it.error, extra=fields | it.log_fields)
         outgoing = reactions.quarantined(self.around, arrival.record, spec.name, it, self.clock.now())
         self._in_hand(arrival, outgoing, it)
 

@@ -4,7 +4,7 @@ No label holds a run id or anything else that a stranger chooses: pipelines, ste
 topics are those that were applied, all other labels are words of ours.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -33,6 +33,12 @@ class Metric:
     process: str = "both"
     answers: str = ""
     bounds: tuple[float, ...] = ()
+    words: tuple[str, ...] = ()
+    """What its only label may say, where that is known beforehand: each is shown from the beginning, as 0."""
+
+    def saying(self, *words: str) -> "Metric":
+        """The same, with these words."""
+        return replace(self, words=words)
 
 
 def _coordinator(kind: Kind, name: str, text: str, *labels: str, answers: str = "") -> Metric:
@@ -53,9 +59,13 @@ C, G, H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 
 RUNS_STARTED = _coordinator(C, "runs_started_total", "Runs started.", "pipeline", answers="M1")
 RUNS_SETTLED = _coordinator(C, "runs_settled_total", "Runs ended, by outcome.", "pipeline", "outcome", answers="M1")
-RUNS_REFUSED = _coordinator(C, "runs_refused_total", "Starts that were refused.", "reason")
+RUNS_REFUSED = _coordinator(C, "runs_refused_total", "Starts and commands that were refused.", "reason").saying(
+    "conflict", "definition_gone", "error", "expired_id", "params", "run_id", "undecodable", "unknown_pipeline",
+    "unproducible",
+)  # fmt: skip
 RUN_START_DELAY = _coordinator(
-    H, "run_start_delay_seconds", "From the command's timestamp to the run's start (clocks of two machines).",
+    H, "run_start_delay_seconds",
+    "From the command's timestamp to the run's start (clocks of two machines); not of direct starts.",
     "pipeline", answers="M5",
 )  # fmt: skip
 RUN_DURATION = _coordinator(H, "run_duration_seconds", "From a run's start to its end.", "pipeline", answers="M2")
@@ -83,8 +93,14 @@ REPLAYS = _coordinator(C, "replays_total", "Dead letters replayed.", "pipeline",
 
 # --- the coordinator itself ---------------------------------------------------------------------
 
-EVENTS = _coordinator(C, "events_read_total", "Records of `events`, by what became of them.", "answer")
-COMMANDS = _coordinator(C, "commands_read_total", "Records of `commands`, by what became of them.", "answer")
+EVENTS = _coordinator(C, "events_read_total", "Records of `events`, by what became of them.", "answer").saying(
+    "deleted", "folded", "orphan", "refused", "released", "second_start", "skipped", "standing", "started",
+    "unproducible", "unreadable",
+)  # fmt: skip
+COMMANDS = _coordinator(C, "commands_read_total", "Records of `commands`, by what became of them.", "answer").saying(
+    "duplicate", "error", "forwarded", "marked", "no_such_run", "no_such_step", "refused", "started", "undecodable",
+    "unproducible",
+)  # fmt: skip
 HOMES = _coordinator(G, "homes", "Home partitions of this process by stage; `running` ones are served.", "stage")
 STATE_RUNS = _coordinator(G, "state_runs", "Runs in memory, `ended` ones kept as stubs for the dedupe window.", "kind")
 TIMERS = _coordinator(G, "timers", "Timers that wait (retries, deadlines, holds, stubs).")
@@ -107,10 +123,14 @@ IN_FLIGHT = _agent(G, "in_flight_records", "Inbox records taken and not yet comm
 IN_FLIGHT_BYTES = _agent(G, "in_flight_bytes", "Bytes of their inputs.", answers="M7")
 HANDLERS = _agent(G, "handlers", "Attempts dispatched and not over, those waiting for a place included.", answers="M7")
 PARTITIONS = _agent(G, "inbox_partitions", "Inbox partitions of this process by stage.", "stage")
-QUARANTINED = _agent(C, "quarantined_total", "Inbox records that could not be worked on.", "reason")
+QUARANTINED = _agent(C, "quarantined_total", "Inbox records that could not be worked on.", "reason").saying(
+    "bad_envelope", "bad_start", "no_envelope", "no_run", "not_a_trigger", "other_agent", "undecodable", "unknown"
+)
 DROPPED = _agent(C, "results_dropped_total", "Results thrown away because their partition had gone to another.")
 PUBLISHED = _agent(C, "published_records_total", "Records that handlers published.")
-JUDGED = _agent(C, "doubts_total", "Transactions in doubt, by what they came to.", "result")
+JUDGED = _agent(C, "doubts_total", "Transactions in doubt, by what they came to.", "result").saying(
+    "committed", "without_effect"
+)
 RENEWALS = _agent(C, "producer_renewals_total", "Producers thrown away and made anew.")
 FENCED = _agent(C, "fenced_writers_total", "Departed processes whose transactions were ended.")
 SIGNALS_DROPPED = _agent(C, "signals_dropped_total", "Progress signals dropped because their queue was full.")
@@ -131,7 +151,12 @@ KEPT_RECORDS = _both(
     "Offsets that a topic still holds, over this process's partitions; `runs` is the state.",
     "topic",
 )
-PROBES = _both(C, "probes_total", "Looks at the log for the four above, by result.", "result")
+PROBES = _both(
+    C,
+    "probes_total",
+    "Looks at the log for the four above, by result; these are not told after one that failed.",
+    "result",
+).saying("ok", "failed")
 STEP_AGE = _both(G, "loop_age_seconds", "Since the loop's last step.", answers="M7")
 INFO = _both(G, "process_info", "1; which process this is.", "version", "process", "unit")
 
@@ -139,8 +164,8 @@ METRICS: tuple[Metric, ...] = tuple(each for each in list(globals().values()) if
 """All of them, in the order above."""
 
 PROCESS = (
-    ("process_cpu_seconds_total", "Processor time of the process.", "M7"),
-    ("process_resident_memory_bytes", "Memory of the process.", "M7"),
+    ("process_cpu_seconds_total", "Processor time of the process, without its children (`agent.processes`).", "M7"),
+    ("process_resident_memory_bytes", "Memory of the process, without its children.", "M7"),
     ("process_virtual_memory_bytes", "Address space of the process.", ""),
     ("process_open_fds", "Open files of the process.", ""),
     ("process_max_fds", "Open files that it may have.", ""),

@@ -15,6 +15,11 @@ Each process shows its own on `/metrics` once it is told where to listen (`[metr
 counted since the process began, from what it committed; sum over processes. M1 to M9 are the usual measures of an
 orchestrator: success rate, end-to-end latency, failure rate, time to restore, start delay, retries, utilisation,
 latency of the state, stale runs.
+
+An increase is seen only of a series that is there already. So what is known beforehand is there as 0 from the first
+scrape: the outcomes of each applied pipeline, the retries and dead letters of each of its steps, the known words of
+each label. Attempts by kind are not, for there are many kinds: alert on retries and dead letters, one of which each
+failure of a live run leads to.
 """
 
 _TITLES = {"coordinator": "Coordinators", "agent": "Agents", "both": "Both"}
@@ -33,7 +38,8 @@ def _section(process: str) -> Iterator[str]:
 
 def _row(metric: Metric) -> str:
     labels = ", ".join(f"`{label}`" for label in metric.labels)
-    return f"| `{metric.name}` | {metric.kind.value} | {labels} | {metric.text} | {metric.answers} |"
+    words = " Known: " + ", ".join(f"`{word}`" for word in metric.words) + "." if metric.words else ""
+    return f"| `{metric.name}` | {metric.kind.value} | {labels} | {metric.text}{words} | {metric.answers} |"
 
 
 def _process() -> Iterator[str]:

@@ -189,6 +189,7 @@ class Desk:
                 self.table.pop(record.key, None)
             elif record.topic == self.topics.runs:
                 self.table[record.key] = stored.value or b""
+        self.builder.answered(batch)
         self.builder.measures.committed(batch, ms(self.now))
         batch.publish()
         for run in batch.released:

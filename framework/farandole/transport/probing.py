@@ -8,10 +8,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from farandole.transport.port import Admin, End, Isolation, Reader, Record, TopicPartition, Transport
+from farandole.transport.port import Admin, End, Isolation, Reader, Record, TopicPartition, Transport, Trouble
 
 READ_WITHIN_S = 5.0
 """How long one look may read. What was not reached then is told by the next one."""
+
+BEGINNING = -2
+"""Kafka's logical offset for the first record."""
 
 KEPT_EVERY = 20
 """How many looks pass between two at the oldest records: they are read from the beginning, and change slowly."""
@@ -81,7 +84,7 @@ class Probe:
         if not places:
             return found, set()
         self._reader.assign(places)
-        open_, until = set(places), time.monotonic() + READ_WITHIN_S
+        begun, open_, until = dict(places), set(places), time.monotonic() + READ_WITHIN_S
         while open_ and time.monotonic() < until:
             for item in self._reader.poll(0.2):
                 if isinstance(item, Record) and item.at in open_:
@@ -89,6 +92,11 @@ class Probe:
                     open_.discard(item.at)
                 elif isinstance(item, End):
                     open_.discard(item.at)
+                elif isinstance(item, Trouble) and item.at in open_ and item.kind == "position_out_of_range":
+                    # Of one that stands still because its records were deleted: the first that are there wait.
+                    begun[item.at] = BEGINNING
+                    self._reader.assign({at: begun[at] for at in open_})
+                    break
         self._reader.assign({})
         return found, open_
 
