@@ -26,7 +26,7 @@ from farandole.events.outgoing import Origin, Trigger, trigger_record
 from farandole.events.tables import RunControl
 from farandole.events.topics import Topics
 from farandole.ids import partition_of
-from farandole.runtime import reactions
+from farandole.runtime import inbound, reactions
 from farandole.runtime.attempts import Attempt
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.inline import InlineExecutor
@@ -535,6 +535,51 @@ def test_stranger_in_an_inbox_is_quarantined_as_it_was_and_the_partition_goes_on
     assert (dead.value, dead.key, dict(dead.headers)["farandole_reason"].decode()) == (b"?", b"k", reason)
     assert {fact.step for fact in world.facts()} == {"first", "second"}
     assert loop.counts.quarantined[reason] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "told"),
+    [("ce_params", "bad_envelope", 1), ("ce_start", "bad_start", 0)],
+    ids=["params", "start"],
+)
+def test_params_that_are_not_even_ascii_are_quarantined_and_the_partition_goes_on(
+    world: World, name: str, reason: str, told: int
+) -> None:
+    """`b64decode` says of such a text what it says of no other, so that nobody caught it. The process ended, its
+    position stood where it was, and every process that got the partition ended of the same record."""
+    loop = world.start()
+    sound = world.trigger("r-1")
+    world.run()
+
+    stranger(world, [*sound.headers, (name, "\u00e9".encode())], sound.value)
+    world.trigger("r-2")
+    world.run()
+
+    (dead,) = world.records(TOPICS.dead("first"))
+    assert loop.counts.quarantined[reason] == 1
+    assert len(world.facts(StepFailed)) == told
+    assert [fact.run for fact in world.facts(StepSucceeded) if fact.step == "first"] == ["r-1", "r-2"]
+    assert dead.value == sound.value
+
+
+def test_record_of_which_nobody_knows_why_it_cannot_be_read_is_quarantined_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def burst(_: object) -> bool:
+        raise ZeroDivisionError("a defect of ours")
+
+    loop = world.start()
+    with monkeypatch.context() as patched:
+        patched.setattr(inbound, "is_run_id", burst)
+        world.trigger("r-1")
+        world.run()
+    world.trigger("r-2")
+    world.run()
+
+    (dead,) = world.records(TOPICS.dead("first"))
+    assert "ZeroDivisionError: a defect of ours" in dict(dead.headers)["farandole_error"].decode()
+    assert loop.counts.quarantined["unreadable"] == 1
+    assert {fact.run for fact in world.facts()} == {"r-2"}
 
 
 def test_undecodable_input_of_a_known_run_is_dead_lettered_and_told(world: World) -> None:

@@ -30,7 +30,10 @@ RUNS = st.sampled_from(["r-1", "r-2", "", "x" * 200, "a#b", "a/b"])
 STEPS = st.sampled_from(["double", "add", "nope", ""])
 NUMBERS = st.sampled_from([-2, -1, 0, 1, 2, 1000, 2**31 - 1])
 WORK = Schema.parse(fuzzed.definition.steps["double"].input_schema).encode({"number": 3})
-BYTES = st.sampled_from([b"", INPUT, WORK, WORK, b"{}", b"x" * 300, fuzzed.encode_params(number=3)]) | st.binary(
+TEXT = "\u00e9\u0663".encode()
+"""A text that is no ASCII, though a decimal digit is in it."""
+
+BYTES = st.sampled_from([b"", INPUT, WORK, WORK, b"{}", b"x" * 300, fuzzed.encode_params(number=3), TEXT]) | st.binary(
     max_size=40
 )
 
@@ -106,7 +109,9 @@ def records(draw: st.DrawFn) -> bytes:
     value = draw(st.sampled_from([encode(record)]) | BYTES | st.none())
     envelope = draw(TRIGGERS) if draw(st.booleans()) else envelope_of(record)
     headers = [[name, packed(text)] for name, text in envelope.headers()]
-    extra = st.tuples(st.sampled_from(["ce_run", "ce_folded", "ce_item", "ce_time", "ce_params", "x"]), BYTES)
+    extra = st.tuples(
+        st.sampled_from(["ce_run", "ce_folded", "ce_item", "ce_time", "ce_params", "ce_start", "x"]), BYTES
+    )
     headers += [[name, packed(text)] for name, text in draw(st.lists(extra, max_size=2))]
     if draw(st.integers(0, 3)) == 0:
         headers = headers[: draw(st.integers(0, len(headers)))]
@@ -183,8 +188,10 @@ START = base64.b64encode(fuzzed.encode_params(number=4))
         {"ce_start": START, "ce_time": b"2026-01-01T00:00:00"},
         {"ce_start": START, "ce_time": b"0001-01-01T00:00:00+14:00"},
         {"ce_start": START, "ce_time": b"9999-12-31T23:59:59-14:00"},
+        {"ce_params": TEXT},
+        {"ce_start": TEXT},
     ],
-    ids=["attempt", "item", "naive", "before year 1", "after year 9999"],
+    ids=["attempt", "item", "naive", "before year 1", "after year 9999", "params", "start"],
 )
 def test_a_trigger_that_no_fact_can_speak_of_is_quarantined(fine: Fine, odd: dict[str, bytes]) -> None:
     """The agent took it, ran its handler and died of what it had to write: "does not fit 64 bits", "can't subtract

@@ -5,7 +5,6 @@ goes on. An unknown definition is no reason yet: the table is read again first (
 """
 
 import base64
-import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,7 +49,19 @@ Lookup = Callable[[str], Definition | None]
 def read_trigger(
     partition: Partition, record: Record, spec: AgentSpec, lookup: Lookup
 ) -> Attempt | Quarantine | UnknownDefinition:
-    """What an inbox record asks of the agent."""
+    """What an inbox record asks of the agent, whatever stands in it.
+
+    What nobody has foreseen is the record's too: a process that ended of it would read it again, and so would its heir.
+    """
+    try:
+        return _read(partition, record, spec, lookup)
+    except Exception as bad:
+        return _quarantine(record, "unreadable", f"expected a {TRIGGER}, but {type(bad).__name__}: {str(bad)[:500]}")
+
+
+def _read(
+    partition: Partition, record: Record, spec: AgentSpec, lookup: Lookup
+) -> Attempt | Quarantine | UnknownDefinition:
     try:
         envelope = parse_envelope(record.headers)
     except RecordError as bad:
@@ -67,7 +78,7 @@ def read_trigger(
         trigger = (
             replace(trigger, params=base64.b64decode(envelope.params, validate=True)) if envelope.params else trigger
         )
-    except binascii.Error as bad:
+    except ValueError as bad:  # not only binascii's: a text that is not ASCII has another
         return _quarantine(
             record, "bad_envelope", f"ce_params: expected base64, but {bad}", *_blamed(trigger, envelope)
         )
@@ -116,7 +127,7 @@ def _opening(envelope: Envelope, trigger: Trigger, definition: Definition) -> Ru
     try:
         params = base64.b64decode(envelope.start, validate=True)
         Schema.parse(definition.params_schema).decode(params)
-    except (RecordError, binascii.Error):
+    except (RecordError, ValueError):
         return None
     run, fired = trigger.run, (trigger.step,)
     return RunStarted(run, definition.name, definition.hash, params, sha256(params), envelope.time, fired=fired)
