@@ -233,6 +233,30 @@ def test_refusal_repeats_no_more_than_a_part_of_what_a_stranger_chose(huge: str)
     assert max(sizes) < 3_000
 
 
+@pytest.mark.parametrize("run_id", ["r-1", "x" * 200])
+def test_trace_context_of_a_megabyte_is_kept_nowhere_and_repeated_nowhere(run_id: str) -> None:
+    desk = Desk(CHAIN)
+
+    for _ in range(3):
+        value = b'{"run_id":"%s","pipeline":"p","params":{"n":1,"items":[],"pad":""}}' % run_id.encode()
+        headers = [("ce_id", b"i"), ("ce_type", b"farandole.StartRun"), ("ce_source", b"s")]
+        desk.command(value, headers=[*headers, ("ce_time", b"2026-01-01T00:00:00Z"), ("traceparent", b"0" * 1_000_000)])
+    desk.turns()
+
+    written = [each for log in desk.logs.values() for each in log if not each.topic.endswith(".commands")]
+    assert desk.home.traces == {}
+    assert written
+    assert max(len(text) for each in written for _, text in each.headers) < 1_000
+
+
+def test_trace_contexts_are_kept_of_nothing_that_could_run() -> None:
+    home = started().home
+
+    told = [home.trace(name, "00-trace") for name in ("r-1", "a/b", "x" * 1_000_000)]
+
+    assert (told, home.traces) == (["00-trace"] * 3, {"r-1": "00-trace"})
+
+
 # --- forwarding -----------------------------------------------------------------------------------
 
 
