@@ -1162,6 +1162,34 @@ def test_record_that_the_log_refuses_fails_its_own_attempt_and_no_other(tmp_path
     assert [record.key for record in world.records(TOPICS.dead("first"))] == [b"r-4"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["key", "ce_id", "ce_step", "ce_definition", "ce_params", "ce_start", "traceparent", "ce_agent", "x"],
+)
+def test_last_word_on_a_record_is_small_whatever_the_record_brings(world: World, name: str) -> None:
+    """Value and input were left out of it, but key, headers and texts of the envelope were repeated as they were. A key
+    of 900,000 bytes that are no text became one of 2.7 MB, and what was compressed could be larger yet. The log took no
+    word on such a record, and every process that got it ended."""
+    world.admin.configure(TOPICS.inbox("first"), {"max.message.bytes": "20000000"})
+    world.start()
+    sound = world.trigger("r-1")
+    world.run()
+    for topic in (TOPICS.events, TOPICS.dead("first")):
+        world.admin.configure(topic, {"max.message.bytes": "16384"})
+
+    large = b"a" * 2_000_000
+    headers = {each: text for each, text in sound.headers if each != name}
+    if name == "key":
+        world.send(structs.replace(sound, key=b"\xff" * 900_000, headers=()))
+    else:
+        world.send(structs.replace(sound, headers=[*headers.items(), (name, large)]))
+    world.trigger("r-2")
+    world.run()
+
+    assert [fact.run for fact in world.facts(StepSucceeded) if fact.step == "first"][-1] == "r-2"
+    assert world.lag() == 0
+
+
 def test_success_whose_trigger_the_log_refuses_stands_and_leaves_its_edge_to_the_coordinator(world: World) -> None:
     # The story: the inbox of a successor was deleted. What its parent had done well became a dead letter that no retry
     # could mend, and was done once more by its replay.

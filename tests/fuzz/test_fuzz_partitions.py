@@ -152,6 +152,26 @@ def trigger_of(digest: str) -> list[tuple[str, bytes]]:
     ).headers()
 
 
+ODD = st.tuples(st.sampled_from([b"", TEXT, b"-1", b"a/b", b"\0"]) | st.binary(max_size=20), st.just(1))
+LARGE = st.tuples(st.sampled_from([b"\xff", b"a", b"9"]), st.sampled_from([400, 700_000]))
+"""What an inbox takes. Bytes that are no text become three times as many where they are repeated as one."""
+
+
+def test_a_trigger_that_is_nearly_sound_never_stops_a_partition(fine: Fine, cases: Cases) -> None:
+    """One that its agent would take, but for a header or its key."""
+    names = ["key", *dict(trigger_of(HASH)), "ce_item", "ce_params", "ce_start", "traceparent", "x"]
+
+    @cases(150)
+    @given(st.sampled_from(names), ODD | LARGE)
+    def check_each(name: str, odd: tuple[bytes, int]) -> None:
+        piece, times = odd
+        headers = {} if name == "key" else {**dict(trigger_of(HASH)), name: piece * times}
+        key = piece * times if name == "key" else b"r-9"
+        fine("push", pushed("inbox.double", key, WORK, [*headers.items()]))
+
+    check_each()
+
+
 def test_an_input_that_fits_reaches_the_handler() -> None:
     """What the other tests push can get as far as that: else they would prove little."""
     place = Place()

@@ -18,10 +18,14 @@ from farandole.events.avro import Schema
 from farandole.events.envelope import Envelope, parse_envelope
 from farandole.events.facts import RunStarted
 from farandole.events.outgoing import TRIGGER, Trigger
-from farandole.ids import is_run_id, sha256
+from farandole.ids import is_name, is_run_id, sha256
 from farandole.runtime.attempts import Attempt, Call
 from farandole.runtime.partition import Partition
 from farandole.transport.port import Record
+
+START_MAX = 1_048_576
+"""Characters of `ce_start`: what an inbox takes of a record. More may come in one that was compressed, and the fact
+that the run began, which is said whatever else is not, would not fit on `events`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,9 @@ def _read(
         envelope = parse_envelope(record.headers)
     except RecordError as bad:
         return _quarantine(record, bad.reason, str(bad))
-    if envelope.type != TRIGGER or not envelope.step or envelope.attempt < 1:
-        return _quarantine(record, "not_a_trigger", f"expected a {TRIGGER}, but found a {envelope.type[:100]}")
+    if envelope.type != TRIGGER or not is_name(envelope.step) or envelope.attempt < 1:
+        found = f"a {envelope.type[:100]} of step {envelope.step[:100]!r}, attempt {envelope.attempt}"
+        return _quarantine(record, "not_a_trigger", f"expected a {TRIGGER} of a step, but found {found}")
     if not is_run_id(envelope.run):
         return _quarantine(record, "no_run", f"expected a run id in ce_run, but found {envelope.run[:100]!r}")
     value, epoch = record.value or b"", max(0, envelope.epoch)
@@ -122,7 +127,7 @@ def _blamed(trigger: Trigger, envelope: Envelope) -> tuple[Trigger | None, Envel
 
 def _opening(envelope: Envelope, trigger: Trigger, definition: Definition) -> RunStarted | None:
     """The beginning of a run whose trigger is its start (DESIGN section 9); None if it cannot begin so."""
-    if trigger.attempt != 1 or trigger.step != graph_of(definition).direct_root:
+    if trigger.attempt != 1 or trigger.step != graph_of(definition).direct_root or len(envelope.start) > START_MAX:
         return None
     try:
         params = base64.b64decode(envelope.start, validate=True)
