@@ -17,6 +17,7 @@ from farandole.events.catalogue import encode, type_name
 from farandole.events.commands import CancelRun, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import Envelope
 from farandole.events.tables import RunControl
+from farandole.ids import generated_run_id
 from farandole.testing.fuzz import Answer
 from farandole.testing.fuzz.partition import Place, fuzzed
 
@@ -26,6 +27,10 @@ Cases = Callable[[int], settings]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HASH = fuzzed.definition.hash
 INPUT = b"\xc3\x01"
+GENERATED = generated_run_id(NOW, 7)
+STAMPS = st.sampled_from([None, None, -1, 0, 2**62, -(10**17), -62135596800000, 253402300799000])
+"""Instants that records are written at: what no calendar has, too."""
+
 RUNS = st.sampled_from(["r-1", "r-2", "", "x" * 200, "a#b", "a/b"])
 STEPS = st.sampled_from(["double", "add", "nope", ""])
 NUMBERS = st.sampled_from([-2, -1, 0, 1, 2, 1000, 2**31 - 1])
@@ -74,6 +79,8 @@ EVENTS = st.one_of(
               BYTES),
     st.builds(facts.RunSettled, RUNS, st.sampled_from(["succeeded", "?"]), st.just(NOW), st.just(NOW)),
     st.builds(facts.CancelRequested, RUNS, st.just("why")),
+    st.builds(facts.RunStarted, RUNS | st.just(GENERATED), st.just("fuzzed"), DIGESTS, BYTES, st.just(""), st.just(NOW),
+              fired=st.sampled_from([("double",), ("add",), ()])),
     st.builds(StartRun, st.sampled_from(["fuzzed", "nope"]), BYTES, RUNS),
     st.builds(CancelRun, RUNS, st.just("why")),
     st.builds(ReleaseRun, RUNS),
@@ -121,7 +128,14 @@ def records(draw: st.DrawFn) -> bytes:
     key = draw(st.none() | st.sampled_from([b"r-1", b"\xff\xfe", b"", b"run:r-1", HASH.encode()[:10]]))
     place = draw(st.integers(0, 1)) if topic not in ("definitions",) else 0
     return json.dumps(
-        {"topic": topic, "partition": place, "key": packed(key), "value": packed(value), "headers": headers}
+        {
+            "topic": topic,
+            "partition": place,
+            "key": packed(key),
+            "value": packed(value),
+            "headers": headers,
+            "timestamp_ms": draw(STAMPS),
+        }
     ).encode()
 
 
@@ -168,6 +182,19 @@ def test_a_trigger_that_is_nearly_sound_never_stops_a_partition(fine: Fine, case
         headers = {} if name == "key" else {**dict(trigger_of(HASH)), name: piece * times}
         key = piece * times if name == "key" else b"r-9"
         fine("push", pushed("inbox.double", key, WORK, [*headers.items()]))
+
+    check_each()
+
+
+def test_a_beginning_at_any_instant_never_stops_a_home(fine: Fine, cases: Cases) -> None:
+    instants = st.sampled_from([-(10**17), 2**62, -62135596800000, 253402300799000]) | st.integers(-(2**63), 2**63 - 1)
+
+    @cases(40)
+    @given(st.sampled_from([GENERATED, "r-8"]), instants)
+    def check_each(run: str, written: int) -> None:
+        begun = facts.RunStarted(run, "fuzzed", HASH, fuzzed.encode_params(number=3), "", NOW, fired=("double",))
+        case = json.loads(pushed("events", run.encode(), encode(begun), envelope_of(begun).headers()))
+        fine("push", json.dumps({**case, "timestamp_ms": written}).encode())
 
     check_each()
 

@@ -1,9 +1,10 @@
 """What each record of `commands` and `events` does to a batch, bad ones included."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
 from farandole.coordinator.reading import RUN_HEADER
 from farandole.definition.model import Definition
@@ -14,7 +15,7 @@ from farandole.events.commands import CancelRun, DiscardDeadLetter, ReleaseRun, 
 from farandole.events.envelope import parse_envelope
 from farandole.events.framing import single_object
 from farandole.events.outgoing import Origin, event_record
-from farandole.ids import partition_of, sha256
+from farandole.ids import generated_run_id, partition_of, sha256
 from farandole.kernel.state import Status
 from farandole.testing.desk import Desk
 from farandole.testing.sketch import define, framed, framed_params, node
@@ -523,6 +524,38 @@ def test_run_that_its_first_agent_has_begun_is_taken_in_and_its_root_is_not_trig
         (Status.PENDING, 0, ()),
     ]
     assert batch.records == []
+
+
+@pytest.mark.parametrize("written", [-(10**17), 2**62, -62135596800000, 253402300799000])
+@pytest.mark.parametrize(
+    ("run", "word"), [("r-1", "started"), (generated_run_id(datetime(2026, 1, 1, tzinfo=UTC), 7), "refused")]
+)
+def test_beginning_with_a_timestamp_that_no_calendar_has_ends_no_coordinator(written: int, run: str, word: str) -> None:
+    """Any producer may write one. `fromtimestamp` raised, the home's position stood, and whoever got it ended too."""
+    desk = Desk(ROW)
+    directly(desk, run)
+    desk.home.events.append(structs.replace(desk.home.events.pop(), timestamp_ms=written))
+
+    desk.turns()
+
+    assert desk.builder.words[f"event_{word}"] == 1
+    assert desk.home.events_at >= 1
+
+
+def test_beginning_that_bursts_for_a_reason_of_its_own_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def burst(*_: object) -> str:
+        raise ZeroDivisionError("a defect of ours")
+
+    desk = Desk(ROW)
+    directly(desk)
+    with monkeypatch.context() as patched:
+        patched.setattr("farandole.coordinator.reading.expired_id", burst)
+        desk.turns()
+    directly(desk, "r-2")
+    desk.turns()
+
+    assert desk.builder.words["event_unreadable"] == 1
+    assert set(desk.home.runs) == {"r-2"}
 
 
 def test_second_beginning_of_a_run_is_refused_by_the_fold() -> None:
