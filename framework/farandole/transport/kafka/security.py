@@ -25,6 +25,7 @@ from farandole.errors import ConfigError, TransportError
 from farandole.transport.kafka.errors import error_of
 from farandole.transport.kafka.names import NAMES
 from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.verification import verifies_certificate, verifies_name
 
 _OAUTH = "sasl.oauthbearer."
 _UNTOLD = ("ssl.ca.pem", "ssl.certificate.pem", "ssl.key.pem", "ssl.keystore.location", "ssl.crl.location")
@@ -91,9 +92,9 @@ def _ssl_context(settings: Mapping[str, str]) -> ssl.SSLContext:
         )
     except OSError as error:
         raise ConfigError(f"[kafka] ssl.*.location: expected files in PEM format, but: {error}") from error
-    if settings.get("ssl.endpoint.identification.algorithm", "https") == "none":
+    if not verifies_name(settings):
         context.check_hostname = False
-    if settings.get("enable.ssl.certificate.verification", "true").lower() == "false":
+    if not verifies_certificate(settings):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
