@@ -275,14 +275,18 @@ def test_command_on_another_home_is_forwarded_unchanged() -> None:
     assert desk.events(facts.RunStarted) == []
 
 
+@pytest.mark.parametrize("headers", [[], [(RUN_HEADER, b"")]], ids=["none", "empty"])
 @pytest.mark.parametrize("value", [b'{"pipeline":"p","params":{"n":1,"items":[],"pad":""}}', b"{not json"])
-def test_command_without_a_run_id_keeps_its_derived_one_when_forwarded(value: bytes) -> None:
+def test_command_without_a_run_id_keeps_its_derived_one_when_forwarded(
+    value: bytes, headers: list[tuple[str, bytes]]
+) -> None:
+    """An empty header counted as one: the id was derived anew on each home, and the command went on for ever."""
     first = Desk(CHAIN, partitions=P, number=5)
     run_id = "farandole.commands.5.0"
     home = partition_of(run_id, P)
     assert home != 5
 
-    first.command(value)
+    first.command(value, headers=headers)
     first.turn()
     (forwarded,) = first.logs[TopicPartition("farandole.commands", home)]
     second = Desk(CHAIN, partitions=P, number=home)

@@ -212,7 +212,7 @@ def read_command(batch: Batch, record: Record, definitions: Definitions, partiti
     """
     command, run_id, reason = _parse(record)
     if partition_of(run_id, partitions) != record.partition:
-        headers = [*record.headers]
+        headers = [(name, value) for name, value in record.headers if name != RUN_HEADER or value]
         if not any(name == RUN_HEADER for name, _ in headers):
             headers.append((RUN_HEADER, run_id.encode()))
         batch.commands_at = record.offset + 1
@@ -270,7 +270,7 @@ def _refuse(batch: Batch, record: Record, reason: str, detail: str) -> str:
 
 def _parse(record: Record) -> tuple[Command | None, str, str]:
     """The command (None: unreadable), the run it is about, and why it is unreadable."""
-    carried = next((v.decode(errors="replace") for n, v in record.headers if n == RUN_HEADER), None)
+    carried = next((v.decode(errors="replace") for n, v in record.headers if n == RUN_HEADER and v), None)
     derived = carried or derived_run_id(record.topic, record.partition, record.offset)
     try:
         command = decode_command(record.value or b"", record.headers)
