@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import avro.datafile
 import avro.io
@@ -168,7 +169,7 @@ def test_file_with_another_schema_is_refused_before_any_row_is_read(tmp_path: Pa
     (span,) = Archive(tmp_path).all_spans()
     with span.path.open("rb") as file:
         reader = fastavro.reader(file)
-        told, rows = reader.metadata["farandole.content"], list(reader)
+        told, rows = reader.metadata["farandole.content"], [cast("dict[str, object]", each) for each in reader]
     other = json.loads(json.dumps(SCHEMA))
     other["fields"].append({"name": "more", "type": {"type": "array", "items": "null"}})
     with span.path.open("wb") as file:
@@ -257,6 +258,7 @@ def test_missing_topic_is_refused_before_anything_is_written(tmp_path: Path) -> 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from typing import cast
 from farandole.artifacts import archive, local
 from farandole.artifacts.archive import Archive, Archived
 left = int(sys.argv[2])
