@@ -8,19 +8,21 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import avro.datafile
 import avro.io
+import fastavro
 import pytest
 from typer.testing import CliRunner
 
 from farandole.artifacts import archive as archive_module
-from farandole.artifacts.archive import Archive, Archived, Span, content_of, read_file
+from farandole.artifacts.archive import SCHEMA, Archive, Archived, Span, content_of, read_file
 from farandole.cli.main import app
 from farandole.client import archiving
 from farandole.client.archived import Files
 from farandole.client.archiving import Archiver, Lost, Report
-from farandole.errors import ConfigError, TransportError
+from farandole.errors import ConfigError, StoreError, TransportError
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.port import Isolation, NewRecord, TopicPartition, TopicSpec, Transport
 
@@ -213,6 +215,24 @@ def test_two_writers_at_once_are_refused(tmp_path: Path) -> None:
             run(log_of(1), tmp_path)
 
 
+def test_file_with_another_schema_is_refused_before_any_row_is_read(tmp_path: Path) -> None:
+    """A file is read by the schema that it brings along: a stranger's may ask for any memory, or lack what ours has."""
+    run(log_of(5), tmp_path)
+    (span,) = Archive(tmp_path).all_spans()
+    with span.path.open("rb") as file:
+        reader = fastavro.reader(file)
+        told, rows = reader.metadata["farandole.content"], [cast("dict[str, object]", each) for each in reader]
+    other = json.loads(json.dumps(SCHEMA))
+    other["fields"].append({"name": "more", "type": {"type": "array", "items": "null"}})
+    with span.path.open("wb") as file:
+        fastavro.writer(file, other, [{**row, "more": []} for row in rows], metadata={"farandole.content": told})
+
+    records = read_file(span.path)
+
+    with pytest.raises(StoreError, match="its schema is another one"):
+        next(records)
+
+
 def test_damaged_file_is_told_with_its_place(tmp_path: Path) -> None:
     run(log_of(5), tmp_path)
     (span,) = Archive(tmp_path).all_spans()
@@ -290,6 +310,7 @@ def test_missing_topic_is_refused_before_anything_is_written(tmp_path: Path) -> 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from typing import cast
 from farandole.artifacts import archive, local
 from farandole.artifacts.archive import Archive, Archived
 left = int(sys.argv[2])

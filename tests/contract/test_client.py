@@ -45,7 +45,7 @@ from farandole.ids import generated_run_id
 from farandole.testing.inprocess import InProcess
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.memory import MemoryTransport
-from farandole.transport.port import Transport
+from farandole.transport.port import NewRecord, Transport
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport
 
 
@@ -593,6 +593,23 @@ def test_dead_letter_of_a_run_that_is_stopping_is_closed(cluster: InProcess, uni
             assert (await run.ended("20s")).outcome == "cancelled"
 
     asyncio.run(stop())
+
+
+def test_letter_whose_run_is_no_text_is_listed_beside_the_others(cluster: InProcess) -> None:
+    """One such record, which anybody may write who may write there, took `dead list` away from everybody."""
+    topic = cluster.topics.dead("wait")
+    stranger = cluster.transport.producer("stranger")
+    stranger.send(NewRecord(topic, b"k", b"?", [("ce_run", b"\xff"), ("farandole_reason", b"odd")], 0))
+    assert stranger.flush(5.0) == 0
+    stranger.close()
+
+    async def listed() -> list[tuple[str, str]]:
+        async with await _connected(cluster) as client:
+            (letter,) = await list_dead(client.session, run_id="\ufffd")
+            again, _ = await dead_record(client.session, letter.place)
+            return [(each.state, each.reason) for each in (letter, again)]
+
+    assert asyncio.run(listed()) == [("quarantined", "odd")] * 2
 
 
 def test_replay_with_an_input_of_another_type_is_refused(cluster: InProcess, unique: str) -> None:

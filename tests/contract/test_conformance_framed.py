@@ -1,6 +1,7 @@
 """The conformance suite on a transport that reframes, and what it does while the registry is away."""
 
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from farandole.clock import ManualClock
 from farandole.errors import TransportError, UnknownSchema
 from farandole.testing.conformance import CASES, Case, Kit
+from farandole.transport import framing
 from farandole.transport.framed import FramedTransport
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.port import (
@@ -292,3 +294,21 @@ def test_a_transaction_that_needs_a_registry_which_is_away_is_answered_as_aborte
     assert "registry: away" in str(reply.error)
     assert framed.admin().ends([AT], Isolation.UNCOMMITTED) == {AT: 0}
     member.close()
+
+
+def test_one_poll_asks_no_longer_than_it_may_though_each_question_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a registry that did not answer was bounded: many new ids, each answered late, outlasted the session."""
+    now = [0.0]
+    monkeypatch.setattr(framing, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Slow(Swap):
+        def inbound(self, value: bytes) -> bytes:
+            now[0] += framing.ASK_S / 2
+            return super().inbound(value)
+
+    waiting = framing.Waiting(Slow())
+    waiting.take([Record("t", 0, n, None, b"\0v") for n in range(5)])
+
+    told = [[each.offset for each in waiting.tell() if isinstance(each, Record)] for _ in range(3)]
+
+    assert told == [[0, 1], [2, 3], [4]]

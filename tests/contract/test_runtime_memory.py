@@ -26,7 +26,7 @@ from farandole.events.outgoing import Origin, Trigger, trigger_record
 from farandole.events.tables import RunControl
 from farandole.events.topics import Topics
 from farandole.ids import partition_of
-from farandole.runtime import reactions
+from farandole.runtime import inbound, reactions
 from farandole.runtime.attempts import Attempt
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.inline import InlineExecutor
@@ -535,6 +535,51 @@ def test_stranger_in_an_inbox_is_quarantined_as_it_was_and_the_partition_goes_on
     assert (dead.value, dead.key, dict(dead.headers)["farandole_reason"].decode()) == (b"?", b"k", reason)
     assert {fact.step for fact in world.facts()} == {"first", "second"}
     assert loop.counts.quarantined[reason] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "told"),
+    [("ce_params", "bad_envelope", 1), ("ce_start", "bad_start", 0)],
+    ids=["params", "start"],
+)
+def test_params_that_are_not_even_ascii_are_quarantined_and_the_partition_goes_on(
+    world: World, name: str, reason: str, told: int
+) -> None:
+    """`b64decode` says of such a text what it says of no other, so that nobody caught it. The process ended, its
+    position stood where it was, and every process that got the partition ended of the same record."""
+    loop = world.start()
+    sound = world.trigger("r-1")
+    world.run()
+
+    stranger(world, [*sound.headers, (name, "\u00e9".encode())], sound.value)
+    world.trigger("r-2")
+    world.run()
+
+    (dead,) = world.records(TOPICS.dead("first"))
+    assert loop.counts.quarantined[reason] == 1
+    assert len(world.facts(StepFailed)) == told
+    assert [fact.run for fact in world.facts(StepSucceeded) if fact.step == "first"] == ["r-1", "r-2"]
+    assert dead.value == sound.value
+
+
+def test_record_of_which_nobody_knows_why_it_cannot_be_read_is_quarantined_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def burst(_: object) -> bool:
+        raise ZeroDivisionError("a defect of ours")
+
+    loop = world.start()
+    with monkeypatch.context() as patched:
+        patched.setattr(inbound, "is_run_id", burst)
+        world.trigger("r-1")
+        world.run()
+    world.trigger("r-2")
+    world.run()
+
+    (dead,) = world.records(TOPICS.dead("first"))
+    assert "ZeroDivisionError: a defect of ours" in dict(dead.headers)["farandole_error"].decode()
+    assert loop.counts.quarantined["unreadable"] == 1
+    assert {fact.run for fact in world.facts()} == {"r-2"}
 
 
 def test_undecodable_input_of_a_known_run_is_dead_lettered_and_told(world: World) -> None:
@@ -1154,6 +1199,34 @@ def test_record_that_the_log_refuses_fails_its_own_attempt_and_no_other(tmp_path
     assert [(fact.run, fact.kind, fact.dead_lettered) for fact in failed] == [("r-4", "contract", True)]
     assert len(world.facts(StepSucceeded)) == 16
     assert [record.key for record in world.records(TOPICS.dead("first"))] == [b"r-4"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["key", "ce_id", "ce_step", "ce_definition", "ce_params", "ce_start", "traceparent", "ce_agent", "x"],
+)
+def test_last_word_on_a_record_is_small_whatever_the_record_brings(world: World, name: str) -> None:
+    """Value and input were left out of it, but key, headers and texts of the envelope were repeated as they were. A key
+    of 900,000 bytes that are no text became one of 2.7 MB, and what was compressed could be larger yet. The log took no
+    word on such a record, and every process that got it ended."""
+    world.admin.configure(TOPICS.inbox("first"), {"max.message.bytes": "20000000"})
+    world.start()
+    sound = world.trigger("r-1")
+    world.run()
+    for topic in (TOPICS.events, TOPICS.dead("first")):
+        world.admin.configure(topic, {"max.message.bytes": "16384"})
+
+    large = b"a" * 2_000_000
+    headers = {each: text for each, text in sound.headers if each != name}
+    if name == "key":
+        world.send(structs.replace(sound, key=b"\xff" * 900_000, headers=()))
+    else:
+        world.send(structs.replace(sound, headers=[*headers.items(), (name, large)]))
+    world.trigger("r-2")
+    world.run()
+
+    assert [fact.run for fact in world.facts(StepSucceeded) if fact.step == "first"][-1] == "r-2"
+    assert world.lag() == 0
 
 
 def test_success_whose_trigger_the_log_refuses_stands_and_leaves_its_edge_to_the_coordinator(world: World) -> None:

@@ -17,6 +17,7 @@ from farandole.events.catalogue import encode, type_name
 from farandole.events.commands import CancelRun, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import Envelope
 from farandole.events.tables import RunControl
+from farandole.ids import generated_run_id
 from farandole.testing.fuzz import Answer
 from farandole.testing.fuzz.partition import Place, fuzzed
 
@@ -26,11 +27,18 @@ Cases = Callable[[int], settings]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HASH = fuzzed.definition.hash
 INPUT = b"\xc3\x01"
+GENERATED = generated_run_id(NOW, 7)
+STAMPS = st.sampled_from([None, None, -1, 0, 2**62, -(10**17), -62135596800000, 253402300799000])
+"""Instants that records are written at: what no calendar has, too."""
+
 RUNS = st.sampled_from(["r-1", "r-2", "", "x" * 200, "a#b", "a/b"])
 STEPS = st.sampled_from(["double", "add", "nope", ""])
 NUMBERS = st.sampled_from([-2, -1, 0, 1, 2, 1000, 2**31 - 1])
 WORK = Schema.parse(fuzzed.definition.steps["double"].input_schema).encode({"number": 3})
-BYTES = st.sampled_from([b"", INPUT, WORK, WORK, b"{}", b"x" * 300, fuzzed.encode_params(number=3)]) | st.binary(
+TEXT = "\u00e9\u0663".encode()
+"""A text that is no ASCII, though a decimal digit is in it."""
+
+BYTES = st.sampled_from([b"", INPUT, WORK, WORK, b"{}", b"x" * 300, fuzzed.encode_params(number=3), TEXT]) | st.binary(
     max_size=40
 )
 
@@ -71,6 +79,8 @@ EVENTS = st.one_of(
               BYTES),
     st.builds(facts.RunSettled, RUNS, st.sampled_from(["succeeded", "?"]), st.just(NOW), st.just(NOW)),
     st.builds(facts.CancelRequested, RUNS, st.just("why")),
+    st.builds(facts.RunStarted, RUNS | st.just(GENERATED), st.just("fuzzed"), DIGESTS, BYTES, st.just(""), st.just(NOW),
+              fired=st.sampled_from([("double",), ("add",), ()])),
     st.builds(StartRun, st.sampled_from(["fuzzed", "nope"]), BYTES, RUNS),
     st.builds(CancelRun, RUNS, st.just("why")),
     st.builds(ReleaseRun, RUNS),
@@ -106,7 +116,9 @@ def records(draw: st.DrawFn) -> bytes:
     value = draw(st.sampled_from([encode(record)]) | BYTES | st.none())
     envelope = draw(TRIGGERS) if draw(st.booleans()) else envelope_of(record)
     headers = [[name, packed(text)] for name, text in envelope.headers()]
-    extra = st.tuples(st.sampled_from(["ce_run", "ce_folded", "ce_item", "ce_time", "ce_params", "x"]), BYTES)
+    extra = st.tuples(
+        st.sampled_from(["ce_run", "ce_folded", "ce_item", "ce_time", "ce_params", "ce_start", "x"]), BYTES
+    )
     headers += [[name, packed(text)] for name, text in draw(st.lists(extra, max_size=2))]
     if draw(st.integers(0, 3)) == 0:
         headers = headers[: draw(st.integers(0, len(headers)))]
@@ -116,7 +128,14 @@ def records(draw: st.DrawFn) -> bytes:
     key = draw(st.none() | st.sampled_from([b"r-1", b"\xff\xfe", b"", b"run:r-1", HASH.encode()[:10]]))
     place = draw(st.integers(0, 1)) if topic not in ("definitions",) else 0
     return json.dumps(
-        {"topic": topic, "partition": place, "key": packed(key), "value": packed(value), "headers": headers}
+        {
+            "topic": topic,
+            "partition": place,
+            "key": packed(key),
+            "value": packed(value),
+            "headers": headers,
+            "timestamp_ms": draw(STAMPS),
+        }
     ).encode()
 
 
@@ -145,6 +164,39 @@ def trigger_of(digest: str) -> list[tuple[str, bytes]]:
     return Envelope(
         "id", "farandole.Trigger", "me", NOW, "r-9", "double", 0, -1, 1, definition=digest, agent="double"
     ).headers()
+
+
+ODD = st.tuples(st.sampled_from([b"", TEXT, b"-1", b"a/b", b"\0"]) | st.binary(max_size=20), st.just(1))
+LARGE = st.tuples(st.sampled_from([b"\xff", b"a", b"9"]), st.sampled_from([400, 700_000]))
+"""What an inbox takes. Bytes that are no text become three times as many where they are repeated as one."""
+
+
+def test_a_trigger_that_is_nearly_sound_never_stops_a_partition(fine: Fine, cases: Cases) -> None:
+    """One that its agent would take, but for a header or its key."""
+    names = ["key", *dict(trigger_of(HASH)), "ce_item", "ce_params", "ce_start", "traceparent", "x"]
+
+    @cases(150)
+    @given(st.sampled_from(names), ODD | LARGE)
+    def check_each(name: str, odd: tuple[bytes, int]) -> None:
+        piece, times = odd
+        headers = {} if name == "key" else {**dict(trigger_of(HASH)), name: piece * times}
+        key = piece * times if name == "key" else b"r-9"
+        fine("push", pushed("inbox.double", key, WORK, [*headers.items()]))
+
+    check_each()
+
+
+def test_a_beginning_at_any_instant_never_stops_a_home(fine: Fine, cases: Cases) -> None:
+    instants = st.sampled_from([-(10**17), 2**62, -62135596800000, 253402300799000]) | st.integers(-(2**63), 2**63 - 1)
+
+    @cases(40)
+    @given(st.sampled_from([GENERATED, "r-8"]), instants)
+    def check_each(run: str, written: int) -> None:
+        begun = facts.RunStarted(run, "fuzzed", HASH, fuzzed.encode_params(number=3), "", NOW, fired=("double",))
+        case = json.loads(pushed("events", run.encode(), encode(begun), envelope_of(begun).headers()))
+        fine("push", json.dumps({**case, "timestamp_ms": written}).encode())
+
+    check_each()
 
 
 def test_an_input_that_fits_reaches_the_handler() -> None:
@@ -183,8 +235,10 @@ START = base64.b64encode(fuzzed.encode_params(number=4))
         {"ce_start": START, "ce_time": b"2026-01-01T00:00:00"},
         {"ce_start": START, "ce_time": b"0001-01-01T00:00:00+14:00"},
         {"ce_start": START, "ce_time": b"9999-12-31T23:59:59-14:00"},
+        {"ce_params": TEXT},
+        {"ce_start": TEXT},
     ],
-    ids=["attempt", "item", "naive", "before year 1", "after year 9999"],
+    ids=["attempt", "item", "naive", "before year 1", "after year 9999", "params", "start"],
 )
 def test_a_trigger_that_no_fact_can_speak_of_is_quarantined(fine: Fine, odd: dict[str, bytes]) -> None:
     """The agent took it, ran its handler and died of what it had to write: "does not fit 64 bits", "can't subtract

@@ -40,6 +40,7 @@ ODD = [
     "NO", "12:30:45", "010", "0x1F", "1e999", "~", "null", "!!python/object:os.system x", "&a [*a]", "*a", "<<: *a",
     "? [a]\n: b", "- - - -", "'", '"\\u0000"', "\t", "---\n---", "%TAG", "{a: 1, a: 2}", "\u202e", "pipeline: p",
     "9" * 400, "-1s", "1000000000d", "{" * 60, "[" * 3000, "a: " * 50, "${" + "(" * 300 + "1" + ")" * 300 + "}",
+    '"\\UFFFFFFFF"', '"\\U00110000"', '"\\uD800"', "%YAML 1." + "9" * 5000 + "\n---\n",
     "\ud800", "﻿", "\x85", "!<tag:yaml.org,2002:int> 3",
 ]  # fmt: skip
 
@@ -55,9 +56,15 @@ def edited(draw: st.DrawFn, text: str, odd: list[str]) -> bytes:
     return text.encode("utf-8", errors="surrogatepass")
 
 
+def alone(head: str) -> st.SearchStrategy[bytes]:
+    """What is odd as all of a file, or as its first value: amid other text it mostly is a part of that."""
+    both = st.tuples(st.sampled_from(["", head]), st.sampled_from(ODD))
+    return both.map(lambda parts: "".join(parts).encode("utf-8", errors="surrogatepass"))
+
+
 def test_a_pipeline_file_is_compiled_or_refused(fine: Fine, cases: Cases) -> None:
     @cases(600)
-    @given(edited(PIPELINE, ODD + EXPRESSIONS) | st.binary(max_size=100))
+    @given(edited(PIPELINE, ODD + EXPRESSIONS) | alone("pipeline: ") | st.binary(max_size=100))
     def check_each(case: bytes) -> None:
         fine("yaml", case)
 
@@ -186,7 +193,7 @@ def test_a_settings_file_is_taken_or_refused(fine: Fine, cases: Cases) -> None:
 
 def test_a_topic_file_is_taken_or_refused(fine: Fine, cases: Cases) -> None:
     @cases(250)
-    @given(edited(TOPIC, ODD))
+    @given(edited(TOPIC, ODD) | alone("topic: "))
     def check_each(case: bytes) -> None:
         fine("topic_file", case)
 

@@ -389,9 +389,9 @@ def test_an_invariant_that_returns_what_has_yet_to_be_run_is_refused() -> None:
 
 def test_a_broken_invariant_says_which_line_it_was(tmp_path: Path) -> None:
     """In files that pytest does not rewrite, as the command reads them, a bare `assert` was "AssertionError: "."""
-    (tmp_path / "agents.py").write_text(PICKY.replace('raise ValueError("an order\'s id begins with o-")', "pass"))
+    (tmp_path / "picky.py").write_text(PICKY.replace('raise ValueError("an order\'s id begins with o-")', "pass"))
     (tmp_path / "test_simul_shop.py").write_text(
-        "from agents import shop\n"
+        "from picky import shop\n"
         "from farandole.testing.simulated import Simulation\n"
         "simulation = Simulation(shop)\n"
         "@simulation.invariant\n"

@@ -10,16 +10,19 @@ from typing import Any, cast
 
 import pytest
 
+from farandole.cli.consuming import _print
 from farandole.cli.dead_letters import print_groups, print_letter
 from farandole.cli.demo.tally import Tally
 from farandole.cli.event_lines import event_line
+from farandole.cli.group import report
 from farandole.cli.logs import JsonFormatter, TextFormatter, setup_logging
 from farandole.cli.output import ago, as_json, print_json, print_table, shorten, visible
 from farandole.cli.showing import alike, wait_line
 from farandole.cli.texts import read_text
 from farandole.client.dead import OPEN, DeadLetter, grouped
+from farandole.client.records import Readable
 from farandole.client.waiting import Wait
-from farandole.errors import ConfigError
+from farandole.errors import ConfigError, RecordError
 from farandole.events import facts
 from farandole.testing.sketch import define, node
 
@@ -133,6 +136,28 @@ def test_control_characters_of_an_error_are_written_out(capsys: pytest.CaptureFi
 
     assert not {each for each in told if unicodedata.category(each) == "Cc"} - {"\n"}
     assert visible(error) in told
+
+
+@pytest.mark.parametrize("hidden", ["\x1b[2J", "\r", "\x07", "\x9b31m", "\x7f"])
+def test_control_characters_reach_the_terminal_by_no_other_way_either(
+    capsys: pytest.CaptureFixture[str], hidden: str
+) -> None:
+    """A record that was looked at, an error at the end of a command, what a run waits for, a line of the log."""
+    text = f"card{hidden}refused"
+    record = Readable("t/0/0", NOW, text, {text: text}, text, text, text)
+    line = logging.makeLogRecord({"name": "x", "levelname": "INFO", "msg": text, "step": text, "error": text})
+
+    _print(record, headers=True, as_json=False)
+    _print(record, headers=True, as_json=True)
+    report(RecordError(text))
+    out, err = capsys.readouterr()
+    waits = wait_line([Wait("dead_letter", f"{text}\n{text}", "a")], NOW, is_whole=True)
+    told = out + err + waits + TextFormatter().format(line) + JsonFormatter().format(line)
+
+    assert not {each for each in told if unicodedata.category(each) == "Cc"} - {"\n"}
+    assert visible(text) in err
+    assert json.loads(out.splitlines()[-1])["value"] == text
+    assert json.loads(JsonFormatter().format(line))["message"] == text
 
 
 class _Odd:

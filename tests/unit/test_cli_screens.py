@@ -5,6 +5,7 @@
 
 import io
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ from farandole.client.lookup import RunStatus
 from farandole.client.query import RunDetail, StepRow, _live_steps
 from farandole.client.serving import Lag
 from farandole.client.waiting import Wait
+from farandole.definition.expressions import Expression
 from farandole.events import facts
 from farandole.events.catalogue import encode
 from farandole.kernel.state import Status
@@ -225,6 +227,23 @@ def test_many_dead_letters_of_one_step_get_one_command_and_few_get_their_own() -
     assert many.commands[0] == "farandole dead replay --run r-1 --where 'step == \"m\"'"
     assert two.commands == ("farandole dead replay d/0/0", "farandole dead replay d/0/1")
     assert unknown.commands == ("farandole dead list --run r-1",)
+
+
+@pytest.mark.parametrize("cause", ["it's", "$(id)'; id; '", 'a" || true || "', "\x1b[2J", "caf\u00e9\\"])
+def test_command_that_is_advised_means_the_cause_and_nothing_else_whatever_that_is(cause: str) -> None:
+    """The fingerprint of a letter is a header, which a stranger may have written; an operator pastes the command."""
+    waits = [Wait("dead_letter", "dead letter: boom", "m", n) for n in range(5)]
+    letters = tuple(
+        DeadLetter(f"d/0/{n}", OPEN, "m", "r-1", "m", n, 1, "", "boom", cause, "", BEGINNING) for n in range(5)
+    )
+
+    replay = advice("r-1", waits, Surroundings(letters)).commands[0]
+
+    words = shlex.split(replay)
+    assert words[:-1] == ["farandole", "dead", "replay", "--run", "r-1", "--where"]
+    assert Expression(words[-1]).evaluate({"step": "m", "fingerprint": cause}) is True
+    assert Expression(words[-1]).evaluate({"step": "m", "fingerprint": "other"}) is False
+    assert replay.isprintable()
 
 
 def test_advice_beside_one_cause_reaches_no_letter_of_another() -> None:

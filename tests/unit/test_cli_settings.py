@@ -295,6 +295,12 @@ def test_production_takes_what_is_safe(elsewhere: Path) -> None:
         ("https://", "http://", r"registry\.url: expected https://"),
         ("[kafka]", "[kafka]\nenable.ssl.certificate.verification = false", "verification: expected true"),
         ("[kafka]", '[kafka]\nssl.endpoint.identification.algorithm = "none"', "algorithm: expected https"),
+        ("[kafka]", "[kafka]\nenable.ssl.certificate.verification = 0", "verification: expected true"),
+        ("[kafka]", '[kafka]\nenable.ssl.certificate.verification = "F"', "verification: expected true"),
+        ("[kafka]", '[kafka]\nenable.ssl.certificate.verification = "no"', "expected one of true, t, 1"),
+        ("[kafka]", '[kafka]\nssl.endpoint.identification.algorithm = "NONE"', "algorithm: expected https"),
+        ("[kafka]", '[kafka]\nssl.endpoint.identification.algorithm = " none"', "expected one of https, none"),
+        ("[kafka]", '[kafka]\nsasl.oauthbearer.token.endpoint.url = "http://login"', "endpoint.url: expected https://"),
         ("profile", "replication = 2\nprofile", "replication: expected at least 3, but found 2"),
     ],
 )

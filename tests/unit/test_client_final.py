@@ -4,6 +4,7 @@ import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
 from farandole.client.final import FinalWatch
 from farandole.events import facts
@@ -63,6 +64,17 @@ def test_final_fact_does_not_stand_where_the_beginning_was_not_seen() -> None:
 
 def test_success_that_is_not_final_ends_nothing() -> None:
     assert told(STARTED, facts.StepSucceeded("r", "a", 1, b"output")) == []
+
+
+@pytest.mark.parametrize("written", [-(10**17), 2**62, -62135596800000, 253402300799000])
+def test_final_fact_does_not_stand_where_the_run_began_at_no_instant_of_any_calendar(written: int) -> None:
+    run = generated_run_id(NOW, 1)
+    begun = record(dataclasses.replace(STARTED, run=run))
+    watch = FinalWatch()
+
+    watch.take(structs.replace(begun, timestamp_ms=written))
+
+    assert watch.take(record(dataclasses.replace(LAST, run=run))) is None
 
 
 @pytest.mark.parametrize(("late", "outputs"), [(timedelta(seconds=50), [b"output"]), (timedelta(hours=30), [])])

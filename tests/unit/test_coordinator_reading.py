@@ -1,7 +1,7 @@
 """What each record of `commands` and `events` does to a batch, bad ones included."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec import structs
@@ -15,7 +15,7 @@ from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, Rel
 from farandole.events.envelope import Envelope, parse_envelope
 from farandole.events.framing import single_object
 from farandole.events.outgoing import Origin, event_record
-from farandole.ids import partition_of, sha256
+from farandole.ids import generated_run_id, partition_of, sha256
 from farandole.kernel.state import Status
 from farandole.testing.desk import Desk
 from farandole.testing.sketch import define, framed, framed_params, node
@@ -234,6 +234,30 @@ def test_refusal_repeats_no_more_than_a_part_of_what_a_stranger_chose(huge: str)
     assert max(sizes) < 3_000
 
 
+@pytest.mark.parametrize("run_id", ["r-1", "x" * 200])
+def test_trace_context_of_a_megabyte_is_kept_nowhere_and_repeated_nowhere(run_id: str) -> None:
+    desk = Desk(CHAIN)
+
+    for _ in range(3):
+        value = b'{"run_id":"%s","pipeline":"p","params":{"n":1,"items":[],"pad":""}}' % run_id.encode()
+        headers = [("ce_id", b"i"), ("ce_type", b"farandole.StartRun"), ("ce_source", b"s")]
+        desk.command(value, headers=[*headers, ("ce_time", b"2026-01-01T00:00:00Z"), ("traceparent", b"0" * 1_000_000)])
+    desk.turns()
+
+    written = [each for log in desk.logs.values() for each in log if not each.topic.endswith(".commands")]
+    assert desk.home.traces == {}
+    assert written
+    assert max(len(text) for each in written for _, text in each.headers) < 1_000
+
+
+def test_trace_contexts_are_kept_of_nothing_that_could_run() -> None:
+    home = started().home
+
+    told = [home.trace(name, "00-trace") for name in ("r-1", "a/b", "x" * 1_000_000)]
+
+    assert (told, home.traces) == (["00-trace"] * 3, {"r-1": "00-trace"})
+
+
 # --- forwarding -----------------------------------------------------------------------------------
 
 
@@ -251,14 +275,18 @@ def test_command_on_another_home_is_forwarded_unchanged() -> None:
     assert desk.events(facts.RunStarted) == []
 
 
+@pytest.mark.parametrize("headers", [[], [(RUN_HEADER, b"")]], ids=["none", "empty"])
 @pytest.mark.parametrize("value", [b'{"pipeline":"p","params":{"n":1,"items":[],"pad":""}}', b"{not json"])
-def test_command_without_a_run_id_keeps_its_derived_one_when_forwarded(value: bytes) -> None:
+def test_command_without_a_run_id_keeps_its_derived_one_when_forwarded(
+    value: bytes, headers: list[tuple[str, bytes]]
+) -> None:
+    """An empty header counted as one: the id was derived anew on each home, and the command went on for ever."""
     first = Desk(CHAIN, partitions=P, number=5)
     run_id = "farandole.commands.5.0"
     home = partition_of(run_id, P)
     assert home != 5
 
-    first.command(value)
+    first.command(value, headers=headers)
     first.turn()
     (forwarded,) = first.logs[TopicPartition("farandole.commands", home)]
     second = Desk(CHAIN, partitions=P, number=home)
@@ -500,6 +528,38 @@ def test_run_that_its_first_agent_has_begun_is_taken_in_and_its_root_is_not_trig
         (Status.PENDING, 0, ()),
     ]
     assert batch.records == []
+
+
+@pytest.mark.parametrize("written", [-(10**17), 2**62, -62135596800000, 253402300799000])
+@pytest.mark.parametrize(
+    ("run", "word"), [("r-1", "started"), (generated_run_id(datetime(2026, 1, 1, tzinfo=UTC), 7), "refused")]
+)
+def test_beginning_with_a_timestamp_that_no_calendar_has_ends_no_coordinator(written: int, run: str, word: str) -> None:
+    """Any producer may write one. `fromtimestamp` raised, the home's position stood, and whoever got it ended too."""
+    desk = Desk(ROW)
+    directly(desk, run)
+    desk.home.events.append(structs.replace(desk.home.events.pop(), timestamp_ms=written))
+
+    desk.turns()
+
+    assert desk.builder.words[f"event_{word}"] == 1
+    assert desk.home.events_at >= 1
+
+
+def test_beginning_that_bursts_for_a_reason_of_its_own_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def burst(*_: object) -> str:
+        raise ZeroDivisionError("a defect of ours")
+
+    desk = Desk(ROW)
+    directly(desk)
+    with monkeypatch.context() as patched:
+        patched.setattr("farandole.coordinator.reading.expired_id", burst)
+        desk.turns()
+    directly(desk, "r-2")
+    desk.turns()
+
+    assert desk.builder.words["event_unreadable"] == 1
+    assert set(desk.home.runs) == {"r-2"}
 
 
 def test_second_beginning_of_a_run_is_refused_by_the_fold() -> None:

@@ -272,6 +272,16 @@ def test_yaml_of_others_in_a_folder_is_left_alone(write: Callable[..., Path]) ->
     assert list(load_unit(folder).agents) == ["take"]
 
 
+def test_file_too_large_for_a_pipeline_is_refused_and_one_of_others_is_left_alone(write: Callable[..., Path]) -> None:
+    folder = write(agents=TAKE, RECORDS=RECORDS, dump_yaml="- 1\n" * 200_000 + "steps: 1\n")
+    large = folder / "large.yaml"
+
+    assert list(load_unit(folder).agents) == ["take"]
+    large.write_text("pipeline: p\n" + "# x\n" * 200_000)
+    with pytest.raises(DefinitionError, match="expected at most 262,144 bytes, but found more"):
+        load_unit(folder)
+
+
 def test_description_of_orders_says_who_fires_what() -> None:
     definition = load_unit(SAMPLE).pipelines["orders"].definition
 

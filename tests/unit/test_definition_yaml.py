@@ -719,6 +719,11 @@ def test_scalar_is_read_as_yaml_1_2_says(text: str, expected: object) -> None:
         (b"a: .inf", "f.yaml:1:4", "expected a finite number, but found .inf"),
         (b"a: " + b"[" * 40, "f.yaml:1:35", "expected at most 32 levels"),
         (b"- 1\n" * 20_001, "f.yaml:20000:3", "expected at most 20,000 values"),
+        (b'a: "\\UFFFFFFFF"', "f.yaml", "expected YAML, but found an escape or a version that is none"),
+        (b'a: "\\U00110000"', "f.yaml", "expected YAML, but found an escape or a version that is none"),
+        (b"%YAML 1." + b"9" * 5_000 + b"\n---\na: 1", "f.yaml", "expected YAML, but found an escape or a version"),
+        (b'a: 1\nb: "\\uD800"', "f.yaml:2:4", "expected a text that UTF-8 can hold, but found '\\ud800'"),
+        (b'"\\uD800": 1', "f.yaml:1:1", "expected a text that UTF-8 can hold, but found '\\ud800'"),
         (b"#" * 300_000, "f.yaml", "expected at most 262,144 bytes, but found 300,000"),
     ],
 )

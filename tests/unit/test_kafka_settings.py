@@ -111,6 +111,18 @@ def test_tls_gives_a_context_that_verifies_unless_told_otherwise() -> None:
     assert nameless["ssl_context"].check_hostname is False
 
 
+@pytest.mark.parametrize("word", ["false", "False", "f", "0"])
+def test_tls_verifies_for_both_clients_or_for_none_of_them(word: str) -> None:
+    """librdkafka took `0` for a no, and aiokafka went on verifying."""
+    lax = for_aiokafka({"security.protocol": "SSL", "enable.ssl.certificate.verification": word})["ssl_context"]
+    nameless = for_aiokafka({"security.protocol": "SSL", "ssl.endpoint.identification.algorithm": "NONE"})
+
+    assert isinstance(lax, ssl.SSLContext)
+    assert lax.verify_mode == ssl.CERT_NONE
+    assert isinstance(nameless["ssl_context"], ssl.SSLContext)
+    assert nameless["ssl_context"].check_hostname is False
+
+
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "scram-sha-512"])
 def test_sasl_password_mechanisms_are_told_with_their_credentials(mechanism: str) -> None:
     told = for_aiokafka(
@@ -138,6 +150,7 @@ def test_sasl_password_mechanisms_are_told_with_their_credentials(mechanism: str
         ({"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "GSSAPI"}, "sasl.mechanism"),
         ({"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "me"}, "sasl.password"),
         ({"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "OAUTHBEARER"}, "sasl.oauthbearer.method"),
+        ({"security.protocol": "SSL", "enable.ssl.certificate.verification": "no"}, "certificate.verification"),
         ({"security.protocol": "SSL", "ssl.ca.pem": "-----BEGIN"}, "ssl.ca.pem"),
         ({"security.protocol": "SSL", "ssl.ca.location": "/nowhere/ca.pem"}, "ssl"),
     ],

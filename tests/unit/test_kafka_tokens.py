@@ -10,23 +10,39 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from farandole.errors import TransportError
-from farandole.transport.kafka.security import NoToken, OidcTokens, for_aiokafka
+from farandole.transport.kafka.security import ANSWER_BYTES_MAX, NoToken, OidcTokens, for_aiokafka
 
 
 class _Endpoint(BaseHTTPRequestHandler):
     """Gives numbered tokens, to who knows the secret."""
 
     asked: list[tuple[str, str]]
+    instead: tuple[int, bytes] | None
+    """What it answers whoever asks, if not the truth; a redirect leads back here."""
 
     def do_POST(self) -> None:
         """One token."""
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         self.asked.append((self.headers["Authorization"], body))
+        if self.instead is not None:
+            status, raw = self.instead
+            self.send_response(status)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+            self.wfile.write(raw)
+            return
         is_known = self.headers["Authorization"] == "Basic bWU6c2VjcmV0"
         answer = {"access_token": f"token-{len(self.asked)}", "expires_in": 3600} if is_known else {"error": "no"}
         self.send_response(200 if is_known else 401)
         self.end_headers()
         self.wfile.write(json.dumps(answer).encode())
+
+    def do_GET(self) -> None:
+        """Who follows a redirect asks so."""
+        self.asked.append((self.headers["Authorization"], self.path))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"access_token":"stolen"}')
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
         """Say nothing."""
@@ -35,7 +51,7 @@ class _Endpoint(BaseHTTPRequestHandler):
 @pytest.fixture
 def endpoint() -> Iterator[str]:
     """The address of a token endpoint."""
-    _Endpoint.asked = []
+    _Endpoint.asked, _Endpoint.instead = [], None
     server = HTTPServer(("127.0.0.1", 0), _Endpoint)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -79,3 +95,27 @@ def test_token_that_is_refused_names_the_endpoint(endpoint: str) -> None:
 
     assert isinstance(told.value, TransportError)
     assert isinstance(told.value, KafkaError), "anything else ends aiokafka's sender for good"
+
+
+@pytest.mark.parametrize(
+    ("status", "raw"),
+    [
+        (302, b""),
+        (200, b"[]"),
+        (200, b"not json"),
+        (200, b"[" * 100_000),
+        (200, b'{"access_token":"t","expires_in":null}'),
+        (200, b" " * (ANSWER_BYTES_MAX + 1)),
+    ],
+    ids=["redirect", "list", "text", "deep", "no life", "too large"],
+)
+def test_answer_that_is_no_token_is_none_and_the_secret_goes_nowhere_else(
+    endpoint: str, status: int, raw: bytes
+) -> None:
+    """A redirect took the secret along to wherever it led; a list ended aiokafka's sender with a TypeError."""
+    _Endpoint.instead = (status, raw)
+
+    with pytest.raises(NoToken):
+        asyncio.run(OidcTokens(settings(endpoint)).token())
+
+    assert len(_Endpoint.asked) == 1

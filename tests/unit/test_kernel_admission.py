@@ -12,7 +12,7 @@ from farandole.events.avro import Schema, SchemaBook
 from farandole.events.commands import StartRun
 from farandole.events.facts import RunRefused, RunStarted
 from farandole.ids import generated_run_id, sha256
-from farandole.kernel.admission import admit
+from farandole.kernel.admission import admit, expired_id
 from farandole.kernel.decision import Moment
 from farandole.kernel.evolve import start
 from farandole.testing.sketch import PARAMS_SCHEMA, define, framed_params, node
@@ -204,6 +204,13 @@ def test_start_with_a_generated_id_is_refused_outside_the_window_that_was_config
     answer = admit(START, generated_run_id(NOW - timedelta(hours=2), 7), PIPELINE, None, hour)
 
     assert refusal(answer) == "expired_id"
+
+
+@pytest.mark.parametrize("asked", [datetime.min, datetime.max])
+def test_start_asked_for_at_an_end_of_the_calendar_is_refused_with_a_generated_id(asked: datetime) -> None:
+    run = generated_run_id(NOW, 7)
+
+    assert expired_id(run, asked.replace(tzinfo=UTC))
 
 
 def test_start_with_an_id_of_the_year_10839_is_as_good_as_any_other() -> None:

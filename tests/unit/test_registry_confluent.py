@@ -174,6 +174,26 @@ def test_schema_of_the_registry_that_is_not_admissible_is_refused(
         client(server).registry.find(7)
 
 
+@pytest.mark.parametrize(
+    "raw", [b'{"schema":"x","schemaType":"PROTOBUF"}', b" " * (ANSWER_BYTES_MAX + 1)], ids=["protobuf", "too large"]
+)
+def test_id_whose_schema_is_of_no_use_is_asked_for_once_in_a_while(server: RegistryServer, raw: bytes) -> None:
+    """It was asked for with each record; one that was too large counted as a registry that is away, for good."""
+    ours = client(server)
+    server.instead = [(200, raw, {})]
+
+    for _ in range(100):
+        with pytest.raises(SchemaRefused):
+            ours.registry.inbound(b"\0\0\0\0\x07body")
+    asked = len(server.asked)
+    client(server).registry.publish([ORDER])
+    ours.clock.advance(UNKNOWN_FOR + timedelta(seconds=1))
+    with pytest.raises(UnknownSchema):
+        ours.registry.find(7)
+
+    assert asked == 1
+
+
 def test_credentials_are_sent_and_never_shown(server: RegistryServer) -> None:
     ours = client(server, "ada", "s3cret")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from farandole.client.topic_files import read_overrides
-from farandole.errors import ConfigError
+from farandole.errors import ConfigError, DefinitionError
 
 PUBLISHED = Path(__file__).parents[2] / "topics"
 
@@ -66,6 +66,13 @@ def test_files_may_end_in_yml_as_pipelines_may(tmp_path: Path) -> None:
     write(tmp_path, "no topic", "README.md")
 
     assert [each.name for each in read_overrides(tmp_path, "shop")] == ["shop.settled"]
+
+
+def test_file_that_is_too_large_is_refused_with_its_name(tmp_path: Path) -> None:
+    path = write(tmp_path, "topic: <ns>.settled\n" + "#" * 300_000)
+
+    with pytest.raises(DefinitionError, match="expected at most 262,144 bytes"):
+        read_overrides(path, "shop")
 
 
 def test_published_files_are_taken_as_they_are() -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import fastavro
+from fastavro.schema import to_parsing_canonical_form
 
 from farandole.artifacts.local import write_whole
 from farandole.errors import ConfigError, StoreError
@@ -60,6 +61,7 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _PARSED = fastavro.parse_schema(SCHEMA)
+_CANONICAL = to_parsing_canonical_form(_PARSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,8 @@ def read_file(path: Path) -> Iterator[Archived]:
         with path.open("rb") as file:
             reader = fastavro.reader(file)
             told = json.loads(reader.metadata["farandole.content"])
+            if to_parsing_canonical_form(reader.writer_schema) != _CANONICAL:  # its rows are read by it
+                raise ValueError("its schema is another one than that of our files")
             for row in reader:
                 record = _record(cast(Mapping[str, Any], row))
                 count, checksum = count + 1, _checksum(record, checksum)

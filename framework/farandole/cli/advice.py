@@ -3,6 +3,8 @@
 Pure: from what is known to sentences.
 """
 
+import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,7 +75,7 @@ def _of_dead_letters(run: str, waits: list[Wait], around: Surroundings) -> Advic
     if not places:
         return Advice(text, (f"farandole dead list --run {run}",))
     if len(places) > COMMANDS_MAX:
-        where = f"--run {run} --where '{_which(letters, opened)}'"
+        where = f"--run {run} --where {shlex.quote(_which(letters, opened))}"
         return Advice(text, (f"farandole dead replay {where}", f"farandole dead discard {where}"))
     if len(places) > 1:
         return Advice(text, tuple(f"farandole dead replay {place}" for place in places))
@@ -85,7 +87,7 @@ def _which(meant: Sequence[DeadLetter], opened: Sequence[DeadLetter]) -> str:
     causes = sorted({it.fingerprint for it in meant})
     conditions = [f'step == "{meant[0].step}"']
     if all(causes):
-        told = ", ".join(f'"{each}"' for each in causes)
+        told = ", ".join(json.dumps(each) for each in causes)  # it may be of a stranger, who wrote the header
         conditions.append(f"fingerprint in [{told}]" if len(causes) > 1 else f"fingerprint == {told}")
     if any(it.fingerprint in causes for it in opened if it not in meant):  # it is the same but for a number
         conditions.append(f"item in [{', '.join(str(it.item) for it in meant)}]")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import typer
 
-from farandole.cli.output import as_json, instant, print_json
+from farandole.cli.output import as_json, instant, print_json, visible
 from farandole.cli.texts import encodable
 from farandole.client import Client
 from farandole.client.published import book_of
@@ -148,14 +148,14 @@ def _begin(wanted: Wanted, end: int) -> int:
 def _print(it: Readable, *, headers: bool, as_json: bool) -> None:
     if as_json:
         return print_json(it, indent=None)
-    typer.secho(f"{it.place}  {instant(it.at)}  {it.type}  ", fg=typer.colors.CYAN, nl=False)
-    typer.echo(f"key {it.key}" if it.key is not None else "no key")
+    typer.secho(visible(f"{it.place}  {instant(it.at)}  {it.type}  "), fg=typer.colors.CYAN, nl=False)
+    typer.echo(visible(f"key {it.key}") if it.key is not None else "no key")
     for name, value in it.headers.items() if headers else ():
-        typer.echo(f"  {name}: {value}")
+        typer.echo(visible(f"  {name}: {value}"))
     if it.problem:
-        typer.secho(f"  cannot be read: {it.problem}", fg=typer.colors.YELLOW)
+        typer.secho(visible(f"  cannot be read: {it.problem}"), fg=typer.colors.YELLOW)
     if it.type != "tombstone":
-        typer.echo(f"  {_line(it.value)}")
+        typer.echo(visible(f"  {_line(it.value)}", keep="\n\t"))
 
 
 def _line(value: object) -> str:

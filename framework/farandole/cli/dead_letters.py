@@ -59,9 +59,9 @@ def print_next_steps(groups: Sequence[Group], *, run: str = "", where: str = "")
     first = next(each for each in opened.letters if each.state == OPEN)
     typer.echo(f"\nlook into one:    farandole dead show {first.place}")
     if len(opened.letters) > 1:
-        cause = f'fingerprint == "{opened.fingerprint}"' + (f" && ({where})" if where else "")
+        cause = f"fingerprint == {json.dumps(opened.fingerprint)}" + (f" && ({where})" if where else "")
         words = ["--where", cause, *(("--run", run) if run else ()), "--agent", opened.agent]
-        typer.echo(f"replay one cause: farandole dead replay {shlex.join(words)}")
+        typer.echo(visible(f"replay one cause: farandole dead replay {shlex.join(words)}"))
     else:
         typer.echo(f"try it again:     farandole dead replay {first.place}")
 
@@ -92,7 +92,7 @@ def print_letter(letter: DeadLetter, given: object, problem: str) -> None:
         typer.echo(f"repair its input first:    farandole dead edit {letter.place}")
         typer.echo(f"go on without this step:   farandole dead discard {letter.place}")
     elif is_start(letter):
-        typer.echo(f"\n{never_began(letter)}")
+        typer.echo(visible(f"\n{never_began(letter)}", keep="\n"))
     elif letter.state == QUARANTINED:
         typer.echo("\nit belongs to no run: nothing waits for it; it goes when its topic's retention ends")
 

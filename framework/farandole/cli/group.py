@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from farandole.cli.exit_codes import FAILED, INTERRUPTED, UNREACHABLE, USAGE
+from farandole.cli.output import visible
 from farandole.cli.overview import SECTIONS
 from farandole.errors import (
     AccessDenied,
@@ -86,7 +87,7 @@ def exit_code(error: FarandoleError) -> int:
 
 def report(error: FarandoleError) -> None:
     """Print an error where errors belong."""
-    text = str(error) or type(error).__name__
+    text = visible(str(error) or type(error).__name__, keep="\n")
     typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
     typer.echo(text, err=True)
     # A refusal, a registry and a store have ways out of their own, and say them.

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from farandole.cli.output import inert, visible
 from farandole.errors import ConfigError
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -75,9 +76,9 @@ class TextFormatter(logging.Formatter):
         given = _fields(record)
         error = self.formatException(record.exc_info) if record.exc_info else given.pop("error", "")
         fields = "".join(f" {name}={_written(value)}" for name, value in given.items())
-        message = record.getMessage().replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-        line = f"{at} {record.levelname} {where}: {message}{fields}"
-        return f"{line}\n{error}" if error else line
+        message = record.getMessage().replace("\\", "\\\\")
+        line = visible(f"{at} {record.levelname} {where}: {message}{fields}")
+        return line + visible(f"\n{error}", keep="\n\t") if error else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -95,7 +96,8 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             ours["error"] = self.formatException(record.exc_info)
         line = ours | _fields(record) | ours  # a field of the same name does not take the place of the line's own
-        return json.dumps({name: _plain(value) for name, value in line.items()}, ensure_ascii=False, default=_text)
+        plain = {name: _plain(value) for name, value in line.items()}
+        return inert(json.dumps(plain, ensure_ascii=False, default=_text))
 
 
 def setup_logging(level: str = "warning", style: str = "text", handler: logging.Handler | None = None) -> None:

@@ -18,6 +18,8 @@ import typer
 _CONTROLS = {n: f"\\x{n:02x}" for n in (*range(0x20), *range(0x7F, 0xA0))} | {9: "\\t", 10: "\\n", 13: "\\r"}
 """C0, DEL and C1 of ISO 6429, which terminals take for commands."""
 
+_ESCAPES = {n: f"\\u{n:04x}" for n in range(0x7F, 0xA0)}
+
 STDOUT, STDERR = 1, 2
 """Where processes write that user code begins, whatever Python calls its standard output."""
 
@@ -74,7 +76,7 @@ def as_fields(value: object) -> dict[str, object]:
 
 def print_json(value: object, *, indent: int | None = 2) -> None:
     """One JSON document; `indent=None` for one line."""
-    typer.echo(json.dumps(as_json(value), indent=indent, ensure_ascii=is_narrow(), allow_nan=False))
+    typer.echo(inert(json.dumps(as_json(value), indent=indent, ensure_ascii=is_narrow(), allow_nan=False)))
 
 
 def is_narrow() -> bool:
@@ -110,6 +112,11 @@ def visible(text: str, keep: str = "") -> str:
     """A text with its control characters written out, but for those of `keep`: an error holds whatever a stranger sent,
     and a terminal does what it says."""
     return text.translate({n: told for n, told in _CONTROLS.items() if chr(n) not in keep})
+
+
+def inert(document: str) -> str:
+    """JSON, and the same, without the control characters that JSON lets pass: DEL and C1."""
+    return document.translate(_ESCAPES)
 
 
 def shorten(text: str, width: int = 100) -> str:

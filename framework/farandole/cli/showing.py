@@ -8,7 +8,7 @@ import typer
 
 from farandole.cli.advice import Advice, Surroundings, advice
 from farandole.cli.dead_letters import never_began
-from farandole.cli.output import ago, as_fields, instant, print_json, print_table, shorten
+from farandole.cli.output import ago, as_fields, instant, print_json, print_table, shorten, visible
 from farandole.client import Client
 from farandole.client.asking import Asked, start_asked
 from farandole.client.dead import is_start, list_dead
@@ -123,7 +123,8 @@ def wait_line(found: list[Wait], now: datetime, *, is_whole: bool = False) -> st
     items = [each.item for each in found if each.item != NO_ITEM]
     which = f"[{items[0]}]" if len(items) == 1 else f" ({len(items)} items)" if items else ""
     since = min((each.since for each in found if each.since is not None), default=None)
-    text = "\n    ".join(first.text.strip().splitlines()) if is_whole else shorten(first.text)
+    lines = visible(first.text, keep="\n").strip().splitlines()
+    text = "\n    ".join(lines) if is_whole else shorten(first.text)
     told = f"{first.step}{which}: {text}" if first.step else text
     if since is not None:
         told += f", since {ago(since, now)}"

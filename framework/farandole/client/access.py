@@ -174,6 +174,9 @@ farandole acls apply --for agents/orders --principal User:deployer
 ```
 
 `apply` creates the topics, so its rights come first; the user who grants needs `Alter` on the cluster.
+
+Topics are believed: who may write an inbox, or `events`, can forge the results of any run of it. Grant that to
+processes of yours alone.
 """
 
 

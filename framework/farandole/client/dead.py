@@ -74,7 +74,7 @@ async def dead_records(
     places = [at for topic in topics for at in await places_of(session.edge, topic)]
     async with aclosing(scan(session.edge, places)) as found:
         records = [record async for record in found if run_id in ("", _run_of(record))]
-    runs = await states_of(session, {header(record, "ce_run").decode() for record in records} - {""})
+    runs = await states_of(session, {_told_run(record) for record in records} - {""})
     names = await _pipelines(session, records)
     found_all = [(_letter(session, record, runs, names), record) for record in records]
     found_all.sort(key=lambda each: each[0].at)
@@ -101,7 +101,7 @@ async def dead_record(session: Session, place: str) -> tuple[DeadLetter, Record]
         raise RecordError(
             f"{place}: expected a place in a topic {session.topics.dead('<agent>')}, as `dead list` tells it"
         )
-    runs = await states_of(session, {header(record, "ce_run").decode()} - {""})
+    runs = await states_of(session, {_told_run(record)} - {""})
     return _letter(session, record, runs, await _pipelines(session, [record])), record
 
 
@@ -182,6 +182,11 @@ def _envelope(record: Record) -> Envelope | None:
         return parse_envelope(record.headers)
     except RecordError:
         return None
+
+
+def _told_run(record: Record) -> str:
+    """The run of its header, whatever bytes stand there: one that is no text is nobody's."""
+    return header(record, "ce_run").decode(errors="replace")
 
 
 def _run_of(record: Record) -> str:

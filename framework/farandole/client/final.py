@@ -6,12 +6,13 @@ only settle the run with it. Pure; records come in the order of the run's home p
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from farandole.client.scan import header
 from farandole.errors import RecordError
 from farandole.events import facts
 from farandole.events.catalogue import decode, type_name
+from farandole.events.envelope import instant_of
 from farandole.ids import generated_at
 from farandole.transport.port import Record
 
@@ -62,5 +63,4 @@ class FinalWatch:
 
 def _is_prompt(started: Record) -> bool:
     made = generated_at(header(started, "ce_run").decode(errors="replace"))
-    written = datetime.fromtimestamp(started.timestamp_ms / 1000, tz=UTC)
-    return made is None or abs(written - made) <= PROMPT
+    return made is None or abs(instant_of(started.timestamp_ms) - made) <= PROMPT

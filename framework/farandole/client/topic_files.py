@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from farandole.definition.strict_yaml import load_strict
+from farandole.definition.strict_yaml import load_strict, read_file
 from farandole.errors import ConfigError
 from farandole.ids import is_name
 from farandole.transport.topology import ANY_AGENT, DECLARED, Declared, Override
@@ -94,7 +94,7 @@ def _require_number(path: Path, name: str, value: str) -> None:
 
 
 def _read(path: Path, namespace: str) -> Override:
-    found = load_strict(path.read_bytes(), str(path)).plain()
+    found = load_strict(read_file(path), str(path)).plain()
     if not isinstance(found, Mapping) or not isinstance(found.get("topic"), str):
         raise ConfigError(f"{path}: expected a mapping with `topic: NAME`, but found {found!r:.80}")
     unknown = sorted(set(found) - _KEYS)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from farandole.coordinator.definitions import is_held_for_definition
 from farandole.coordinator.patience import Patience
+from farandole.events.envelope import TRACE_CHARACTERS_MAX
 from farandole.events.facts import DeadlinePassed, Fact, Marker, RetryDue, StepFailed, StepSucceeded
 from farandole.events.topics import Topics
+from farandole.ids import is_run_id
 from farandole.kernel.state import Run
 from farandole.kernel.timers import Timer, timers
 from farandole.transport.port import Record, TopicPartition
@@ -29,9 +31,6 @@ RELEASE = "release"
 
 TRACE_HEADER = "traceparent"
 """Of head records of runs that are traced."""
-
-TRACE_CHARACTERS_MAX = 128
-"""Longest context that is written beside the state: W3C's has 55, a stranger may send anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,8 @@ class Home:
             return self.traces.get(run_id, "")
         if len(self.traces) > 2 * len(self.runs) + TRACES_SPARE:
             self.traces = {each: context for each, context in self.traces.items() if each in self.runs}
-        self.traces[run_id] = told
+        if is_run_id(run_id):  # no other ever runs, and it may be of any length
+            self.traces[run_id] = told
         return told
 
     def note(self, fact: Fact, told: str) -> None:

@@ -7,7 +7,6 @@ partition goes on. Consequences are recognised by their header, never by their w
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from farandole.coordinator.batch import RUN_ID_MAX, TEXT_MAX, Batch, StoreAway
 from farandole.coordinator.definitions import DefinitionGone
@@ -20,7 +19,7 @@ from farandole.events import facts
 from farandole.events.avro import SchemaBook
 from farandole.events.catalogue import decode, decode_command, type_name
 from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
-from farandole.events.envelope import Envelope, parse_envelope, trace_id
+from farandole.events.envelope import Envelope, instant_of, parse_envelope, trace_id
 from farandole.events.outgoing import Origin, Outgoing
 from farandole.ids import consequence_id, derived_run_id, is_run_id, partition_of
 from farandole.kernel.admission import admit, expired_id, is_unread
@@ -78,7 +77,7 @@ def read_event(batch: Batch, record: Record, definitions: Definitions | None = N
         traceparent = batch.home.trace(envelope.run, traceparent)
     cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place, traceparent))
     if envelope.type == STARTED:
-        return _started(batch, record, (envelope, cause), definitions)
+        return _begun(batch, record, (envelope, cause), definitions)
     gone = batch.home.left_out.get(envelope.run)
     if gone is not None:
         run = batch.hold_left_out(envelope.run, DefinitionGone(gone), cause, record.offset)
@@ -111,6 +110,17 @@ def _about(record: Record, run_id: str, traceparent: str) -> dict[str, object]:
     return {"run_id": run_id[:RUN_ID_MAX], "trace_id": trace_id(traceparent[:TRACE_CHARACTERS_MAX]), **_place(record)}
 
 
+def _begun(batch: Batch, record: Record, about: tuple[Envelope, Cause], definitions: Definitions | None) -> str:
+    """As `_started`; what cannot be foreseen of a beginning concerns no run that is there, and stops no partition."""
+    try:
+        return _started(batch, record, about, definitions)
+    except (DefinitionWanted, StoreAway):
+        raise
+    except Exception:
+        log.exception("%s: a run was started, but could not be taken in", record.place, extra=_about(record, about[0].run, about[0].traceparent))
+        return "unreadable"
+
+
 def _started(batch: Batch, record: Record, about: tuple[Envelope, Cause], definitions: Definitions | None) -> str:
     """A run that its first agent has begun. A second start of one id is refused: the first one stands."""
     envelope, cause = about
@@ -124,8 +134,7 @@ def _started(batch: Batch, record: Record, about: tuple[Envelope, Cause], defini
         log.warning("%s: a second start of a run was refused", record.place, extra=fields)
         return "second_start"
     # By when it was written: a coordinator that was away takes what was begun meanwhile.
-    written = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
-    if expired := expired_id(fact.run, written, batch.moment().dedupe_window):
+    if expired := expired_id(fact.run, instant_of(record.timestamp_ms), batch.moment().dedupe_window):
         batch.refuse(facts.RunRefused(fact.run, fact.pipeline, "expired_id", expired), cause)
         return "refused"
     definition = definitions.by_hash(fact.definition) if definitions is not None else None
@@ -211,7 +220,7 @@ def read_command(batch: Batch, record: Record, definitions: Definitions, partiti
     """
     command, run_id, reason = _parse(record)
     if partition_of(run_id, partitions) != record.partition:
-        headers = [*record.headers]
+        headers = [(name, value) for name, value in record.headers if name != RUN_HEADER or value]
         if not any(name == RUN_HEADER for name, _ in headers):
             headers.append((RUN_HEADER, run_id.encode()))
         batch.commands_at = record.offset + 1
@@ -269,7 +278,7 @@ def _refuse(batch: Batch, record: Record, reason: str, detail: str) -> str:
 
 def _parse(record: Record) -> tuple[Command | None, str, str]:
     """The command (None: unreadable), the run it is about, and why it is unreadable."""
-    carried = next((v.decode(errors="replace") for n, v in record.headers if n == RUN_HEADER), None)
+    carried = next((v.decode(errors="replace") for n, v in record.headers if n == RUN_HEADER and v), None)
     derived = carried or derived_run_id(record.topic, record.partition, record.offset)
     try:
         command = decode_command(record.value or b"", record.headers)

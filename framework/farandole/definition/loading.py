@@ -71,7 +71,13 @@ def _is_unit_file(path: Path) -> bool:
 
 def _is_pipeline(path: Path) -> bool:
     """Whether a YAML file of a folder is meant as one of ours: others may lie beside it."""
-    return any(line.startswith((b"pipeline:", b"steps:")) for line in path.read_bytes().splitlines())
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    return any(line.startswith((b"pipeline:", b"steps:")) for line in head.splitlines())
+
+
+_HEAD_BYTES = 262_144
+"""As large as a pipeline's file may be (`strict_yaml.BYTES_MAX`): what is larger may be anything."""
 
 
 class _Found:
@@ -126,9 +132,11 @@ def load_yaml(path: Path) -> tuple[Pipeline[..., object], list[ModuleType]]:
     Raises:
         DefinitionError: the file, a module or the pipeline is wrong.
     """
-    from farandole.definition.yaml import draft_of, read_yaml  # and PyYAML, for units that have such a file
+    # With PyYAML, for units that have such a file.
+    from farandole.definition.strict_yaml import read_file
+    from farandole.definition.yaml import draft_of, read_yaml
 
-    file = read_yaml(path.read_bytes(), str(path))
+    file = read_yaml(read_file(path), str(path))
     modules = [_agents_module(path, each) for each in file.agents]
     agents: dict[str, AgentSpec] = {}
     names: dict[str, object] = {}

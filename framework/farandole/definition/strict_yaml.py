@@ -8,11 +8,13 @@ Knows nothing of pipelines.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import yaml
 from yaml import events
 
 from farandole.errors import DefinitionError
+from farandole.ids import is_text
 
 BYTES_MAX = 262_144
 """Largest file. A pipeline of 1,000 steps takes about half of it."""
@@ -59,6 +61,19 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\
 _NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 
 
+def read_file(path: Path) -> bytes:
+    """What `load_strict` is to read; of a file that it refuses for its size no more than shows that.
+
+    Raises:
+        DefinitionError: the file is too large.
+    """
+    with path.open("rb") as file:
+        content = file.read(BYTES_MAX + 1)
+    if len(content) > BYTES_MAX:
+        raise DefinitionError(f"expected at most {BYTES_MAX:,} bytes, but found more", place=str(path))
+    return content
+
+
 def load_strict(content: bytes, file: str) -> YamlNode:
     """The one document of a file.
 
@@ -83,6 +98,10 @@ def load_strict(content: bytes, file: str) -> YamlNode:
         line = text.count("\n", 0, bad.position) + 1
         raise DefinitionError(
             f"expected text, but found the character {bad.character!r}", place=f"{file}:{line}"
+        ) from None
+    except (ValueError, OverflowError) as bad:  # of PyYAML: an escape beyond Unicode, a version of thousands of digits
+        raise DefinitionError(
+            f"expected YAML, but found an escape or a version that is none: {bad!s:.200}", place=file
         ) from None
 
 
@@ -152,6 +171,8 @@ class _Reader:
 
     def _scalar(self, event: events.ScalarEvent, mark: Mark) -> Scalar:
         text: str = event.value
+        if not is_text(text):
+            raise self._problem(mark, f"expected a text that UTF-8 can hold, but found {text!r:.80}")
         if event.style is not None:
             return text
         if _NULL.match(text):

@@ -19,6 +19,9 @@ SPEC_VERSION = "1.0"
 AVRO = "application/avro"
 JSON = "application/json"
 
+TRACE_CHARACTERS_MAX = 128
+"""Longest trace context that is taken: W3C's has 55, a stranger may send anything, and all that follows repeats it."""
+
 Headers = Sequence[tuple[str, bytes]]
 """Kafka record headers: ordered, values as bytes."""
 
@@ -111,6 +114,8 @@ def trace_id(traceparent: str) -> str:
 def parse_envelope(headers: Headers) -> Envelope:
     """The envelope in a record's headers; unknown headers are ignored, the first of a repeated name counts.
 
+    A trace context that is too long to be one is no reason to refuse a record: it is left out.
+
     Raises:
         RecordError: a required attribute is missing or a number, an instant or the text is malformed
             (an instant without an offset, a number over 64 bits).
@@ -122,7 +127,8 @@ def parse_envelope(headers: Headers) -> Envelope:
                 field, read = _READ[name]
                 given[field] = read(value)
     except (ValueError, OverflowError, TypeError, AttributeError) as bad:
-        raise RecordError(f"expected CloudEvents headers, but one is malformed: {bad}", reason="bad_envelope") from None
+        fact = f"one is malformed: {str(bad)[:500]}"  # it quotes a number or an instant whole
+        raise RecordError(f"expected CloudEvents headers, but {fact}", reason="bad_envelope") from None
     try:
         return Envelope(**given)
     except TypeError:
@@ -146,6 +152,10 @@ def _integer(value: bytes) -> int:
     return number
 
 
+def _trace(value: bytes) -> str:
+    return value.decode() if len(value) <= TRACE_CHARACTERS_MAX else ""
+
+
 _INT64 = range(-(2**63), 2**63)
 
 _REQUIRED = ("ce_id", "ce_type", "ce_source", "ce_time")
@@ -155,6 +165,6 @@ _READ: Mapping[str, tuple[str, Callable[[bytes], object]]] = {
     **{"ce_" + field: (field, _integer) for field in ("iteration", "item", "attempt", "epoch")},
     "ce_time": ("time", _instant),
     "content-type": ("content_type", bytes.decode),
-    "traceparent": ("traceparent", bytes.decode),
+    "traceparent": ("traceparent", _trace),
 }
 """The field that a header becomes, and how. Only what is there is read: of twenty headers a record has ten."""

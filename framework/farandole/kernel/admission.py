@@ -67,7 +67,7 @@ def expired_id(run_id: str, asked: datetime, window: timedelta = DEDUPE_WINDOW) 
     Empty if it may, and for ids of one's own.
     """
     made = generated_at(run_id)
-    if made is None or asked - window <= made <= asked + AHEAD_MAX:
+    if made is None or -AHEAD_MAX <= asked - made <= window:  # a difference cannot leave the calendar
         return ""
     return (
         f"the id is a UUIDv7 of {made.isoformat()}, as generated ones are, and outside their window of {window}. "

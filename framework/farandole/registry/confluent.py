@@ -3,7 +3,7 @@
 Subjects are the schemas' full names (Confluent's RecordNameStrategy): a type is one subject,
 on whatever topics it stands. Agents and coordinators only look up; `publish`, which `apply`
 calls, is what registers. Ids are for ever, so what was found is never asked again; what was
-not found is not asked again for `UNKNOWN_FOR`, lest a stream of bad records becomes a
+not found, or is of no use to us, is not asked again for `UNKNOWN_FOR`, lest a stream of bad records becomes a
 stream of questions.
 """
 
@@ -16,13 +16,13 @@ from farandole.errors import RegistryError, SchemaRefused, UnknownSchema
 from farandole.events.avro import Schema, SchemaBook
 from farandole.events.framing import Kind, confluent, single_object, unframe
 from farandole.registry.compatibility import Compatibility, problems
-from farandole.registry.http import Forbidden, JsonHttp, Refused
+from farandole.registry.http import Forbidden, JsonHttp, Refused, TooLarge
 
 UNKNOWN_FOR = timedelta(seconds=5)
-"""How long an answer "not found" is believed; a schema published meanwhile is seen after this."""
+"""How long an answer "not found", or an unusable one, is believed; a schema published meanwhile is seen after this."""
 
 UNKNOWN_MAX = 10_000
-"""Not-found ids remembered at a time; then all are forgotten."""
+"""Such ids remembered at a time; then all are forgotten."""
 
 _INCOMPATIBLE, _NOT_FOUND, _INVALID = 409, 404, 422
 
@@ -36,7 +36,7 @@ class ConfluentRegistry:
         self._book = book
         self._clock = clock or SystemClock()
         self._ids: dict[bytes, int] = {}
-        self._unknown: dict[bytes | int, float] = {}
+        self._unknown: dict[bytes | int, tuple[float, UnknownSchema | SchemaRefused]] = {}
 
     def publish(self, schemas: Sequence[Schema]) -> None:
         """Register schemas under their names; the registry ignores what it has.
@@ -94,7 +94,10 @@ class ConfluentRegistry:
         """Nothing is held open."""
 
     def _fetch(self, schema_id: int) -> Schema:
-        schema = _schema(self._http.ask("GET", f"/schemas/ids/{schema_id}"))
+        try:
+            schema = _schema(self._http.ask("GET", f"/schemas/ids/{schema_id}"))
+        except TooLarge as bad:  # and stays so: to wait for it would stop the partition for good
+            raise SchemaRefused(str(bad)) from None
         self._learn(schema, schema_id)
         return schema
 
@@ -104,22 +107,26 @@ class ConfluentRegistry:
 
     def _asked(self, name: bytes | int, ask: Callable[[], Schema]) -> Schema:
         told = f"registry id {name}" if isinstance(name, int) else f"{self._book.find(name).name} ({name.hex()})"
-        unknown = UnknownSchema(f"expected a published schema, but the registry has no {told}")
-        if self._unknown.get(name, 0.0) > self._clock.monotonic():
-            raise unknown
+        until, known = self._unknown.get(name, (0.0, None))
+        if known is not None and until > self._clock.monotonic():
+            raise type(known)(str(known))
+        why: UnknownSchema | SchemaRefused
+        why = UnknownSchema(f"expected a published schema, but the registry has no {told}")
         try:
             return ask()
+        except SchemaRefused as no:
+            why = no
         except Refused as no:
             if no.status != _NOT_FOUND and not (isinstance(name, int) and 400 <= no.status < 500):
                 raise _unusable(no) from None
         except Forbidden as no:
             if not isinstance(name, int):
                 raise
-            unknown = UnknownSchema(f"expected a published schema, but the registry shows us no {told}: {no}")
+            why = UnknownSchema(f"expected a published schema, but the registry shows us no {told}: {no}")
         if len(self._unknown) >= UNKNOWN_MAX:
             self._unknown.clear()
-        self._unknown[name] = self._clock.monotonic() + UNKNOWN_FOR.total_seconds()
-        raise unknown
+        self._unknown[name] = self._clock.monotonic() + UNKNOWN_FOR.total_seconds(), why
+        raise why
 
     def _learn(self, schema: Schema, schema_id: int) -> None:
         self._book.add(schema, schema_id)

@@ -107,6 +107,10 @@ class Forbidden(ConfigError):
     """It knows who we are and does not show us this; other questions may be answered."""
 
 
+class TooLarge(RegistryError):
+    """The answer to this question is more than we read; it would be the next time."""
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: object, **__: object) -> None:
         return None
@@ -177,7 +181,7 @@ class JsonHttp:
 
     def _parsed(self, answer: bytes) -> object:
         if len(answer) > ANSWER_BYTES_MAX:
-            raise RegistryError(f"registry {self._settings.url}: expected at most {ANSWER_BYTES_MAX} bytes of answer")
+            raise TooLarge(f"registry {self._settings.url}: expected at most {ANSWER_BYTES_MAX} bytes of answer")
         try:
             parsed: object = json.loads(answer)
         except (ValueError, RecursionError):

@@ -5,7 +5,6 @@ goes on. An unknown definition is no reason yet: the table is read again first (
 """
 
 import base64
-import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,10 +18,14 @@ from farandole.events.avro import Schema
 from farandole.events.envelope import Envelope, parse_envelope, trace_id
 from farandole.events.facts import RunStarted
 from farandole.events.outgoing import TRIGGER, Trigger
-from farandole.ids import NO_ITEM, is_run_id, sha256
+from farandole.ids import NO_ITEM, is_name, is_run_id, sha256
 from farandole.runtime.attempts import Attempt, Call
 from farandole.runtime.partition import Partition
 from farandole.transport.port import Record
+
+START_MAX = 1_048_576
+"""Characters of `ce_start`: what an inbox takes of a record. More may come in one that was compressed, and the fact
+that the run began, which is said whatever else is not, would not fit on `events`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,26 @@ Lookup = Callable[[str], Definition | None]
 def read_trigger(
     partition: Partition, record: Record, spec: AgentSpec, lookup: Lookup
 ) -> Attempt | Quarantine | UnknownDefinition:
-    """What an inbox record asks of the agent."""
+    """What an inbox record asks of the agent, whatever stands in it.
+
+    What nobody has foreseen is the record's too: a process that ended of it would read it again, and so would its heir.
+    """
+    try:
+        return _read(partition, record, spec, lookup)
+    except Exception as bad:
+        return _quarantine(record, "unreadable", f"expected a {TRIGGER}, but {type(bad).__name__}: {str(bad)[:500]}")
+
+
+def _read(
+    partition: Partition, record: Record, spec: AgentSpec, lookup: Lookup
+) -> Attempt | Quarantine | UnknownDefinition:
     try:
         envelope = parse_envelope(record.headers)
     except RecordError as bad:
         return _quarantine(record, bad.reason, str(bad))
-    if envelope.type != TRIGGER or not envelope.step or envelope.attempt < 1:
-        return _quarantine(record, "not_a_trigger", f"expected a {TRIGGER}, but found a {envelope.type[:100]}")
+    if envelope.type != TRIGGER or not is_name(envelope.step) or envelope.attempt < 1:
+        found = f"a {envelope.type[:100]} of step {envelope.step[:100]!r}, attempt {envelope.attempt}"
+        return _quarantine(record, "not_a_trigger", f"expected a {TRIGGER} of a step, but found {found}")
     if not is_run_id(envelope.run):
         return _quarantine(record, "no_run", f"expected a run id in ce_run, but found {envelope.run[:100]!r}")
     value, epoch = record.value or b"", max(0, envelope.epoch)
@@ -77,7 +93,7 @@ def read_trigger(
         trigger = (
             replace(trigger, params=base64.b64decode(envelope.params, validate=True)) if envelope.params else trigger
         )
-    except binascii.Error as bad:
+    except ValueError as bad:  # not only binascii's: a text that is not ASCII has another
         return _quarantine(
             record, "bad_envelope", f"ce_params: expected base64, but {bad}", *_blamed(trigger, envelope)
         )
@@ -121,12 +137,12 @@ def _blamed(trigger: Trigger, envelope: Envelope) -> tuple[Trigger | None, Envel
 
 def _opening(envelope: Envelope, trigger: Trigger, definition: Definition) -> RunStarted | None:
     """The beginning of a run whose trigger is its start (DESIGN section 9); None if it cannot begin so."""
-    if trigger.attempt != 1 or trigger.step != graph_of(definition).direct_root:
+    if trigger.attempt != 1 or trigger.step != graph_of(definition).direct_root or len(envelope.start) > START_MAX:
         return None
     try:
         params = base64.b64decode(envelope.start, validate=True)
         Schema.parse(definition.params_schema).decode(params)
-    except (RecordError, binascii.Error):
+    except (RecordError, ValueError):
         return None
     run, fired = trigger.run, (trigger.step,)
     return RunStarted(run, definition.name, definition.hash, params, sha256(params), envelope.time, fired=fired)

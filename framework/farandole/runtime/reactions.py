@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
+from msgspec.structs import replace
+
 from farandole.definition.expressions import compile_expression
 from farandole.definition.graph import graph_of
 from farandole.definition.inputs import holds, inbox_value
@@ -18,7 +20,7 @@ from farandole.definition.model import Definition, Step
 from farandole.definition.policy import DURATION_MAX
 from farandole.errors import RecordError, StoreError
 from farandole.events.avro import Schema
-from farandole.events.envelope import Envelope
+from farandole.events.envelope import Envelope, Headers
 from farandole.events.facts import AgentFact, StepCancelled, StepFailed, StepSucceeded
 from farandole.events.outgoing import (
     DEAD_LETTER,
@@ -40,6 +42,14 @@ Payload = Callable[[bytes], bytes]
 
 ORIGINAL_HEADERS_MAX = 64
 """Headers of a quarantined record that its dead letter repeats: four times what a trigger of ours has."""
+
+SMALL_BYTES_MAX = 2048
+"""Of a stranger's record in the smallest dead letter: its key, and its headers together. Twice what a trigger of ours
+has without its params. A record that is compressed, or whose bytes are no text, may ask for many times what the log
+takes, and what cannot be told of it ends every process that gets it."""
+
+ID_CHARACTERS_MAX = 512
+"""Of a trigger's id and its definition in the smallest failure: twice what one of ours has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +156,25 @@ def quarantined(around: Surroundings, record: Record, agent: str, it: Quarantine
         kind = "unknown" if it.reason == "unknown" else "undecodable"
         outcome = Failed(kind, it.error, it.reason, retryable=False)
         return _failure(around, it.trigger, it.envelope, record, outcome, now, timedelta())
-    return [_stranger(around, record, agent, it, now, record.value)]
+    return [_stranger(around, record, agent, it, now)]
 
 
 def stranger_without_value(around: Surroundings, record: Record, agent: str, it: Quarantine, now: datetime) -> Outgoing:
-    """As the dead letter of `quarantined`, for a record too large to be written once more: it names its place only."""
-    return _stranger(around, record, agent, it, now, None)
+    """As the dead letter of `quarantined`, for a record too large to be written once more: it names its place, and
+    repeats what is small."""
+    key = None if record.key is None else record.key[:SMALL_BYTES_MAX]
+    small = replace(record, key=key, value=None, headers=[*_small(record.headers)])
+    return _stranger(around, small, agent, it, now)
+
+
+def _small(headers: Headers) -> Iterator[tuple[str, bytes]]:
+    """Those that fit, in their order."""
+    left = SMALL_BYTES_MAX
+    for name, content in headers:
+        size = len(name.encode()) + len(content)
+        if size <= left:
+            left -= size
+            yield name, content
 
 
 def failed_without_input(
@@ -159,7 +182,9 @@ def failed_without_input(
 ) -> list[Outgoing]:
     """The smallest failure that can be written; its dead letter names the inbox record instead of repeating it."""
     bare = Trigger(trigger.run, trigger.step, trigger.agent, trigger.attempt, b"", trigger.item)
-    return _failure(around, bare, envelope, record, outcome, now, timedelta())
+    id_, definition = envelope.id[:ID_CHARACTERS_MAX], envelope.definition[:ID_CHARACTERS_MAX]
+    cut = replace(envelope, id=id_, definition=definition)
+    return _failure(around, bare, cut, record, outcome, now, timedelta())
 
 
 def _failure(
@@ -273,9 +298,7 @@ def _published(it: Attempt, n: int, each: Published, cause: str, origin: Origin)
     return Outgoing(each.topic, it.trigger.run if each.key is None else each.key, each.value, envelope.headers())
 
 
-def _stranger(
-    around: Surroundings, record: Record, agent: str, it: Quarantine, now: datetime, value: bytes | None
-) -> Outgoing:
+def _stranger(around: Surroundings, record: Record, agent: str, it: Quarantine, now: datetime) -> Outgoing:
     envelope = Envelope(
         id=f"{record.place}/dead",
         type=DEAD_LETTER,
@@ -288,7 +311,7 @@ def _stranger(
     told = [("farandole_reason", it.reason.encode()), ("farandole_error", it.error[:4096].encode())]
     original = [(f"original_{name}", content) for name, content in record.headers[:ORIGINAL_HEADERS_MAX]]
     key = (record.key or b"").decode(errors="replace")
-    return Outgoing(around.topics.dead(agent), key, value, [*envelope.headers(), *told, *original])
+    return Outgoing(around.topics.dead(agent), key, record.value, [*envelope.headers(), *told, *original])
 
 
 def _ms(duration: timedelta) -> int:

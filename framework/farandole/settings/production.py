@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from farandole.errors import ConfigError
 from farandole.settings.sources import Origin
+from farandole.transport.verification import verifies_certificate, verifies_name
 
 if TYPE_CHECKING:
     from farandole.settings.connection import Connection
@@ -18,6 +19,8 @@ REPLICATION_MIN = 3
 
 INSYNC_MIN = 2
 """R14: with one, an acknowledged record may exist once, and be lost with that broker."""
+
+TOKENS = "sasl.oauthbearer.token.endpoint.url"
 
 RULES: tuple[tuple[str, str], ...] = (
     (
@@ -37,6 +40,10 @@ RULES: tuple[tuple[str, str], ...] = (
         "whoever is in between could pose as the cluster",
     ),
     ("a registry over `http://` without `allow_plaintext = true`", "its password would be readable on the wire"),
+    (
+        "a token endpoint (`sasl.oauthbearer.token.endpoint.url`) over `http://` without `allow_plaintext = true`",
+        "the client's secret and the tokens would be readable on the wire",
+    ),
     ("`bootstrap` that nobody set", "a process that was not told its cluster would wait for one on its own machine"),
     (
         "`artifacts` that nobody set",
@@ -82,12 +89,18 @@ def _connection(settings: "Connection") -> Iterator[str]:
             f"kafka.security.protocol: expected SSL or SASL_SSL, but it is {protocol}; "
             "if the network encrypts by itself, set allow_plaintext = true"
         )
-    if protocol.endswith("SSL") and kafka.get("enable.ssl.certificate.verification", "true").lower() == "false":
+    if protocol.endswith("SSL") and not verifies_certificate(kafka):
         yield "kafka.enable.ssl.certificate.verification: expected true, but it is false; give ssl.ca.location instead"
-    if protocol.endswith("SSL") and kafka.get("ssl.endpoint.identification.algorithm", "https") == "none":
+    if protocol.endswith("SSL") and not verifies_name(kafka):
         yield (
             "kafka.ssl.endpoint.identification.algorithm: expected https, but it is none; "
             "use names that stand in the brokers' certificates"
+        )
+    tokens = kafka.get(TOKENS, "https:")
+    if not tokens.lower().startswith("https:") and not settings.allow_plaintext:
+        yield (
+            f"kafka.{TOKENS}: expected https://, but it is {tokens}; "
+            "if the network encrypts by itself, set allow_plaintext = true"
         )
     registry = settings.registry
     if registry is not None and not registry.url.startswith("https:") and not settings.allow_plaintext:

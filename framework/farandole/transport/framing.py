@@ -10,7 +10,7 @@ from farandole.errors import RecordError, TransportError
 from farandole.transport.port import NewRecord, Polled, Record, TopicPartition, Trouble
 
 ASK_S = 2.0
-"""Of one poll, after which no more is asked of a registry that does not answer: well below any session."""
+"""Of one poll, after which no more is asked of a registry, whether it answers or not: well below any session."""
 
 
 class Framing(Protocol):
@@ -102,7 +102,7 @@ class Waiting:
         trouble: Trouble | None = None
         until = time.monotonic() + ASK_S
         for each in self._held:
-            if each.at in self.paused or each.at in self.stuck or (trouble is not None and time.monotonic() >= until):
+            if each.at in self.paused or each.at in self.stuck or time.monotonic() >= until:
                 kept.append(each)
                 continue
             try:

@@ -60,7 +60,8 @@ class Place:
         stage = self.harness._stage
         at = TopicPartition(topic, int(str(given["partition"])) % PARTITIONS)
         offset = stage.transport.admin().ends([at], Isolation.UNCOMMITTED)[at]
-        stage.send(NewRecord(topic, _bytes(given["key"]), _bytes(given["value"]), _headers(given), at.partition))
+        record = NewRecord(topic, _bytes(given["key"]), _bytes(given["value"]), _headers(given), at.partition)
+        self._write(record, given.get("timestamp_ms"))
         stage.pass_time(PATIENCE)
         self.cases += 1
         if (group := self._group(topic)) is not None:
@@ -70,6 +71,15 @@ class Place:
             run = self.harness.run(self.cases)
             assert run.outcome == "succeeded", f"an ordinary run is {run.status} after {self.cases} cases: {run.why}"
             assert run.result == 2 * self.cases + 1
+
+    def _write(self, record: NewRecord, timestamp_ms: object) -> None:
+        """As a client would; with a timestamp as one that has a clock of its own."""
+        stage = self.harness._stage
+        if timestamp_ms is None:
+            return stage.send(record)
+        with stage.transport.hub as broker:
+            broker.tick(broker._now, int(str(timestamp_ms)))
+            broker.append(record)
 
     def _group(self, topic: str) -> str | None:
         """The group that consumes a topic; None for tables."""
@@ -83,7 +93,10 @@ _places: list[Place] = []
 
 
 def push(case: bytes) -> None:
-    """A record as JSON: `topic` (without its namespace), `partition`, `key`, `value` (base64 or null), `headers`."""
+    """A record as JSON: `topic` (without its namespace), `partition`, `key`, `value` (base64 or null), `headers`.
+
+    With `timestamp_ms` it is written with that one, which any producer may choose.
+    """
     given = json.loads(case)
     if not _places or _places[0].cases >= CASES_MAX:
         _places[:] = [Place()]

@@ -6,6 +6,7 @@ word for is refused, so that the two never connect with different guarantees.
 
 import asyncio
 import difflib
+import http.client
 import json
 import ssl
 import time
@@ -25,12 +26,16 @@ from farandole.errors import ConfigError, TransportError
 from farandole.transport.kafka.errors import error_of
 from farandole.transport.kafka.names import NAMES
 from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.verification import verifies_certificate, verifies_name
 
 _OAUTH = "sasl.oauthbearer."
 _UNTOLD = ("ssl.ca.pem", "ssl.certificate.pem", "ssl.key.pem", "ssl.keystore.location", "ssl.crl.location")
 """Security settings of librdkafka that aiokafka has no counterpart for."""
 
 TOKEN_TIMEOUT = 10.0
+ANSWER_BYTES_MAX = 1_048_576
+"""Largest answer of a token endpoint that is read: tokens have kilobytes."""
+
 TOKEN_SHARE = 0.8
 """Share of a token's life after which it is fetched anew: what librdkafka does."""
 
@@ -91,9 +96,9 @@ def _ssl_context(settings: Mapping[str, str]) -> ssl.SSLContext:
         )
     except OSError as error:
         raise ConfigError(f"[kafka] ssl.*.location: expected files in PEM format, but: {error}") from error
-    if settings.get("ssl.endpoint.identification.algorithm", "https") == "none":
+    if not verifies_name(settings):
         context.check_hostname = False
-    if settings.get("enable.ssl.certificate.verification", "true").lower() == "false":
+    if not verifies_certificate(settings):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
@@ -123,6 +128,11 @@ def _required(settings: Mapping[str, str], name: str) -> str:
     return value
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object, **__: object) -> None:
+        return None
+
+
 class NoToken(TransportError, aio.KafkaError):  # type: ignore[misc]  # aiokafka has no types
     """There was none. Of both families: what aiokafka does not know ends its sender for good."""
 
@@ -137,6 +147,8 @@ class OidcTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has n
         self._scope = settings.get(f"{_OAUTH}scope", "")
         self._token = ""
         self._until = 0.0
+        # The secret follows no redirect. Proxies are the environment's, as they are librdkafka's by libcurl.
+        self._open = urllib.request.build_opener(_NoRedirect()).open
 
     async def token(self) -> str:
         """A token that is good for a while.
@@ -147,7 +159,7 @@ class OidcTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has n
         if time.monotonic() >= self._until:
             try:
                 self._token, seconds = await asyncio.to_thread(self._fetch)
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, RecursionError) as error:
                 raise NoToken(f"{self._url}: expected an access token, but: {error!r}") from error
             self._until = time.monotonic() + TOKEN_SHARE * seconds
         return self._token
@@ -159,9 +171,12 @@ class OidcTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has n
             self._url, urllib.parse.urlencode(form).encode(), {"Authorization": f"Basic {credentials}"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=TOKEN_TIMEOUT) as answer:
-                body = json.load(answer)
+            with self._open(request, timeout=TOKEN_TIMEOUT) as answer:
+                raw = answer.read(ANSWER_BYTES_MAX + 1)
         except urllib.error.HTTPError as error:
             error.close()
             raise
+        if len(raw) > ANSWER_BYTES_MAX:
+            raise ValueError(f"expected at most {ANSWER_BYTES_MAX} bytes of answer")
+        body = json.loads(raw)
         return str(body["access_token"]), float(body.get("expires_in", 60))
