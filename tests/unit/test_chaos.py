@@ -1,5 +1,6 @@
 """The parts of the faults' harness that need no broker: orders to die, and the report."""
 
+import random
 import signal
 import subprocess
 import sys
@@ -15,10 +16,10 @@ from farandole.testing.chaos.crowds import quantile
 from farandole.testing.chaos.definitions import WIRINGS, written
 from farandole.testing.chaos.disk import Disk
 from farandole.testing.chaos.dying import OFFSETS, PRODUCED, order
+from farandole.testing.chaos.growth import Growth, Sample, growths
 from farandole.testing.chaos.late_end import Aftermath
 from farandole.testing.chaos.recovery import moves
 from farandole.testing.chaos.report import from_json
-from farandole.testing.chaos.soak import Sample, growths
 from farandole.testing.chaos.stage import CANARY
 
 GOOD = Report("F1", "kill", injected=2, hit=1, recoveries=[1.0, 3.0], runs=10, executions=1_000, reruns=2)
@@ -139,12 +140,50 @@ def test_home_that_its_owner_restored_although_it_had_it_in_memory_is_found() ->
     assert found.again == ["home 1, epoch 3, by c2"]
 
 
-def test_growth_compares_the_last_third_with_the_middle_one() -> None:
-    def at(n: int) -> Sample:
-        return Sample(n, {"a1": 100.0 + max(0, n - 8) * 10, "c1": 50.0}, 0, 0, {"a1": 1, "c1": 1})
+def soaked(minutes: float, leak: float, *, is_spared: bool, seed: int = 1, waiting: int = 0) -> dict[str, Growth]:
+    """What is found in a soak that samples every 13 s, some of whose processes live two minutes or so.
 
-    found = growths([at(n) for n in range(12)])
+    Each life starts at 70 MiB with noise and grows by `leak` a minute; in each sample `waiting` more records wait.
+    """
+    dice = random.Random(seed)
+    born, generation = dict.fromkeys(("a1", "a2", "c1", "c2"), 0.0), dict.fromkeys(("a1", "a2", "c1", "c2"), 1)
+    samples = list[Sample]()
+    for n in range(int(minutes * 60 / 13)):
+        at = n * 13.0
+        for slot in born:
+            if dice.random() < 13 / 130 and not (is_spared and slot.endswith("1")):
+                born[slot], generation[slot] = at, generation[slot] + 1
+        memory = {slot: 70 + leak * (at - since) / 60 + dice.gauss(0, 2) for slot, since in born.items()}
+        samples.append(Sample(at, memory, dice.randint(12, 40) + n * waiting, dice.randint(0, 9), dict(generation)))
+    return {each.what: each for each in growths(samples)}
 
-    assert found["least lag and runs waiting"] == 1
-    assert found["memory of the largest process"] == 1.15
-    assert growths([at(n) for n in range(4)]) == {}
+
+@pytest.mark.parametrize("is_spared", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_leak_in_the_life_of_each_process_is_found_though_they_are_restarted_all_the_while(
+    seed: int, is_spared: bool
+) -> None:
+    """The last third was compared with the middle one: processes are as old in both, so a constant leak cancelled."""
+    found = soaked(60, 5.0, is_spared=is_spared, seed=seed)
+
+    assert [name for name, it in found.items() if it.is_found] == ["memory of agents", "memory of coordinators"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_memory_that_is_flat_but_for_noise_is_judged_and_does_not_grow(seed: int) -> None:
+    found = soaked(60, 0.0, is_spared=True, seed=seed)
+
+    assert all(it.is_judged and not it.is_found for it in found.values()), list(map(str, found.values()))
+
+
+def test_lag_that_is_never_worked_off_has_grown() -> None:
+    found = soaked(60, 0.0, is_spared=True, waiting=1)["least lag and runs waiting"]
+
+    assert found.is_found
+
+
+def test_soak_that_is_too_short_to_tell_a_leak_from_noise_is_not_judged() -> None:
+    found = soaked(1, 5.0, is_spared=True)
+
+    assert [it.is_judged for it in found.values()] == [False, False, False]
+    assert not any(it.is_judged for it in growths([]))
