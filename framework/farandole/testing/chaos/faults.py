@@ -151,7 +151,7 @@ def late_ends(bootstrap: str, report: Report) -> None:
         after = late_end(bootstrap, is_guarded=is_guarded)
         report.injected += after.held
         report.hit += after.held
-        report.doubled += is_guarded and after.is_torn
+        report.doubled = (report.doubled or 0) + (is_guarded and after.is_torn)
         if not is_guarded and not after.is_torn:
             report.trouble = f"expected it to be torn without the guard, but found {after}"
 

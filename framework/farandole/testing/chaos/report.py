@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 class Report:
     """One fault. `recoveries`: seconds from each injection until every run that was under way then had ended.
 
-    `lost`: acknowledged runs of which the log knows nothing; `stuck`: that did not end; `doubled`: accepted twice.
+    `lost`: acknowledged runs of which the log knows nothing; `stuck`: that did not end; `doubled`: accepted twice;
+    None for what nobody counted, because the trial broke off.
     `violations`: of any invariant of the history checker. `note`, `notes`: what is to be known of its figures.
     `trouble`: why the trial itself did not come to its end.
     """
@@ -20,9 +21,9 @@ class Report:
     hit: int = 0
     recoveries: list[float] = field(default_factory=list)
     runs: int = 0
-    lost: int = 0
+    lost: int | None = 0
     stuck: int = 0
-    doubled: int = 0
+    doubled: int | None = 0
     executions: int = 0
     reruns: int = 0
     metadata_characters: int = 0
@@ -83,9 +84,9 @@ def _row(it: Report) -> str:
         it.injected,
         it.hit,
         it.runs,
-        it.lost,
+        "-" if it.lost is None else it.lost,
         it.stuck,
-        it.doubled,
+        "-" if it.doubled is None else it.doubled,
         it.reruns_per_million,
         recovery,
         it.metadata_characters,

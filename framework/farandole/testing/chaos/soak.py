@@ -104,6 +104,7 @@ def soak(minutes: float, every: float, seed: int, folder: Path, report: Report, 
             stage.finish(report)
         except Exception as error:
             report.trouble = f"{error!r}; logs in {folder}\n{traceback.format_exc()}"
+            report.lost = report.doubled = None
     report.seconds = time.monotonic() - began
     return played
 

@@ -23,13 +23,14 @@ from farandole.testing.broker import Broker
 from farandole.testing.broker.quorum import Quorum, quorum_of
 from farandole.testing.broker.transactions import ONGOING, transaction_state
 from farandole.testing.chaos import dying
+from farandole.testing.chaos.counting import Excuse, count
 from farandole.testing.chaos.disk import Disk
 from farandole.testing.chaos.load import Load
 from farandole.testing.chaos.markers import Janitor
 from farandole.testing.chaos.report import Report
 from farandole.testing.chaos.stalls import Stalls
 from farandole.testing.cluster import Cluster, ManagedProcess, wait_until
-from farandole.testing.history import History, Span, Violation, check_history, collect, lag
+from farandole.testing.history import collect, lag
 from farandole.testing.ledger import read
 from farandole.testing.proxy import KafkaProxy
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
@@ -293,37 +294,15 @@ class Stage:
         history = collect(self.transport, self.topics.namespace, quiescent=not stuck)
         if self._janitor is not None and self._janitor.aborted:
             self.notes.append(f"{self._janitor.aborted} transactions that a broker had forgotten were aborted by hand")
-        self._count(report, history, stuck)
+        seen = replace(history, executions=read(self.ledger))
+        count(report, seen, load, Excuse(self.plan.excused, self._damaged))
+        report.stuck = len(stuck)
+        report.metadata_characters = self._longest_metadata()
+        report.notes += self.notes
         report.stall_s = self._stalls.longest_s
         report.seconds += time.monotonic() - began
         if ended:
             report.trouble = f"{', '.join(ended)} ended by themselves"
-
-    def _count(self, report: Report, history: History, stuck: set[str]) -> None:
-        executions = read(self.ledger)
-        load = self._load()
-        judged = replace(
-            history,
-            executions=executions,
-            acknowledged=frozenset(load.acknowledged),
-            # As if retention had taken all of them: what belongs to a record may be missing.
-            spans={at: _cut(span) if at[0] in self._damaged else span for at, span in history.spans.items()},
-        )
-        violations = [each for each in check_history(judged) if not self._is_excused(each)]
-        report.runs = len(load.acknowledged)
-        report.lost = sum(1 for each in violations if each.predicate == "acknowledged_runs_are_known")
-        report.stuck = len(stuck)
-        report.doubled = len(load.settled_twice) + sum(1 for each in violations if each.invariant in ("I2", "I5"))
-        report.executions = len(executions)
-        report.reruns = len(executions) - len({(e.run, e.step, e.item, e.attempt) for e in executions})
-        report.metadata_characters = self._longest_metadata()
-        report.violations = [str(each) for each in violations]
-        report.notes += self.notes
-
-    def _is_excused(self, it: Violation) -> bool:
-        """Whether the fault itself broke it: where topics were damaged, only of what stood on those."""
-        places = [place for place in it.evidence if place.partition("/")[0] in self._damaged]
-        return it.predicate in self.plan.excused and bool(places or not self._damaged)
 
     def _longest_metadata(self) -> int:
         with closing(self.transport.admin()) as admin:
@@ -346,10 +325,6 @@ class Stage:
 
     def _until(self, condition: Callable[[], object], within: timedelta, what: str) -> None:
         wait_until(condition, within, what, self.said)
-
-
-def _cut(span: Span) -> Span:
-    return replace(span, begin=max(span.begin, span.end, 1))
 
 
 def pause(seconds: float) -> None:

@@ -79,6 +79,7 @@ def trial(
         except Exception as error:
             report.trouble = f"{error!r}; logs in {folder}\n{traceback.format_exc()}"
             report.stuck = report.stuck or len(stage.load.waiting() if stage.load else ())
+            report.lost = report.doubled = None
     report.seconds = time.monotonic() - began
     return report
 
