@@ -35,8 +35,7 @@ def change_definitions(stage: Stage) -> Iterator[Hit]:
         stage.command("apply", str(written(stage.folder, n, wiring)), "--yes")
         if n % 2:
             for actor in list(stage.actors.values()):
-                actor.process.sigterm()
-                actor.process.wait()
+                stage.stop([actor])
                 actor.process.restart()
                 stage.await_members([actor])
         yield Hit(since, is_open)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 
 from farandole.testing.chaos.clocks import wrong_clocks
 from farandole.testing.chaos.crowds import CROWDED, crowd
@@ -14,6 +15,7 @@ from farandole.testing.chaos.late_end import late_end
 from farandole.testing.chaos.replicated import REPLICATED, cut_off, lose_leaders
 from farandole.testing.chaos.report import Report
 from farandole.testing.chaos.stage import Actor, Stage, pause
+from farandole.testing.chaos.starting import starts
 from farandole.testing.chaos.states import damage_states
 from farandole.testing.proxy import (
     END_TXN,
@@ -43,7 +45,7 @@ def kill_coordinators(stage: Stage) -> Iterator[Hit]:
     heir, victim = stage.actors["c1"], stage.actors["c2"]
     order(heir.orders, RESTORING)
     is_open = stage.die(victim, PRODUCED)
-    stage.until(lambda: not heir.process.is_alive, "the heir to die while it restores")
+    stage.await_death(heir, RESTORING)
     since = time.monotonic()
     for actor in (heir, victim):
         actor.process.restart()
@@ -157,22 +159,29 @@ def late_ends(bootstrap: str, report: Report) -> None:
 
 
 def storm(stage: Stage) -> Iterator[Hit]:
-    """F12: an agent's process comes and goes every two seconds, for half a minute; runs end all the while."""
-    since, before = time.monotonic(), len(stage.settled)
+    """F12: an agent's process joins and is gone again, by kill or in order, so often; runs end all the while."""
+    before, began = len(stage.settled), datetime.now(UTC)
     guest = stage.add("a9")
-    while time.monotonic() - since < STORM_S:
-        pause(2)
+    for n in range(JOINS):
+        _await_join(stage, guest, began, n + 1)
+        pause(stage.dice.uniform(0, 2))
         if stage.dice.random() < 0.5:
             guest.process.kill9()
         else:
-            guest.process.sigterm()
-            guest.process.wait()
+            stage.stop([guest])
         guest.process.restart()
-    assert len(stage.settled) > before, f"expected runs to end during {STORM_S} s of storm, but none did"
+    assert len(stage.settled) > before, "expected runs to end during the storm, but none did"
+    stage.notes.append(f"a process took partitions over and left {JOINS} times")
     yield Hit(time.monotonic())
 
 
-STORM_S = 30.0
+JOINS = 8
+
+
+def _await_join(stage: Stage, guest: Actor, began: datetime, number: int) -> None:
+    """Wait until so many of its lives have taken partitions over: a group lists the dead too, until it misses them."""
+    log = guest.process.log
+    stage.until(lambda: len(list(starts(log.read_text(), began))) >= number, f"{guest.slot} to join {number} times")
 
 
 def poison(stage: Stage) -> Iterator[Hit]:

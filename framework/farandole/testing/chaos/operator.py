@@ -60,10 +60,7 @@ def apply(stage: Stage) -> None:
 def stop_agents(stage: Stage) -> list[Actor]:
     """Let all processes of the unit end in order; those to be started again."""
     agents = [actor for actor in stage.actors.values() if actor.unit == CANARY.name]
-    for actor in agents:
-        actor.process.sigterm()
-    for actor in agents:
-        actor.process.wait()
+    stage.stop(agents)
     return agents
 
 

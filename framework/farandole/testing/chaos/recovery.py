@@ -178,9 +178,7 @@ def coordinators(folder: Path) -> Moves:
         for n in range(2, COORDINATORS + 1):
             stage.await_members([stage.add(f"c{n}")])
         for n in range(COORDINATORS, 1, -1):
-            process = stage.actors[f"c{n}"].process
-            process.sigterm()
-            process.wait()
+            stage.stop([stage.actors[f"c{n}"]])
         since = time.monotonic()
         stage.recovery(since)
         logs = {slot: actor.process.log.read_text() for slot, actor in stage.actors.items() if slot.startswith("c")}

@@ -5,10 +5,11 @@ meddled with. Whatever happens, all of them end with the stage.
 """
 
 import random
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -178,10 +179,35 @@ class Stage:
         return actor
 
     def die(self, actor: Actor, place: str, within: timedelta = timedelta(seconds=40)) -> bool:
-        """Let it die at a place of its way; whether its transaction is open then."""
+        """Let it die at a place of its way; whether its transaction is open then; errors as `await_death`."""
         dying.order(actor.orders, place)
-        self._until(lambda: not actor.process.is_alive, within, f"{actor.slot} to die {place}")
+        self.await_death(actor, place, within)
         return self.is_open(actor)
+
+    def await_death(self, actor: Actor, place: str, within: timedelta = START_MAX) -> None:
+        """Wait until it has died as it was ordered to, and of nothing else: a crash of its own is a finding.
+
+        Raises:
+            NotYet: it lives.
+            AssertionError: it ended otherwise, or before it came to the place.
+        """
+        self._until(lambda: not actor.process.is_alive, within, f"{actor.slot} to die {place}")
+        code, is_taken = actor.process.ended_with, not actor.orders.exists()
+        assert code == -signal.SIGKILL and is_taken, (  # noqa: PT018
+            f"{actor.slot}: expected it to die {place} by SIGKILL, but it ended with {code}, and its order was "
+            f"{'taken' if is_taken else 'not taken'}\n{actor.process.said()}"
+        )
+
+    def stop(self, chosen: Sequence[Actor]) -> None:
+        """Let these end in order.
+
+        Raises:
+            AssertionError: one did not end with 0.
+        """
+        for actor in chosen:
+            actor.process.sigterm()
+        codes = {actor.slot: actor.process.wait() for actor in chosen}
+        assert not any(codes.values()), f"expected orderly ends, but found {codes}\n{self.said()}"
 
     def is_open(self, actor: Actor) -> bool:
         """Whether the broker has a transaction of its open."""
@@ -287,7 +313,10 @@ class Stage:
         if not stuck:
             self._until(lambda: lag(self.transport, self.topics.namespace) == 0, self.plan.settle_max, "a lag of 0")
         ended = [actor.slot for actor in self.actors.values() if not actor.process.is_alive]
-        self._cluster.terminate()
+        alive = [actor for actor in self.actors.values() if actor.process.is_alive]
+        with suppress(AssertionError):  # one that is still starting knows no orderly end yet
+            self.await_members(alive)
+        codes = self._cluster.terminate()
         load.close()
         assert self._stalls is not None
         self._stalls.close()
@@ -303,6 +332,8 @@ class Stage:
         report.seconds += time.monotonic() - began
         if ended:
             report.trouble = f"{', '.join(ended)} ended by themselves"
+        elif any(codes.values()):
+            report.trouble = f"expected orderly ends, but found {codes}\n{self.said()}"
 
     def _longest_metadata(self) -> int:
         with closing(self.transport.admin()) as admin:

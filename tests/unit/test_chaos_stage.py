@@ -1,0 +1,128 @@
+"""What the stage and the injections insist on, with processes that need no broker."""
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import cast
+
+import pytest
+
+from farandole.testing.broker import Broker
+from farandole.testing.chaos.dying import HANDLER
+from farandole.testing.chaos.faults import storm
+from farandole.testing.chaos.stage import Actor, Plan, Stage
+from farandole.testing.cluster import Cluster, NotYet, wait_until
+
+SOON = timedelta(seconds=20)
+
+WAITS = "import signal; print('up', flush=True); signal.pause()"
+CRASHES = """
+import sys, time
+from pathlib import Path
+while not Path(sys.argv[1]).exists(): time.sleep(0.01)
+sys.exit(3)
+"""
+KILLED_UNASKED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+DIES = """
+import sys, time
+from pathlib import Path
+from farandole.testing.chaos.dying import HANDLER, prepare, reach
+prepare(Path(sys.argv[1]), Path("unused"))
+while True: reach(HANDLER); time.sleep(0.01)
+"""
+ENDS = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit({}))
+print("up", flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Processes without a broker."""
+    with Cluster("nowhere:1", "ns", tmp_path) as it:
+        yield it
+
+
+class NoControl:
+    """Nobody runs it."""
+
+    def stop(self) -> None:
+        """Nothing stops."""
+
+    def kill(self) -> None:
+        """Nothing dies."""
+
+    def restart(self) -> None:
+        """Nothing starts."""
+
+
+class Bare(Stage):
+    """A stage without a broker: nobody has a transaction."""
+
+    def is_open(self, actor: Actor) -> bool:
+        """Nobody could say."""
+        return False
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """One that nobody has come to."""
+    with Bare(Broker("nowhere:1", "none", NoControl()), "ns", tmp_path, Plan()) as it:
+        yield it
+
+
+def actor(cluster: Cluster, code: str, slot: str = "a1") -> Actor:
+    """A process with that program, which is given the file of its orders."""
+    orders = cluster.folder / f"{slot}.orders"
+    process = cluster.spawn(slot, [sys.executable, "-c", code, str(orders)])
+    return Actor("canary", slot, f"ns.canary.{slot}", process, orders)
+
+
+def test_process_that_dies_as_it_was_told_is_an_injected_kill(cluster: Cluster, stage: Stage) -> None:
+    assert not stage.die(actor(cluster, DIES), HANDLER, SOON)
+
+
+@pytest.mark.parametrize("code", [CRASHES, KILLED_UNASKED])
+def test_process_that_ends_by_itself_is_no_injected_kill(code: str, cluster: Cluster, stage: Stage) -> None:
+    """A crash counted as the kill that had been ordered, and the restart after it hid it."""
+    with pytest.raises(AssertionError, match="expected it to die in the handler by SIGKILL, but it ended with"):
+        stage.die(actor(cluster, code), HANDLER, SOON)
+
+
+def test_end_that_was_asked_for_and_is_not_orderly_is_told(cluster: Cluster, stage: Stage) -> None:
+    """Exit codes were thrown away: an agent that ends with an error when it is asked to end was as good as any."""
+    good, bad = actor(cluster, ENDS.format(0)), actor(cluster, ENDS.format(3), "a2")
+    for each in (good, bad):
+        wait_until(each.process.said, SOON, "a first word")
+    stage.stop([good])
+
+    with pytest.raises(AssertionError, match=r"expected orderly ends, but found \{'a2': 3\}"):
+        stage.stop([bad])
+
+
+class Lonely:
+    """A stage whose guest starts and never joins."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.dice = Random(0)
+        self.settled: dict[str, float] = {}
+        self.notes: list[str] = []
+        self._cluster = cluster
+
+    def add(self, slot: str) -> Actor:
+        """It says that it is up, and no more."""
+        return actor(self._cluster, WAITS)
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """One look."""
+        wait_until(condition, timedelta(), what)
+
+
+def test_storm_of_rebalances_whose_guest_never_joins_fails(cluster: Cluster) -> None:
+    """It was killed every two seconds, which is less than a start takes, and nobody looked whether it had joined."""
+    with pytest.raises(NotYet, match="a1 to join 1 times"):
+        list(storm(cast(Stage, Lonely(cluster))))
