@@ -19,6 +19,7 @@ class Promised:
 
     acknowledged: dict[str, float]
     settled_twice: set[str] = dataclasses.field(default_factory=set)
+    outcomes: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def ended() -> HandMade:
@@ -58,3 +59,48 @@ def test_what_a_trial_that_broke_off_did_not_count_is_not_shown_as_zero() -> Non
 
     assert "| F1 kill | 1 | 0 | 10 | - | 0 | - |" in table([report])
     assert not report.is_good
+
+
+def poisoned(outcome: str, *, is_dead: bool) -> History:
+    """A run of poison that ended in some way."""
+    made = HandMade(define(node("a")), run="poison-1")
+    made.started("a")
+    if is_dead:
+        made.failed("a", retryable=False)
+        made.given_up("a", 1, "failed")
+        made.stopping("failed")
+    else:
+        made.succeeded("a")
+    made.settled(outcome)
+    return made.history()
+
+
+def ends(outcomes: dict[str, str], history: History, excuse: Excuse = NOTHING) -> list[str]:
+    """What is said of how runs ended."""
+    found = counted(history, Promised(dict.fromkeys(outcomes, 1.0), outcomes=outcomes), excuse).violations
+    return [each for each in found if each.startswith("run ")]
+
+
+def test_poison_that_does_nothing_is_found() -> None:
+    """Nobody read how a run ended: a handler that returned its number was as good as one that ate all memory."""
+    bitten, harmless = poisoned("failed", is_dead=True), poisoned("succeeded", is_dead=False)
+
+    assert ends({"poison-1": "failed"}, bitten) == []
+    assert ends({"poison-1": "succeeded"}, harmless) == [
+        "run poison-1: expected it to end failed, but it ended succeeded"
+    ]
+    assert not counted(harmless, Promised({"poison-1": 1.0}, outcomes={"poison-1": "succeeded"})).is_good
+    assert ends({"poison-1": "failed"}, harmless) == [
+        "run poison-1: expected a dead letter of its poison, but found none"
+    ]
+
+
+def test_canary_that_did_not_succeed_is_found_unless_a_person_gave_it_up() -> None:
+    history = ended().history()
+
+    assert ends({"canary-1": "succeeded", "late-2": "succeeded"}, history) == []
+    assert ends({"canary-1": "cancelled"}, history, Excuse(cancelled={"canary-1"})) == []
+    assert ends({"canary-1": "cancelled", "wide-2": "failed"}, history, Excuse(cancelled={"canary-3"})) == [
+        "run canary-1: expected it to end succeeded, but it ended cancelled",
+        "run wide-2: expected it to end succeeded, but it ended failed",
+    ]

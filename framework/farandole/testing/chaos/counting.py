@@ -3,27 +3,35 @@
 Knows nothing of processes and of the broker: a history, the load's own record, and what the fault itself breaks.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from farandole.testing.chaos.report import Report
 from farandole.testing.history import History, Span, Violation, check_history
 
+POISON = "poison"
+"""The canary's pipeline whose one step always goes wrong; the runs of all others succeed, whatever is done to them."""
+
 
 class Promises(Protocol):
-    """What a client saw: when runs were acknowledged, and which were told twice to have ended."""
+    """What a client saw: when runs were acknowledged, which were told twice to have ended, and how each ended."""
 
     acknowledged: dict[str, float]
     settled_twice: set[str]
+    outcomes: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Excuse:
-    """What the fault itself breaks: these predicates of the checker; where topics were damaged, only on those."""
+    """What the fault itself breaks: these predicates of the checker; where topics were damaged, only on those.
+
+    `cancelled`: runs that a person gave up for it; one may have succeeded before it heard of that.
+    """
 
     predicates: Collection[str] = ()
     damaged: Collection[str] = ()
+    cancelled: Collection[str] = ()
 
     def covers(self, it: Violation) -> bool:
         """Whether the fault itself broke it."""
@@ -51,4 +59,17 @@ def count(report: Report, history: History, load: Promises, excuse: Excuse) -> N
     report.doubled = len(load.settled_twice) + sum(1 for each in violations if each.invariant in ("I2", "I5"))
     report.executions = len(executions)
     report.reruns = len(executions) - len({(e.run, e.step, e.item, e.attempt) for e in executions})
-    report.violations = [str(each) for each in violations]
+    report.violations = [*map(str, violations), *_wrong_ends(history, load, excuse)]
+
+
+def _wrong_ends(history: History, load: Promises, excuse: Excuse) -> Iterator[str]:
+    """Runs that ended otherwise than their pipeline does: else a fault whose poison does nothing would be as good."""
+    dead = {each.run for each in history.dead}
+    for run, outcome in sorted(load.outcomes.items()):
+        expected = {"failed"} if run.rpartition("-")[0] == POISON else {"succeeded"}
+        if run in excuse.cancelled:
+            expected |= {"cancelled"}
+        if outcome not in expected:
+            yield f"run {run}: expected it to end {' or '.join(sorted(expected))}, but it ended {outcome}"
+        elif outcome == "failed" and run not in dead:
+            yield f"run {run}: expected a dead letter of its poison, but found none"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from farandole.testing.chaos.clocks import wrong_clocks
+from farandole.testing.chaos.counting import POISON
 from farandole.testing.chaos.crowds import CROWDED, crowd
 from farandole.testing.chaos.damage import DAMAGED, FORGOTTEN, damage, lose_positions
 from farandole.testing.chaos.definitions import change_definitions
@@ -185,9 +186,12 @@ def _await_join(stage: Stage, guest: Actor, began: datetime, number: int) -> Non
 
 
 def poison(stage: Stage) -> Iterator[Hit]:
-    """F13: handlers that raise, abort, exit, hang and eat memory, in processes of their own; neighbours go on."""
+    """F13: handlers that raise, abort, exit, hang and eat memory, in processes of their own; neighbours go on.
+
+    That each of these runs fails with a dead letter, and no other does, is counted in the end.
+    """
     assert stage.load is not None
-    stage.load.start(10, "poison")
+    stage.load.start(10, POISON)
     yield Hit(time.monotonic())
 
 

@@ -1,4 +1,4 @@
-"""Runs started at a steady pace, and when each was acknowledged and settled.
+"""Runs started at a steady pace, when each was acknowledged and settled, and how it ended.
 
 Writes plain commands straight to the broker, as kcat would, and follows `settled`: a client that
 knows nothing of the faults.
@@ -14,12 +14,16 @@ from dataclasses import dataclass, field
 from confluent_kafka import KafkaError, Message, Producer
 
 from farandole.errors import TransportError
+from farandole.events.tables import SettledRun
 from farandole.events.topics import Topics
 from farandole.ids import partition_of
+from farandole.testing.history.collect import entry_of
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.port import Record, TopicPartition
 
 BEGINNING = -2
+UNREADABLE = "unreadable"
+"""The outcome where the record says none."""
 
 FOLLOW_S = 0.2
 """Longest wait for a settled run; `stop` is heeded after it."""
@@ -37,6 +41,7 @@ class Load:
     acknowledged: dict[str, float] = field(default_factory=dict)
     settled: dict[str, float] = field(default_factory=dict)
     settled_twice: set[str] = field(default_factory=set)
+    outcomes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._is_stopped = threading.Event()
@@ -131,6 +136,8 @@ class Load:
                 for each in reader.poll(FOLLOW_S):
                     if isinstance(each, Record) and each.key is not None and each.value is not None:
                         run = each.key.decode()
+                        content = entry_of(each).content
+                        self.outcomes[run] = content.outcome if isinstance(content, SettledRun) else UNREADABLE
                         self.settled.setdefault(run, time.monotonic())
                         self.settled_twice |= {run} & seen
                         seen.add(run)

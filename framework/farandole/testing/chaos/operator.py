@@ -25,7 +25,7 @@ class Operator:
     """A context. `ended` are the runs that were held, and that were cancelled for it."""
 
     def __init__(self, stage: Stage) -> None:
-        self.ended: set[str] = set()
+        self.ended = stage.cancelled
         self._stage = stage
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._watch()), daemon=True)

@@ -122,6 +122,9 @@ class Stage:
         self.notes: list[str] = []
         """What an injection has to say beside its figures."""
 
+        self.cancelled: set[str] = set()
+        """Runs that a person gave up, for their triggers were deleted."""
+
         self._damaged: set[str] = set()
         self._strangers: list[Producer] = []
         self._stalls: Stalls | None = None
@@ -324,7 +327,7 @@ class Stage:
         if self._janitor is not None and self._janitor.aborted:
             self.notes.append(f"{self._janitor.aborted} transactions that a broker had forgotten were aborted by hand")
         seen = replace(history, executions=read(self.ledger))
-        count(report, seen, load, Excuse(self.plan.excused, self._damaged))
+        count(report, seen, load, Excuse(self.plan.excused, self._damaged, self.cancelled))
         report.stuck = len(stuck)
         report.metadata_characters = self._longest_metadata()
         report.notes += self.notes
