@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from farandole.client.query import StepRow
 from farandole.definition.loading import load_unit
 from farandole.errors import ConfigError
 from farandole.testing.chaos import Report, as_json, table
@@ -18,6 +19,7 @@ from farandole.testing.chaos.disk import Disk
 from farandole.testing.chaos.dying import OFFSETS, PRODUCED, order
 from farandole.testing.chaos.growth import Growth, Sample, growths
 from farandole.testing.chaos.late_end import Aftermath
+from farandole.testing.chaos.operator import misses_its_trigger
 from farandole.testing.chaos.recovery import moves
 from farandole.testing.chaos.report import from_json
 from farandole.testing.chaos.stage import CANARY
@@ -114,6 +116,26 @@ def test_each_wiring_of_the_canary_is_a_definition_of_its_own(tmp_path: Path) ->
     assert len({str(each.hash) for each in found}) == len(WIRINGS)
     assert found[-1].hash == load_unit(CANARY).pipelines["canary"].definition.hash
     assert [sorted(each.steps) for each in found][1] == ["begin", "left", "meet", "right"]
+
+
+@pytest.mark.parametrize(
+    ("held", "is_given_up"),
+    [
+        ({"left": "suspected"}, True),
+        ({"left": "suspected", "right": "succeeded"}, True),
+        ({"meet": "suspected"}, False),
+        ({"left": "dead"}, False),
+        ({"left": "suspected", "meet": "dead"}, False),
+        ({"left": "waiting"}, False),
+    ],
+)
+def test_person_gives_up_only_runs_that_miss_a_trigger_in_a_damaged_inbox(
+    held: dict[str, str], is_given_up: bool
+) -> None:
+    """Every run that was held was cancelled, and told of as one whose trigger had been deleted."""
+    steps = [StepRow(name, name, status, 1, 0, 0, None) for name, status in held.items()]
+
+    assert misses_its_trigger(steps, lambda agent: agent in ("left", "right")) is is_given_up
 
 
 def test_quantile_of_latencies() -> None:

@@ -264,6 +264,10 @@ class Stage:
         self._damaged.add(topic)
         return topic
 
+    def is_damaged(self, agent: str) -> bool:
+        """Whether records were deleted from its inbox."""
+        return self.topics.inbox(agent) in self._damaged
+
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for the stage to come to a state.
 
