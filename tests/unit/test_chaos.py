@@ -85,10 +85,14 @@ def test_report_is_good_only_if_something_was_injected_and_nothing_was_found() -
 
 
 def test_report_tells_quantiles_and_what_ran_again() -> None:
-    assert [GOOD.recovery(share) for share in (0.5, 0.99, 1.0)] == [3.0, 3.0, 3.0]
+    """Of two recoveries the longer was told as their median, and of ten the longest as their 99th percentile."""
+    assert Report("F1", "kill", recoveries=[9, 1]).recovery(0.5) == 5
+    assert [GOOD.recovery(share) for share in (0.5, 0.99, 1.0)] == [2.0, None, 3.0]
+    many = replace(GOOD, recoveries=[float(n) for n in range(101)])
+    assert [many.recovery(share) for share in (0.5, 0.99, 1.0)] == [50.0, 99.0, 100.0]
     assert replace(GOOD, recoveries=[]).recovery(0.5) is None
     assert GOOD.reruns_per_million == 2_000
-    assert "| F1 kill | 2 | 1 | 10 | 0 | 0 | 0 | 2000 | 3.0 / 3.0 / 3.0 |" in table([GOOD])
+    assert "| F1 kill | 2 | 1 | 10 | 0 | 0 | 0 | 2000 | 2.0 / - / 3.0 |" in table([GOOD])
     assert "- F1: three were held" in table([replace(GOOD, notes=["three were held"])])
     assert "- **F1: stuck in the mud**" in table([replace(GOOD, trouble="stuck in the mud")])
     assert from_json(as_json([GOOD])) == [GOOD]

@@ -12,6 +12,7 @@ import pytest
 from farandole.testing.broker import Broker
 from farandole.testing.chaos.dying import HANDLER
 from farandole.testing.chaos.faults import storm
+from farandole.testing.chaos.load import Load
 from farandole.testing.chaos.stage import Actor, Plan, Stage
 from farandole.testing.cluster import Cluster, NotYet, wait_until
 
@@ -126,3 +127,27 @@ def test_storm_of_rebalances_whose_guest_never_joins_fails(cluster: Cluster) -> 
     """It was killed every two seconds, which is less than a start takes, and nobody looked whether it had joined."""
     with pytest.raises(NotYet, match="a1 to join 1 times"):
         list(storm(cast(Stage, Lonely(cluster))))
+
+
+class Follower:
+    """A load of which each run that is named has ended by now."""
+
+    def __init__(self, settled: dict[str, float]) -> None:
+        self.acknowledged = dict.fromkeys(settled, 20.0)
+        self.settled = settled
+
+    def start(self, count: int) -> list[str]:
+        """They end at once."""
+        return list(self.settled)[:count]
+
+    def close(self) -> None:
+        """Nothing is followed."""
+
+
+def test_recovery_waits_for_the_runs_that_an_injection_names(stage: Stage) -> None:
+    """F17's thousand were acknowledged after the instant from which recovery counts: they were not waited for."""
+    stage.load = cast(Load, Follower({"probe": 21.0, "burst": 90.0}))
+
+    unnamed, named = stage.recovery(10.0, probes=1), stage.recovery(10.0, ("burst",), probes=1)
+
+    assert (unnamed, named) == (11.0, 80.0)

@@ -107,6 +107,12 @@ def test_process_tells_how_it_ended_before_anybody_waits_for_it(cluster: Cluster
     assert ended.wait(SOON) == ended.ended_with == 3
 
 
+def test_peak_of_memory_is_told_when_the_memory_has_been_given_back(cluster: Cluster) -> None:
+    process = up(cluster, "import signal; big = b'x' * (64 << 20); del big; print('up', flush=True); signal.pause()")
+
+    assert process.memory_peak_mib > process.memory_mib + 32
+
+
 def is_running(pid: int) -> bool:
     """Whether a process that is not our child exists and is no zombie."""
     try:

@@ -191,8 +191,8 @@ def poison(stage: Stage) -> Iterator[Hit]:
     That each of these runs fails with a dead letter, and no other does, is counted in the end.
     """
     assert stage.load is not None
-    stage.load.start(10, POISON)
-    yield Hit(time.monotonic())
+    since = time.monotonic()
+    yield Hit(since, runs=tuple(stage.load.start(10, POISON)))
 
 
 def open_transaction(stage: Stage) -> Iterator[Hit]:

@@ -20,6 +20,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 
 from farandole.testing.chaos.dying import OFFSETS
 from farandole.testing.chaos.restoring import runs_per_second
@@ -252,8 +253,7 @@ def _coordinators(folder: Path, tell: Callable[..., None]) -> list[str]:
 
 
 def _row(seconds: Sequence[float], digits: int = 1) -> str:
-    ordered = sorted(seconds)
-    return f"{ordered[(len(ordered) - 1) // 2]:.{digits}f} / {ordered[-1]:.{digits}f}" if ordered else "-"
+    return f"{median(seconds):.{digits}f} / {max(seconds):.{digits}f}" if seconds else "-"
 
 
 @contextmanager

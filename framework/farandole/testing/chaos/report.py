@@ -1,6 +1,7 @@
 """What a fault did: counted, written as JSON, and as a table for people."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -47,10 +48,17 @@ class Report:
         return round(1e6 * self.reruns / self.executions) if self.executions else 0
 
     def recovery(self, share: float) -> float | None:
-        """The quantile of the recoveries, seconds."""
+        """The quantile of the recoveries, seconds, between two of them where it falls there; of few, no rare one."""
         ordered = sorted(self.recoveries)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+        if not ordered or (0.5 < share < 1 and len(ordered) < TAIL_MIN):
+            return None
+        place = share * (len(ordered) - 1)
+        below, above = ordered[math.floor(place)], ordered[math.ceil(place)]
+        return below + (above - below) * (place % 1)
 
+
+TAIL_MIN = 100
+"""Recoveries below which the 99th percentile would be another name for the longest."""
 
 HEAD = (
     "| Fault | Injected | In a transaction | Runs | Lost | Stuck | Doubled | Re-runs per million "

@@ -98,7 +98,7 @@ def soak(minutes: float, every: float, seed: int, folder: Path, report: Report, 
                 for hit in play(stage):
                     report.injected += 1
                     report.hit += hit.is_open
-                    report.recoveries.append(stage.recovery(hit.since))
+                    report.recoveries.append(stage.recovery(hit.since, hit.runs))
                 pause(every)
             samples.append(_sample(stage, began))
             stage.finish(report)

@@ -236,8 +236,8 @@ class Stage:
                 lambda: actor.transactional_id not in admin.members(group), START_MAX, f"the group to miss {actor.slot}"
             )
 
-    def recovery(self, since: float, probes: int = 8) -> float:
-        """Seconds from `since` until every run has ended that was under way then, and some that are started now.
+    def recovery(self, since: float, more: Collection[str] = (), probes: int = 8) -> float:
+        """Seconds from `since` until every run has ended that was under way then, `more`, and some started now.
 
         Raises:
             NotYet: they do not.
@@ -245,7 +245,7 @@ class Stage:
         load = self._load()
         begun = {run for run, at in list(load.acknowledged.items()) if at <= since}
         under_way = begun - {run for run, at in list(load.settled.items()) if at <= since}
-        under_way |= set(load.start(probes))
+        under_way |= {*more, *load.start(probes)}
         self._until(lambda: not under_way - load.settled.keys(), self.plan.settle_max, f"{len(under_way)} runs to end")
         return max(load.settled[run] for run in under_way) - since
 

@@ -89,4 +89,4 @@ def _inject(stage: Stage, fault: Fault, report: Report) -> None:
     for hit in fault.inject(stage):
         report.injected += 1
         report.hit += hit.is_open
-        report.recoveries.append(stage.recovery(hit.since))
+        report.recoveries.append(stage.recovery(hit.since, hit.runs))

@@ -66,9 +66,17 @@ class ManagedProcess:
     @property
     def memory_mib(self) -> float:
         """Resident memory; `env` has replaced itself by the command. 0 if it has ended."""
+        return self._memory_mib("VmRSS:")
+
+    @property
+    def memory_peak_mib(self) -> float:
+        """The most resident memory of this life of it. 0 if it has ended."""
+        return self._memory_mib("VmHWM:")
+
+    def _memory_mib(self, name: str) -> float:
         with contextlib.suppress(FileNotFoundError):
             for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-                if line.startswith("VmRSS:"):
+                if line.startswith(name):
                     return round(int(line.split()[1]) / 1024, 1)
         return 0.0
 
