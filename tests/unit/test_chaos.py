@@ -17,6 +17,7 @@ from farandole.testing.chaos.crowds import quantile
 from farandole.testing.chaos.definitions import WIRINGS, written
 from farandole.testing.chaos.disk import Disk
 from farandole.testing.chaos.dying import OFFSETS, PRODUCED, order
+from farandole.testing.chaos.faults import judge_late_end
 from farandole.testing.chaos.growth import Growth, Sample, growths
 from farandole.testing.chaos.late_end import Aftermath
 from farandole.testing.chaos.operator import misses_its_trigger
@@ -104,6 +105,34 @@ def test_aftermath_is_torn_if_effects_and_position_do_not_go_together() -> None:
     assert Aftermath("committed", 1, ("1", "2"), 3).is_torn
 
 
+@pytest.mark.parametrize(
+    ("after", "is_guarded", "is_good"),
+    [
+        (Aftermath("committed", 1, ("1", "2"), 2), True, True),
+        (Aftermath("committed", 1, ("1", "2", "3"), 2), True, False),
+        (Aftermath("committed", 1, ("1", "2", "3"), 2), False, True),
+        (Aftermath("committed", 1, ("1", "2"), 2), False, False),
+        (Aftermath("committed", 0, ("1", "2"), 2), True, False),
+        (Aftermath("aborted", 1, ("1", "2"), 2), True, False),
+    ],
+)
+def test_late_end_proves_something_only_if_it_was_held_and_its_transaction_committed(
+    after: Aftermath, is_guarded: bool, is_good: bool
+) -> None:
+    """What was held was only summed: one that held nothing was as good as one that was not torn."""
+    report = Report("F5", "late end", injected=1)
+
+    judge_late_end(report, after, is_guarded=is_guarded)
+
+    assert report.is_good is is_good
+
+
+def test_disk_that_cannot_be_filled_for_another_reason_than_its_size_says_so(tmp_path: Path) -> None:
+    """Every error counted as a full disk: one that was never mounted was as full as any."""
+    with pytest.raises(FileNotFoundError):
+        Disk(tmp_path / "nowhere", 1).fill()
+
+
 def test_clock_of_a_process_is_as_wrong_as_it_is_told_and_right_again(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", LOOK, str(tmp_path / "c1.orders")], capture_output=True, text=True, check=True
@@ -164,6 +193,9 @@ def test_home_that_its_owner_restored_although_it_had_it_in_memory_is_found() ->
 
     assert (found.kept, found.moved) == (1, 4)
     assert found.again == ["home 1, epoch 3, by c2"]
+    assert not found.is_good
+    assert not moves({"c1": "no line that is known"}).is_good
+    assert moves({"c1": line.format(0, 1, restored)}).is_good
 
 
 def soaked(minutes: float, leak: float, *, is_spared: bool, seed: int = 1, waiting: int = 0) -> dict[str, Growth]:

@@ -5,8 +5,10 @@ when that goes, there is space again.
 """
 
 import contextlib
+import errno
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -47,14 +49,27 @@ class Disk:
         subprocess.run(["umount", "-l", str(self.path)], capture_output=True, check=False)
 
     def fill(self) -> None:
-        """Take all the space that is left."""
-        with contextlib.suppress(OSError), self._ballast.open("ab", buffering=0) as file:
+        """Take all the space that is left: returns when not a page more was taken.
+
+        Raises:
+            OSError: of anything else than the space that runs out.
+        """
+        with _until_full(), self._ballast.open("ab", buffering=0) as file:
             while file.write(bytes(_CHUNK_BYTES)) == _CHUNK_BYTES:
                 pass
-        with contextlib.suppress(OSError), self._ballast.open("ab", buffering=0) as file:
+        with _until_full(), self._ballast.open("ab", buffering=0) as file:
             while file.write(bytes(os.sysconf("SC_PAGE_SIZE"))):
                 pass
 
     def free(self) -> None:
         """Give it back."""
         self._ballast.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _until_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise

@@ -12,7 +12,7 @@ from farandole.testing.chaos.definitions import change_definitions
 from farandole.testing.chaos.disks import DISKS, full_disks
 from farandole.testing.chaos.dying import COMMIT_PATH, HANDLER, PRODUCED, RESTORING, order
 from farandole.testing.chaos.injection import PROXIED, Fault, Hit
-from farandole.testing.chaos.late_end import late_end
+from farandole.testing.chaos.late_end import Aftermath, late_end
 from farandole.testing.chaos.replicated import REPLICATED, cut_off, lose_leaders
 from farandole.testing.chaos.report import Report
 from farandole.testing.chaos.stage import Actor, Stage, pause
@@ -151,12 +151,18 @@ def swizzle(stage: Stage) -> Iterator[Hit]:
 def late_ends(bootstrap: str, report: Report) -> None:
     """F5: with the guard, nothing is torn; without it, the same is, or this proves nothing."""
     for is_guarded in (True, True, True, False):
-        after = late_end(bootstrap, is_guarded=is_guarded)
-        report.injected += after.held
-        report.hit += after.held
-        report.doubled = (report.doubled or 0) + (is_guarded and after.is_torn)
-        if not is_guarded and not after.is_torn:
-            report.trouble = f"expected it to be torn without the guard, but found {after}"
+        judge_late_end(report, late_end(bootstrap, is_guarded=is_guarded), is_guarded=is_guarded)
+
+
+def judge_late_end(report: Report, after: Aftermath, *, is_guarded: bool) -> None:
+    """Count one; it proves something only if an end was held and repeated, and its transaction committed."""
+    report.injected += after.held
+    report.hit += after.held
+    report.doubled = (report.doubled or 0) + (is_guarded and after.is_torn)
+    if (after.held, after.verdict) != (1, "committed"):
+        report.trouble = f"expected one end that was held and a transaction that committed, but found {after}"
+    elif not is_guarded and not after.is_torn:
+        report.trouble = f"expected it to be torn without the guard, but found {after}"
 
 
 def storm(stage: Stage) -> Iterator[Hit]:
