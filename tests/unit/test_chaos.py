@@ -4,26 +4,36 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
+from contextlib import nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from farandole.client.query import StepRow
 from farandole.definition.loading import load_unit
 from farandole.errors import ConfigError
-from farandole.testing.chaos import Report, as_json, table
+from farandole.testing.broker import Broker
+from farandole.testing.broker.handle import BrokerControl
+from farandole.testing.chaos import Report, as_json, table, trial
 from farandole.testing.chaos.crowds import quantile
 from farandole.testing.chaos.definitions import WIRINGS, written
 from farandole.testing.chaos.disk import Disk
 from farandole.testing.chaos.dying import OFFSETS, PRODUCED, order
 from farandole.testing.chaos.faults import judge_late_end
 from farandole.testing.chaos.growth import Growth, Sample, growths
+from farandole.testing.chaos.injection import Fault
 from farandole.testing.chaos.late_end import Aftermath
 from farandole.testing.chaos.operator import misses_its_trigger
 from farandole.testing.chaos.recovery import moves
 from farandole.testing.chaos.report import from_json
 from farandole.testing.chaos.stage import CANARY
+from farandole.testing.cluster import wait_until
+
+NONE = cast(BrokerControl, None)
 
 GOOD = Report("F1", "kill", injected=2, hit=1, recoveries=[1.0, 3.0], runs=10, executions=1_000, reruns=2)
 
@@ -179,6 +189,58 @@ def test_quantile_of_latencies() -> None:
 def test_disk_that_may_not_be_mounted_says_what_is_needed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Run this fault as root"), Disk(tmp_path / "disk", -1):
         pass
+
+
+HOLDS = """
+import sys, signal
+from pathlib import Path
+from farandole.testing.chaos.disk import Disk
+with Disk(Path(sys.argv[1]), 1):
+    print("mounted", flush=True)
+    signal.pause()
+"""
+
+
+def test_disk_is_unmounted_when_whoever_mounted_it_is_killed(tmp_path: Path) -> None:
+    """A `kill -9` of `make chaos` left its disks behind, for good."""
+    path = tmp_path / "disk"
+    try:
+        with Disk(tmp_path / "probe", 1):
+            pass
+    except ConfigError as refused:
+        pytest.skip(str(refused))
+    with subprocess.Popen([sys.executable, "-c", HOLDS, str(path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        said = holder.stdout.readline()
+        was_mounted = path.is_mount()
+
+        holder.kill()
+
+        wait_until(lambda: not path.is_mount(), timedelta(seconds=20), "the guard to unmount it")
+    assert (said, was_mounted) == ("mounted\n", True)
+    assert not (tmp_path / "probe").is_mount()
+
+
+def refused(bootstrap: str, report: Report) -> None:
+    """A fault that cannot be played here."""
+    raise ConfigError("Run this fault as root")
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+def test_trial_that_cannot_be_played_is_a_row_of_the_report_and_the_next_one_follows(
+    is_good: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without root `make chaos` ended at F9 with a traceback; and no folder was ever removed, though all was well."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    module = sys.modules[trial.__module__]
+    monkeypatch.setattr(module, "cluster_for", lambda *given: nullcontext(Broker("", "", NONE)))
+    played = Fault("plays alone", None, alone=lambda bootstrap, report: setattr(report, "injected", 1))
+
+    report = trial("F9", fault=played if is_good else replace(played, alone=refused))
+
+    assert report.is_good is is_good
+    assert ("Run this fault as root" in report.trouble) is not is_good
+    assert bool(list(tmp_path.glob("farandole-chaos-F9-*"))) is not is_good
 
 
 def test_home_that_its_owner_restored_although_it_had_it_in_memory_is_found() -> None:
