@@ -55,7 +55,7 @@ def test_agent_killed_with_positions_sent_and_with_its_end_unheard_doubles_and_l
     report = trial("F1", fault=fault, folder=tmp_path)
 
     require_good(report, 2)
-    assert report.hit >= 1
+    assert (report.hit or 0) >= 1
 
 
 @pytest.mark.timeout(LONG_S)

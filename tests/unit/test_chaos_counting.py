@@ -55,7 +55,7 @@ def test_acknowledged_run_of_which_the_log_knows_nothing_is_lost_though_it_keeps
 
 
 def test_what_a_trial_that_broke_off_did_not_count_is_not_shown_as_zero() -> None:
-    report = Report("F1", "kill", injected=1, runs=10, lost=None, doubled=None, trouble="it broke off")
+    report = Report("F1", "kill", injected=1, hit=0, runs=10, lost=None, doubled=None, trouble="it broke off")
 
     assert "| F1 kill | 1 | 0 | 10 | - | 0 | - |" in table([report])
     assert not report.is_good
@@ -104,3 +104,16 @@ def test_canary_that_did_not_succeed_is_found_unless_a_person_gave_it_up() -> No
         "run canary-1: expected it to end succeeded, but it ended cancelled",
         "run wide-2: expected it to end succeeded, but it ended failed",
     ]
+
+
+def test_injections_of_which_nobody_asked_for_a_transaction_are_not_shown_as_none_hit() -> None:
+    """F6 said without a look that all were hit; others looked before a kill, for which no transaction waits."""
+    unasked, asked = Report("F7", "bad network"), Report("F1", "kill")
+
+    for is_open in (None, None):
+        unasked.add(is_open)
+    for is_open in (True, False, None):
+        asked.add(is_open)
+
+    assert "| F7 bad network | 2 | - |" in table([unasked])
+    assert "| F1 kill | 3 | 1 |" in table([asked])

@@ -1,7 +1,7 @@
 """The faults by name, after the matrix of docs/reliability.md. Each is injected into a stage under load."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from farandole.testing.chaos.clocks import wrong_clocks
@@ -89,11 +89,10 @@ def freeze_long(stage: Stage) -> Iterator[Hit]:
 def break_broker(stage: Stage) -> Iterator[Hit]:
     """F4: kill -9, and started again; at once, and after some seconds."""
     for seconds in (0.0, 8.0):
-        is_open = any(stage.is_open(actor) for actor in stage.actors.values())
         stage.broker.kill()
         pause(seconds)
         stage.restart_broker()
-        yield Hit(time.monotonic(), is_open)
+        yield Hit(time.monotonic())
     stage.restart_broker()
     yield Hit(time.monotonic())
 
@@ -106,14 +105,14 @@ def lose_replies(stage: Stage) -> Iterator[Hit]:
 
 
 def lose_reply(stage: Stage, victim: Actor, api: int) -> Iterator[Hit]:
-    """The reply to its next request of this kind is lost."""
+    """The reply to its next request of this kind is lost: the broker gave it, and the client waits for it."""
     proxy = _proxy(victim)
-    before = proxy.counts[api]
+    before = proxy.lost[api]
     proxy.meddle(api, Fate.LOSE_REPLY)
     if api == INIT_PRODUCER_ID:  # asked for only after doubt
         proxy.meddle(END_TXN, Fate.LOSE_REPLY)
-    stage.until(_has_asked(proxy, api, before), f"a request of API {api}")
-    yield Hit(time.monotonic(), is_open=True)
+    stage.until(lambda: proxy.lost[api] > before, f"a reply of API {api} to be lost")
+    yield Hit(time.monotonic(), stage.is_open(victim))
 
 
 def bad_network(stage: Stage) -> Iterator[Hit]:
@@ -157,7 +156,7 @@ def late_ends(bootstrap: str, report: Report) -> None:
 def judge_late_end(report: Report, after: Aftermath, *, is_guarded: bool) -> None:
     """Count one; it proves something only if an end was held and repeated, and its transaction committed."""
     report.injected += after.held
-    report.hit += after.held
+    report.hit = (report.hit or 0) + after.held
     report.doubled = (report.doubled or 0) + (is_guarded and after.is_torn)
     if (after.held, after.verdict) != (1, "committed"):
         report.trouble = f"expected one end that was held and a transaction that committed, but found {after}"
@@ -214,10 +213,6 @@ def start_twice(stage: Stage) -> Iterator[Hit]:
     for run in list(load.acknowledged)[-40:]:
         load.again(run)
     yield Hit(time.monotonic())
-
-
-def _has_asked(proxy: KafkaProxy, api: int, before: int) -> Callable[[], bool]:
-    return lambda: proxy.counts[api] > before
 
 
 def _proxy(actor: Actor) -> KafkaProxy:

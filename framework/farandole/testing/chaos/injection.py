@@ -17,10 +17,14 @@ PROXIED = Plan(proxied=True)
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An injection has done its worst; `runs`: further ones that recovery waits for, whenever they began."""
+    """An injection has done its worst.
+
+    `is_open`: whether it found a transaction open; None if nobody could ask while it stood still. `runs`: further ones
+    that recovery waits for, whenever they began.
+    """
 
     since: float
-    is_open: bool = False
+    is_open: bool | None = None
     runs: tuple[str, ...] = ()
 
 

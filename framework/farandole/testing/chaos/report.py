@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 class Report:
     """One fault. `recoveries`: seconds from each injection until every run that was under way then had ended.
 
+    `hit`: injections that found a transaction open; None if that was never asked.
     `lost`: acknowledged runs of which the log knows nothing; `stuck`: that did not end; `doubled`: accepted twice;
     None for what nobody counted, because the trial broke off.
     `violations`: of any invariant of the history checker. `note`, `notes`: what is to be known of its figures.
@@ -19,7 +20,7 @@ class Report:
     name: str
     title: str
     injected: int = 0
-    hit: int = 0
+    hit: int | None = None
     recoveries: list[float] = field(default_factory=list)
     runs: int = 0
     lost: int | None = 0
@@ -46,6 +47,12 @@ class Report:
     def reruns_per_million(self) -> int:
         """Handlers that ran again for an attempt that had run before."""
         return round(1e6 * self.reruns / self.executions) if self.executions else 0
+
+    def add(self, is_open: bool | None) -> None:
+        """One more injection, and whether it found a transaction open."""
+        self.injected += 1
+        if is_open is not None:
+            self.hit = (self.hit or 0) + is_open
 
     def recovery(self, share: float) -> float | None:
         """The quantile of the recoveries, seconds, between two of them where it falls there; of few, no rare one."""
@@ -84,17 +91,21 @@ def from_json(text: str) -> list[Report]:
     return [Report(**each) for each in json.loads(text)]
 
 
+def _known(count: int | None) -> str:
+    return "-" if count is None else str(count)
+
+
 def _row(it: Report) -> str:
     times = [it.recovery(share) for share in (0.5, 0.99, 1.0)]
     recovery = " / ".join("-" if each is None else f"{each:.1f}" for each in times)
     cells = (
         f"{it.name} {it.title}",
         it.injected,
-        it.hit,
+        _known(it.hit),
         it.runs,
-        "-" if it.lost is None else it.lost,
+        _known(it.lost),
         it.stuck,
-        "-" if it.doubled is None else it.doubled,
+        _known(it.doubled),
         it.reruns_per_million,
         recovery,
         it.metadata_characters,

@@ -96,8 +96,7 @@ def soak(minutes: float, every: float, seed: int, folder: Path, report: Report, 
                 play = stage.dice.choices(list(PLAYS), list(PLAYS.values()))[0]
                 played[play.__name__] += 1
                 for hit in play(stage):
-                    report.injected += 1
-                    report.hit += hit.is_open
+                    report.add(hit.is_open)
                     report.recoveries.append(stage.recovery(hit.since, hit.runs))
                 pause(every)
             samples.append(_sample(stage, began))

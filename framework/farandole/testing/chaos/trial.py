@@ -96,6 +96,5 @@ def _play(fault: Fault, plan: Plan, rounds: int, folder: Path, report: Report) -
 def _inject(stage: Stage, fault: Fault, report: Report) -> None:
     assert fault.inject is not None
     for hit in fault.inject(stage):
-        report.injected += 1
-        report.hit += hit.is_open
+        report.add(hit.is_open)
         report.recoveries.append(stage.recovery(hit.since, hit.runs))
