@@ -1,6 +1,7 @@
 """What the stage and the injections insist on, with processes that need no broker."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import cast
 
 import pytest
 
+from farandole.events.topics import Topics
 from farandole.testing.broker import Broker
 from farandole.testing.chaos.dying import HANDLER
-from farandole.testing.chaos.faults import storm
+from farandole.testing.chaos.faults import start_twice, storm
 from farandole.testing.chaos.load import Load
 from farandole.testing.chaos.stage import Actor, Plan, Stage
 from farandole.testing.cluster import Cluster, NotYet, wait_until
@@ -151,3 +153,59 @@ def test_recovery_waits_for_the_runs_that_an_injection_names(stage: Stage) -> No
     unnamed, named = stage.recovery(10.0, probes=1), stage.recovery(10.0, ("burst",), probes=1)
 
     assert (unnamed, named) == (11.0, 80.0)
+
+
+class Repeating:
+    """A load that has started runs, and goes on."""
+
+    def __init__(self, *, hears: bool) -> None:
+        self.acknowledged = dict.fromkeys((f"canary-{n}" for n in range(100)), 1.0)
+        self.repeated: set[str] = set()
+        self._hears = hears
+
+    def double(self) -> None:
+        """Send all again."""
+        if self._hears:
+            self.repeated |= self.acknowledged.keys()
+
+
+class Twice:
+    """A stage with that load."""
+
+    def __init__(self, load: Repeating) -> None:
+        self.load = load
+        self.notes: list[str] = []
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """One look."""
+        wait_until(condition, timedelta(), what)
+
+
+def test_every_start_is_sent_twice_and_not_the_last_forty() -> None:
+    """The table said every start, and the code sent the last 40, or fewer, once more."""
+    good, deaf = Repeating(hears=True), Repeating(hears=False)
+
+    hits = list(start_twice(cast(Stage, Twice(good))))
+    with pytest.raises(NotYet, match="all of 100 starts to be acknowledged twice"):
+        list(start_twice(cast(Stage, Twice(deaf))))
+
+    assert len(hits) == 1
+    assert good.repeated == good.acknowledged.keys()
+
+
+def test_load_that_doubles_leaves_no_start_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was under way when it began: each start is among those so far, or one that is sent twice."""
+    sent = Counter[str]()
+    monkeypatch.setattr(Load, "_send", lambda self, run, pipeline, number: sent.update([run]))
+    for thread in ("_write", "_follow"):
+        monkeypatch.setattr(Load, thread, lambda self: None)
+    load = Load("127.0.0.1:1", Topics("ns"), 4, 1)
+    try:
+        early = load.start(3)
+        load.double()
+        late = load.start(2, "poison")
+    finally:
+        load.close()
+
+    assert (early, late) == (["canary-1", "canary-2", "canary-3"], ["poison-4", "poison-5"])
+    assert [sent[run] for run in (*early, *late)] == [2, 2, 2, 2, 2]

@@ -207,10 +207,21 @@ def open_transaction(stage: Stage) -> Iterator[Hit]:
 
 
 def start_twice(stage: Stage) -> Iterator[Hit]:
-    """F19: a client that heard nothing starts its runs again: the same ids, one run each."""
+    """F19: a client that hears nothing starts each run again: the same id, one run. All so far, and all to come."""
     load = stage.load
     assert load is not None
-    for run in list(load.acknowledged)[-40:]:
+    load.double()
+    yield Hit(time.monotonic())
+    sent = set(load.acknowledged)
+    stage.until(lambda: sent <= load.repeated, f"all of {len(sent)} starts to be acknowledged twice")
+    stage.notes.append(f"{len(sent)} starts of {len(sent)} were acknowledged twice by then")
+
+
+def start_again(stage: Stage, most: int = 40) -> Iterator[Hit]:
+    """A client starts its last runs again, so many at most."""
+    load = stage.load
+    assert load is not None
+    for run in list(load.acknowledged)[-most:]:
         load.again(run)
     yield Hit(time.monotonic())
 

@@ -22,7 +22,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from farandole.testing.chaos.dying import COMMIT_PATH, HANDLER
-from farandole.testing.chaos.faults import kill, lose_reply, open_transaction, poison, start_twice
+from farandole.testing.chaos.faults import kill, lose_reply, open_transaction, poison, start_again
 from farandole.testing.chaos.growth import Sample, growths
 from farandole.testing.chaos.injection import Hit
 from farandole.testing.chaos.report import Report, table
@@ -76,7 +76,7 @@ PLAYS: Mapping[Play, int] = {
     lose_one: 3,
     break_broker: 1,
     poison: 1,
-    start_twice: 1,
+    start_again: 1,
     open_transaction: 1,
 }
 """How often each is chosen, relative to the others."""
