@@ -15,6 +15,9 @@ from farandole.testing.proxy import END_TXN
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
+LONG_S = 1_000
+"""More than all limits within a trial together, each of which says what it waited for."""
+
 SMALL = Plan(agents=2, coordinators=1, per_second=10)
 
 
@@ -37,7 +40,7 @@ def test_late_end_inside_the_next_transaction_tears_it_unless_the_producer_was_r
     assert (guarded.effects, guarded.position) == (("1", "2"), 2)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(LONG_S)
 def test_agent_killed_with_positions_sent_and_with_its_end_unheard_doubles_and_loses_nothing(
     own_settings: BrokerSettings, tmp_path: Path
 ) -> None:
@@ -52,10 +55,10 @@ def test_agent_killed_with_positions_sent_and_with_its_end_unheard_doubles_and_l
     report = trial("F1", fault=fault, folder=tmp_path)
 
     require_good(report, 2)
-    assert report.hit >= 1
+    assert (report.hit or 0) >= 1
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(LONG_S)
 def test_agent_and_coordinator_that_do_not_hear_how_a_transaction_ended_double_and_lose_nothing(
     own_settings: BrokerSettings, tmp_path: Path
 ) -> None:

@@ -10,11 +10,14 @@ import os
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from farandole.events.facts import RunSettled
+from farandole.lineage.entries import Entry
 from farandole.testing.history import check_history
 
 if TYPE_CHECKING:
@@ -73,33 +76,36 @@ class Roll:
 
     def __init__(self, first: "Cluster", then: "Cluster", unit: Path) -> None:
         self._then, self._unit = then, unit
-        self._sent = 0
         self._first = first
         self._slots: dict[str, Process] = {}
-        self._start(first, "c1")
-        for slot in ("a1", "a2"):
+        self.sent: list[str] = []
+        """Runs started so far."""
+
+        self.replaced: dict[str, tuple[datetime, frozenset[str]]] = {}
+        """When the first process of a slot was asked to end, and what had been started by then."""
+
+        for slot in ("c1", "a1", "a2"):
             self._start(first, slot)
 
-    @property
-    def sent(self) -> int:
-        """Runs started so far."""
-        return self._sent
-
     def load(self) -> None:
-        """Start a batch of runs."""
-        numbers = range(self._sent, self._sent + BATCH)
-        self._first.start("orders", {f"o-{number}": order(number) for number in numbers})
-        self._sent += BATCH
+        """Start a batch of runs; returns when all are acknowledged."""
+        numbers = range(len(self.sent), len(self.sent) + BATCH)
+        batch = {f"o-{number}": order(number) for number in numbers}
+        self._first.start("orders", batch)
+        self.sent += batch
 
     def replace(self, slot: str) -> None:
-        """End a process in order, and start one of the other version in its slot."""
+        """End a process in order, and start one of the other version in its slot; returns when that has joined."""
         old = self._slots[slot]
+        self.replaced[slot] = datetime.now(UTC), frozenset(self.sent)
         old.end()
+        self._first.processes.remove(old)
         self._start(self._then, slot)
 
     def _start(self, where: "Cluster", slot: str) -> None:
         made = where.coordinator(slot) if slot.startswith("c") else where.agents(slot, self._unit)
         self._slots[slot] = made
+        where.await_members(made.unit, [made])
 
 
 def test_processes_of_the_other_revision_run_its_wheel(older: "Cluster", older_tree: Path, tmp_path: Path) -> None:
@@ -128,15 +134,28 @@ def test_two_versions_at_once_end_every_run_once(
 
     for slot in ("a1", "c1", "a2"):
         roll.load()
-        cluster.outcomes(roll.sent - BATCH // 2, 60)  # the next is replaced while half of the batch is under way
+        half = len(roll.sent) - BATCH // 2
+        assert len(cluster.outcomes(half, 60)) >= half
+        roll.load()  # whatever has ended meanwhile: all of these are under way when it is replaced
         roll.replace(slot)
     roll.load()
-    outcomes = cluster.outcomes(roll.sent, 120)
+    outcomes = cluster.outcomes(len(roll.sent), 120)
     cluster.await_quiet(60)
 
+    for each in (cluster, older):
+        each.check()
     history = cluster.history()
-    writers = Counter(each.envelope.source.rpartition("/")[2] for each in history.events if each.envelope)
+    writers = Counter(slot_of(each) for each in history.events)
     with capsys.disabled():
-        print(f"\nmixed: {direction} with {REVISION}: {roll.sent} runs, events by slot {dict(writers)}")
-    assert Counter(map(tuple, outcomes.values())) == {("succeeded",): roll.sent}
+        print(f"\nmixed: {direction} with {REVISION}: {len(roll.sent)} runs, events by slot {dict(writers)}")
+    assert Counter(map(tuple, outcomes.values())) == {("succeeded",): len(roll.sent)}
     assert check_history(history) == []
+    ends = {each.run: each.time for each in history.events if isinstance(each.fact, RunSettled)}
+    for slot, (since, started) in roll.replaced.items():
+        assert [run for run in started if ends[run] > since], f"nothing was under way when {slot} was replaced"
+        assert [it for it in history.events if slot_of(it) == slot and it.time > since], f"the new {slot} did nothing"
+
+
+def slot_of(event: Entry) -> str:
+    """Which process wrote it, of whichever version."""
+    return event.envelope.source.rpartition("/")[2] if event.envelope else ""

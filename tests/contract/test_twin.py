@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
+from farandole.testing.twin import compare
 from farandole.testing.twin.compare import STAGES, difference
 from farandole.testing.twin.embedded import SqliteStage
 from farandole.testing.twin.operations import Fence, Renew, Shake, Transact, script_of
-from farandole.testing.twin.play import play
+from farandole.testing.twin.play import Played, play
 from farandole.testing.twin.stages import KafkaStage, MemoryStage
 from farandole.transport.memory.log import PartitionLog
 from farandole.transport.memory.positions import Positions
@@ -71,6 +72,26 @@ def test_every_stage_can_be_compared_by_its_name() -> None:
 
     assert difference(1, lambda: made) == ""
     assert set(STAGES) >= {"memory", "kafka", "sqlite"}
+
+
+def test_only_kafka_is_asked_again_after_a_slow_transaction_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A seed that differed on the embedded log was played up to four times on a slow machine, without a word."""
+
+    def slow(script: object, stage: object, expected: object = (), scope: object = None) -> Played:
+        played.append(type(stage))
+        return Played([("see it", "right" if isinstance(stage, MemoryStage) else "wrong")], 1.0)
+
+    played, said = list[type](), list[str]()
+    monkeypatch.setattr(compare, "play", slow)
+
+    embedded = difference(1, SqliteStage, say=said.append)
+    of_embedded, told = played.count(SqliteStage), list(said)
+    kafka = difference(1, lambda: KafkaStage("nowhere:1"), say=said.append)
+
+    assert (of_embedded, told, played.count(KafkaStage)) == (1, [], compare.PLAYS_MAX)
+    assert said[0] == "seed 1, play 1: another answer, and a transaction of 1.000 s; played again"
+    assert "expected right, but found wrong" in embedded
+    assert "expected right, but found wrong" in kafka
 
 
 def test_answers_of_many_seeds_contain_all_that_matters() -> None:

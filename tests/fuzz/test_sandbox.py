@@ -102,6 +102,18 @@ def test_a_child_that_computes_for_too_long_hangs_and_one_that_waits_for_the_pro
     assert computed.verdict is Verdict.HUNG
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux can forget a peak")
+def test_a_case_that_takes_much_does_not_hide_the_next_one_that_does(tmp_path: Path) -> None:
+    """Growth was measured over the peak so far: after one of 190 MiB, which is allowed, nothing was seen to grow."""
+    more = tmp_path / "more.py"
+    more.write_text("def eat(case):\n    b'x' * (int(case) << 20)\nTARGETS = {'eat': eat}\n")
+
+    with Sandbox(more) as sandbox:
+        found = [sandbox.run("eat", case).verdict for case in (b"150", b"300", b"300", b"1")]
+
+    assert found == [Verdict.ACCEPTED, Verdict.GREW, Verdict.GREW, Verdict.ACCEPTED]
+
+
 @pytest.mark.parametrize("is_queued", [True, False])
 def test_a_child_that_does_nothing_hangs_unless_it_is_the_machine_that_gives_it_no_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_queued: bool

@@ -42,6 +42,20 @@ GUARDS = {
     "STALE_STATE": STILL,
     "SETTLE_EARLY": ONE_FAILS,
 }
+ONE_RESULT = "(ok[s]<=1)"
+ONE_TRIGGER_B = "(trig[(((1*2)+out_b)-1)]==1)"
+ONE_TRIGGER_C = "(trig[(((2*2)+out_c)-1)]==1)"
+VIOLATED = {
+    "NO_FENCE": ONE_RESULT,
+    "NO_FIRED": ONE_TRIGGER_B,
+    "NO_ATOMICITY": ONE_RESULT,
+    "FOLD_MARKERS": "((k_deadline_at==0)||((k_deadline_at-1)<o))",
+    "NO_STATE": ONE_TRIGGER_C,
+    "STALE_STATE": ONE_TRIGGER_C,
+    "SETTLE_EARLY": "!(c_settled)",
+}
+"""The claim that each guard holds up, as the verifier writes it: another one that fails is another bug."""
+
 NUMBERS = {
     name: int(number)
     for name, number in re.findall(r"#define (\w+) +(\d) +/\* ", MODEL.read_text().partition("#if WITHOUT")[0])
@@ -126,6 +140,9 @@ def test_without_this_guard_there_is_a_counter_example(guard: str) -> None:
     found = search((f"WITHOUT={NUMBERS[guard]}", "REBALANCES=2", *GUARDS[guard]))
 
     assert found.errors == 1, found.text
+    violated = re.search(r"assertion violated +(.*) \(at depth", found.text)
+    assert violated, found.text
+    assert violated[1] == VIOLATED[guard], found.text
 
 
 def test_without_timers_in_the_state_a_run_may_wait_for_ever() -> None:
@@ -134,6 +151,7 @@ def test_without_timers_in_the_state_a_run_may_wait_for_ever() -> None:
     found = search(defines, claim="live", fair=True)
 
     assert found.errors == 1, found.text
+    assert "acceptance cycle" in found.text
 
 
 @pytest.mark.parametrize("state", STATES)

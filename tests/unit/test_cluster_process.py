@@ -84,6 +84,35 @@ def test_what_a_killed_process_started_is_ended_with_the_cluster(cluster: Cluste
     wait_until(lambda: not is_running(child), SOON, "the child to be gone")
 
 
+def test_what_a_process_left_behind_is_ended_though_somebody_waited_for_it(cluster: Cluster) -> None:
+    """Waiting gave its id back, so that nobody could name its group any more: its children outlived every test."""
+    process = up(cluster, "import os, signal; child = os.fork(); print(child, flush=True) if child else signal.pause()")
+    child = int(process.said().split()[0])
+    code, orphan = process.wait(SOON), is_running(child)
+
+    cluster.end()
+
+    assert (code, orphan) == (0, True)
+    wait_until(lambda: not is_running(child), SOON, "the child to be gone")
+
+
+def test_process_tells_how_it_ended_before_anybody_waits_for_it(cluster: Cluster) -> None:
+    killed, ended = up(cluster, name="one"), up(cluster, name="two")
+    alive = ended.ended_with
+
+    killed.kill9()
+    ended.sigterm()
+
+    assert (alive, killed.ended_with) == (None, -signal.SIGKILL)
+    assert ended.wait(SOON) == ended.ended_with == 3
+
+
+def test_peak_of_memory_is_told_when_the_memory_has_been_given_back(cluster: Cluster) -> None:
+    process = up(cluster, "import signal; big = b'x' * (64 << 20); del big; print('up', flush=True); signal.pause()")
+
+    assert process.memory_peak_mib > process.memory_mib + 32
+
+
 def is_running(pid: int) -> bool:
     """Whether a process that is not our child exists and is no zombie."""
     try:

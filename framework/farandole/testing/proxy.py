@@ -76,7 +76,10 @@ class _Connection:
 
 
 class KafkaProxy:
-    """One proxy; a context that ends it. `counts` says how often each API key was asked."""
+    """One proxy; a context that ends it.
+
+    `counts` says how often each API key was asked, `lost` how often the broker's reply was taken and not delivered.
+    """
 
     def __init__(self, upstream: str) -> None:
         self._host, _, port = upstream.split(",")[0].rpartition(":")
@@ -88,6 +91,7 @@ class KafkaProxy:
         self._is_away = False
         self._is_closed = False
         self.counts: Counter[int] = Counter()
+        self.lost: Counter[int] = Counter()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(_ACCEPT_LOOK)
         self._own_port = int(self._listener.getsockname()[1])
@@ -207,6 +211,8 @@ class KafkaProxy:
             (correlation,) = struct.unpack(">i", frame[:4])
             api, rule = connection.asked.pop(correlation, (-1, None))
             if rule is not None and rule.fate is Fate.LOSE_REPLY:
+                with self._lock:
+                    self.lost[api] += 1
                 continue
             if rule is not None and rule.fate is Fate.CUT:
                 return

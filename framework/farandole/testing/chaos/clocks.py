@@ -25,30 +25,31 @@ def wrong_clocks(stage: Stage) -> Iterator[Hit]:
     for slot in ("c1", "a1"):
         victim = stage.actors[slot]
         for seconds in (0.9 * HOUR_S, -HOUR_S):
-            yield _stepped(stage, victim, seconds)
+            yield _stepped(victim, seconds)
         for n in range(SWINGS):
             set_wrong(victim.orders, SWING_S * (-1) ** n)
             pause(0.5)
-        yield _stepped(stage, victim, 0.0)
+        yield _stepped(victim, 0.0)
         # Nothing that it writes is taken until its clock is right again.
         set_wrong(victim.orders, REFUSED_S)
         pause(stage.plan.session_s)
-        yield _stepped(stage, victim, 0.0)
+        yield _stepped(victim, 0.0)
         yield _started_wrong(stage, victim)
         set_wrong(victim.orders, 0.0)
         yield Hit(time.monotonic())
 
 
-def _stepped(stage: Stage, victim: Actor, seconds: float) -> Hit:
-    is_open, since = stage.is_open(victim), time.monotonic()
+def _stepped(victim: Actor, seconds: float) -> Hit:
+    since = time.monotonic()
     set_wrong(victim.orders, seconds)
-    return Hit(since, is_open)
+    return Hit(since)
 
 
 def _started_wrong(stage: Stage, victim: Actor) -> Hit:
     set_wrong(victim.orders, AT_START_S)
-    is_open, since = stage.is_open(victim), time.monotonic()
+    since = time.monotonic()
     victim.process.kill9()
+    is_open = stage.is_open(victim)
     victim.process.restart()
     stage.await_members([victim])
     return Hit(since, is_open)

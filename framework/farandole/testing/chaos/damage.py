@@ -42,17 +42,15 @@ def damage(stage: Stage) -> Iterator[Hit]:
     """F16: an inbox is deleted, another deleted and made anew, one given more partitions, one emptied."""
     with Operator(stage) as operator:
         for injure in (_delete, _replace, _grow, _empty):
-            is_open = any(stage.is_open(actor) for actor in stage.actors.values())
             injure(stage)
-            yield Hit(time.monotonic(), is_open)
+            yield Hit(time.monotonic())
     stage.notes.append(f"{len(operator.ended)} runs whose triggers were deleted were held, and ended by a person")
 
 
 def lose_positions(stage: Stage) -> Iterator[Hit]:
     """F16P: all positions of the unit expire while it stands still, and it goes on from the beginning."""
-    is_open = any(stage.is_open(actor) for actor in stage.actors.values())
     _forget(stage)
-    yield Hit(time.monotonic(), is_open)
+    yield Hit(time.monotonic())
 
 
 def _delete(stage: Stage) -> None:

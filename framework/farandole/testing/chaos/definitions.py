@@ -30,16 +30,15 @@ def change_definitions(stage: Stage) -> Iterator[Hit]:
     load = stage.load
     assert load is not None
     for n, wiring in enumerate(WIRINGS):
-        is_open, since = any(stage.is_open(actor) for actor in stage.actors.values()), time.monotonic()
-        load.start(BURST)
+        since = time.monotonic()
+        burst = load.start(BURST)
         stage.command("apply", str(written(stage.folder, n, wiring)), "--yes")
         if n % 2:
             for actor in list(stage.actors.values()):
-                actor.process.sigterm()
-                actor.process.wait()
+                stage.stop([actor])
                 actor.process.restart()
                 stage.await_members([actor])
-        yield Hit(since, is_open)
+        yield Hit(since, runs=tuple(burst))
 
 
 def written(parent: Path, number: int, wiring: str) -> Path:

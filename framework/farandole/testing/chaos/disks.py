@@ -1,8 +1,8 @@
 """F9: disks that are full, and a store that fails."""
 
-import contextlib
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from farandole.testing.chaos.disk import Disk
@@ -24,24 +24,31 @@ FULL_S = 10.0
 
 def full_disks(stage: Stage) -> Iterator[Hit]:
     """F9: the broker's disk is full, then the artifact store's; then the store cannot be used at all."""
-    is_open = any(stage.is_open(actor) for actor in stage.actors.values())
     stage.disks["broker"].fill()
+    # A broker whose only disk fails ends by itself.
+    stage.until(lambda: not _listens(stage.broker.bootstrap), "the broker to end on its full disk")
     pause(FULL_S)
     stage.disks["broker"].free()
-    stage.restart_broker()  # a broker whose only disk fails ends by itself
-    yield Hit(time.monotonic(), is_open)
+    stage.restart_broker()
+    yield Hit(time.monotonic())
     store = stage.disks["artifacts"]
-    with _heavy_load_goes_past(stage):
-        store.fill()
-        pause(FULL_S)
+    heavy = _heavy_load_waits(stage, store.fill)
     store.free()
-    yield Hit(time.monotonic())
+    yield Hit(time.monotonic(), runs=heavy)
     folder = stage.artifacts.resolve()
-    with _heavy_load_goes_past(stage):
-        _lead(stage.artifacts, _no_folder(store))
-        pause(FULL_S)
+    heavy = _heavy_load_waits(stage, lambda: _lead(stage.artifacts, _no_folder(store)))
     _lead(stage.artifacts, folder)
-    yield Hit(time.monotonic())
+    yield Hit(time.monotonic(), runs=heavy)
+
+
+def _listens(bootstrap: str) -> bool:
+    """Whether anybody takes connections there."""
+    host, _, port = bootstrap.partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _no_folder(disk: Disk) -> Path:
@@ -57,15 +64,18 @@ def _lead(link: Path, target: Path) -> None:
     new.replace(link)
 
 
-@contextlib.contextmanager
-def _heavy_load_goes_past(stage: Stage) -> Iterator[None]:
-    """Runs that need the store are started before and during the body, and wait; the others go on meanwhile."""
+def _heavy_load_waits(stage: Stage, injure: Callable[[], None]) -> tuple[str, ...]:
+    """Injure the store under runs that need it, and start more: those wait, while others go on; those that waited."""
     load = stage.load
     assert load is not None
     load.start(HEAVY_RUNS, HEAVY)
-    before = len(stage.settled)
+    injure()
+    before = len(load.settled)
     begun = load.start(HEAVY_RUNS, HEAVY)
-    yield
-    begun += load.start(HEAVY_RUNS, HEAVY)
-    light = [run for run in list(stage.settled)[before:] if not run.startswith(HEAVY)]
-    assert light, f"expected runs that need no store to end meanwhile, but none did; {len(begun)} that do were started"
+    stage.until(lambda: load.acknowledged.keys() >= set(begun), "heavy runs to be acknowledged")
+    pause(FULL_S)
+    after = list(load.settled)
+    assert [run for run in after[before:] if not run.startswith(HEAVY)], "expected runs that need no store to end"
+    gone_on = set(begun).intersection(after)
+    assert not gone_on, f"expected runs that need the store to wait for it, but {sorted(gone_on)} ended"
+    return tuple(begun)

@@ -1,19 +1,22 @@
 """The faults by name, after the matrix of docs/reliability.md. Each is injected into a stage under load."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 from farandole.testing.chaos.clocks import wrong_clocks
+from farandole.testing.chaos.counting import POISON
 from farandole.testing.chaos.crowds import CROWDED, crowd
 from farandole.testing.chaos.damage import DAMAGED, FORGOTTEN, damage, lose_positions
 from farandole.testing.chaos.definitions import change_definitions
 from farandole.testing.chaos.disks import DISKS, full_disks
 from farandole.testing.chaos.dying import COMMIT_PATH, HANDLER, PRODUCED, RESTORING, order
 from farandole.testing.chaos.injection import PROXIED, Fault, Hit
-from farandole.testing.chaos.late_end import late_end
+from farandole.testing.chaos.late_end import Aftermath, late_end
 from farandole.testing.chaos.replicated import REPLICATED, cut_off, lose_leaders
 from farandole.testing.chaos.report import Report
 from farandole.testing.chaos.stage import Actor, Stage, pause
+from farandole.testing.chaos.starting import starts
 from farandole.testing.chaos.states import damage_states
 from farandole.testing.proxy import (
     END_TXN,
@@ -43,7 +46,7 @@ def kill_coordinators(stage: Stage) -> Iterator[Hit]:
     heir, victim = stage.actors["c1"], stage.actors["c2"]
     order(heir.orders, RESTORING)
     is_open = stage.die(victim, PRODUCED)
-    stage.until(lambda: not heir.process.is_alive, "the heir to die while it restores")
+    stage.await_death(heir, RESTORING)
     since = time.monotonic()
     for actor in (heir, victim):
         actor.process.restart()
@@ -86,11 +89,10 @@ def freeze_long(stage: Stage) -> Iterator[Hit]:
 def break_broker(stage: Stage) -> Iterator[Hit]:
     """F4: kill -9, and started again; at once, and after some seconds."""
     for seconds in (0.0, 8.0):
-        is_open = any(stage.is_open(actor) for actor in stage.actors.values())
         stage.broker.kill()
         pause(seconds)
         stage.restart_broker()
-        yield Hit(time.monotonic(), is_open)
+        yield Hit(time.monotonic())
     stage.restart_broker()
     yield Hit(time.monotonic())
 
@@ -103,14 +105,14 @@ def lose_replies(stage: Stage) -> Iterator[Hit]:
 
 
 def lose_reply(stage: Stage, victim: Actor, api: int) -> Iterator[Hit]:
-    """The reply to its next request of this kind is lost."""
+    """The reply to its next request of this kind is lost: the broker gave it, and the client waits for it."""
     proxy = _proxy(victim)
-    before = proxy.counts[api]
+    before = proxy.lost[api]
     proxy.meddle(api, Fate.LOSE_REPLY)
     if api == INIT_PRODUCER_ID:  # asked for only after doubt
         proxy.meddle(END_TXN, Fate.LOSE_REPLY)
-    stage.until(_has_asked(proxy, api, before), f"a request of API {api}")
-    yield Hit(time.monotonic(), is_open=True)
+    stage.until(lambda: proxy.lost[api] > before, f"a reply of API {api} to be lost")
+    yield Hit(time.monotonic(), stage.is_open(victim))
 
 
 def bad_network(stage: Stage) -> Iterator[Hit]:
@@ -148,38 +150,54 @@ def swizzle(stage: Stage) -> Iterator[Hit]:
 def late_ends(bootstrap: str, report: Report) -> None:
     """F5: with the guard, nothing is torn; without it, the same is, or this proves nothing."""
     for is_guarded in (True, True, True, False):
-        after = late_end(bootstrap, is_guarded=is_guarded)
-        report.injected += after.held
-        report.hit += after.held
-        report.doubled += is_guarded and after.is_torn
-        if not is_guarded and not after.is_torn:
-            report.trouble = f"expected it to be torn without the guard, but found {after}"
+        judge_late_end(report, late_end(bootstrap, is_guarded=is_guarded), is_guarded=is_guarded)
+
+
+def judge_late_end(report: Report, after: Aftermath, *, is_guarded: bool) -> None:
+    """Count one; it proves something only if an end was held and repeated, and its transaction committed."""
+    report.injected += after.held
+    report.hit = (report.hit or 0) + after.held
+    report.doubled = (report.doubled or 0) + (is_guarded and after.is_torn)
+    if (after.held, after.verdict) != (1, "committed"):
+        report.trouble = f"expected one end that was held and a transaction that committed, but found {after}"
+    elif not is_guarded and not after.is_torn:
+        report.trouble = f"expected it to be torn without the guard, but found {after}"
 
 
 def storm(stage: Stage) -> Iterator[Hit]:
-    """F12: an agent's process comes and goes every two seconds, for half a minute; runs end all the while."""
-    since, before = time.monotonic(), len(stage.settled)
+    """F12: an agent's process joins and is gone again, by kill or in order, so often; runs end all the while."""
+    before, began = len(stage.settled), datetime.now(UTC)
     guest = stage.add("a9")
-    while time.monotonic() - since < STORM_S:
-        pause(2)
+    for n in range(JOINS):
+        _await_join(stage, guest, began, n + 1)
+        pause(stage.dice.uniform(0, 2))
         if stage.dice.random() < 0.5:
             guest.process.kill9()
         else:
-            guest.process.sigterm()
-            guest.process.wait()
+            stage.stop([guest])
         guest.process.restart()
-    assert len(stage.settled) > before, f"expected runs to end during {STORM_S} s of storm, but none did"
+    assert len(stage.settled) > before, "expected runs to end during the storm, but none did"
+    stage.notes.append(f"a process took partitions over and left {JOINS} times")
     yield Hit(time.monotonic())
 
 
-STORM_S = 30.0
+JOINS = 8
+
+
+def _await_join(stage: Stage, guest: Actor, began: datetime, number: int) -> None:
+    """Wait until so many of its lives have taken partitions over: a group lists the dead too, until it misses them."""
+    log = guest.process.log
+    stage.until(lambda: len(list(starts(log.read_text(), began))) >= number, f"{guest.slot} to join {number} times")
 
 
 def poison(stage: Stage) -> Iterator[Hit]:
-    """F13: handlers that raise, abort, exit, hang and eat memory, in processes of their own; neighbours go on."""
+    """F13: handlers that raise, abort, exit, hang and eat memory, in processes of their own; neighbours go on.
+
+    That each of these runs fails with a dead letter, and no other does, is counted in the end.
+    """
     assert stage.load is not None
-    stage.load.start(10, "poison")
-    yield Hit(time.monotonic())
+    since = time.monotonic()
+    yield Hit(since, runs=tuple(stage.load.start(10, POISON)))
 
 
 def open_transaction(stage: Stage) -> Iterator[Hit]:
@@ -189,16 +207,23 @@ def open_transaction(stage: Stage) -> Iterator[Hit]:
 
 
 def start_twice(stage: Stage) -> Iterator[Hit]:
-    """F19: a client that heard nothing starts its runs again: the same ids, one run each."""
+    """F19: a client that hears nothing starts each run again: the same id, one run. All so far, and all to come."""
     load = stage.load
     assert load is not None
-    for run in list(load.acknowledged)[-40:]:
+    load.double()
+    yield Hit(time.monotonic())
+    sent = set(load.acknowledged)
+    stage.until(lambda: sent <= load.repeated, f"all of {len(sent)} starts to be acknowledged twice")
+    stage.notes.append(f"{len(sent)} starts of {len(sent)} were acknowledged twice by then")
+
+
+def start_again(stage: Stage, most: int = 40) -> Iterator[Hit]:
+    """A client starts its last runs again, so many at most."""
+    load = stage.load
+    assert load is not None
+    for run in list(load.acknowledged)[-most:]:
         load.again(run)
     yield Hit(time.monotonic())
-
-
-def _has_asked(proxy: KafkaProxy, api: int, before: int) -> Callable[[], bool]:
-    return lambda: proxy.counts[api] > before
 
 
 def _proxy(actor: Actor) -> KafkaProxy:

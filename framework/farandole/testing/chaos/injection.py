@@ -1,7 +1,8 @@
 """What a fault is: an injection into a stage under load, and what it needs there.
 
-An injection yields once when it has done its worst: whether it hit an open transaction, and the
-instant from which recovery counts. What it does after that puts the stage in order again.
+An injection yields once when it has done its worst: whether it hit an open transaction, the instant
+from which recovery counts, and what has to end beside the load. What it does after that puts the
+stage in order again.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,10 +17,15 @@ PROXIED = Plan(proxied=True)
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An injection has done its worst."""
+    """An injection has done its worst.
+
+    `is_open`: whether it found a transaction open; None if nobody could ask while it stood still. `runs`: further ones
+    that recovery waits for, whenever they began.
+    """
 
     since: float
-    is_open: bool = False
+    is_open: bool | None = None
+    runs: tuple[str, ...] = ()
 
 
 Injection = Callable[[Stage], Iterator[Hit]]

@@ -1,4 +1,4 @@
-"""Runs started at a steady pace, and when each was acknowledged and settled.
+"""Runs started at a steady pace, when each was acknowledged and settled, and how it ended.
 
 Writes plain commands straight to the broker, as kcat would, and follows `settled`: a client that
 knows nothing of the faults.
@@ -14,12 +14,16 @@ from dataclasses import dataclass, field
 from confluent_kafka import KafkaError, Message, Producer
 
 from farandole.errors import TransportError
+from farandole.events.tables import SettledRun
 from farandole.events.topics import Topics
 from farandole.ids import partition_of
+from farandole.testing.history.collect import entry_of
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.port import Record, TopicPartition
 
 BEGINNING = -2
+UNREADABLE = "unreadable"
+"""The outcome where the record says none."""
 
 FOLLOW_S = 0.2
 """Longest wait for a settled run; `stop` is heeded after it."""
@@ -27,7 +31,10 @@ FOLLOW_S = 0.2
 
 @dataclass
 class Load:
-    """Starts `per_second` runs of a pipeline until `stop`; instants are monotonic seconds."""
+    """Starts `per_second` runs of a pipeline until `stop`; instants are monotonic seconds.
+
+    `repeated`: runs whose start was acknowledged more than once.
+    """
 
     bootstrap: str
     topics: Topics
@@ -35,13 +42,16 @@ class Load:
     per_second: float
     pipeline: str = "canary"
     acknowledged: dict[str, float] = field(default_factory=dict)
+    repeated: set[str] = field(default_factory=set)
     settled: dict[str, float] = field(default_factory=dict)
     settled_twice: set[str] = field(default_factory=set)
+    outcomes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._is_stopped = threading.Event()
         self._is_over = threading.Event()
-        self._number = 0
+        self._started: list[str] = []
+        self._copies = 1
         self._lock = threading.Lock()
         self._producer = Producer(
             {
@@ -89,12 +99,20 @@ class Load:
         pipeline, _, number = run.rpartition("-")
         self._send(run, pipeline, int(number))
 
+    def double(self) -> None:
+        """Send every start twice: those so far now, and each that comes."""
+        with self._lock:
+            self._copies, so_far = 2, list(self._started)
+        for run in so_far:
+            self.again(run)
+
     def _start(self, pipeline: str) -> str:
         with self._lock:
-            self._number += 1
-            number = self._number
-        run = f"{pipeline}-{number}"
-        self._send(run, pipeline, number)
+            number, copies = len(self._started) + 1, self._copies
+            run = f"{pipeline}-{number}"
+            self._started.append(run)
+        for _ in range(copies):
+            self._send(run, pipeline, number)
         return run
 
     def _send(self, run: str, pipeline: str, number: int) -> None:
@@ -109,8 +127,10 @@ class Load:
 
     def _noting(self, run: str) -> Callable[[KafkaError | None, Message], None]:
         def note(error: KafkaError | None, message: Message) -> None:
-            if error is None:
-                self.acknowledged.setdefault(run, time.monotonic())
+            if error is None and run in self.acknowledged:
+                self.repeated.add(run)
+            elif error is None:
+                self.acknowledged[run] = time.monotonic()
 
         return note
 
@@ -131,6 +151,8 @@ class Load:
                 for each in reader.poll(FOLLOW_S):
                     if isinstance(each, Record) and each.key is not None and each.value is not None:
                         run = each.key.decode()
+                        content = entry_of(each).content
+                        self.outcomes[run] = content.outcome if isinstance(content, SettledRun) else UNREADABLE
                         self.settled.setdefault(run, time.monotonic())
                         self.settled_twice |= {run} & seen
                         seen.add(run)

@@ -1,16 +1,16 @@
-"""A person who looks after the deployment while topics are damaged: ends the runs that are held, and mends positions.
+"""A person who looks after the deployment while topics are damaged: ends runs held for it, and mends positions.
 
 Does only what a person can: reads the list of runs, sends commands, uses the command line.
 """
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
 from farandole.client.client import Client
-from farandole.client.query import list_runs
+from farandole.client.query import StepRow, list_runs, run_detail
 from farandole.errors import FarandoleError
 from farandole.events.commands import CancelRun
 from farandole.testing.chaos.stage import CANARY, Actor, Stage
@@ -22,10 +22,13 @@ REASON = "its trigger was deleted"
 
 
 class Operator:
-    """A context. `ended` are the runs that were held, and that were cancelled for it."""
+    """A context. `ended` are the runs that were held because their triggers were deleted, and that were cancelled.
+
+    Runs that are held for any other reason stay so, and are told as stuck.
+    """
 
     def __init__(self, stage: Stage) -> None:
-        self.ended: set[str] = set()
+        self.ended = stage.cancelled
         self._stage = stage
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._watch()), daemon=True)
@@ -45,11 +48,19 @@ class Operator:
             while not self._is_over.is_set():
                 try:
                     for row in await list_runs(client.session, status="held"):
-                        await client.session.send(CancelRun(row.run, REASON))
-                        self.ended.add(row.run)
+                        detail = await run_detail(client.session, row.run)
+                        if misses_its_trigger(detail.steps, self._stage.is_damaged):
+                            self.ended.add(row.run)
+                            await client.session.send(CancelRun(row.run, REASON))
                 except FarandoleError:
                     pass  # the log is away: the next look is soon
                 await asyncio.sleep(LOOK_S)
+
+
+def misses_its_trigger(steps: Iterable[StepRow], is_damaged: Callable[[str], bool]) -> bool:
+    """Whether all that a run is held for are triggers that the watchdog misses in inboxes which were damaged."""
+    held = [step for step in steps if step.status in ("suspected", "dead")]
+    return bool(held) and all(step.status == "suspected" and is_damaged(step.agent) for step in held)
 
 
 def apply(stage: Stage) -> None:
@@ -60,10 +71,7 @@ def apply(stage: Stage) -> None:
 def stop_agents(stage: Stage) -> list[Actor]:
     """Let all processes of the unit end in order; those to be started again."""
     agents = [actor for actor in stage.actors.values() if actor.unit == CANARY.name]
-    for actor in agents:
-        actor.process.sigterm()
-    for actor in agents:
-        actor.process.wait()
+    stage.stop(agents)
     return agents
 
 

@@ -23,16 +23,15 @@ CUT_SESSIONS = 2.0
 def lose_leaders(stage: Stage) -> Iterator[Hit]:
     """F4R: each killed in turn; the leader of `events` killed and started at once; all restarted in order."""
     for number in stage.quorum.nodes:
-        is_open = _any_open(stage)
         since = time.monotonic()
         stage.quorum.kill_node(number)
-        yield Hit(since, is_open)
+        yield Hit(since)
         stage.quorum.restart_node(number)
-    is_open, since = _any_open(stage), time.monotonic()
+    since = time.monotonic()
     leader = stage.quorum.leader_of(stage.topics.events, 0)
     stage.quorum.kill_node(leader)
     stage.quorum.restart_node(leader)
-    yield Hit(since, is_open)
+    yield Hit(since)
     for number in stage.quorum.nodes:
         stage.quorum.restart_node(number)
     yield Hit(time.monotonic())
@@ -41,20 +40,16 @@ def lose_leaders(stage: Stage) -> Iterator[Hit]:
 def cut_off(stage: Stage) -> Iterator[Hit]:
     """F4C: each cut off from the other two in turn, while clients still reach all three; then one stands still."""
     for number in stage.quorum.nodes:
-        is_open, since = _any_open(stage), time.monotonic()
+        since = time.monotonic()
         stage.quorum.cut_off(number)
         pause(CUT_SESSIONS * stage.plan.session_s)
-        yield Hit(since, is_open)
+        yield Hit(since)
         stage.quorum.heal()
         yield Hit(time.monotonic())
         stage.quorum.await_in_sync()
     leader = stage.quorum.leader_of(stage.topics.events, 0)
-    is_open, since = _any_open(stage), time.monotonic()
+    since = time.monotonic()
     stage.quorum.freeze(leader)
-    yield Hit(since, is_open)
+    yield Hit(since)
     stage.quorum.thaw(leader)
     yield Hit(time.monotonic())
-
-
-def _any_open(stage: Stage) -> bool:
-    return any(stage.is_open(actor) for actor in stage.actors.values())

@@ -1,6 +1,7 @@
 """What a fault did: counted, written as JSON, and as a table for people."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -9,7 +10,9 @@ from dataclasses import asdict, dataclass, field
 class Report:
     """One fault. `recoveries`: seconds from each injection until every run that was under way then had ended.
 
-    `lost`: acknowledged runs of which the log knows nothing; `stuck`: that did not end; `doubled`: accepted twice.
+    `hit`: injections that found a transaction open; None if that was never asked.
+    `lost`: acknowledged runs of which the log knows nothing; `stuck`: that did not end; `doubled`: accepted twice;
+    None for what nobody counted, because the trial broke off.
     `violations`: of any invariant of the history checker. `note`, `notes`: what is to be known of its figures.
     `trouble`: why the trial itself did not come to its end.
     """
@@ -17,12 +20,12 @@ class Report:
     name: str
     title: str
     injected: int = 0
-    hit: int = 0
+    hit: int | None = None
     recoveries: list[float] = field(default_factory=list)
     runs: int = 0
-    lost: int = 0
+    lost: int | None = 0
     stuck: int = 0
-    doubled: int = 0
+    doubled: int | None = 0
     executions: int = 0
     reruns: int = 0
     metadata_characters: int = 0
@@ -45,11 +48,24 @@ class Report:
         """Handlers that ran again for an attempt that had run before."""
         return round(1e6 * self.reruns / self.executions) if self.executions else 0
 
-    def recovery(self, share: float) -> float | None:
-        """The quantile of the recoveries, seconds."""
-        ordered = sorted(self.recoveries)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+    def add(self, is_open: bool | None) -> None:
+        """One more injection, and whether it found a transaction open."""
+        self.injected += 1
+        if is_open is not None:
+            self.hit = (self.hit or 0) + is_open
 
+    def recovery(self, share: float) -> float | None:
+        """The quantile of the recoveries, seconds, between two of them where it falls there; of few, no rare one."""
+        ordered = sorted(self.recoveries)
+        if not ordered or (0.5 < share < 1 and len(ordered) < TAIL_MIN):
+            return None
+        place = share * (len(ordered) - 1)
+        below, above = ordered[math.floor(place)], ordered[math.ceil(place)]
+        return below + (above - below) * (place % 1)
+
+
+TAIL_MIN = 100
+"""Recoveries below which the 99th percentile would be another name for the longest."""
 
 HEAD = (
     "| Fault | Injected | In a transaction | Runs | Lost | Stuck | Doubled | Re-runs per million "
@@ -75,17 +91,21 @@ def from_json(text: str) -> list[Report]:
     return [Report(**each) for each in json.loads(text)]
 
 
+def _known(count: int | None) -> str:
+    return "-" if count is None else str(count)
+
+
 def _row(it: Report) -> str:
     times = [it.recovery(share) for share in (0.5, 0.99, 1.0)]
     recovery = " / ".join("-" if each is None else f"{each:.1f}" for each in times)
     cells = (
         f"{it.name} {it.title}",
         it.injected,
-        it.hit,
+        _known(it.hit),
         it.runs,
-        it.lost,
+        _known(it.lost),
         it.stuck,
-        it.doubled,
+        _known(it.doubled),
         it.reruns_per_million,
         recovery,
         it.metadata_characters,

@@ -5,10 +5,11 @@ meddled with. Whatever happens, all of them end with the stage.
 """
 
 import random
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -23,13 +24,14 @@ from farandole.testing.broker import Broker
 from farandole.testing.broker.quorum import Quorum, quorum_of
 from farandole.testing.broker.transactions import ONGOING, transaction_state
 from farandole.testing.chaos import dying
+from farandole.testing.chaos.counting import Excuse, count
 from farandole.testing.chaos.disk import Disk
 from farandole.testing.chaos.load import Load
 from farandole.testing.chaos.markers import Janitor
 from farandole.testing.chaos.report import Report
 from farandole.testing.chaos.stalls import Stalls
 from farandole.testing.cluster import Cluster, ManagedProcess, wait_until
-from farandole.testing.history import History, Span, Violation, check_history, collect, lag
+from farandole.testing.history import collect, lag
 from farandole.testing.ledger import read
 from farandole.testing.proxy import KafkaProxy
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
@@ -120,6 +122,9 @@ class Stage:
         self.notes: list[str] = []
         """What an injection has to say beside its figures."""
 
+        self.cancelled: set[str] = set()
+        """Runs that a person gave up, for their triggers were deleted."""
+
         self._damaged: set[str] = set()
         self._strangers: list[Producer] = []
         self._stalls: Stalls | None = None
@@ -177,10 +182,35 @@ class Stage:
         return actor
 
     def die(self, actor: Actor, place: str, within: timedelta = timedelta(seconds=40)) -> bool:
-        """Let it die at a place of its way; whether its transaction is open then."""
+        """Let it die at a place of its way; whether its transaction is open then; errors as `await_death`."""
         dying.order(actor.orders, place)
-        self._until(lambda: not actor.process.is_alive, within, f"{actor.slot} to die {place}")
+        self.await_death(actor, place, within)
         return self.is_open(actor)
+
+    def await_death(self, actor: Actor, place: str, within: timedelta = START_MAX) -> None:
+        """Wait until it has died as it was ordered to, and of nothing else: a crash of its own is a finding.
+
+        Raises:
+            NotYet: it lives.
+            AssertionError: it ended otherwise, or before it came to the place.
+        """
+        self._until(lambda: not actor.process.is_alive, within, f"{actor.slot} to die {place}")
+        code, is_taken = actor.process.ended_with, not actor.orders.exists()
+        assert code == -signal.SIGKILL and is_taken, (  # noqa: PT018
+            f"{actor.slot}: expected it to die {place} by SIGKILL, but it ended with {code}, and its order was "
+            f"{'taken' if is_taken else 'not taken'}\n{actor.process.said()}"
+        )
+
+    def stop(self, chosen: Sequence[Actor]) -> None:
+        """Let these end in order.
+
+        Raises:
+            AssertionError: one did not end with 0.
+        """
+        for actor in chosen:
+            actor.process.sigterm()
+        codes = {actor.slot: actor.process.wait() for actor in chosen}
+        assert not any(codes.values()), f"expected orderly ends, but found {codes}\n{self.said()}"
 
     def is_open(self, actor: Actor) -> bool:
         """Whether the broker has a transaction of its open."""
@@ -206,8 +236,8 @@ class Stage:
                 lambda: actor.transactional_id not in admin.members(group), START_MAX, f"the group to miss {actor.slot}"
             )
 
-    def recovery(self, since: float, probes: int = 8) -> float:
-        """Seconds from `since` until every run has ended that was under way then, and some that are started now.
+    def recovery(self, since: float, more: Collection[str] = (), probes: int = 8) -> float:
+        """Seconds from `since` until every run has ended that was under way then, `more`, and some started now.
 
         Raises:
             NotYet: they do not.
@@ -215,7 +245,7 @@ class Stage:
         load = self._load()
         begun = {run for run, at in list(load.acknowledged.items()) if at <= since}
         under_way = begun - {run for run, at in list(load.settled.items()) if at <= since}
-        under_way |= set(load.start(probes))
+        under_way |= {*more, *load.start(probes)}
         self._until(lambda: not under_way - load.settled.keys(), self.plan.settle_max, f"{len(under_way)} runs to end")
         return max(load.settled[run] for run in under_way) - since
 
@@ -233,6 +263,10 @@ class Stage:
         topic = self.topics.inbox(agent)
         self._damaged.add(topic)
         return topic
+
+    def is_damaged(self, agent: str) -> bool:
+        """Whether records were deleted from its inbox."""
+        return self.topics.inbox(agent) in self._damaged
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for the stage to come to a state.
@@ -286,44 +320,27 @@ class Stage:
         if not stuck:
             self._until(lambda: lag(self.transport, self.topics.namespace) == 0, self.plan.settle_max, "a lag of 0")
         ended = [actor.slot for actor in self.actors.values() if not actor.process.is_alive]
-        self._cluster.terminate()
+        alive = [actor for actor in self.actors.values() if actor.process.is_alive]
+        with suppress(AssertionError):  # one that is still starting knows no orderly end yet
+            self.await_members(alive)
+        codes = self._cluster.terminate()
         load.close()
         assert self._stalls is not None
         self._stalls.close()
         history = collect(self.transport, self.topics.namespace, quiescent=not stuck)
         if self._janitor is not None and self._janitor.aborted:
             self.notes.append(f"{self._janitor.aborted} transactions that a broker had forgotten were aborted by hand")
-        self._count(report, history, stuck)
+        seen = replace(history, executions=read(self.ledger))
+        count(report, seen, load, Excuse(self.plan.excused, self._damaged, self.cancelled))
+        report.stuck = len(stuck)
+        report.metadata_characters = self._longest_metadata()
+        report.notes += self.notes
         report.stall_s = self._stalls.longest_s
         report.seconds += time.monotonic() - began
         if ended:
             report.trouble = f"{', '.join(ended)} ended by themselves"
-
-    def _count(self, report: Report, history: History, stuck: set[str]) -> None:
-        executions = read(self.ledger)
-        load = self._load()
-        judged = replace(
-            history,
-            executions=executions,
-            acknowledged=frozenset(load.acknowledged),
-            # As if retention had taken all of them: what belongs to a record may be missing.
-            spans={at: _cut(span) if at[0] in self._damaged else span for at, span in history.spans.items()},
-        )
-        violations = [each for each in check_history(judged) if not self._is_excused(each)]
-        report.runs = len(load.acknowledged)
-        report.lost = sum(1 for each in violations if each.predicate == "acknowledged_runs_are_known")
-        report.stuck = len(stuck)
-        report.doubled = len(load.settled_twice) + sum(1 for each in violations if each.invariant in ("I2", "I5"))
-        report.executions = len(executions)
-        report.reruns = len(executions) - len({(e.run, e.step, e.item, e.attempt) for e in executions})
-        report.metadata_characters = self._longest_metadata()
-        report.violations = [str(each) for each in violations]
-        report.notes += self.notes
-
-    def _is_excused(self, it: Violation) -> bool:
-        """Whether the fault itself broke it: where topics were damaged, only of what stood on those."""
-        places = [place for place in it.evidence if place.partition("/")[0] in self._damaged]
-        return it.predicate in self.plan.excused and bool(places or not self._damaged)
+        elif any(codes.values()):
+            report.trouble = f"expected orderly ends, but found {codes}\n{self.said()}"
 
     def _longest_metadata(self) -> int:
         with closing(self.transport.admin()) as admin:
@@ -346,10 +363,6 @@ class Stage:
 
     def _until(self, condition: Callable[[], object], within: timedelta, what: str) -> None:
         wait_until(condition, within, what, self.said)
-
-
-def _cut(span: Span) -> Span:
-    return replace(span, begin=max(span.begin, span.end, 1))
 
 
 def pause(seconds: float) -> None:

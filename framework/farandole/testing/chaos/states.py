@@ -30,9 +30,9 @@ def damage_states(stage: Stage) -> Iterator[Hit]:
         for actor in agents:
             actor.process.sigstop()
         pause(GATHER_S)
-        is_open = any(stage.is_open(actor) for actor in coordinators)
         for actor in coordinators:
             actor.process.kill9()
+        is_open = any(stage.is_open(actor) for actor in coordinators)
         overwritten += _overwrite(stage)
         since = time.monotonic()
         for actor in coordinators:

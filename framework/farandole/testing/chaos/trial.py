@@ -1,5 +1,6 @@
 """One fault from beginning to end: a stage, the injections, and the report."""
 
+import shutil
 import tempfile
 import time
 import traceback
@@ -55,37 +56,45 @@ def trial(
 ) -> Report:
     """Inject the fault of that name (or another one, under it) so often; whatever goes wrong is in the report.
 
-    Logs and ledger are kept in `folder` (a new one by default) unless all is well.
+    Logs and ledger are kept in `folder`; without one, in a new one that goes if all is well.
     """
     fault, began = fault or FAULTS[name], time.monotonic()
     report = Report(name, fault.title, note=fault.note)
+    kept = folder or Path(tempfile.mkdtemp(prefix=f"farandole-chaos-{name}-"))
+    try:
+        _play(fault, replace(fault.plan, seed=seed), rounds, kept, report)
+    except Exception as error:
+        report.trouble = f"{error!r}; logs in {kept}\n{traceback.format_exc()}"
+        report.lost, report.doubled = report.lost or None, report.doubled or None
+    report.seconds = time.monotonic() - began
+    if folder is None and report.is_good:
+        shutil.rmtree(kept, ignore_errors=True)
+    return report
+
+
+def _play(fault: Fault, plan: Plan, rounds: int, folder: Path, report: Report) -> None:
+    """Disks, broker, stage, and the fault itself; all of it ends with this."""
     with ExitStack() as stack:
-        folder = folder or Path(tempfile.mkdtemp(prefix=f"farandole-chaos-{name}-"))
         folder.mkdir(parents=True, exist_ok=True)
-        plan = replace(fault.plan, seed=seed)
         disks = {name: stack.enter_context(Disk(folder / f"{name}-disk", mib)) for name, mib in plan.disks_mib}
         data = disks["broker"].path / "log" if "broker" in disks else None
         broker = stack.enter_context(cluster_for(plan, data, folder / "broker.log"))
         if fault.alone is not None:
             fault.alone(broker.bootstrap, report)
-            report.seconds = time.monotonic() - began
-            return report
+            return
         stage = stack.enter_context(Stage(broker, f"x{uuid.uuid4().hex[:8]}", folder, plan, disks))
         try:
             stage.up()
             for _ in range(rounds):
                 _inject(stage, fault, report)
             stage.finish(report)
-        except Exception as error:
-            report.trouble = f"{error!r}; logs in {folder}\n{traceback.format_exc()}"
+        except Exception:
             report.stuck = report.stuck or len(stage.load.waiting() if stage.load else ())
-    report.seconds = time.monotonic() - began
-    return report
+            raise
 
 
 def _inject(stage: Stage, fault: Fault, report: Report) -> None:
     assert fault.inject is not None
     for hit in fault.inject(stage):
-        report.injected += 1
-        report.hit += hit.is_open
-        report.recoveries.append(stage.recovery(hit.since))
+        report.add(hit.is_open)
+        report.recoveries.append(stage.recovery(hit.since, hit.runs))

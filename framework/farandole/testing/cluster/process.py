@@ -10,14 +10,20 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
+from farandole.testing.cluster.waiting import PAUSE_S
+
 _GUARD = 'read -r _; kill -s KILL -- "-$1" 2>/dev/null'
 SAID_CHARACTERS = 4000
 """The end of a log, which holds the reason why its process ended."""
+
+LOST = 255
+"""The code of one that somebody else has waited for: how it ended cannot be known any more."""
 
 GRACE = timedelta(seconds=30)
 """For an orderly end: an agent drains for 20 s at most."""
@@ -50,14 +56,27 @@ class ManagedProcess:
     @property
     def is_alive(self) -> bool:
         """Whether it runs, or is frozen."""
-        return self._child is not None and not _has_ended(self._child.pid)
+        return self._child is not None and _end_of(self._child.pid) is None
+
+    @property
+    def ended_with(self) -> int | None:
+        """Its exit code if it has ended by itself, negative for a signal; None while it lives, or is not ours."""
+        return None if self._child is None else _end_of(self._child.pid)
 
     @property
     def memory_mib(self) -> float:
         """Resident memory; `env` has replaced itself by the command. 0 if it has ended."""
+        return self._memory_mib("VmRSS:")
+
+    @property
+    def memory_peak_mib(self) -> float:
+        """The most resident memory of this life of it. 0 if it has ended."""
+        return self._memory_mib("VmHWM:")
+
+    def _memory_mib(self, name: str) -> float:
         with contextlib.suppress(FileNotFoundError):
             for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-                if line.startswith("VmRSS:"):
+                if line.startswith(name):
                     return round(int(line.split()[1]) / 1024, 1)
         return 0.0
 
@@ -107,15 +126,19 @@ class ManagedProcess:
     def wait(self, within: timedelta = GRACE) -> int:
         """Its exit code once it has ended by itself, negative for a signal.
 
+        What it started and left behind lives on until `end`, `start` or the guard; until then its id stays taken.
+
         Raises:
             subprocess.TimeoutExpired: it has not.
         """
         child = self._child
         if child is None:
             raise ProcessLookupError(f"{self.name}: expected a process that was started, but there is none")
-        code = child.wait(within.total_seconds())
-        self._child = None
-        self._dismiss_guard()
+        until = time.monotonic() + within.total_seconds()
+        while (code := _end_of(child.pid)) is None:
+            if time.monotonic() > until:
+                raise subprocess.TimeoutExpired(self._command, within.total_seconds())
+            time.sleep(PAUSE_S)
         return code
 
     def end(self) -> None:
@@ -143,9 +166,12 @@ class ManagedProcess:
             self._guard = None
 
 
-def _has_ended(pid: int) -> bool:
-    """Whether a child of ours has ended; it is left unwaited for, so that its id stays taken."""
+def _end_of(pid: int) -> int | None:
+    """How a child of ours ended, negative for a signal; it is left unwaited for, so that its id stays taken."""
     try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return True
+        return LOST
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status

@@ -4,6 +4,7 @@ A case is a line of JSON (`target`, `length`) and that many bytes; the answer is
 a target prints goes nowhere: the pipe for answers is kept apart. FILE is Python whose `TARGETS` are added to ours.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import resource
 import runpy
 import sys
 import traceback
+from pathlib import Path
 from typing import BinaryIO
 
 from farandole.errors import FarandoleError
@@ -38,6 +40,7 @@ def serve(cases: BinaryIO, answers: BinaryIO) -> None:
     for line in cases:
         head = json.loads(line)
         case = cases.read(head["length"])
+        _forget_peak()
         before = _peak_kib()
         verdict, text = judged(head["target"], case)
         answer = {"verdict": verdict, "text": text, "growth_kib": _peak_kib() - before}
@@ -55,7 +58,21 @@ def judged(target: str, case: bytes) -> tuple[str, str]:
     return "accepted", ""
 
 
+def _forget_peak() -> None:
+    """From now on the peak is what is resident: else a case that took much would hide all that come after it."""
+    with contextlib.suppress(OSError):
+        CLEAR.write_text(FORGET_PEAK)  # macOS has no such file, and there it does hide them
+
+
+CLEAR, FORGET_PEAK = Path("/proc/self/clear_refs"), "5"
+"""Source: proc(5), `/proc/pid/clear_refs`."""
+
+
 def _peak_kib() -> int:
+    with contextlib.suppress(FileNotFoundError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "darwin" else 1)
 
 

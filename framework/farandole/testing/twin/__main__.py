@@ -19,7 +19,7 @@ def main() -> int:
     with ExitStack() as stack:
         address = stack.enter_context(start_broker()).bootstrap if name == "kafka" else ""
         for seed in range(first, last):
-            found = difference(seed, lambda: STAGES[name](address))
+            found = difference(seed, lambda: STAGES[name](address), say=_say)
             different += bool(found)
             if found:
                 _say(found)

@@ -23,6 +23,11 @@ HEAVY_CHARACTERS = 400_000
 """More than the inline limit of 256 KiB."""
 
 
+MIB = 1 << 20
+EATEN_MIB = 1_024
+"""Four times what the handler may have, and no more: should the limit not work, the machine is to live."""
+
+
 @contextmanager
 def working(ctx: Context) -> Iterator[None]:
     """A handler's body: in the ledger, and a place to die."""
@@ -176,4 +181,6 @@ def _hang() -> None:
 
 
 def _eat() -> None:
-    bytearray(64 << 30)
+    """Written to, so that it is taken and not only promised; it comes to its end if nothing limits it."""
+    eaten = [b"x" * MIB for _ in range(EATEN_MIB)]
+    del eaten
