@@ -114,10 +114,11 @@ def _begun(batch: Batch, record: Record, about: tuple[Envelope, Cause], definiti
     """As `_started`; what cannot be foreseen of a beginning concerns no run that is there, and stops no partition."""
     try:
         return _started(batch, record, about, definitions)
-    except (DefinitionWanted, StoreAway):
+    except (DefinitionWanted, StoreAway, MemoryError):
         raise
     except Exception:
-        log.exception("%s: a run was started, but could not be taken in", record.place, extra=_about(record, about[0].run, about[0].traceparent))
+        fields = _about(record, about[0].run, about[0].traceparent)
+        log.exception("%s: a run was started, but could not be taken in", record.place, extra=fields)
         return "unreadable"
 
 
