@@ -208,7 +208,7 @@ def test_words_that_reading_says_are_known_to_the_metrics() -> None:
         for each in ast.walk(function)
         if isinstance(each, ast.Return) and isinstance(each.value, ast.Constant) and isinstance(each.value.value, str)
     }
-    of_events = ("read_event", "_started", "_release")
+    of_events = ("read_event", "_begun", "_started", "_release")
     events = {word for name, word in said if name in of_events}
     commands = {word for name, word in said if name not in (*of_events, "give_up")}
 

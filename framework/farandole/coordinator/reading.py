@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from farandole.coordinator.batch import RUN_ID_MAX, TEXT_MAX, Batch, StoreAway
 from farandole.coordinator.definitions import DefinitionGone
-from farandole.coordinator.home import TRACE_CHARACTERS_MAX, Refused
+from farandole.coordinator.home import Refused
 from farandole.coordinator.refold import Missed, RefoldWanted
 from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
@@ -107,7 +107,7 @@ def _place(record: Record) -> dict[str, object]:
 
 def _about(record: Record, run_id: str, traceparent: str) -> dict[str, object]:
     """The fields of a line about a run: what a stranger chose is cut."""
-    return {"run_id": run_id[:RUN_ID_MAX], "trace_id": trace_id(traceparent[:TRACE_CHARACTERS_MAX]), **_place(record)}
+    return {"run_id": run_id[:RUN_ID_MAX], "trace_id": trace_id(traceparent), **_place(record)}
 
 
 def _begun(batch: Batch, record: Record, about: tuple[Envelope, Cause], definitions: Definitions | None) -> str:
