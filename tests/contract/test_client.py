@@ -612,6 +612,27 @@ def test_letter_whose_run_is_no_text_is_listed_beside_the_others(cluster: InProc
     assert asyncio.run(listed()) == [("quarantined", "odd")] * 2
 
 
+def test_run_is_shown_although_a_stranger_wrote_what_is_no_text_about_it(cluster: InProcess, unique: str) -> None:
+    """One record on `events` under its key, and `run show` of that run ended in a traceback until that was deleted."""
+    odd = [("ce_run", unique.encode()), ("ce_step", b"\xff"), ("ce_item", b"\xb2"), ("ce_folded", b"\xff/x")]
+
+    async def shown() -> tuple[str, set[str]]:
+        async with await _connected(cluster) as client:
+            await (await client.start(calculate, Number(1), run_id=unique)).result("20s")
+            home = await client.session.at_home(cluster.topics.events, unique)
+            stranger = cluster.transport.producer("stranger")
+            stranger.send(NewRecord(home.topic, unique.encode(), b"?", odd, home.partition))
+            assert stranger.flush(5.0) == 0
+            stranger.close()
+            detail = await run_detail(client.session, unique)
+            return detail.status.status, {each.step for each in detail.steps}
+
+    status, steps = asyncio.run(shown())
+
+    assert status == "succeeded"
+    assert "double" in steps
+
+
 def test_replay_with_an_input_of_another_type_is_refused(cluster: InProcess, unique: str) -> None:
     async def replay() -> None:
         async with await _connected(cluster) as client:

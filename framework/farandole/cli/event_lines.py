@@ -8,7 +8,7 @@ from farandole.cli.output import as_json, instant, print_json, shorten, visible
 from farandole.client import Client
 from farandole.client.payload import definition_of, plain_of
 from farandole.client.query import event_of
-from farandole.client.scan import header
+from farandole.client.scan import header_text
 from farandole.definition.model import Definition, Step
 from farandole.errors import FarandoleError, RecordError
 from farandole.events import facts
@@ -37,7 +37,7 @@ def print_event(record: Record, *, as_json: bool, payloads: object = None) -> No
 
 
 def _print_unreadable(record: Record, problem: str, *, as_json: bool) -> None:
-    at, kind = instant_of(record.timestamp_ms), header(record, "ce_type").decode(errors="replace")
+    at, kind = instant_of(record.timestamp_ms), header_text(record, "ce_type")
     kind = kind.removeprefix("farandole.") or "unreadable"
     if as_json:
         document = {"at": at, "place": record.place, "type": kind, "event": None, "problem": problem}

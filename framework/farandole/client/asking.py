@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from farandole.client.query import run_records
-from farandole.client.scan import header, scan
+from farandole.client.scan import header, header_text, scan
 from farandole.client.session import RERUN_HEADER, Session
 from farandole.client.trail import entry_of, is_asked_by_hand
 from farandole.errors import RecordError
@@ -34,7 +34,7 @@ async def start_asked(session: Session, run_id: str) -> Asked | None:
     nothing has begun, earlier ones were refused, or are asked for by the last one too.
     """
     began = [record for record in await run_records(session, run_id) if header(record, "ce_type") == _STARTED]
-    named = header(began[-1], "ce_input").decode(errors="replace") if began else ""
+    named = header_text(began[-1], "ce_input") if began else ""
     at, own, last = await session.at_home(session.topics.commands, run_id), run_id.encode(), None
     async with aclosing(scan(session.edge, [at])) as records:
         async for record in records:
@@ -48,7 +48,7 @@ async def start_asked(session: Session, run_id: str) -> Asked | None:
 
 def _asked(record: Record) -> Asked:
     then = instant_of(record.timestamp_ms)
-    return Asked(record.place, then, header(record, RERUN_HEADER).decode(errors="replace"))
+    return Asked(record.place, then, header_text(record, RERUN_HEADER))
 
 
 def _is_start(record: Record, run_id: str) -> bool:

@@ -20,7 +20,7 @@ from farandole.client.applying import read_rows
 from farandole.client.placing import check_stopped, place
 from farandole.client.planning import COORDINATOR, GROUP
 from farandole.client.repositioning import fresh_position
-from farandole.client.scan import header
+from farandole.client.scan import header, header_text
 from farandole.client.serving import owners_of
 from farandole.clock import SystemClock
 from farandole.errors import ConfigError, TransportError
@@ -156,11 +156,11 @@ class _Log:
 
     def _take_traces(self, record: Record, found: _Found) -> None:
         """What a coordinator says beside what it writes: how far it had folded, and which command it answered."""
-        home, _, folded = header(record, "ce_folded").decode(errors="replace").partition("/")
+        home, _, folded = header_text(record, "ce_folded").partition("/")
         if home == str(record.partition) and folded.isdecimal():
             found.reach(record.at, int(folded))
         for name in ("ce_input", "ce_cause"):  # a refusal of what nobody could answer names it as its cause alone
-            topic, _, rest = header(record, name).decode(errors="replace").partition("/")
+            topic, _, rest = header_text(record, name).partition("/")
             home, _, offset = rest.partition("/")
             if topic == self._topics.commands and home == str(record.partition) and offset.isdecimal():
                 found.reach(TopicPartition(topic, record.partition), int(offset) + 1)
@@ -195,7 +195,7 @@ class _Log:
 
 def _command(record: Record) -> tuple[StartRun | None, str]:
     """The start that a record is, if it is one, and the run that it is about."""
-    carried = header(record, "farandole_run").decode(errors="replace")  # with a command that was forwarded
+    carried = header_text(record, "farandole_run")  # with a command that was forwarded
     derived = carried or derived_run_id(record.topic, record.partition, record.offset)
     try:
         command = decode_command(record.value or b"", record.headers)
@@ -205,7 +205,7 @@ def _command(record: Record) -> tuple[StartRun | None, str]:
 
 
 def _take_life(record: Record, runs: set[str], found: _Found) -> None:
-    run, kind = header(record, "ce_run").decode(errors="replace"), header(record, "ce_type")
+    run, kind = header_text(record, "ce_run"), header(record, "ce_type")
     if run in runs and kind == _STARTED:
         found.begun.add(run)
     if run in runs and kind == _SETTLED:

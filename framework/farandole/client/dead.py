@@ -11,7 +11,7 @@ from datetime import datetime
 
 from farandole.client.lookup import states_of
 from farandole.client.payload import plain_of
-from farandole.client.scan import closing, header, places_of, scan
+from farandole.client.scan import closing, header, header_text, places_of, scan
 from farandole.client.session import Session
 from farandole.errors import ConfigError, RecordError
 from farandole.events.envelope import Envelope, instant_of, parse_envelope
@@ -145,7 +145,7 @@ def _parse(place: str) -> tuple[TopicPartition, int]:
 
 async def _pipelines(session: Session, records: Iterable[Record]) -> dict[str, str]:
     """Names of the pipelines behind the definitions of some records, each looked up once; unknown ones are absent."""
-    digests = {header(record, "ce_definition").decode(errors="replace") for record in records} - {""}
+    digests = {header_text(record, "ce_definition") for record in records} - {""}
     found = {digest: await session.book.by_hash(digest) for digest in digests}
     return {digest: definition.name for digest, definition in found.items() if definition is not None}
 
@@ -156,7 +156,7 @@ def _letter(session: Session, record: Record, runs: dict[str, Run], pipelines: M
     digest = envelope.definition if envelope else ""
 
     def told(name: str) -> str:
-        return header(record, f"farandole_{name}").decode(errors="replace")
+        return header_text(record, f"farandole_{name}")
 
     return DeadLetter(
         place=record.place,
@@ -186,7 +186,7 @@ def _envelope(record: Record) -> Envelope | None:
 
 def _told_run(record: Record) -> str:
     """The run of its header, whatever bytes stand there: one that is no text is nobody's."""
-    return header(record, "ce_run").decode(errors="replace")
+    return header_text(record, "ce_run")
 
 
 def _run_of(record: Record) -> str:

@@ -8,7 +8,7 @@ only settle the run with it. Pure; records come in the order of the run's home p
 from dataclasses import dataclass
 from datetime import timedelta
 
-from farandole.client.scan import header
+from farandole.client.scan import header, header_text
 from farandole.errors import RecordError
 from farandole.events import facts
 from farandole.events.catalogue import decode, type_name
@@ -62,5 +62,5 @@ class FinalWatch:
 
 
 def _is_prompt(started: Record) -> bool:
-    made = generated_at(header(started, "ce_run").decode(errors="replace"))
+    made = generated_at(header_text(started, "ce_run"))
     return made is None or abs(instant_of(started.timestamp_ms) - made) <= PROMPT

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from farandole.client.final import FinalWatch
-from farandole.client.scan import header
+from farandole.client.scan import header, header_text
 from farandole.errors import FarandoleError, RecordError
 from farandole.events.catalogue import decode, type_name
 from farandole.events.commands import StartRun
@@ -133,11 +133,11 @@ class Following:
             self._ours.set()
         last = self._final.take(record)
         if last is not None and self._ours.is_set():
-            self._tell(Ending("succeeded", "", last.output, header(record, "ce_definition").decode()))
+            self._tell(Ending("succeeded", "", last.output, header_text(record, "ce_definition")))
         if kind == _SETTLED:
             fact = decode(record.value or b"")
             assert isinstance(fact, RunSettled)
-            self._settle(Ending(fact.outcome, fact.reason, fact.output, header(record, "ce_definition").decode()))
+            self._settle(Ending(fact.outcome, fact.reason, fact.output, header_text(record, "ce_definition")))
 
     def _settle(self, ending: Ending) -> None:
         if self._ours.is_set():

@@ -105,7 +105,7 @@ async def _states_of(session: Session, run_ids: Set[str]) -> tuple[dict[str, Run
     wanted = {run_id.encode() for run_id in run_ids}
     places = {await session.at_home(session.topics.runs, run_id) for run_id in run_ids}
     rows = await table(session.edge, places, lambda key: key.partition(b"#")[0] in wanted)
-    parts = group_by_run((key.decode(), record.value or b"") for key, record in rows.items())
+    parts = group_by_run((key.decode(errors="replace"), record.value or b"") for key, record in rows.items())
     out: dict[str, Run] = {}
     torn: set[str] = set()
     for run_id, records in parts.items():
@@ -126,7 +126,7 @@ async def state_records(session: Session, run_id: str) -> Mapping[str, bytes]:
     place = await session.at_home(session.topics.runs, run_id)
     own, below = run_id.encode(), run_id.encode() + b"#"
     rows = await table(session.edge, [place], lambda key: key == own or key.startswith(below))
-    return {key.decode().partition("#")[2]: record.value or b"" for key, record in rows.items()}
+    return {key.decode(errors="replace").partition("#")[2]: record.value or b"" for key, record in rows.items()}
 
 
 async def settled_of(session: Session, run_id: str) -> SettledRun | None:

@@ -20,7 +20,7 @@ from farandole.client.lookup import (
     state_of,
     status_of,
 )
-from farandole.client.scan import existing_places, header, scan, table
+from farandole.client.scan import existing_places, header, header_text, scan, table
 from farandole.client.session import Session
 from farandole.client.waiting import Wait, waits
 from farandole.errors import RecordError, RunNotFound
@@ -149,8 +149,8 @@ def _changed(records: Iterable[Record]) -> dict[tuple[str, int], datetime]:
     for record in records:
         if header(record, "ce_type") == _STARTED:
             out.clear()
-        step, item = header(record, "ce_step").decode(), header(record, "ce_item").decode()
-        if step:
+        step, item = header_text(record, "ce_step"), header_text(record, "ce_item")
+        if step and (not item or item.isdecimal()):
             out[step, int(item) if item else NO_ITEM] = _written(record)
         if header(record, "ce_type") == _SUCCEEDED:
             fact = readable_event(record)

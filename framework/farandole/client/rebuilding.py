@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from farandole.client.query import event_of
-from farandole.client.scan import existing_places, header, scan, table
+from farandole.client.scan import existing_places, header_text, scan, table
 from farandole.client.session import Session
 from farandole.definition.graph import Graph, graph_of
 from farandole.errors import InvariantViolation, RecordError
@@ -48,8 +48,8 @@ def logged(record: Record) -> Logged:
     Raises:
         RecordError: it is no event.
     """
-    folded = header(record, "ce_folded").decode()
-    return Logged(record.offset, event_of(record), int(folded.partition("/")[2]) if folded else None)
+    folded = header_text(record, "ce_folded").partition("/")[2]
+    return Logged(record.offset, event_of(record), int(folded) if folded.isdecimal() else None)
 
 
 async def check_state(session: Session, folded_to: Mapping[TopicPartition, Position]) -> Checked:

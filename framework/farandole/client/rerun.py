@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from farandole.client.lookup import status_of
 from farandole.client.payload import definition_of, framed_params, plain_of
 from farandole.client.query import event_of, run_records
-from farandole.client.scan import header
+from farandole.client.scan import header, header_text
 from farandole.client.session import Rerun, Session
 from farandole.definition.model import Definition
 from farandole.errors import RecordError, RunNotFound, RunRefused
@@ -39,7 +39,7 @@ async def prepare_rerun(session: Session, run_id: str, params: Mapping[str, obje
         )
     records = await run_records(session, run_id)
     begun = [event_of(each) for each in records if header(each, "ce_type") == _STARTED]
-    ends = [header(each, "ce_id").decode() for each in records if header(each, "ce_type") == _SETTLED]
+    ends = [header_text(each, "ce_id") for each in records if header(each, "ce_type") == _SETTLED]
     started = begun[-1] if begun else None
     definition = await session.book.by_name(status.pipeline)
     if not isinstance(started, RunStarted) and params is None:

@@ -95,3 +95,8 @@ def header(record: Record, name: str) -> bytes:
         if found == name:
             return value
     return b""
+
+
+def header_text(record: Record, name: str) -> str:
+    """As `header`, as text: whoever may write the topic writes what they like, and what is no UTF-8 is replaced."""
+    return header(record, name).decode(errors="replace")
