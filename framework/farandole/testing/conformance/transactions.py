@@ -119,6 +119,7 @@ def renewing_the_producer_aborts_what_it_left_open(kit: Kit) -> None:
     """After doubt nothing may be added to the old transaction any more (R4)."""
     (held,) = kit.topic_of([[]])
     member = kit.joined([held.topic])
+    member.commits([], {held: Position(0)})  # its producer takes the name beside the join, and not in the midst of this
     kit.hang(member.client_id, [_to(held, b"open")])
     reading = kit.reading({held: BEGINNING})
     reading.reaches(held, 0)
