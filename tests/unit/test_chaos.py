@@ -14,6 +14,7 @@ from typing import cast
 import pytest
 
 from farandole.client.query import StepRow
+from farandole.client.waiting import Wait
 from farandole.definition.loading import load_unit
 from farandole.errors import ConfigError
 from farandole.testing.broker import Broker
@@ -27,7 +28,7 @@ from farandole.testing.chaos.faults import judge_late_end
 from farandole.testing.chaos.growth import Growth, Sample, growths
 from farandole.testing.chaos.injection import Fault
 from farandole.testing.chaos.late_end import Aftermath
-from farandole.testing.chaos.operator import misses_its_trigger
+from farandole.testing.chaos.operator import misses_an_inbox, misses_its_trigger
 from farandole.testing.chaos.recovery import moves
 from farandole.testing.chaos.report import from_json
 from farandole.testing.chaos.stage import CANARY
@@ -179,6 +180,20 @@ def test_person_gives_up_only_runs_that_miss_a_trigger_in_a_damaged_inbox(
     steps = [StepRow(name, name, status, 1, 0, 0, None) for name, status in held.items()]
 
     assert misses_its_trigger(steps, lambda agent: agent in ("left", "right")) is is_given_up
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "is_released"),
+    [
+        ("kernel_error", "RecordError: what follows cannot be written: _UNKNOWN_TOPIC: x.inbox.left: …", True),
+        ("kernel_error", "RecordError: what follows cannot be written: _UNKNOWN_TOPIC: x.inbox.right: …", False),
+        ("kernel_error", "ExpressionError: steps.left", False),
+        ("agent", "attempt 1 is with agent x.inbox.left", False),
+    ],
+)
+def test_operator_releases_only_runs_that_met_no_inbox(kind: str, text: str, is_released: bool) -> None:
+    """They stayed held, and were told as stuck: their triggers had never been written."""
+    assert misses_an_inbox([Wait(kind, text)], {"x.inbox.left"}) is is_released
 
 
 def test_quantile_of_latencies() -> None:

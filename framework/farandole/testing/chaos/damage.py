@@ -1,7 +1,8 @@
 """F16: topics and positions are damaged under running processes, as a person with an admin tool can.
 
 Nothing may be passed over in silence: an agent stands still where it cannot know, and says what is to be done; a
-trigger that was deleted shows as a run that is held. A person ends those runs, and they count as ended.
+trigger that was deleted shows as a run that is held, and so does one that had no inbox to be written to. A person ends
+the former, which count as ended, and releases the latter, which succeed.
 """
 
 import time
@@ -45,6 +46,9 @@ def damage(stage: Stage) -> Iterator[Hit]:
             injure(stage)
             yield Hit(time.monotonic())
     stage.notes.append(f"{len(operator.ended)} runs whose triggers were deleted were held, and ended by a person")
+    stage.notes.append(
+        f"{len(operator.released)} runs that met no inbox to write to were held, and released by a person"
+    )
 
 
 def lose_positions(stage: Stage) -> Iterator[Hit]:

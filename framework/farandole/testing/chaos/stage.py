@@ -264,6 +264,11 @@ class Stage:
         self._damaged.add(topic)
         return topic
 
+    @property
+    def damaged_topics(self) -> frozenset[str]:
+        """Those inboxes so far."""
+        return frozenset(self._damaged)
+
     def is_damaged(self, agent: str) -> bool:
         """Whether records were deleted from its inbox."""
         return self.topics.inbox(agent) in self._damaged
