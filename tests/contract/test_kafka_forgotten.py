@@ -3,17 +3,20 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from confluent_kafka import KafkaException, Producer
 
+from farandole.errors import TransportError
 from farandole.testing.broker import Broker, BrokerSettings, start_broker
 from farandole.testing.chaos.markers import abort_forgotten
 from farandole.testing.cluster import wait_until
 from farandole.testing.proxy import PRODUCE, Fate, KafkaProxy
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.kafka.forgotten import forgotten
+from farandole.transport.kafka.transactions import Transactor
 from farandole.transport.port import Isolation, TopicPartition, TopicSpec
 
 pytestmark = pytest.mark.kafka
@@ -79,9 +82,15 @@ def test_record_that_comes_after_its_transaction_has_ended_is_found_and_aborted(
 
     assert (found.at, found.start, found.transactional_id) == (AT, committed, name)
     assert forgotten(KafkaSettings(lax.bootstrap), "other.") == []
-    assert abort_forgotten(KafkaSettings(lax.bootstrap), "ns.") == [found]
+    heir, other = (Transactor(KafkaSettings(lax.bootstrap), each) for each in (name, "ns.orders.other"))
+    other.prepare()
+    for begin in (heir.prepare, heir.renew, heir.prepare):
+        with pytest.raises(TransportError, match=r"open in ns\.events/0, and its broker has forgotten it.*doctor"):
+            begin()
+    assert abort_forgotten(KafkaSettings(lax.bootstrap), "ns.") == [replace(found, state="Empty")]
     wait_until(lambda: len(set(ends(lax))) == 1, timedelta(seconds=10), "readers to go on")
     assert forgotten(KafkaSettings(lax.bootstrap), "ns.") == []
+    heir.renew()
 
 
 def test_transaction_under_way_is_not_forgotten(lax: Broker) -> None:

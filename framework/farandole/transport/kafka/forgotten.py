@@ -46,33 +46,34 @@ class Forgotten:
     coordinator_epoch: int
 
 
-def forgotten(settings: KafkaSettings, prefix: str) -> list[Forgotten]:
+def forgotten(settings: KafkaSettings, prefix: str, *, is_whole: bool = True) -> list[Forgotten]:
     """Those in partitions of topics that begin with `prefix`, and in groups' positions, where we may look. Blocking.
 
-    Only writers whose transactional ids we may see: another's may be under way without our being told.
+    Only writers whose transactional ids we may see: another's may be under way without our being told. `is_whole`:
+    topics that we may not look at are refused, and not passed over.
 
     Raises:
         AccessDenied: we may not look at one of the topics.
         TransportError: the cluster cannot be reached, or does not tell.
     """
     try:
-        return ask(settings, CLIENT_ID, lambda client: _certainly(client, prefix))
+        return ask(settings, CLIENT_ID, lambda client: _certainly(client, prefix, is_whole))
     except UNSPOKEN as error:
         raise TransportError(f"producers: {error}") from error
 
 
-async def _certainly(client: AIOKafkaClient, prefix: str) -> list[Forgotten]:
-    first = await _found(client, prefix)
+async def _certainly(client: AIOKafkaClient, prefix: str, is_whole: bool) -> list[Forgotten]:
+    first = await _found(client, prefix, is_whole)
     if not first:
         return []
     await asyncio.sleep(CERTAIN_S)
-    again = {(each.at, each.start, each.producer_id) for each in await _found(client, prefix)}
+    again = {(each.at, each.start, each.producer_id) for each in await _found(client, prefix, is_whole)}
     return [each for each in first if (each.at, each.start, each.producer_id) in again]
 
 
-async def _found(client: AIOKafkaClient, prefix: str) -> list[Forgotten]:
+async def _found(client: AIOKafkaClient, prefix: str, is_whole: bool) -> list[Forgotten]:
     """What is open in partitions and not under way for its coordinator, which is asked afterwards."""
-    opened = await _open(client, prefix)
+    opened = await _open(client, prefix, is_whole)
     writers: dict[int, list[Described]] = {}
     if opened:
         for each in await described(client, sorted({producer for _, producer, *_ in opened})):
@@ -84,7 +85,7 @@ async def _found(client: AIOKafkaClient, prefix: str) -> list[Forgotten]:
     ]
 
 
-async def _open(client: AIOKafkaClient, prefix: str) -> list[tuple[TopicPartition, int, int, int, int]]:
+async def _open(client: AIOKafkaClient, prefix: str, is_whole: bool) -> list[tuple[TopicPartition, int, int, int, int]]:
     """Partition, producer id, its epoch, the coordinator's, first offset: of each transaction open in a partition."""
     cluster = await client.fetch_all_metadata()
     asked: dict[int, dict[str, list[int]]] = {}
@@ -101,7 +102,7 @@ async def _open(client: AIOKafkaClient, prefix: str) -> list[tuple[TopicPartitio
         )
         for topic, partitions, _ in answer.topics:
             for number, error, _, producers, _ in partitions:
-                if error and topic != OFFSETS:  # which few may read
+                if error and topic != OFFSETS and (is_whole or error not in UNAUTHORIZED):  # which few may read
                     raise _refusal(KafkaError(error), f"producers of {topic}/{number}")
                 for producer, epoch, _, _, coordinator_epoch, start, _ in producers:
                     if start >= 0:

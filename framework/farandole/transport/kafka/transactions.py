@@ -129,6 +129,9 @@ class Transactor:
         self._producer: Producer | None = None
         self._is_worn = False
         self._is_spent = is_spent
+        self._is_alone = False
+        """Whether it is known that no earlier producer of this id has left a transaction open somewhere."""
+
         self._ended = 0.0
         self._misdated = -MISDATED_S
 
@@ -140,6 +143,7 @@ class Transactor:
         """
         if (self._producer is None or self._is_worn) and not self._is_spent:
             self._initialise()
+            self._require_alone()
 
     def renew(self) -> None:
         """A new producer on the same id; it fences the old one and aborts what that left open (R4).
@@ -147,8 +151,9 @@ class Transactor:
         Raises:
             TransportError: it could not be initialised; ask again.
         """
-        self._producer = None
+        self._producer, self._is_alone = None, False
         self._initialise()
+        self._require_alone()
         self._is_spent = False
 
     def rest(self) -> None:
@@ -204,6 +209,31 @@ class Transactor:
             time.sleep(max(0.0, began + RETRY_PAUSE - time.monotonic()))
             raise self._say(f"its producer was not initialised: {told(error)}. It is tried again") from error
         self._producer = producer
+
+    def _require_alone(self) -> None:
+        """Refuse to write while the log has an earlier transaction of this id open that its coordinator takes for ended.
+
+        The next commit would end it too, in each partition that both are in: what was rolled back would count [Kafka
+        4.3.1, an only broker that leaves out markers when it starts; `forgotten` has the story].
+        """
+        from farandole.transport.kafka.forgotten import forgotten
+
+        if self._is_alone:
+            return
+        try:
+            left = forgotten(self._settings, f"{self._id.partition('.')[0]}.", is_whole=False)
+        except TransportError as error:
+            self._producer = None
+            raise self._say(f"what it left open before is not known yet: {error}") from error
+        places = sorted(f"{each.at.topic}/{each.at.partition}" for each in left if each.transactional_id == self._id)
+        if places:
+            self._producer = None
+            raise self._say(
+                f"an earlier transaction of its own is open in {', '.join(places)}, and its broker has forgotten it: "
+                "what is written now would commit that too. Nothing is written until it is ended; "
+                "`farandole doctor` says how"
+            )
+        self._is_alone = True
 
     def _say(self, what: str) -> TransportError:
         return TransportError(f"{self._id}: {what}")
