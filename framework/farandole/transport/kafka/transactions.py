@@ -211,7 +211,7 @@ class Transactor:
         self._producer = producer
 
     def _require_alone(self) -> None:
-        """Refuse to write while the log has an earlier transaction of this id open that its coordinator takes for ended.
+        """Refuse to write while an earlier transaction of this id is open somewhere that is over for its coordinator.
 
         The next commit would end it too, in each partition that both are in: what was rolled back would count [Kafka
         4.3.1, an only broker that leaves out markers when it starts; `forgotten` has the story].
