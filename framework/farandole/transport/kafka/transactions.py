@@ -51,6 +51,9 @@ RETRY_PAUSE = 0.5
 """Least seconds that an initialisation takes when it fails, so that whoever asks again at once does not spin."""
 
 
+ASK_PAUSE = 0.1
+"""Seconds between two questions about what is open under the own name; Kafka's `retry.backoff.ms`."""
+
 MISDATED_S = 60.0
 """How long after a record was refused for its timestamp a refusal of any kind is no record's fault.
 
@@ -220,11 +223,18 @@ class Transactor:
 
         if self._is_alone:
             return
-        try:
-            left = forgotten(self._settings, f"{self._id.partition('.')[0]}.", is_whole=False)
-        except TransportError as error:
-            self._producer = None
-            raise self._say(f"what it left open before is not known yet: {error}") from error
+        until = time.monotonic() + self._settings.patience
+        while True:
+            try:
+                left = forgotten(self._settings, f"{self._id.partition('.')[0]}.", is_whole=False)
+                break
+            except (
+                TransportError
+            ) as error:  # such as a topic that was just made, and whose leader is not known everywhere
+                if time.monotonic() > until:
+                    self._producer = None
+                    raise self._say(f"what it left open before is not known yet: {error}") from error
+                time.sleep(ASK_PAUSE)
         places = sorted(f"{each.at.topic}/{each.at.partition}" for each in left if each.transactional_id == self._id)
         if places:
             self._producer = None

@@ -1,9 +1,11 @@
-"""What a refusal says of a record while the clock of its machine is wrong."""
+"""What a writer makes of refusals while its clock is wrong, and of what it may have left open."""
 
 import pytest
 from confluent_kafka import KafkaError
 
+from farandole.errors import TransportError
 from farandole.transport.kafka import KafkaSettings
+from farandole.transport.kafka.forgotten import Forgotten
 from farandole.transport.kafka.transactions import MISDATED_S, Outcome, Transactor
 from farandole.transport.port import Verdict
 
@@ -33,3 +35,22 @@ def test_refusal_with_a_clock_that_is_right_is_the_records(transactor: Transacto
     transactor._ended = 100.0
 
     assert transactor._judged(REFUSED, KafkaError.INVALID_RECORD).verdict is Verdict.REFUSED
+
+
+def test_what_is_open_under_ones_name_is_asked_until_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A topic that was just made has no leader for a moment: `farandole demo --bootstrap` ended with exit code 3."""
+    asked: list[str] = []
+
+    def moody(settings: KafkaSettings, prefix: str, *, is_whole: bool) -> list[Forgotten]:
+        asked.append(prefix)
+        if len(asked) < 3:
+            raise TransportError("producers of ns.commands/3: Broker: Not leader for partition")
+        return []
+
+    monkeypatch.setattr("farandole.transport.kafka.forgotten.forgotten", moody)
+    one = Transactor(KafkaSettings("localhost:1"), "ns.unit.0")
+
+    one._require_alone()
+    one._require_alone()
+
+    assert asked == ["ns."] * 3
