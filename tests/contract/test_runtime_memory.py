@@ -582,6 +582,22 @@ def test_record_of_which_nobody_knows_why_it_cannot_be_read_is_quarantined_too(
     assert {fact.run for fact in world.facts()} == {"r-2"}
 
 
+def test_memory_that_runs_out_while_a_trigger_is_read_is_not_the_triggers_fault(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def burst(_: object) -> bool:
+        raise MemoryError
+
+    world.start()
+    with monkeypatch.context() as patched:
+        patched.setattr(inbound, "is_run_id", burst)
+        world.trigger("r-1")
+        with pytest.raises(MemoryError):
+            world.run()
+
+    assert world.records(TOPICS.dead("first")) == []
+
+
 def test_undecodable_input_of_a_known_run_is_dead_lettered_and_told(world: World) -> None:
     world.start()
     world.trigger("r-1", input=b"\xc3\x01rubbish")

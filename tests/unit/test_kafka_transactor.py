@@ -1,5 +1,9 @@
 """What a writer makes of refusals while its clock is wrong, and of what it may have left open."""
 
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
 import pytest
 from confluent_kafka import KafkaError
 
@@ -8,6 +12,8 @@ from farandole.transport.kafka import KafkaSettings
 from farandole.transport.kafka.forgotten import Forgotten
 from farandole.transport.kafka.transactions import MISDATED_S, Outcome, Transactor
 from farandole.transport.port import Verdict
+
+T = TypeVar("T")
 
 REFUSED = Outcome(Verdict.REFUSED)
 
@@ -41,13 +47,17 @@ def test_what_is_open_under_ones_name_is_asked_until_it_is_answered(monkeypatch:
     """A topic that was just made has no leader for a moment: `farandole demo --bootstrap` ended with exit code 3."""
     asked: list[str] = []
 
-    def moody(settings: KafkaSettings, prefix: str, *, is_whole: bool) -> list[Forgotten]:
+    async def moody(client: object, prefix: str, is_whole: bool) -> list[Forgotten]:
         asked.append(prefix)
         if len(asked) < 3:
             raise TransportError("producers of ns.commands/3: Broker: Not leader for partition")
         return []
 
-    monkeypatch.setattr("farandole.transport.kafka.forgotten.forgotten", moody)
+    def put(settings: object, client_id: object, about: object, question: Callable[..., Coroutine[Any, Any, T]]) -> T:
+        return asyncio.run(question(None))
+
+    monkeypatch.setattr("farandole.transport.kafka.forgotten._certainly", moody)
+    monkeypatch.setattr("farandole.transport.kafka.forgotten.ask_patiently", put)
     one = Transactor(KafkaSettings("localhost:1"), "ns.unit.0")
 
     one._require_alone()

@@ -1,12 +1,15 @@
 """Measures, their text form, and when a process calls itself alive and ready."""
 
+import ast
+import inspect
 from collections.abc import Sequence
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from farandole.errors import ConfigError
-from farandole.telemetry.catalogue import METRICS, Kind, Metric
+from farandole.runtime import inbound
+from farandole.telemetry.catalogue import METRICS, QUARANTINED, Kind, Metric
 from farandole.telemetry.exposition import Exposition
 from farandole.telemetry.health import Pulse
 from farandole.telemetry.measures import LABELS_MAX, Distribution, Totals
@@ -149,3 +152,13 @@ def test_address_is_host_and_port(text: str, parsed: tuple[str, int]) -> None:
 def test_address_that_is_none_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match="HOST:PORT such as"):
         parse_address(text)
+
+
+def test_reasons_of_quarantine_are_known_to_the_metrics() -> None:
+    """One that is not begins with its first record, whose increase nobody sees."""
+    calls = [each for each in ast.walk(ast.parse(inspect.getsource(inbound))) if isinstance(each, ast.Call)]
+    given = [each.args[1] for each in calls if getattr(each.func, "id", "") == "_quarantine"]
+
+    reasons = {each.value for each in given if isinstance(each, ast.Constant)}
+
+    assert {"unreadable", "no_run", "unknown"} <= reasons <= set(QUARANTINED.words)

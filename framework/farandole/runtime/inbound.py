@@ -69,6 +69,8 @@ def read_trigger(
     """
     try:
         return _read(partition, record, spec, lookup)
+    except MemoryError:
+        raise  # which is not the record's fault
     except Exception as bad:
         return _quarantine(record, "unreadable", f"expected a {TRIGGER}, but {type(bad).__name__}: {str(bad)[:500]}")
 

@@ -99,7 +99,7 @@ def _connection(settings: "Connection") -> Iterator[str]:
     tokens = kafka.get(TOKENS, "https:")
     if not tokens.lower().startswith("https:") and not settings.allow_plaintext:
         yield (
-            f"kafka.{TOKENS}: expected https://, but it is {tokens}; "
+            f"kafka.{TOKENS}: expected https://, but found {tokens.partition(':')[0]}://; "
             "if the network encrypts by itself, set allow_plaintext = true"
         )
     registry = settings.registry

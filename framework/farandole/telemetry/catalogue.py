@@ -124,7 +124,15 @@ IN_FLIGHT_BYTES = _agent(G, "in_flight_bytes", "Bytes of their inputs.", answers
 HANDLERS = _agent(G, "handlers", "Attempts dispatched and not over, those waiting for a place included.", answers="M7")
 PARTITIONS = _agent(G, "inbox_partitions", "Inbox partitions of this process by stage.", "stage")
 QUARANTINED = _agent(C, "quarantined_total", "Inbox records that could not be worked on.", "reason").saying(
-    "bad_envelope", "bad_start", "no_envelope", "no_run", "not_a_trigger", "other_agent", "undecodable", "unknown"
+    "bad_envelope",
+    "bad_start",
+    "no_envelope",
+    "no_run",
+    "not_a_trigger",
+    "other_agent",
+    "undecodable",
+    "unknown",
+    "unreadable",
 )
 DROPPED = _agent(C, "results_dropped_total", "Results thrown away because their partition had gone to another.")
 PUBLISHED = _agent(C, "published_records_total", "Records that handlers published.")

@@ -11,6 +11,7 @@ its other partitions have it committed.
 import asyncio
 from dataclasses import dataclass
 
+from aiokafka import errors as aio
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.types import CompactArray, Int16, Int32, Int64, Schema
 from aiokafka.structs import TopicPartition as Place
@@ -18,7 +19,8 @@ from confluent_kafka import KafkaError
 
 from farandole.errors import TransportError
 from farandole.transport.kafka.access import UNAUTHORIZED, unauthorized
-from farandole.transport.kafka.asking import ask
+from farandole.transport.kafka.asking import ask, ask_patiently
+from farandole.transport.kafka.ends import RETRY_S
 from farandole.transport.kafka.inspection import CLIENT_ID, Described, described, is_under_way
 from farandole.transport.kafka.messages import TAGS, TEXT, UNSPOKEN, message
 from farandole.transport.kafka.settings import KafkaSettings
@@ -60,6 +62,27 @@ def forgotten(settings: KafkaSettings, prefix: str, *, is_whole: bool = True) ->
         return ask(settings, CLIENT_ID, lambda client: _certainly(client, prefix, is_whole))
     except UNSPOKEN as error:
         raise TransportError(f"producers: {error}") from error
+
+
+def left_by(settings: KafkaSettings, transactional_id: str) -> list[TopicPartition]:
+    """Where such transactions of one writer are open, in its namespace and as far as we may look, in order. Blocking.
+
+    Asked until it is answered: of a topic that was just made not every broker knows the leader yet.
+
+    Raises:
+        TransportError: the cluster cannot be reached, or there was no answer.
+    """
+    prefix = f"{transactional_id.partition('.')[0]}."
+
+    async def asked(client: AIOKafkaClient) -> list[Forgotten]:
+        while True:
+            try:
+                return await _certainly(client, prefix, is_whole=False)
+            except (TransportError, aio.KafkaError, OSError):
+                await asyncio.sleep(RETRY_S)
+
+    found = ask_patiently(settings, CLIENT_ID, f"producers of {prefix}*", asked)
+    return sorted({each.at for each in found if each.transactional_id == transactional_id})
 
 
 async def _certainly(client: AIOKafkaClient, prefix: str, is_whole: bool) -> list[Forgotten]:

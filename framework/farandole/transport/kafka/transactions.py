@@ -51,9 +51,6 @@ RETRY_PAUSE = 0.5
 """Least seconds that an initialisation takes when it fails, so that whoever asks again at once does not spin."""
 
 
-ASK_PAUSE = 0.1
-"""Seconds between two questions about what is open under the own name; Kafka's `retry.backoff.ms`."""
-
 MISDATED_S = 60.0
 """How long after a record was refused for its timestamp a refusal of any kind is no record's fault.
 
@@ -219,27 +216,20 @@ class Transactor:
         The next commit would end it too, in each partition that both are in: what was rolled back would count [Kafka
         4.3.1, an only broker that leaves out markers when it starts; `forgotten` has the story].
         """
-        from farandole.transport.kafka.forgotten import forgotten
+        from farandole.transport.kafka.forgotten import left_by
 
         if self._is_alone:
             return
-        until = time.monotonic() + self._settings.patience
-        while True:
-            try:
-                left = forgotten(self._settings, f"{self._id.partition('.')[0]}.", is_whole=False)
-                break
-            except (
-                TransportError
-            ) as error:  # such as a topic that was just made, and whose leader is not known everywhere
-                if time.monotonic() > until:
-                    self._producer = None
-                    raise self._say(f"what it left open before is not known yet: {error}") from error
-                time.sleep(ASK_PAUSE)
-        places = sorted(f"{each.at.topic}/{each.at.partition}" for each in left if each.transactional_id == self._id)
-        if places:
+        try:
+            left = left_by(self._settings, self._id)
+        except TransportError as error:
             self._producer = None
+            raise self._say(f"what it left open before is not known yet: {error}. It is asked again") from error
+        if left:
+            self._producer = None
+            places = ", ".join(f"{at.topic}/{at.partition}" for at in left)
             raise self._say(
-                f"an earlier transaction of its own is open in {', '.join(places)}, and its broker has forgotten it: "
+                f"an earlier transaction of its own is open in {places}, and its broker has forgotten it: "
                 "what is written now would commit that too. Nothing is written until it is ended; "
                 "`farandole doctor` says how"
             )
