@@ -19,9 +19,16 @@ MAP = define(node("m", over="params.items"), node("w", over="m"))
 def wrong(
     made: HandMade, given: Mapping[AttemptKey, bytes], dead: Mapping[AttemptKey, bytes] | None = None
 ) -> list[str]:
-    """What is wrong with the inputs of its one run."""
+    """What is wrong with the inputs of its one run. `dead`: by attempt, for those that left one dead letter."""
+    history = made.history(quiescent=False)
+    left = {each.cause: dead[*each.unit, each.attempt] for each in history.dead} if dead else {}
+    return told(made, given, left)
+
+
+def told(made: HandMade, given: Mapping[AttemptKey, bytes], left: Mapping[str, bytes]) -> list[str]:
+    """The same, with each dead letter by the fact that it went with."""
     (case,) = docket_of(made.history(quiescent=False)).judged
-    return list(Inputs(case, given, dead or {}).wrong())
+    return list(Inputs(case, given, left).wrong())
 
 
 def asking(definition: Definition, step: str, *values: object) -> bytes:
@@ -174,3 +181,26 @@ def test_the_dead_letter_of_a_deadline_holds_what_the_coordinator_makes_of_the_r
     for definition in (early, whole):
         assert given[definition.hash][2] == []
         assert given[definition.hash][None] != []
+
+
+def test_an_attempt_that_was_given_up_and_fails_later_leaves_two_dead_letters_each_with_what_its_writer_knew() -> None:
+    """Seed 5004367: the agent's came after the coordinator's, and was taken for it."""
+    second = timedelta(seconds=1)
+    made = HandMade(define(node("a"), node("b"), node("c", "a.n?", "b.n?", join="any", deadline=second)))
+    with_one, with_both = asking(made.definition, "c", 1, None), asking(made.definition, "c", 1, 2)
+    made.started("a", "b")
+    made.succeeded("a", output=framed(1))
+    made.scheduled("c")
+    made.succeeded("b", output=framed(2))
+    made.wait(second)
+    made.marked(facts.DeadlinePassed(made.run, "step", "c", 1))
+    given_up = made.given_up("c", 1, "step_deadline").cause
+    made.held("c")
+    failed = made.failed("c", retryable=False, given=with_one).id
+    triggers = {("c", NO_ITEM, 1): with_one}
+
+    assert told(made, triggers, {given_up: with_both, failed: with_one}) == []
+    assert told(made, triggers, {given_up: with_one, failed: with_one}) == [
+        "attempt 1 of c of r-1 left, as a dead letter, {'p0': 1, 'p1': None}, but it asks for {'p0': 1, 'p1': 2}"
+    ]
+    assert len(told(made, triggers, {given_up: with_both, failed: asking(made.definition, "c", 7, 7)})) == 1

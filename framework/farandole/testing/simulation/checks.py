@@ -22,7 +22,7 @@ from farandole.testing.history.cases import Docket, docket_of
 from farandole.testing.history.check import judge
 from farandole.testing.ledger import Execution
 from farandole.testing.simulation.executor import OWN_TOPIC
-from farandole.testing.simulation.inputs import Inputs, values_of
+from farandole.testing.simulation.inputs import Inputs, letters_of, triggers_of
 from farandole.testing.simulation.world import World
 from farandole.transport.port import Isolation, Record, TopicPartition
 
@@ -64,9 +64,9 @@ def steps_are_given_what_they_ask_for(world: World, docket: Docket) -> Iterator[
     """I3: every attempt is given what its step asks of params and results as they were, and the next what the first
     was given, unless a replay brings another; failures and dead letters hold the same."""
     inboxes = {world.topics.inbox(step.agent) for step in world.definition.steps.values()}
-    given = values_of([*world.retention.expired, *(r for name in sorted(inboxes) for r in _read_all(world, name))])
+    given = triggers_of([*world.retention.expired, *(r for name in sorted(inboxes) for r in _read_all(world, name))])
     letters = {world.topics.dead(step.agent) for step in world.definition.steps.values()}
-    dead = values_of(record for name in sorted(letters) for record in _read_all(world, name))
+    dead = letters_of(record for name in sorted(letters) for record in _read_all(world, name))
     for case in docket.judged:
         yield from Inputs(case, given[case.run], dead[case.run]).wrong()
 

@@ -14,7 +14,7 @@ from farandole.definition.policy import JoinKind
 from farandole.errors import RecordError
 from farandole.events import facts
 from farandole.events.avro import Schema
-from farandole.events.envelope import parse_envelope
+from farandole.events.envelope import Envelope, parse_envelope
 from farandole.ids import NO_ITEM
 from farandole.lineage.entries import Entry, Unit
 from farandole.testing.history.cases import AttemptKey, Case, attempt_text
@@ -28,11 +28,12 @@ UNKNOWN = object()
 
 @dataclass(slots=True)
 class Inputs:
-    """One run. `triggers` and `dead`: framed values by attempt, as they stand in inboxes and among dead letters."""
+    """One run. `triggers`: framed values by attempt, as they stand in inboxes; `dead`: those of dead letters by the
+    id of the fact that each went with, for an attempt that was given up may fail yet, and then it leaves two."""
 
     case: Case
     triggers: Mapping[AttemptKey, bytes]
-    dead: Mapping[AttemptKey, bytes] = field(default_factory=dict)
+    dead: Mapping[str, bytes] = field(default_factory=dict)
     asked: dict[Unit, object] = field(default_factory=dict)
     """What each unit asks for: its first attempt says so, and a replay may bring another."""
 
@@ -47,21 +48,23 @@ class Inputs:
             match each.fact:
                 case facts.StepScheduled():
                     self._ask(each, before)
-                    yield from self._compare("was given", key, self.triggers)
+                    yield from self._compare("was given", key, self.triggers.get(key))
                 case facts.StepSucceeded(fired=fired, fused=fused):
                     for child in fired:
                         self.asked[child, NO_ITEM] = self._value(each, before, (child, NO_ITEM))
                         if child not in fused:
-                            yield from self._compare("was given", (child, NO_ITEM, 1), self.triggers)
+                            first = child, NO_ITEM, 1
+                            yield from self._compare("was given", first, self.triggers.get(first))
                 case facts.StepFailed(input=given, dead_lettered=is_final):
                     was = self.before.get(key)
-                    yield from self._compare("says that it was given", key, {key: given} if given else {}, was)
-                    yield from self._compare("left, as a dead letter,", key, self.dead if is_final else {}, was)
+                    yield from self._compare("says that it was given", key, given or None, was)
+                    if is_final:
+                        yield from self._compare("left, as a dead letter,", key, self.dead.get(each.id), was)
                 case facts.StepDeadLettered(written_by="coordinator"):
                     if self._is_made_anew(before, each.unit):
                         self.before[key] = self.asked.get(each.unit, UNKNOWN)
                         self.asked[each.unit] = self._value(each, before, each.unit)
-                    yield from self._compare("left, as a dead letter,", key, self.dead)
+                    yield from self._compare("left, as a dead letter,", key, self.dead.get(each.id))
                 case _:
                     pass
 
@@ -92,11 +95,9 @@ class Inputs:
         except (UnknownValue, RecordError):
             return UNKNOWN
 
-    def _compare(
-        self, word: str, key: AttemptKey, values: Mapping[AttemptKey, bytes], was: object = None
-    ) -> Iterator[str]:
+    def _compare(self, word: str, key: AttemptKey, framed: bytes | None, was: object = None) -> Iterator[str]:
         """`was`: what it may be as well, if there is such a thing."""
-        wanted, framed = self.asked.get(key[:2], UNKNOWN), values.get(key)
+        wanted = self.asked.get(key[:2], UNKNOWN)
         if wanted is UNKNOWN or framed is None:
             return
         given = _read(self.case.graph.step(key[0]), framed)
@@ -113,11 +114,24 @@ def _read(step: Step, framed: bytes) -> object:
         return f"nothing that can be read: {bad}"
 
 
-def values_of(records: Iterable[Record]) -> Mapping[str, Mapping[AttemptKey, bytes]]:
-    """Values of triggers or dead letters by run and attempt."""
+def triggers_of(records: Iterable[Record]) -> Mapping[str, Mapping[AttemptKey, bytes]]:
+    """Values of triggers by run and attempt."""
     found: dict[str, dict[AttemptKey, bytes]] = defaultdict(dict)
+    for it, value in _enveloped(records):
+        found[it.run][it.step, it.item, it.attempt] = value
+    return found
+
+
+def letters_of(records: Iterable[Record]) -> Mapping[str, Mapping[str, bytes]]:
+    """Values of dead letters by run and the fact that each went with."""
+    found: dict[str, dict[str, bytes]] = defaultdict(dict)
+    for it, value in _enveloped(records):
+        found[it.run][it.cause] = value
+    return found
+
+
+def _enveloped(records: Iterable[Record]) -> Iterator[tuple[Envelope, bytes]]:
     for record in records:
         it = parse_envelope(record.headers)
         if it.run:
-            found[it.run][it.step, it.item, it.attempt] = record.value or b""
-    return found
+            yield it, record.value or b""
