@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from farandole.coordinator import reading
+from farandole.coordinator import reading, releasing
 from farandole.coordinator.measures import Measures
 from farandole.events.commands import CancelRun, Command, ReplayDeadLetter, StartRun
 from farandole.events.envelope import Envelope, parse_envelope
@@ -200,15 +200,15 @@ def test_trace_of_a_command_goes_on_with_its_run() -> None:
 
 def test_words_that_reading_says_are_known_to_the_metrics() -> None:
     """What is not known beforehand begins with its first case, and that one is not seen."""
-    tree = ast.parse(inspect.getsource(reading))
     said = {
         (function.name, each.value.value)
-        for function in tree.body
+        for module in (reading, releasing)
+        for function in ast.parse(inspect.getsource(module)).body
         if isinstance(function, ast.FunctionDef)
         for each in ast.walk(function)
         if isinstance(each, ast.Return) and isinstance(each.value, ast.Constant) and isinstance(each.value.value, str)
     }
-    of_events = ("read_event", "_begun", "_started", "_release")
+    of_events = ("read_event", "_begun", "_started", "release")
     events = {word for name, word in said if name in of_events}
     commands = {word for name, word in said if name not in (*of_events, "give_up")}
 

@@ -493,7 +493,7 @@ def test_event_of_an_unknown_type_holds_its_run_until_a_version_that_knows_it_re
     def decode_as_tomorrow(value: bytes) -> object:
         return facts.StepSucceeded("r-1", "a", 1, framed()) if value == newer else decode(value)
 
-    monkeypatch.setattr("farandole.coordinator.reading.decode", decode_as_tomorrow)
+    monkeypatch.setattr("farandole.coordinator.releasing.decode", decode_as_tomorrow)
     desk.command(ReleaseRun("r-1"))
     desk.turns()
 

@@ -146,8 +146,9 @@ class Town:
 
     def direct(self, run: str) -> list[NewRecord]:
         """What the agent of a single step writes about a run that a client has started directly."""
-        params = framed_params()
-        begun = facts.RunStarted(run, "p", self.definition.hash, params, sha256(params), self.clock.now(), fired=("a",))
+        params, now, within = framed_params(), self.clock.now(), self.definition.deadline
+        pinned, until = self.definition.hash, now + within if within else None
+        begun = facts.RunStarted(run, "p", pinned, params, sha256(params), now, until, fired=("a",))
         origin = Origin("test", self.clock.now())
         started = event_record(self.topics, begun, event_id=f"{run}/started", cause="test", origin=origin)
         return [
@@ -1023,6 +1024,108 @@ def test_damaged_run_whose_definition_is_gone_misses_nothing_either(tmp_path: Pa
     assert [task.run for task in town.tasks("j")] == ["r-1"]
     refused = [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)]
     assert refused == [("r-1", "definition_gone")], "nobody can read what there is to end"
+    town.loop.close()
+
+
+@pytest.fixture
+def unread(chain: Town) -> Town:
+    """A town whose coordinator cannot read the definition under which a client has just begun `r-1` directly."""
+    chain.lose_definition()
+    chain.rest()
+    chain.send(chain.direct("r-1")[0])
+    chain.rest()
+    return chain
+
+
+def finish_chain(town: Town) -> list[tuple[str, str]]:
+    """The agent of `b` does what it was asked to; how runs have ended then."""
+    town.send(*(town.report(facts.StepSucceeded(task.run, "b", 1, framed(2))) for task in town.tasks("b")))
+    town.rest()
+    return [(it.run, it.outcome) for it in town.events() if isinstance(it, facts.RunSettled)]
+
+
+@pytest.mark.parametrize("who", ["the same coordinator", "its successor"])
+def test_run_begun_directly_under_a_definition_that_nobody_can_read_yet_goes_on_once_somebody_can(
+    unread: Town, who: str
+) -> None:
+    # The story: clients and agents were upgraded first. An older coordinator dropped the runs that they began, with a
+    # line in its log: the first step was done, and the others never were.
+    unread.send(unread.report(facts.StepSucceeded("r-1", "a", 1, framed(1))))
+    unread.rest()
+    held, tasks = unread.held(), unread.tasks("b")
+
+    unread.bring_definition_back()
+    if who == "its successor":
+        unread.succeed()
+    unread.rest()
+
+    assert (held, tasks, unread.tasks("a")) == (["r-1"], [], [])
+    assert [task.run for task in unread.tasks("b")] == ["r-1"]
+    assert finish_chain(unread) == [("r-1", "succeeded")]
+    assert (unread.count(facts.RunHeld), unread.count(facts.RunReleased)) == (1, 1)
+
+
+def test_run_begun_unread_is_known_to_the_next_coordinator_that_cannot_read_it_either(unread: Town) -> None:
+    unread.succeed()
+    unread.send(unread.direct("r-1")[0], unread.report(facts.StepSucceeded("r-1", "a", 1, framed(1))))
+    unread.command(ReleaseRun("r-1"))
+    unread.rest()
+
+    unread.bring_definition_back()
+    unread.rest()
+
+    assert [(it.run, it.reason) for it in unread.events() if isinstance(it, facts.RunRefused)] == [
+        ("r-1", "definition_gone")
+    ]
+    assert unread.loop.view.builder.words["event_second_start"] == 1
+    assert unread.count(facts.RunHeld) == 1
+    assert finish_chain(unread) == [("r-1", "succeeded")]
+
+
+def test_all_that_comes_in_one_batch_with_a_start_that_cannot_be_read_waits_with_it(chain: Town) -> None:
+    chain.lose_definition()
+    chain.rest()
+    told = chain.report(facts.StepSucceeded("r-1", "a", 1, framed(1)))
+    chain.send(chain.direct("r-1")[0], told, chain.direct("r-1")[0])
+    chain.command(StartRun("p", framed_params(), "r-1"))
+    chain.command(ReleaseRun("r-1"))
+    chain.rest()
+
+    chain.bring_definition_back()
+    chain.rest()
+
+    refused = [(it.run, it.reason) for it in chain.events() if isinstance(it, facts.RunRefused)]
+    assert refused == [("r-1", "definition_gone")] * 2
+    assert finish_chain(chain) == [("r-1", "succeeded")]
+
+
+def test_run_begun_unread_can_be_cancelled(unread: Town) -> None:
+    unread.command(CancelRun("r-1"))
+    unread.rest()
+    unread.bring_definition_back()
+    unread.send(unread.report(facts.StepSucceeded("r-1", "a", 1, framed(1))))
+    unread.rest()
+
+    assert finish_chain(unread) == [("r-1", "cancelled")]
+    assert unread.loop.homes[home("r-1")].runs["r-1"].is_settled
+
+
+def test_deadline_of_a_run_that_was_begun_unread_counts_from_its_beginning(tmp_path: Path) -> None:
+    town = Town(define(node("a"), node("b", "a"), deadline=timedelta(minutes=1)), tmp_path)
+    town.rest()
+    town.lose_definition()
+    town.rest()
+    (begun, _) = town.direct("r-1")
+    town.send(begun)
+    town.rest()
+    town.pass_time(timedelta(minutes=2))
+    waits = town.count(facts.RunSettled)
+
+    town.bring_definition_back()
+    town.pass_time(timedelta(minutes=30))
+
+    assert waits == 0
+    assert [(it.run, it.outcome) for it in town.events() if isinstance(it, facts.RunSettled)] == [("r-1", "timed_out")]
     town.loop.close()
 
 

@@ -69,7 +69,7 @@ def test_a_name_that_is_no_fault_is_refused() -> None:
 
 
 def test_rates_of_all_kinds_are_drawn_and_each_is_nothing_now_and_then() -> None:
-    drawn = [drawn_rates(random.Random(seed)) for seed in range(100)]
+    drawn = [drawn_rates(random.Random(seed), random.Random(seed)) for seed in range(100)]
 
     for kind in (kind for kinds in GROUPS.values() for kind in kinds):
         rates = {each[kind] for each in drawn}
@@ -80,6 +80,6 @@ def test_rates_of_all_kinds_are_drawn_and_each_is_nothing_now_and_then() -> None
 
 
 def test_where_only_some_kinds_may_strike_the_others_never_do() -> None:
-    drawn = [drawn_rates(random.Random(seed), OFTEN) for seed in range(20)]
+    drawn = [drawn_rates(random.Random(seed), random.Random(seed), OFTEN) for seed in range(20)]
 
     assert all({kind for kind in STEP_KINDS if each[kind]} == set(OFTEN) for each in drawn)

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from msgspec import structs
 
-from farandole.coordinator.definitions import DefinitionGone
+from farandole.coordinator.definitions import NO_GRAPH, DefinitionGone
 from farandole.coordinator.home import Home
 from farandole.coordinator.refold import Missed
 from farandole.definition.graph import Graph
@@ -73,7 +73,9 @@ class Batch:
     taken: list[Timer] = field(default_factory=list)
     """Timers taken from the home: given back if the batch is thrown away."""
 
-    released: list[str] = field(default_factory=list)
+    read_again: list[str] = field(default_factory=list)
+    """Runs of which that has been used: it is kept until then."""
+
     read_back: list[facts.Marker] = field(default_factory=list)
     values: Values = field(default_factory=Values)
     errors: list[tuple[str, str]] = field(default_factory=list)
@@ -94,6 +96,9 @@ class Batch:
     words: Counter[str] = field(default_factory=Counter)
     """What became of the records that it has answered: counted once it stands."""
 
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Runs that were begun directly under a definition (the hash) that is not on the log."""
+
     refusals: list[facts.RunRefused] = field(default_factory=list)
     asked: dict[str, int] = field(default_factory=dict)
     """When the start of a run was asked for: the timestamp of its command, ms."""
@@ -101,6 +106,10 @@ class Batch:
     def run(self, run_id: str) -> Run | None:
         """The run as this batch sees it."""
         return self.runs[run_id] if run_id in self.runs else self.home.run(run_id)
+
+    def missing(self, run_id: str) -> str | None:
+        """The definition (its hash) for want of which a run is left out; None if it is not."""
+        return self.left_out.get(run_id) or self.home.left_out.get(run_id)
 
     def origin(self, now: datetime, input_: str = "", traceparent: str = "", *, folded: bool = True) -> Origin:
         """Where this batch's records come from; consequences say how far the log was folded."""
@@ -121,6 +130,13 @@ class Batch:
         self.direct.add(run.id)
         self._keep(run, [event])
         self.fold(run, event, cause, offset=offset)
+
+    def begin_left_out(self, event: facts.RunStarted, cause: Cause, offset: int) -> None:
+        """Take in a run that was started without us, under a definition that is not on the log: it is held from its
+        beginning on, and whoever has the definition folds that, and what comes after it."""
+        run = start(NO_GRAPH, replace(event, fired=()))
+        self.left_out[run.id] = event.definition
+        self._hold(run, DefinitionGone(event.definition), cause, offset)
 
     def fold(self, run: Run, given: facts.Event, cause: Cause, *, offset: int, blame: Cause | None = None) -> None:
         """Fold a fact and write what follows; if that fails, hold the run at `offset` instead, because of `blame`.
@@ -241,7 +257,7 @@ class Batch:
     @property
     def is_urgent(self) -> bool:
         """Whether somebody waits for what it says; else it only remembers what was folded."""
-        return bool(self._written > self.foretold or self.taken or self.released)
+        return bool(self._written > self.foretold or self.taken or self.read_again)
 
     @property
     def _written(self) -> int:
@@ -251,6 +267,7 @@ class Batch:
         """After the commit: the new state replaces the old."""
         home = self.home
         home.move(self.events_at, self.commands_at)
+        home.leave_out(self.left_out)
         for run_id, run in self.runs.items():
             home.replace(run_id, run)
             if run is None or run.is_settled:

@@ -154,8 +154,9 @@ class Builder:
             if timer.kind == "forget" and run.head.phase is Phase.SETTLED and run.head.expires <= timer.due:
                 batch.forget(run, now)
             elif timer.kind == RELEASE and is_held_for_definition(run):
-                about = f"{run.id}/{RELEASE}/{run.head.unfolded_from}"  # another hold is released once more
-                batch.mark(ReleaseRequested(run.id), event_id=about, cause=about, now=now)
+                missed = run.head.unfolded_from  # another hold is released once more
+                place = f"{self.settings.topics.events}/{home.number}/{missed}"
+                batch.mark(ReleaseRequested(run.id), event_id=f"{run.id}/{RELEASE}/{missed}", cause=place, now=now)
             elif (fact := marker(run, timer)) is not None:
                 batch.mark(fact, event_id=timer_id(timer), cause=timer_id(timer), now=now)
 

@@ -115,6 +115,12 @@ class Home:
         heapq.heapify(self.timers)
         self.marked.clear()
 
+    def leave_out(self, more: Mapping[str, str]) -> None:
+        """These were begun under definitions that are not on the log."""
+        if more:
+            self.left_out |= more
+            self.missing |= frozenset(more.values())
+
     def run(self, run_id: str) -> Run | None:
         """The run of that id; one that is left out is without its graph."""
         return self.runs.get(run_id) or self.standing.get(run_id)

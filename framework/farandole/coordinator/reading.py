@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from farandole.coordinator.batch import RUN_ID_MAX, TEXT_MAX, Batch, StoreAway
 from farandole.coordinator.definitions import DefinitionGone
 from farandole.coordinator.home import Refused
-from farandole.coordinator.refold import Missed, RefoldWanted
+from farandole.coordinator.releasing import fact_of, has_missed_its_end, is_folded, release
 from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
 from farandole.errors import RecordError
@@ -20,10 +20,9 @@ from farandole.events.avro import SchemaBook
 from farandole.events.catalogue import decode, decode_command, type_name
 from farandole.events.commands import CancelRun, Command, DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.envelope import Envelope, instant_of, parse_envelope, trace_id
-from farandole.events.outgoing import Origin, Outgoing
+from farandole.events.outgoing import Outgoing
 from farandole.ids import consequence_id, derived_run_id, is_run_id, partition_of
 from farandole.kernel.admission import admit, expired_id, is_unread
-from farandole.kernel.evolve import started_again
 from farandole.kernel.outbox import Cause
 from farandole.kernel.state import Run
 from farandole.transport.port import Record
@@ -31,7 +30,6 @@ from farandole.transport.port import Record
 RUN_HEADER = "farandole_run"
 """Run id derived from a command's first place; it stays with the command when it is forwarded."""
 
-FOLDED_HEADER = "ce_folded"
 STARTED = type_name(facts.RunStarted)
 
 log = logging.getLogger("farandole.coordinator")
@@ -78,20 +76,20 @@ def read_event(batch: Batch, record: Record, definitions: Definitions | None = N
     cause = Cause(envelope.id, batch.origin(batch.moment().now, record.place, traceparent))
     if envelope.type == STARTED:
         return _begun(batch, record, (envelope, cause), definitions)
-    gone = batch.home.left_out.get(envelope.run)
+    gone = batch.missing(envelope.run)
     if gone is not None:
         run = batch.hold_left_out(envelope.run, DefinitionGone(gone), cause, record.offset)
     if run is None:
         return "orphan" if gone is None else "standing"
     try:
-        fact = _fact(record, envelope.run)
+        fact = fact_of(record, envelope.run)
     except Exception as bad:
         batch.hold_unreadable(run, bad, cause, record.offset)
         return "unreadable"
     word = "folded"
     if run.head.kernel_error and isinstance(fact, facts.ReleaseRequested):
-        word = _release(batch, run, record, cause)
-    elif run.head.kernel_error and not isinstance(fact, facts.Marker):
+        word = release(batch, run, record, cause)
+    elif run.head.kernel_error and (not isinstance(fact, facts.Marker) or has_missed_its_end(batch, run, record)):
         word = "standing"
     else:
         batch.fold(run, fact, cause, offset=record.offset)
@@ -142,74 +140,20 @@ def _started(batch: Batch, record: Record, about: tuple[Envelope, Cause], defini
     if definition is None and definitions is not None and not definitions.is_certain(record):
         batch.events_at = record.offset
         raise DefinitionWanted(fact.definition)
-    if definition is None or any(root not in definition.steps for root in fact.fired):
-        digest = fact.definition[:12]
+    digest = fact.definition[:12]
+    if definition is None:
         log.error("%s: a run was started under definition %s, which nobody has", record.place, digest, extra=fields)
+        batch.begin_left_out(fact, cause, record.offset)
+        return "standing"
+    if any(root not in definition.steps for root in fact.fired):
+        log.error("%s: a run began with a step that definition %s has not", record.place, digest, extra=fields)
         return "orphan"
     batch.begin_directly(graph_of(definition), fact, cause, record.offset)
     return "started"
 
 
 def _is_taken(batch: Batch, run_id: str) -> bool:
-    return batch.run(run_id) is not None or run_id in batch.home.left_out
-
-
-def is_folded(record: Record) -> bool:
-    """Whether a record of `events` is a consequence, folded by the transaction that wrote it."""
-    return FOLDED_HEADER in [name for name, _ in record.headers]  # a third of what `any` costs, and asked of all
-
-
-def _release(batch: Batch, run: Run, record: Record, cause: Cause) -> str:
-    """Let a run go on that a kernel error held: fold what it missed, in the log's order, unless that was deleted.
-
-    Where its definition is gone nothing can be folded; it is asked for again when that is there.
-
-    Raises:
-        RefoldWanted: what it missed must be read again first.
-    """
-    if run.id in batch.home.left_out:
-        return "standing"
-    since = run.head.unfolded_from
-    missed = Missed(record.at, range(0), [])
-    if since >= 0:
-        found = batch.missed(run.id, range(since, record.offset))
-        if found is None:
-            batch.events_at = record.offset
-            raise RefoldWanted(run.id, record.at, since, record.offset)
-        missed = found
-    if missed.records is None:
-        return "deleted"
-    batch.fold(run, facts.ReleaseRequested(run.id), cause, offset=record.offset)
-    freed = batch.run(run.id)
-    if since < 0 and freed is not None:
-        batch.fold(freed, started_again(freed), cause, offset=-1)
-    batch.released.append(run.id)
-    for old in missed.records:
-        if not is_folded(old):
-            _refold(batch, run.id, old, batch.origin(batch.moment().now, old.place), cause)
-    return "released"
-
-
-def _refold(batch: Batch, run_id: str, record: Record, origin: Origin, release: Cause) -> None:
-    run = batch.run(run_id)
-    if run is None or run.head.kernel_error:
-        return  # held anew by an earlier one: `unfolded_from` names it
-    try:
-        cause = Cause(parse_envelope(record.headers).id, origin)
-    except RecordError:
-        return  # it was skipped when it was read first
-    try:
-        fact = _fact(record, run_id)
-    except Exception as bad:
-        return batch.hold_unreadable(run, bad, release, record.offset)
-    batch.fold(run, fact, cause, offset=record.offset, blame=release)
-
-
-def _fact(record: Record, run_id: str) -> facts.Fact:
-    fact = decode(record.value or b"")
-    if not isinstance(fact, facts.Fact) or fact.run != run_id:
-        raise RecordError(f"{record.place}: expected a fact of run {run_id}, but found {type(fact).__name__}")
-    return fact
+    return batch.run(run_id) is not None or batch.missing(run_id) is not None
 
 
 def read_command(batch: Batch, record: Record, definitions: Definitions, partitions: int) -> str:
@@ -262,7 +206,7 @@ def give_up(batch: Batch, refused: Refused) -> str:
 def _markers(record: Record, run_id: str) -> list[facts.Marker]:
     """The marker that a record is, if it is one: who gives it up has read it back all the same."""
     try:
-        fact = _fact(record, run_id)
+        fact = fact_of(record, run_id)
     except Exception:  # nobody can read it: it was not written by us
         return []
     return [fact] if isinstance(fact, facts.Marker) else []
@@ -301,8 +245,8 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
         case None:
             batch.refuse(facts.RunRefused(run_id, "", "undecodable", reason), cause)
             return "undecodable"
-        case _ if run_id in batch.home.left_out and not _may_end(batch, command, run_id):
-            return _refuse_left_out(batch, command, run_id, cause)
+        case _ if (gone := batch.missing(run_id)) is not None and not _may_end(batch, command, run_id):
+            return _refuse_left_out(batch, command, run_id, gone, cause)
         case StartRun():
             word = _start(batch, record, command, run_id, definitions, cause)
             if word == "started":
@@ -339,9 +283,9 @@ def _may_end(batch: Batch, command: Command, run_id: str) -> bool:
     return isinstance(command, CancelRun) and batch.run(run_id) is not None
 
 
-def _refuse_left_out(batch: Batch, command: Command, run_id: str, cause: Cause) -> str:
+def _refuse_left_out(batch: Batch, command: Command, run_id: str, gone: str, cause: Cause) -> str:
     pipeline = command.pipeline if isinstance(command, StartRun) else ""
-    detail = f"the run exists, but its definition {batch.home.left_out[run_id][:12]} is not on `definitions`"
+    detail = f"the run exists, but its definition {gone[:12]} is not on `definitions`"
     batch.refuse(facts.RunRefused(run_id, pipeline, "definition_gone", detail), cause)
     return "refused"
 

@@ -235,7 +235,7 @@ class Writer:
                 batch.home.late.ended()
             if not batch.errors:  # else it may be the store for which a run was held: it is as broken for the next
                 batch.home.store.ended()
-            for run in batch.released:
+            for run in batch.read_again:
                 self.builder.refold.done(run)
         if flight.batches:
             self._aborts.ended()

@@ -48,7 +48,8 @@ def admit(
             return None
         return refused("conflict", "the id belongs to a run with another pipeline or other params")
     if definition is None:
-        return refused("unknown_pipeline", f"no pipeline {command.pipeline!r} was applied; run `farandole apply` first")
+        told = "was applied that this coordinator can read; run `farandole apply` first, or end the upgrade"
+        return refused("unknown_pipeline", f"no pipeline {command.pipeline!r} {told}")
     try:
         params = framed_params(command, definition, writers)
     except RecordError as bad:

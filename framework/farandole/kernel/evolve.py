@@ -5,6 +5,7 @@ Never decides: each function here is the plain effect of one fact. A fact that h
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from sys import intern
 from typing import cast
 
@@ -61,6 +62,19 @@ def started_again(run: Run) -> facts.RunStarted:
         run.head.params_hash,
         at,
         at + deadline if deadline else None,
+    )
+
+
+def begun_unread(run: Run) -> Run:
+    """A run that was begun directly under a definition that its coordinator could not read, for one who can: as if it
+    had been begun, and held at once."""
+    root, head = run.graph.direct_root, run.head
+    begun = start(run.graph, replace(started_again(run), fired=(root,) if root else ()))
+    return begun.with_head(
+        kernel_error=head.kernel_error,
+        unfolded_from=head.unfolded_from,
+        due=head.due,
+        due_before_error=head.due_before_error,
     )
 
 

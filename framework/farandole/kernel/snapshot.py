@@ -18,6 +18,7 @@ from farandole.errors import InvariantViolation, RecordError
 from farandole.events.catalogue import encode, part_decoder
 from farandole.events.tables import RunHead
 from farandole.ids import NO_ITEM
+from farandole.kernel.evolve import begun_unread
 from farandole.kernel.state import CHUNK, EMPTY_UNIT, HOLDING, Head, Phase, Run, Status, Unit, instant
 from farandole.kernel.upgrades import CHUNKS, HEADS, VERSION, Upgrade, upgraded
 
@@ -184,7 +185,8 @@ def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run
         chunks.append(chunk.units)
     whole = tuple(_with_payloads(chunk, n, records, run_id) for n, chunk in enumerate(chunks))
     params = private.params if private.params is not None else _need(records, "p", run_id)
-    return Run(graph_of(private.head.definition), _shared(private.head), whole, params)
+    run = Run(graph_of(private.head.definition), _shared(private.head), whole, params)
+    return begun_unread(run) if run.graph.names and not whole and not run.is_settled else run
 
 
 def _private(head: bytes, run_id: str) -> bytes:

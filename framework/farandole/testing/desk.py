@@ -192,7 +192,7 @@ class Desk:
         self.builder.answered(batch)
         self.builder.measures.committed(batch, ms(self.now))
         batch.publish()
-        for run in batch.released:
+        for run in batch.read_again:
             self.refold.done(run)
 
     def turn(self) -> Batch:

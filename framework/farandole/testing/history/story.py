@@ -52,6 +52,9 @@ class _Telling:
     told: list[Entry] = field(default_factory=list)
     missed: list[Entry] = field(default_factory=list)
     is_standing: bool = False
+    is_unread: bool = False
+    """Whether it stands because its coordinator could not read its definition."""
+
     released_at: int = -1
     """Position up to which the release was folded: what was missed is told among the consequences of it."""
 
@@ -72,14 +75,26 @@ class _Telling:
         elif isinstance(fact, facts.RunReleased) and fact.reason == "kernel_error":
             self.is_standing, self.released_at = False, _position(entry)
             self.told.append(entry)
-        elif self.is_standing and not entry.is_consequence and not isinstance(fact, _ALWAYS):
+        elif self.is_standing and not entry.is_consequence and not self._is_answered(fact):
             self.missed.append(entry)
         else:
             self.told.append(entry)
 
+    def _is_answered(self, fact: facts.Event | None) -> bool:
+        """Whether a fact is answered although an error holds the run.
+
+        A final success, which a client may know, is the end of a run whose definition could not be read, whatever
+        was asked after it and before somebody could.
+        """
+        if isinstance(fact, facts.ReleaseRequested):
+            return True
+        is_final = self.is_unread and any(isinstance(e.fact, facts.StepSucceeded) and e.fact.final for e in self.missed)
+        return isinstance(fact, facts.CancelRequested | facts.DeadlinePassed) and not is_final
+
     def _hold(self, held: facts.RunHeld) -> None:
         """The fact at which the run stopped was not folded, nor was anything after it."""
         self.is_standing, self.released_at = True, -1
+        self.is_unread = held.detail.startswith(facts.DEFINITION_GONE)
         while self.told and held.offset >= 0 and self.told[-1].offset >= held.offset:
             if self.told[-1].is_consequence:
                 break
@@ -99,7 +114,3 @@ class _Telling:
     def _tell_missed(self, count: int) -> None:
         self.told.extend(self.missed[:count])
         del self.missed[:count]
-
-
-_ALWAYS = facts.CancelRequested | facts.ReleaseRequested | facts.DeadlinePassed
-"""What is answered although an error holds the run."""

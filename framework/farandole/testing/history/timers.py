@@ -133,8 +133,19 @@ def _unit_waits(state: UnitState) -> Iterator[tuple[str, Entry]]:
 
 
 def deadlines_are_set(case: Case) -> Iterator[Violation]:
-    """I8: what the definition gives a time has it: a run, the first attempt of a step, one replayed, a hold, a stop."""
+    """I8: what the definition gives a time has it: a run, the first attempt of a step, one replayed, a hold, a stop
+    (but for one by a coordinator that could not read the definition)."""
+    is_unread = False
     for each in case.events:
+        match each.fact:
+            case facts.RunHeld(detail=detail) if detail.startswith(facts.DEFINITION_GONE):
+                is_unread = True
+            case facts.RunReleased(reason="kernel_error"):
+                is_unread = False
+            case facts.RunStopping() if is_unread:
+                continue
+            case _:
+                pass
         wanted = _span(case, each)
         if wanted is None:
             continue

@@ -63,6 +63,9 @@ class Clients:
     _asked: dict[tuple[str, str, int, int], int] = field(default_factory=dict)
     """When each dead letter was last answered, by its place and attempt."""
 
+    _refused: set[str] = field(default_factory=set)
+    """Runs that a coordinator of an older version refused to start: they are asked for again, once it is gone."""
+
     _finals: dict[str, FinalWatch] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -74,6 +77,7 @@ class Clients:
         every = sorted(self._drawn_plan(), key=lambda due: due[0])
         self._plan = [due for due in every if self.only is None or due[1].run_id in self.only]
         self.runs = sorted({str(command.run_id) for _, command in self._plan})
+        self._starts = {str(it.run_id): it for _, it in reversed(self._plan) if isinstance(it, StartRun)}
         # Drawn apart. An id that is started directly is generated, and so never started otherwise.
         drawn = random.Random(f"{self.seed}/direct")
         self._direct = {run for run in self.runs if drawn.random() < 0.5} if self._may_start_directly() else set()
@@ -127,6 +131,10 @@ class Clients:
             self._answer(self._rng.choice(sorted(self.dead)), step, calm=calm)
         if self.runs and self._rng.random() < 0.0005:
             self._send(ReleaseRun(self._rng.choice(self.runs)))
+        if calm and self._refused and self._rng.random() < 0.02:
+            run = self._rng.choice(sorted(self._refused))
+            self._refused.discard(run)
+            self._send(self._starts[run])
         if calm and self.standing and self._rng.random() < 0.02:
             self._send(CancelRun(self._rng.choice(sorted(self.standing)), "its definition has an error"))
 
@@ -189,8 +197,14 @@ class Clients:
                 case facts.RunHeld(run=run, step=step, item=item) if step:
                     attempt = self._attempt(run, step, item)
                     self.dead[run, step, item] = attempt
-                case facts.RunHeld(run=run):
-                    self.standing.add(run)
+                case facts.RunHeld(run=run, detail=why):
+                    if not why.startswith(facts.DEFINITION_GONE):  # that one needs nobody
+                        self.standing.add(run)
+                case facts.RunRefused(run=run, reason="unknown_pipeline"):
+                    self.network.rare["refused_unread"] += 1
+                    self._refused.add(run)
+                case facts.RunStarted(run=run):
+                    self._refused.discard(run)
                 case facts.RunReleased(run=run, reason="kernel_error"):
                     self.standing.discard(run)
                 case facts.StepScheduled() | facts.StepSkipped() | facts.StepSucceeded():  # a late one counts too

@@ -25,6 +25,8 @@ GOALS = (
     "crash_in_transaction",
     "stale_generation",
     "kernel_error",
+    "held_for_definition",
+    "begun_unread",
     "timed_out_attempt",
 )
 """All above zero over the seeds of `make test`."""
@@ -72,6 +74,8 @@ def states_in(told: Told) -> Counter[str]:
         orphan_fact=_orphans(told),
         hold_and_replay=sum(isinstance(e, facts.StepScheduled) and e.fresh_budget for _, e in told),
         kernel_error=sum(isinstance(e, facts.RunHeld) and e.reason == "kernel_error" for _, e in told),
+        held_for_definition=sum(isinstance(e, facts.RunHeld) and _is_unread(e) for _, e in told),
+        begun_unread=_begun_unread(told),
         timed_out_attempt=sum(isinstance(e, facts.StepFailed) and e.kind == "timeout" for _, e in told),
     )
 
@@ -121,6 +125,16 @@ def _after_verdict(told: Told) -> int:
         elif isinstance(event, facts.StepSucceeded):
             late += (event.run, event.step, event.item) in skipped
     return late
+
+
+def _is_unread(held: facts.RunHeld) -> bool:
+    return held.detail.startswith(facts.DEFINITION_GONE)
+
+
+def _begun_unread(told: Told) -> int:
+    """Runs that were begun directly under a definition that their coordinator could not read."""
+    begun = {(e.run, record.offset) for record, e in told if isinstance(e, facts.RunStarted)}
+    return sum(isinstance(e, facts.RunHeld) and _is_unread(e) and (e.run, e.offset) in begun for _, e in told)
 
 
 def _orphans(told: Told) -> int:

@@ -22,6 +22,9 @@ more, or one less, so that partitions move while their owners live."""
 WEIGHTS = (0.0, 0.0, 1.0, 1.0, 3.0)
 """Of the kinds among what strikes a seed: two of five are left out, and some prevail."""
 
+OLDER, OLDER_RATES = "older", (0.0, 0.0, 0.0, 0.2, 0.5)
+"""What may befall a coordinator that begins: it is of an older version, which cannot read the definition."""
+
 OFTEN, WEIGHTS_OFTEN = ("cut", "scale"), (0.0, 1.0, 4.0, 8.0)
 """Networks fail more often than machines, and people deploy and scale all day."""
 
@@ -29,13 +32,14 @@ STEP_RATES = (0.001, 0.003, 0.008)
 """Of all kinds together, where nothing is at stake: if everything breaks all the time, nothing can be under way."""
 
 
-GROUPS = {"step": STEP_KINDS, "call": CALL_FATES, "fetch": ("fetch",)}
-"""Opportunities: one per step of the world, per exchange with the broker, per fetch."""
+GROUPS = {"step": STEP_KINDS, "call": CALL_FATES, "fetch": ("fetch",), "birth": (OLDER,)}
+"""Opportunities: one per step of the world, per exchange with the broker, per fetch, per coordinator that begins."""
 
 
-def drawn_rates(rng: random.Random, only: Sequence[str] = ()) -> dict[str, float]:
+def drawn_rates(rng: random.Random, apart: random.Random, only: Sequence[str] = ()) -> dict[str, float]:
     """The rates of a seed: per step in which something moved; of `fetch` and fates per call.
 
+    `apart` says how many coordinators are of an older version, so that no other seed lives otherwise for it.
     `only`: the kinds that may strike at a step, where others shall not; the first of them twice as often.
     """
     call = rng.choice((0.0, 0.01, 0.05, 0.12))
@@ -48,6 +52,7 @@ def drawn_rates(rng: random.Random, only: Sequence[str] = ()) -> dict[str, float
         "fetch": rng.choice((0.0, 0.0, 0.05, 0.3)),
         **dict.fromkeys(CALL_FATES, call / len(CALL_FATES)),
         "refused": rng.choice((0.0, call / 2, 0.1)),  # most calls are none that it may befall
+        OLDER: apart.choice(OLDER_RATES),
     }
 
 

@@ -53,7 +53,11 @@ class Staff:
         return Process(name, self.network, SkewedClock(self.clock), make)
 
     def _coordinator(self, process: Process) -> Body:
-        transport = SimTransport(self.network, self.sizes.poll_records)
+        is_older = self.network.chaos.strikes("birth") is not None
+        if is_older:
+            self.network.tell(f"{process.name}: of an older version, which cannot read the definition")
+        unread = self.topics.definitions if is_older else ""
+        transport = SimTransport(self.network, self.sizes.poll_records, unread=unread)
         environment = Environment(transport, process.clock, self.artifacts, self.rng.random)
         loop = CoordinatorLoop(environment, self.sizes.coordinator(process.name), self.sizes.partitions)
         return Body(loop, transport)

@@ -95,7 +95,8 @@ class World:
     def __post_init__(self) -> None:
         drawn = random.Random(f"{self.seed}/drawn")
         self.sizes = Sizes.drawn(drawn)
-        self.chaos = Chaos(self.seed, drawn_rates(drawn, OFTEN if self.sizes.elastic else ()), self.part.faults)
+        rates = drawn_rates(drawn, random.Random(f"{self.seed}/older"), OFTEN if self.sizes.elastic else ())
+        self.chaos = Chaos(self.seed, rates, self.part.faults)
         self.definition: Definition = random_definition(drawn, self.sizes.shape)
         # Drawn apart, so that nothing else of a seed depends on it.
         fusing = random.Random(f"{self.seed}/fusing")
@@ -151,7 +152,7 @@ class World:
         return False
 
     def calm(self) -> None:
-        """From now on the network is whole and nobody dies."""
+        """From now on the network is whole and nobody dies; whoever is of an older version is replaced."""
         self.network.tell("world: no more faults")
         self.is_calm = self.chaos.is_over = True
         self.network.heal()
@@ -159,6 +160,8 @@ class World:
             process.frozen_until = 0.0
             process.clock.skew = timedelta()
             process.deafen(0.0)
+            if process.body is not None and process.body.transport.unread:
+                process.leave()
 
     def move(self) -> None:
         """One step of the world."""
