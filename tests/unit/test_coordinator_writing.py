@@ -146,9 +146,8 @@ class Town:
 
     def direct(self, run: str) -> list[NewRecord]:
         """What the agent of a single step writes about a run that a client has started directly."""
-        params, now, within = framed_params(), self.clock.now(), self.definition.deadline
-        pinned, until = self.definition.hash, now + within if within else None
-        begun = facts.RunStarted(run, "p", pinned, params, sha256(params), now, until, fired=("a",))
+        params = framed_params()
+        begun = facts.RunStarted(run, "p", self.definition.hash, params, sha256(params), self.clock.now(), fired=("a",))
         origin = Origin("test", self.clock.now())
         started = event_record(self.topics, begun, event_id=f"{run}/started", cause="test", origin=origin)
         return [
@@ -1110,23 +1109,23 @@ def test_run_begun_unread_can_be_cancelled(unread: Town) -> None:
     assert unread.loop.homes[home("r-1")].runs["r-1"].is_settled
 
 
-def test_deadline_of_a_run_that_was_begun_unread_counts_from_its_beginning(tmp_path: Path) -> None:
-    town = Town(define(node("a"), node("b", "a"), deadline=timedelta(minutes=1)), tmp_path)
-    town.rest()
-    town.lose_definition()
-    town.rest()
-    (begun, _) = town.direct("r-1")
-    town.send(begun)
-    town.rest()
-    town.pass_time(timedelta(minutes=2))
-    waits = town.count(facts.RunSettled)
+def test_run_begun_unread_whose_client_knows_its_result_is_not_cancelled_any_more(unread: Town) -> None:
+    """Its agents had come to its end, and said so: a cancellation took that back (seeds 17 and 48)."""
+    unread.send(
+        unread.report(facts.StepSucceeded("r-1", "a", 1, framed(1), ("b",))),
+        unread.report(facts.StepSucceeded("r-1", "b", 1, framed(2), final=True)),
+    )
+    unread.command(CancelRun("r-1"))
+    unread.rest()
+    ended = unread.count(facts.RunSettled)
+    asked = unread.count(facts.CancelRequested)
 
-    town.bring_definition_back()
-    town.pass_time(timedelta(minutes=30))
+    unread.bring_definition_back()
+    unread.rest()
 
-    assert waits == 0
-    assert [(it.run, it.outcome) for it in town.events() if isinstance(it, facts.RunSettled)] == [("r-1", "timed_out")]
-    town.loop.close()
+    assert (ended, asked) == (0, 1)
+    assert finish_chain(unread) == [("r-1", "succeeded")]
+    assert unread.loop._builder.refold.found == {}, "what was read again is let go of"
 
 
 def test_home_whose_commands_are_gone_is_not_ready_and_goes_on_from_a_new_position(

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from datetime import timedelta
 
 import pytest
 from msgspec import structs
@@ -11,7 +12,7 @@ from farandole.lineage.entries import Entry
 from farandole.testing.history import History, check_history
 from farandole.testing.history.builder import DAY, HandMade
 from farandole.testing.history.story import folded_at, story
-from farandole.testing.sketch import define, node
+from farandole.testing.sketch import define, framed, node
 
 TWO = define(node("a"), node("b"), node("c", "a", "b"))
 
@@ -205,6 +206,47 @@ def test_a_held_run_that_is_cancelled_ends_at_once() -> None:
     made.cancelled("b")
 
     assert check_history(made.history()) == []
+
+
+def left_out(*, final: bool) -> HandMade:
+    """A run of one step, begun directly and done before its coordinator could read the definition, then cancelled."""
+    made = HandMade(define(node("a"), output="a"))
+    begun = made.started_directly("a")
+    made.reported(facts.StepSucceeded(made.run, "a", 1, framed(1), final=final))
+    why = f"{facts.DEFINITION_GONE}: definition {made.definition.hash} is pinned by a run"
+    made.follows(facts.RunHeld(made.run, "kernel_error", why, offset=begun.offset), begun)
+    made.cancel_asked()
+    return made
+
+
+def test_a_final_success_is_the_end_of_a_run_that_nobody_could_read_whatever_was_asked_after_it() -> None:
+    """Its client knows the result (direct end): a cancellation that a coordinator of an older version was asked for
+    took it back, until the simulation met such coordinators (seeds 17 and 48)."""
+    good = left_out(final=True)
+    success = good.entries[good.topics.events][1]
+    good.marked(facts.ReleaseRequested(good.run))
+    good.follows(facts.RunReleased(good.run, "kernel_error"))
+    good.last = success
+    good.settled(output=framed(1))
+    bad = left_out(final=True)
+    bad.stopping()
+    bad.settled("cancelled")
+
+    order = kinds(story(good.entries[good.topics.events]))
+
+    assert order[2:] == ["RunReleased", "RunStarted", "StepSucceeded a", "RunSettled", "CancelRequested"]
+    assert {each.invariant for each in check_history(good.history(quiescent=False))} <= {"I3"}
+    assert "a success that says it is final was not read when the run was ended" in told(bad, "I2")
+
+
+def test_a_run_that_nobody_can_read_may_be_cancelled_while_no_client_knows_its_result() -> None:
+    """Who cancels it does not know how long its definition lets it wait for what is under way."""
+    made = left_out(final=False)
+    made.wait(timedelta(seconds=1))
+    made.follows(facts.RunStopping(made.run, "cancelled", "asked", made.now + timedelta(minutes=3)))
+    made.settled("cancelled")
+
+    assert [str(each) for each in check_history(made.history(quiescent=False)) if each.invariant in ("I8", "I14")] == []
 
 
 # --- headers and values ---------------------------------------------------------------------

@@ -68,14 +68,9 @@ def started_again(run: Run) -> facts.RunStarted:
 def begun_unread(run: Run) -> Run:
     """A run that was begun directly under a definition that its coordinator could not read, for one who can: as if it
     had been begun, and held at once."""
-    root, head = run.graph.direct_root, run.head
+    root = run.graph.direct_root
     begun = start(run.graph, replace(started_again(run), fired=(root,) if root else ()))
-    return begun.with_head(
-        kernel_error=head.kernel_error,
-        unfolded_from=head.unfolded_from,
-        due=head.due,
-        due_before_error=head.due_before_error,
-    )
+    return begun.with_head(kernel_error=run.head.kernel_error, unfolded_from=run.head.unfolded_from)
 
 
 def evolve(run: Run, event: facts.Event) -> Run:

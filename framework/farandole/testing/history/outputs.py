@@ -30,6 +30,18 @@ def final_facts_end_their_runs(case: Case) -> Iterator[Violation]:
         is_free = before.phase == "running" and before.kernel_error is None and before.counts(each)
         if is_free and case.is_folded and not _ends_with(case, each, fact):
             yield case.broken("I2", f"{fact.step} says that it is final, but the run did not end with it", each)
+    for each in _unread_ends(case):
+        yield case.broken("I2", "a success that says it is final was not read when the run was ended", each)
+
+
+def _unread_ends(case: Case) -> list[Entry]:
+    """Final successes that a run has not folded, though it has ended, for its coordinator could not read it."""
+    held = (each.fact for each in case.events if isinstance(each.fact, facts.RunHeld))
+    if not case.has(facts.RunSettled) or not any(fact.detail.startswith(facts.DEFINITION_GONE) for fact in held):
+        return []
+    told = {each.place for each in case.story}
+    missed = [each for each in case.events if each.place not in told]
+    return [each for each in missed if isinstance(each.fact, facts.StepSucceeded) and each.fact.final]
 
 
 def _ends_with(case: Case, final: Entry, fact: facts.StepSucceeded) -> bool:
