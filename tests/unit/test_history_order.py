@@ -239,6 +239,14 @@ def test_a_final_success_is_the_end_of_a_run_that_nobody_could_read_whatever_was
     assert "a success that says it is final was not read when the run was ended" in told(bad, "I2")
 
 
+def test_a_release_of_a_run_that_nobody_can_read_may_be_without_effect() -> None:
+    """Seed 5000731: it is asked for again by whoever can."""
+    made = left_out(final=False)
+    made.release_asked()
+
+    assert told(made, "I9").startswith("not told")
+
+
 def test_a_run_that_nobody_can_read_may_be_cancelled_while_no_client_knows_its_result() -> None:
     """Who cancels it does not know how long its definition lets it wait for what is under way."""
     made = left_out(final=False)

@@ -284,6 +284,11 @@ class RunHeld:
     until: datetime | None = None
     offset: int = -1
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether it is held for want of its definition."""
+        return self.detail.startswith(DEFINITION_GONE)
+
 
 @dataclass(frozen=True, slots=True)
 class RunReleased:

@@ -49,7 +49,9 @@ def _wanted(marker: Entry, before: Standing) -> type[facts.Event] | None:
     if before.phase == "settled":
         return None
     if before.kernel_error is not None:
-        return facts.RunReleased if isinstance(marker.fact, facts.ReleaseRequested) else None
+        # Who reads the release of an unread run may not be able to either: it is asked for again then.
+        is_release = isinstance(marker.fact, facts.ReleaseRequested) and not before.is_unread
+        return facts.RunReleased if is_release else None
     if before.phase == "stopping":
         is_stop = isinstance(marker.fact, facts.DeadlinePassed) and marker.fact.scope == "stop"
         return facts.RunSettled if is_stop else None

@@ -37,7 +37,7 @@ def final_facts_end_their_runs(case: Case) -> Iterator[Violation]:
 def _unread_ends(case: Case) -> list[Entry]:
     """Final successes that a run has not folded, though it has ended, for its coordinator could not read it."""
     held = (each.fact for each in case.events if isinstance(each.fact, facts.RunHeld))
-    if not case.has(facts.RunSettled) or not any(fact.detail.startswith(facts.DEFINITION_GONE) for fact in held):
+    if not case.has(facts.RunSettled) or not any(fact.is_unread for fact in held):
         return []
     told = {each.place for each in case.story}
     missed = [each for each in case.events if each.place not in told]

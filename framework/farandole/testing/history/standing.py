@@ -101,6 +101,12 @@ class Standing:
         """Whether it waits for a person."""
         return self.kernel_error is not None or any(u.status in ("dead", "suspected") for u in self.units.values())
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether it stands still for want of its definition."""
+        held = self.kernel_error.fact if self.kernel_error is not None else None
+        return isinstance(held, facts.RunHeld) and held.is_unread
+
     def counts(self, entry: Entry) -> bool:
         """Whether the result that an entry reports has an effect, were it folded now."""
         unit = self.of(entry)

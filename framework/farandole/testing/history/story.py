@@ -94,7 +94,7 @@ class _Telling:
     def _hold(self, held: facts.RunHeld) -> None:
         """The fact at which the run stopped was not folded, nor was anything after it."""
         self.is_standing, self.released_at = True, -1
-        self.is_unread = held.detail.startswith(facts.DEFINITION_GONE)
+        self.is_unread = held.is_unread
         while self.told and held.offset >= 0 and self.told[-1].offset >= held.offset:
             if self.told[-1].is_consequence:
                 break

@@ -138,7 +138,7 @@ def deadlines_are_set(case: Case) -> Iterator[Violation]:
     is_unread = False
     for each in case.events:
         match each.fact:
-            case facts.RunHeld(detail=detail) if detail.startswith(facts.DEFINITION_GONE):
+            case facts.RunHeld(is_unread=True):
                 is_unread = True
             case facts.RunReleased(reason="kernel_error"):
                 is_unread = False
@@ -165,7 +165,7 @@ def _span(case: Case, entry: Entry) -> tuple[timedelta | None] | None:
             return (definition.deadline,)
         case facts.StepScheduled(step=step, attempt=attempt, fresh_budget=fresh):
             return (case.graph.step(step).deadline if attempt == 1 or fresh else None,)
-        case facts.RunHeld(detail=detail) if detail.startswith(facts.DEFINITION_GONE):
+        case facts.RunHeld(is_unread=True):
             return (None,)  # who held it did not know its definition
         case facts.RunHeld():
             return (definition.hold_max,)

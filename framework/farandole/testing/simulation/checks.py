@@ -189,7 +189,7 @@ def the_kernel_makes_no_error(world: World) -> Iterator[str]:
     for _, event in world.clients.events:
         if not isinstance(event, facts.RunHeld) or event.reason != "kernel_error":
             continue
-        if MEANT not in event.detail and not (is_unread and event.detail.startswith(facts.DEFINITION_GONE)):
+        if MEANT not in event.detail and not (is_unread and event.is_unread):
             yield f"kernel error: {event.detail}"
 
 

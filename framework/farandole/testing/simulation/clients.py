@@ -197,9 +197,8 @@ class Clients:
                 case facts.RunHeld(run=run, step=step, item=item) if step:
                     attempt = self._attempt(run, step, item)
                     self.dead[run, step, item] = attempt
-                case facts.RunHeld(run=run, detail=why):
-                    if not why.startswith(facts.DEFINITION_GONE):  # that one needs nobody
-                        self.standing.add(run)
+                case facts.RunHeld(run=run, is_unread=False):  # the others are released without anybody
+                    self.standing.add(run)
                 case facts.RunRefused(run=run, reason="unknown_pipeline"):
                     self.network.rare["refused_unread"] += 1
                     self._refused.add(run)

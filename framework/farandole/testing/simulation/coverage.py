@@ -74,7 +74,7 @@ def states_in(told: Told) -> Counter[str]:
         orphan_fact=_orphans(told),
         hold_and_replay=sum(isinstance(e, facts.StepScheduled) and e.fresh_budget for _, e in told),
         kernel_error=sum(isinstance(e, facts.RunHeld) and e.reason == "kernel_error" for _, e in told),
-        held_for_definition=sum(isinstance(e, facts.RunHeld) and _is_unread(e) for _, e in told),
+        held_for_definition=sum(isinstance(e, facts.RunHeld) and e.is_unread for _, e in told),
         begun_unread=_begun_unread(told),
         timed_out_attempt=sum(isinstance(e, facts.StepFailed) and e.kind == "timeout" for _, e in told),
     )
@@ -127,14 +127,10 @@ def _after_verdict(told: Told) -> int:
     return late
 
 
-def _is_unread(held: facts.RunHeld) -> bool:
-    return held.detail.startswith(facts.DEFINITION_GONE)
-
-
 def _begun_unread(told: Told) -> int:
     """Runs that were begun directly under a definition that their coordinator could not read."""
     begun = {(e.run, record.offset) for record, e in told if isinstance(e, facts.RunStarted)}
-    return sum(isinstance(e, facts.RunHeld) and _is_unread(e) and (e.run, e.offset) in begun for _, e in told)
+    return sum(isinstance(e, facts.RunHeld) and e.is_unread and (e.run, e.offset) in begun for _, e in told)
 
 
 def _orphans(told: Told) -> int:
