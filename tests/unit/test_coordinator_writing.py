@@ -975,6 +975,9 @@ def test_successors_of_a_coordinator_without_the_definition_come_to_the_same(gon
     gone.rest()
 
     assert (gone.count(facts.RunHeld), before, gone.count(facts.RunReleased)) == (1, 0, 1)
+    headers = [dict(it.headers) for it in gone.records if it.topic == gone.topics.events]
+    asked = [it["ce_id"] for it in headers if it["ce_type"] == b"farandole.ReleaseRequested"]
+    assert len(set(asked)) == len(asked) == 2, "two askings are two events (seed 5005065)"
     assert [task.run for task in gone.tasks("j")] == ["r-1"]
 
 

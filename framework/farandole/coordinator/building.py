@@ -154,9 +154,11 @@ class Builder:
             if timer.kind == "forget" and run.head.phase is Phase.SETTLED and run.head.expires <= timer.due:
                 batch.forget(run, now)
             elif timer.kind == RELEASE and is_held_for_definition(run):
-                missed = run.head.unfolded_from  # another hold is released once more
+                missed = run.head.unfolded_from
                 place = f"{self.settings.topics.events}/{home.number}/{missed}"
-                batch.mark(ReleaseRequested(run.id), event_id=f"{run.id}/{RELEASE}/{missed}", cause=place, now=now)
+                # Who reads it may not be able to release the run: then it is asked for once more.
+                asked = f"{run.id}/{RELEASE}/{missed}/{ms(now)}"
+                batch.mark(ReleaseRequested(run.id), event_id=asked, cause=place, now=now)
             elif (fact := marker(run, timer)) is not None:
                 batch.mark(fact, event_id=timer_id(timer), cause=timer_id(timer), now=now)
 
