@@ -35,12 +35,14 @@ def final_facts_end_their_runs(case: Case) -> Iterator[Violation]:
 
 
 def _unread_ends(case: Case) -> list[Entry]:
-    """Final successes that a run has not folded, though it has ended, for its coordinator could not read it."""
+    """Final successes that a run has not folded, though it has ended, for its coordinator could not read it; a client
+    knows of those before which nothing was asked."""
     held = (each.fact for each in case.events if isinstance(each.fact, facts.RunHeld))
     if not case.has(facts.RunSettled) or not any(fact.is_unread for fact in held):
         return []
     told = {each.place for each in case.story}
-    missed = [each for each in case.events if each.place not in told]
+    asked = min(each.offset for each in case.events if isinstance(each.fact, facts.Marker | facts.RunSettled))
+    missed = [each for each in case.events if each.place not in told and each.offset < asked]
     return [each for each in missed if isinstance(each.fact, facts.StepSucceeded) and each.fact.final]
 
 
