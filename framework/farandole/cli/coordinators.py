@@ -16,7 +16,7 @@ from farandole.clock import SystemClock
 from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
 from farandole.coordinator.loop import Environment
 from farandole.coordinator.settings import UNIT
-from farandole.runtime.driver import STEP_WAIT_S, Stop, stopping_on_signals, tune_interpreter
+from farandole.runtime.driver import STEP_WAIT_S, Stop, bound_heaps, stopping_on_signals, tune_interpreter
 from farandole.transport.drift import require_topics
 from farandole.transport.port import Transport
 
@@ -29,6 +29,7 @@ def coordinator_process(transport: Transport, settings: Settings, slot: str | No
     Raises:
         ConfigError: topics are missing or not as declared.
     """
+    bound_heaps()
     chosen = coordinator_settings(settings, slot)
     loop, stop = coordinator_loop(transport, artifacts_of(settings), chosen), Stop()
     tune_interpreter()

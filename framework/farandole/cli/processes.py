@@ -20,7 +20,7 @@ from farandole.clock import SystemClock
 from farandole.events.avro import Schema
 from farandole.events.catalogue import ALL, schema_of
 from farandole.runtime.attempts import Executor
-from farandole.runtime.driver import Stop, drive, stopping_on_signals, tune_interpreter
+from farandole.runtime.driver import Stop, bound_heaps, drive, stopping_on_signals, tune_interpreter
 from farandole.runtime.handlers.executors import Executors
 from farandole.runtime.loop import AgentLoop, Surrounding
 from farandole.runtime.settings import AgentSettings
@@ -36,6 +36,7 @@ def agent_process(transport: Transport, settings: Settings, named: Named, slot: 
     Raises:
         ConfigError: topics are missing or not as declared, or an inbox is another unit's.
     """
+    bound_heaps()
     chosen = agent_settings(settings, named, slot)
     loop, stop = agent_loop(transport, artifacts_of(settings), named, chosen), Stop()
     tune_interpreter()

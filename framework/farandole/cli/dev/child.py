@@ -25,7 +25,7 @@ from farandole.client.applying import apply
 from farandole.client.insisting import insist
 from farandole.definition.model import Definition
 from farandole.errors import FarandoleError, NotReady
-from farandole.runtime.driver import Stop, drive, stopping_on_signals
+from farandole.runtime.driver import Stop, bound_heaps, drive, stopping_on_signals
 from farandole.transport.port import Transport
 
 SLOT = "dev"
@@ -43,6 +43,7 @@ def main(path: str, config: str, bootstrap: str, namespace: str, log_level: str)
     setup_logging(log_level, "json")
     if log_level == "info":
         logging.getLogger("farandole.group").setLevel(logging.WARNING)  # `ready` says it in one line
+    bound_heaps()
     stop = Stop()
     with stopping_on_signals(stop):
         settings = settings_of(Path(config) if config else None, bootstrap or None, namespace or None)
