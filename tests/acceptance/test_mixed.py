@@ -7,6 +7,7 @@ have it.
 
 import json
 import os
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -158,4 +159,4 @@ def test_two_versions_at_once_end_every_run_once(
 
 def slot_of(event: Entry) -> str:
     """Which process wrote it, of whichever version."""
-    return event.envelope.source.rpartition("/")[2] if event.envelope else ""
+    return re.split("[./]", event.envelope.source)[-1] if event.envelope else ""
