@@ -186,7 +186,7 @@ def read_run(graph_of: Callable[[str], Graph], records: Mapping[str, bytes], run
     whole = tuple(_with_payloads(chunk, n, records, run_id) for n, chunk in enumerate(chunks))
     params = private.params if private.params is not None else _need(records, "p", run_id)
     run = Run(graph_of(private.head.definition), _shared(private.head), whole, params)
-    return begun_unread(run) if run.graph.names and not whole and not run.is_settled else run
+    return begun_unread(run) if not whole and run.graph.names and not run.is_settled else run
 
 
 def _private(head: bytes, run_id: str) -> bytes:
