@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from farandole.coordinator import reading, releasing
+from farandole.coordinator import batch, reading, releasing
 from farandole.coordinator.measures import Measures
 from farandole.events.commands import CancelRun, Command, ReplayDeadLetter, StartRun
 from farandole.events.envelope import Envelope, parse_envelope
@@ -217,7 +217,7 @@ def test_words_that_reading_says_are_known_to_the_metrics() -> None:
 
 
 def test_reasons_of_refusals_are_known_to_the_metrics() -> None:
-    source = inspect.getsource(admission) + inspect.getsource(reading)
+    source = inspect.getsource(admission) + inspect.getsource(reading) + inspect.getsource(batch)
     calls = [each for each in ast.walk(ast.parse(source)) if isinstance(each, ast.Call)]
     named = {"refused": 0, "RunRefused": 2, "_refuse": 2}
     given = [

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from farandole.artifacts import LocalArtifacts
 from farandole.client.applying import apply, plan
@@ -1026,6 +1027,31 @@ def test_damaged_run_whose_definition_is_gone_misses_nothing_either(tmp_path: Pa
     assert [task.run for task in town.tasks("j")] == ["r-1"]
     refused = [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)]
     assert refused == [("r-1", "definition_gone")], "nobody can read what there is to end"
+    town.loop.close()
+
+
+def test_release_from_another_error_that_nobody_can_fold_is_refused_and_not_only_passed_over(tmp_path: Path) -> None:
+    """A person had asked for it while the definition was there; who read that could not read the definition, and
+    nobody was told (seed 5037268)."""
+    town = Town(JOIN, tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    (task,) = town.tasks("a")
+    others = encode(facts.StepSucceeded("r-2", "a", 1, framed(1)))
+    town.send(structs.replace(town.success(task), value=others))  # its headers say that it is of `r-1`
+    town.rest()
+    held = town.count(facts.RunHeld)
+    town.lose_definition()
+    town.succeed()
+
+    asked, origin = facts.ReleaseRequested("r-1"), Origin("test", town.clock.now())
+    town.send(new_record(event_record(town.topics, asked, event_id="asked", cause="c", origin=origin), PARTITIONS))
+    town.rest()
+
+    assert (held, town.count(facts.RunReleased)) == (1, 0)
+    refused = [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)]
+    assert refused == [("r-1", "definition_gone")]
     town.loop.close()
 
 

@@ -179,6 +179,21 @@ def test_a_run_that_is_held_anew_at_its_release_goes_on_missing_the_rest() -> No
     assert kinds(story(made.entries[made.topics.events]))[-2:] == ["RunReleased", "StepSucceeded b"]
 
 
+def test_a_deadline_of_a_step_that_passed_while_the_run_was_held_counts_at_its_release() -> None:
+    """Seed 5030850: it was told before the success in front of it, which then came to a step that was over."""
+    made = started()
+    a = made.succeeded("a")
+    made.follows(facts.RunHeld(made.run, "kernel_error", "broken", until=made.now + DAY, offset=a.offset), a)
+    passed = made.marked(facts.DeadlinePassed(made.run, "step", "b", 1))
+    made.release_asked()
+    made.follows(facts.RunReleased(made.run, "kernel_error"))
+    made.follows(facts.StepDeadLettered(made.run, "b", 1, "step_deadline", "coordinator"), passed)
+
+    order = kinds(story(made.entries[made.topics.events]))
+
+    assert order[-4:] == ["RunReleased", "StepSucceeded a", "DeadlinePassed b", "StepDeadLettered b"]
+
+
 def test_a_run_held_at_its_start_missed_nothing_before_it() -> None:
     made = HandMade(TWO)
     start = made.started()
@@ -245,6 +260,16 @@ def test_a_release_of_a_run_that_nobody_can_read_may_be_without_effect() -> None
     made.release_asked()
 
     assert told(made, "I9").startswith("not told")
+
+    other = started()
+    a = other.succeeded("a")
+    other.follows(facts.RunHeld(other.run, "kernel_error", "broken", until=other.now + DAY, offset=a.offset), a)
+    asked = other.release_asked()
+    passed_over = told(other, "I9")
+    other.follows(facts.RunRefused(other.run, other.definition.name, "definition_gone", "why"), asked)
+
+    assert "ReleaseRequested was folded where it fitted, but no RunReleased followed" in passed_over
+    assert told(other, "I9").startswith("not told"), "who read it could not, and said so (seed 5037268)"
 
 
 def test_a_run_that_nobody_can_read_may_be_cancelled_while_no_client_knows_its_result() -> None:

@@ -223,6 +223,11 @@ class Batch:
         refused = consequence_id(cause.id, "RunRefused", 0)
         self.records.append(event_record(self.topics, event, event_id=refused, cause=cause.id, origin=cause.origin))
 
+    def refuse_left_out(self, run_id: str, gone: str, cause: Cause, pipeline: str = "") -> None:
+        """Refuse what is asked of a run whose definition (the hash) is not on the log."""
+        detail = f"the run exists, but its definition {gone[:12]} is not on `definitions`"
+        self.refuse(facts.RunRefused(run_id, pipeline, "definition_gone", detail), cause)
+
     def forget(self, run: Run, now: datetime) -> None:
         """Drop the stub of an ended run, and what `control` says of it."""
         self.runs[run.id] = None

@@ -246,7 +246,8 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
             batch.refuse(facts.RunRefused(run_id, "", "undecodable", reason), cause)
             return "undecodable"
         case _ if (gone := batch.missing(run_id)) is not None and not _may_end(batch, command, run_id):
-            return _refuse_left_out(batch, command, run_id, gone, cause)
+            batch.refuse_left_out(run_id, gone, cause, command.pipeline if isinstance(command, StartRun) else "")
+            return "refused"
         case StartRun():
             word = _start(batch, record, command, run_id, definitions, cause)
             if word == "started":
@@ -281,13 +282,6 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
 def _may_end(batch: Batch, command: Command, run_id: str) -> bool:
     """Whether it is to end a run that can be read: that is done without asking its definition."""
     return isinstance(command, CancelRun) and batch.run(run_id) is not None
-
-
-def _refuse_left_out(batch: Batch, command: Command, run_id: str, gone: str, cause: Cause) -> str:
-    pipeline = command.pipeline if isinstance(command, StartRun) else ""
-    detail = f"the run exists, but its definition {gone[:12]} is not on `definitions`"
-    batch.refuse(facts.RunRefused(run_id, pipeline, "definition_gone", detail), cause)
-    return "refused"
 
 
 def _has(run: Run, asked: facts.ReplayRequested | facts.DiscardRequested) -> bool:

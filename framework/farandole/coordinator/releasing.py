@@ -28,12 +28,15 @@ def is_folded(record: Record) -> bool:
 def release(batch: Batch, run: Run, record: Record, cause: Cause) -> str:
     """Let a run go on that a kernel error held: fold what it missed, in the log's order, unless that was deleted.
 
-    Where its definition is gone nothing can be folded; it is asked for again when that is there.
+    Where its definition is gone nothing can be folded. If it was held for that, it is asked for again when that is
+    there; else whoever asked is told.
 
     Raises:
         RefoldWanted: what it missed must be read again first.
     """
-    if batch.missing(run.id) is not None:
+    if (gone := batch.missing(run.id)) is not None:
+        if not is_held_for_definition(run):
+            batch.refuse_left_out(run.id, gone, cause)
         return "standing"
     missed = _missed(batch, run, record)
     if missed.records is None:

@@ -32,8 +32,10 @@ def markers_are_heeded(case: Case) -> Iterator[Violation]:
     for each, before in walk(case.graph, case.story):
         if not isinstance(each.fact, MARKERS):
             continue
-        wanted = _wanted(each, before)
-        if wanted is not None and not any(isinstance(one, wanted) for one in case.following(each)):
+        wanted, follow = _wanted(each, before), case.following(each)
+        if isinstance(each.fact, facts.ReleaseRequested) and any(isinstance(one, facts.RunRefused) for one in follow):
+            continue  # whoever read it could not read the definition, and said so
+        if wanted is not None and not any(isinstance(one, wanted) for one in follow):
             scope = f" ({each.fact.scope})" if isinstance(each.fact, facts.DeadlinePassed) else ""
             about = f" of {unit_text(each.unit)}" if each.unit[0] else ""
             told = f"{type(each.fact).__name__}{scope}{about} was folded where it fitted"

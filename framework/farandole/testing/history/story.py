@@ -88,8 +88,9 @@ class _Telling:
         """
         if isinstance(fact, facts.ReleaseRequested):
             return True
+        is_end = isinstance(fact, facts.DeadlinePassed) and fact.scope == "hold" and not fact.step
         is_final = self.is_unread and any(isinstance(e.fact, facts.StepSucceeded) and e.fact.final for e in self.missed)
-        return isinstance(fact, facts.CancelRequested | facts.DeadlinePassed) and not is_final
+        return (is_end or isinstance(fact, facts.CancelRequested)) and not is_final
 
     def _hold(self, held: facts.RunHeld) -> None:
         """The fact at which the run stopped was not folded, nor was anything after it."""
