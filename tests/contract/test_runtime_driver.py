@@ -1,8 +1,6 @@
 """The agent loop driven in real time: threads, draining, recycling."""
 
 import json
-import os
-import platform
 import signal
 import subprocess
 import sys
@@ -247,44 +245,3 @@ def test_process_that_has_drained_ends_whatever_threads_are_left_in_it(tmp_path:
 
     assert "has started" in said
     assert status == 0
-
-
-HEAPS = """
-import ctypes, sys, threading
-from farandole.runtime.driver import bound_heaps
-
-if sys.argv[1] == "bound":
-    bound_heaps()
-libc, here = ctypes.CDLL(None), threading.Barrier(13)
-libc.malloc.restype = libc.fdopen.restype = ctypes.c_void_p
-libc.malloc_info.argtypes, libc.fflush.argtypes = (ctypes.c_int, ctypes.c_void_p), (ctypes.c_void_p,)
-
-def work():
-    libc.malloc(1000)
-    here.wait()
-
-for _ in range(12):
-    threading.Thread(target=work).start()
-here.wait()
-out = libc.fdopen(1, b"w")
-libc.malloc_info(0, out)
-libc.fflush(out)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives threads heaps of their own")
-@pytest.mark.parametrize(
-    ("call", "said", "heaps"),
-    [("bound", {}, {2}), ("bound", {"MALLOC_ARENA_MAX": "3"}, {3}), ("none", {}, {8, 13})],  # 8 where there is one core
-)
-def test_threads_share_two_heaps_unless_the_environment_says_otherwise(
-    call: str, said: dict[str, str], heaps: set[int]
-) -> None:
-    """Each outage gave a process new clients, whose threads had heaps of their own: 4 to 5 MiB for nobody else."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")} | said
-
-    told = subprocess.run(
-        [sys.executable, "-c", HEAPS, call], env=environment, capture_output=True, text=True, check=True, timeout=60
-    )
-
-    assert told.stdout.count("<heap nr=") in heaps

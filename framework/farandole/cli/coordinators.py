@@ -9,6 +9,7 @@ from contextlib import closing
 
 from farandole.artifacts import ArtifactStore
 from farandole.cli.connect import artifacts_of
+from farandole.cli.heaps import bound_heaps
 from farandole.cli.observing import Observed, observing, wall
 from farandole.cli.processes import random_slot, require_registered
 from farandole.cli.settings import Settings
@@ -16,7 +17,7 @@ from farandole.clock import SystemClock
 from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
 from farandole.coordinator.loop import Environment
 from farandole.coordinator.settings import UNIT
-from farandole.runtime.driver import STEP_WAIT_S, Stop, bound_heaps, stopping_on_signals, tune_interpreter
+from farandole.runtime.driver import STEP_WAIT_S, Stop, stopping_on_signals, tune_interpreter
 from farandole.transport.drift import require_topics
 from farandole.transport.port import Transport
 

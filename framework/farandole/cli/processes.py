@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from farandole.artifacts import ArtifactStore
 from farandole.cli.connect import artifacts_of, exchange_of
+from farandole.cli.heaps import bound_heaps
 from farandole.cli.observing import Observed, observing
 from farandole.cli.settings import Settings
 from farandole.cli.units import Named, schemas_of
@@ -20,7 +21,7 @@ from farandole.clock import SystemClock
 from farandole.events.avro import Schema
 from farandole.events.catalogue import ALL, schema_of
 from farandole.runtime.attempts import Executor
-from farandole.runtime.driver import Stop, bound_heaps, drive, stopping_on_signals, tune_interpreter
+from farandole.runtime.driver import Stop, drive, stopping_on_signals, tune_interpreter
 from farandole.runtime.handlers.executors import Executors
 from farandole.runtime.loop import AgentLoop, Surrounding
 from farandole.runtime.settings import AgentSettings

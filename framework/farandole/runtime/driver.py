@@ -3,10 +3,8 @@
 The one module here that touches signals. Blocks until the loop has ended.
 """
 
-import ctypes
 import gc
 import logging
-import os
 import signal
 import sys
 import threading
@@ -31,23 +29,7 @@ GC_THRESHOLD = 20_000
 """Allocations between two young collections. Python's 700 looks at the records in flight several times each; what we
 make has no cycles, so that nothing waits for a collection but what users' handlers leave."""
 
-ARENAS_MAX = 2
-"""Heaps of glibc that all threads share. A client is 6 to 10 threads, and each outage makes new ones: with a heap for
-each thread, up to 8 for a core, what is free in one is of no use to the next, and a process grew by 4 to 5 MiB at each
-outage [measured, decision 0115]."""
-
-M_ARENA_MAX = -8
-"""Source: malloc.h of glibc."""
-
 log = logging.getLogger("farandole.runtime")
-
-
-def bound_heaps() -> None:
-    """Let all threads share a few heaps, unless the environment says otherwise. Before there are threads."""
-    said = "MALLOC_ARENA_MAX" in os.environ or "malloc.arena_max" in os.environ.get("GLIBC_TUNABLES", "")
-    mallopt = None if said else getattr(ctypes.CDLL(None), "mallopt", None)  # there is none but glibc's
-    if mallopt is not None:
-        mallopt(M_ARENA_MAX, ARENAS_MAX)
 
 
 def tune_interpreter() -> None:

@@ -17,6 +17,7 @@ from farandole.cli.deploy import BROKERS_WAIT, make
 from farandole.cli.dev.noting import Noting
 from farandole.cli.dev.stages import APPLIED, READY, say
 from farandole.cli.group import exit_code, report
+from farandole.cli.heaps import bound_heaps
 from farandole.cli.logs import setup_logging
 from farandole.cli.processes import agent_loop, agent_settings
 from farandole.cli.settings import Settings
@@ -25,7 +26,7 @@ from farandole.client.applying import apply
 from farandole.client.insisting import insist
 from farandole.definition.model import Definition
 from farandole.errors import FarandoleError, NotReady
-from farandole.runtime.driver import Stop, bound_heaps, drive, stopping_on_signals
+from farandole.runtime.driver import Stop, drive, stopping_on_signals
 from farandole.transport.port import Transport
 
 SLOT = "dev"
