@@ -90,7 +90,7 @@ def test_every_end_and_every_kind_of_fault_occurred(outcomes: list[Outcome]) -> 
     assert set(ended) == {"succeeded", "partial", "failed", "cancelled", "timed_out"}
     assert kinds == {
         *("crash", "pause", "leave", "skew", "leap", "deaf", "expire", "cut", "stall", "scale"),
-        *("fetch", "lost", "reply", "late", "twice", "refused"),
+        *("fetch", "lost", "reply", "late", "twice", "refused", "older"),
     }
 
 
