@@ -74,7 +74,7 @@ class Batch:
     """Timers taken from the home: given back if the batch is thrown away."""
 
     read_again: list[str] = field(default_factory=list)
-    """Runs of which that has been used: it is kept until then."""
+    """Runs of which `missed` was used: what was read again is let go of once the batch stands."""
 
     read_back: list[facts.Marker] = field(default_factory=list)
     values: Values = field(default_factory=Values)
