@@ -142,7 +142,13 @@ def _started(batch: Batch, record: Record, about: tuple[Envelope, Cause], defini
         raise DefinitionWanted(fact.definition)
     digest = fact.definition[:12]
     if definition is None:
-        log.error("%s: a run was started under definition %s, which nobody has", record.place, digest, extra=fields)
+        log.error(
+            "%s: a run was started under definition %s, which `definitions` does not hold, or not so that this version "
+            "can read it: the run is held until it can be",
+            record.place,
+            digest,
+            extra=fields,
+        )
         batch.begin_left_out(fact, cause, record.offset)
         return "standing"
     if any(root not in definition.steps for root in fact.fired):
