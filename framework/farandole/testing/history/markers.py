@@ -33,7 +33,8 @@ def markers_are_heeded(case: Case) -> Iterator[Violation]:
         if not isinstance(each.fact, MARKERS):
             continue
         wanted, follow = _wanted(each, before), case.following(each)
-        if isinstance(each.fact, facts.ReleaseRequested) and any(isinstance(one, facts.RunRefused) for one in follow):
+        refused = any(isinstance(one, facts.RunRefused) and one.reason == "definition_gone" for one in follow)
+        if isinstance(each.fact, facts.ReleaseRequested) and refused:
             continue  # whoever read it could not read the definition, and said so
         if wanted is not None and not any(isinstance(one, wanted) for one in follow):
             scope = f" ({each.fact.scope})" if isinstance(each.fact, facts.DeadlinePassed) else ""

@@ -228,15 +228,15 @@ def what_was_published_follows_from_a_success(world: World) -> Iterator[str]:
 
 
 def rebuilt_runs_equal_state(world: World) -> Iterator[str]:
-    """I9: what `events` rebuilds is what `runs` holds, but for runs that were released from an error: what they missed
-    was folded in between."""
-    mended = {e.run for _, e in world.clients.events if isinstance(e, facts.RunReleased) and e.reason == "kernel_error"}
+    """I9: what `events` rebuilds is what `runs` holds, but for runs that were held for want of their definition: what
+    they missed was folded in between."""
+    unread = {e.run for _, e in world.clients.events if isinstance(e, facts.RunHeld) and e.is_unread}
     graph = graph_of(world.definition)
     for number in range(world.sizes.partitions):
         log = [logged(record) for record, _ in world.clients.events if record.partition == number]
         rebuilt = rebuild(sorted(log, key=lambda it: it.offset), lambda _: graph)
         held = dict(_states(world, number))
-        for run in sorted((rebuilt.keys() | held.keys()) - mended):
+        for run in sorted((rebuilt.keys() | held.keys()) - unread):
             if partition_of(run, world.sizes.partitions) != number:
                 yield f"{run} lives on partition {number}, which is not its home"
             one, other = rebuilt.get(run), held.get(run)
