@@ -58,7 +58,7 @@ def _missed(batch: Batch, run: Run, record: Record) -> Missed:
         RefoldWanted: it must be read again first.
     """
     since = run.head.unfolded_from
-    if since < 0:
+    if not 0 <= since < record.offset:  # nothing; or it is this very record that holds the run
         return Missed(record.at, range(0), [])
     found = batch.missed(run.id, range(since, record.offset))
     if found is None:
