@@ -3,6 +3,7 @@
 Pure packages never import this module; they are handed instants.
 """
 
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -28,8 +29,17 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """`time.monotonic()`."""
-        return time.monotonic()
+        """Seconds since some start, those included in which the machine slept."""
+        return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
+
+
+_COUNTS_SLEEP = {"linux": "CLOCK_BOOTTIME", "darwin": "CLOCK_MONOTONIC"}
+"""`time.monotonic()` stands still there while a machine sleeps: hours would be missing after it.
+
+Source: clock_gettime(2) of Linux, clock_gettime(3) of macOS.
+"""
+
+_CLOCK: int | None = getattr(time, _COUNTS_SLEEP.get(sys.platform, ""), None)
 
 
 class ManualClock:

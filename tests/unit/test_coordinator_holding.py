@@ -1,5 +1,7 @@
 """Runs that an error of ours holds: others go on, nothing is lost, and the release folds what was missed."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from farandole.kernel.rebuild import rebuild
 from farandole.kernel.state import Status
 from farandole.testing.desk import Desk, LogReader
 from farandole.testing.sketch import define, framed, node
-from farandole.transport.port import TopicPartition
+from farandole.transport.port import Polled, TopicPartition, Trouble
 
 EVENTS = TopicPartition("farandole.events", 0)
 
@@ -38,9 +40,9 @@ def desk_of_join(folder: Path, run: str = "r-1", *, definition: Definition = JOI
     return desk
 
 
-def unreadable(desk: Desk, step: str = "x") -> int:
+def unreadable(desk: Desk, step: str = "x", *, run: str = "r-1") -> int:
     """An event about a step of the run that nobody can read; its offset."""
-    good = desk.record_of(facts.StepSucceeded("r-1", step, 1, framed()))
+    good = desk.record_of(facts.StepSucceeded(run, step, 1, framed()))
     record = desk.raw_event(b"\xc3\x01garbage", good.headers)
     desk.turns()
     return record.offset
@@ -50,6 +52,25 @@ def mend(desk: Desk, offset: int, step: str = "x") -> None:
     """As if a newer version could read what stands there: the success of a step."""
     good = desk.record_of(facts.StepSucceeded("r-1", step, 1, framed()))
     desk.logs[EVENTS][offset] = structs.replace(desk.logs[EVENTS][offset], value=good.value)
+
+
+@dataclass
+class Deleting:
+    """A reader to whom the log says that what it was to read was deleted."""
+
+    told: Trouble
+
+    def assign(self, positions: Mapping[TopicPartition, int]) -> None:
+        pass
+
+    def poll(self, timeout: float) -> Sequence[Polled]:
+        return [self.told]
+
+    def position(self, at: TopicPartition) -> int | None:
+        return None
+
+    def close(self) -> None:
+        pass
 
 
 def ids(desk: Desk) -> list[str]:
@@ -227,6 +248,44 @@ def test_release_thrown_away_with_its_batch_is_made_once() -> None:
     assert desk.refold.found == {}
 
 
+def test_what_was_missed_is_read_once_for_all_releases_that_are_on_the_log() -> None:
+    # The story: an operator released a hundred runs in a loop, after a bug in an expression was gone. For each the log
+    # was read from its hold to its release, while the home stood still: 20,000 records for 100 runs of one fact each.
+    desk, runs = Desk(JOIN), [f"r-{n}" for n in range(5)]
+    for run in runs:
+        desk.start(run)
+    desk.turns()
+    for run in runs:
+        unreadable(desk, run=run)
+    for run in runs:
+        desk.command(ReleaseRun(run))
+    desk.turn()
+
+    desk.batch()
+    asked = dict(desk.refold._asked)
+    while desk.refold.step():
+        pass
+    desk.turn()
+
+    assert sorted(asked) == runs
+    assert desk.refold.wanted is None, "none was read for alone"
+    assert len(desk.events(facts.RunReleased)) == 5
+
+
+def test_release_whose_facts_are_there_is_not_given_up_with_one_whose_facts_were_deleted() -> None:
+    """What is read for several begins where the first of them was held."""
+    at = TopicPartition("farandole.events", 0)
+    there, deleted = RefoldWanted("r-1", at, 5, 9), RefoldWanted("r-2", at, 3, 10)
+    refold = Refold(lambda: Deleting(Trouble("position_out_of_range", "deleted", at)))
+
+    refold.want(there, [deleted])
+    refold.step()
+
+    assert (refold.wanted, {run: it.records for run, it in refold.found.items()}) == (None, {"r-2": None})
+    refold.want(there, [deleted])
+    assert list(refold._asked) == ["r-1"], "it is asked for again, and alone"
+
+
 def test_release_that_waits_is_forgotten_with_its_home_and_no_other_home_waits_for_it() -> None:
     """It was waited for by whoever came next, though nobody was there any more to fold it."""
     away, here = (RefoldWanted(f"r-{n}", TopicPartition("farandole.events", n), 5, 9) for n in (1, 2))
@@ -380,6 +439,28 @@ def test_rebuild_of_a_log_with_a_held_run_gives_it_as_it_stands(tmp_path: Path) 
     desk.fact(facts.StepFailed("r-1", "y", 1, "exception", "", "", True, framed()))
     desk.turns()
 
+    assert rebuild(desk.logged(), lambda _: graph_of(JOIN)) == desk.home.runs
+
+
+def test_rebuild_of_a_log_with_a_released_run_folds_what_it_missed_where_that_was_folded(tmp_path: Path) -> None:
+    """It was never folded: a run whose state was damaged later was rebuilt with results missing, and never ended."""
+    desk = desk_of_join(tmp_path)
+    desk.succeed("x")
+    desk.succeed("y")
+    desk.turns()
+    desk.fact(facts.StepFailed("r-1", "y", 1, "exception", "", "", True, framed()))  # late: it had succeeded
+    desk.turns()
+    release(desk)
+    held_again = rebuild(desk.logged(), lambda _: graph_of(JOIN))
+    assert held_again == desk.home.runs
+    desk.artifacts.put(framed(4))
+
+    release(desk)
+    desk.succeed("j")
+    released = rebuild(desk.logged(), lambda _: graph_of(JOIN))
+    desk.turns()
+
+    assert (released["r-1"].head.kernel_error, released["r-1"].step("j").status.name) == ("", "SUCCEEDED")
     assert rebuild(desk.logged(), lambda _: graph_of(JOIN)) == desk.home.runs
 
 

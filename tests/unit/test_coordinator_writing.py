@@ -26,6 +26,9 @@ from farandole.events.outgoing import Origin, Outgoing, event_record
 from farandole.events.tables import RunHead
 from farandole.events.topics import Topics
 from farandole.ids import NO_ITEM, agent_fact_id, generated_run_id, partition_of, sha256
+from farandole.kernel.decision import DEDUPE_WINDOW
+from farandole.kernel.snapshot import read_run
+from farandole.kernel.state import CHUNK, Status
 from farandole.telemetry import catalogue as m
 from farandole.telemetry.measures import Distribution, Labels
 from farandole.testing.answers import Task, failure, success, task_of
@@ -693,6 +696,76 @@ def test_commands_beyond_what_is_buffered_wait_for_late_events_and_are_all_answe
     assert chain.count(facts.RunStarted) == 20
 
 
+def test_large_results_fill_neither_memory_nor_a_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five thousand were buffered, and five hundred folded in one transaction, of whatever size: a backlog of results
+    of 200 kB was a gigabyte for each home."""
+    monkeypatch.setattr("farandole.coordinator.intake.BUFFER_BYTES_MAX", 10_000)
+    monkeypatch.setattr("farandole.coordinator.building.BATCH_BYTES_MAX", 4_000)
+    town = Town(define(node("a"), name="p"), tmp_path)
+    town.rest()
+    town.start(*runs_at(0, 40))
+    town.rest()
+    before, writer = town.transactions(), town.loop._writer
+
+    writer.renewing = True  # nothing is folded
+    town.send(*(town.success(task, "x" * 1000) for task in town.tasks("a")))
+    for _ in range(5):
+        town.loop.step(0.0)
+    is_full = 0 in town.loop._intake.full
+    writer.renewing = False
+    town.rest()
+
+    assert is_full
+    assert town.count(facts.RunSettled) == 40
+    assert town.transactions() - before >= 10
+    assert town.loop._intake.full == set()
+    town.loop.close()
+
+
+def test_cancel_is_not_lost_while_the_start_of_its_run_stands_behind_a_backlog(chain: Town) -> None:
+    # The story: a client saw its run begin and cancelled it. More events stood before that than one poll brings, and
+    # the command came with the first of them: it was said to be about nothing. Only after a take-over was `events` read
+    # to its end first.
+    *others, run = [each for each in (f"d-{n}" for n in range(1200)) if home(each) == 0][:261]
+    chain.send(*(record for other in others for record in chain.direct(other)))
+    chain.send(chain.direct(run)[0])
+    chain.command(CancelRun(run, "please"))
+
+    chain.pass_time(timedelta(seconds=1))
+
+    assert chain.count(facts.CancelRequested) == 1
+
+
+def test_commands_about_no_run_are_passed_and_the_one_behind_them_is_answered(chain: Town) -> None:
+    strangers = [each for each in (f"nobody-{n}" for n in range(60)) if home(each) == 0]
+    for each in strangers:
+        chain.command(CancelRun(each))
+    chain.start(*runs_at(0, 1))
+
+    chain.rest()
+
+    words = chain.loop.view.builder.words
+    assert (words["command_no_such_run"], words["command_started"]) == (len(strangers), 1)
+
+
+def test_end_of_events_is_asked_for_again_until_it_is_told(chain: Town) -> None:
+    """A command about no run waits for it, and with it all that are behind."""
+    ask, refused = chain.loop._member.call, iter(range(2))
+
+    def call(request: Request) -> int:
+        is_end = isinstance(request, ReadEnds) and next(refused, None) is not None
+        return ask(ReadEnds([TopicPartition("nowhere", 0)], Isolation.UNCOMMITTED) if is_end else request)
+
+    chain.loop._member.call = call  # type: ignore[method-assign]
+    chain.command(CancelRun(runs_at(0, 1)[0]))
+    chain.rest()
+    waiting = chain.loop.view.builder.words["command_no_such_run"]
+    chain.pass_time(timedelta(seconds=10 * RETRY_S))
+
+    assert (waiting, chain.loop.view.builder.words["command_no_such_run"]) == (0, 1)
+    assert next(refused, None) is None, "it was refused twice"
+
+
 # --- definitions that come meanwhile --------------------------------------------------------------------
 
 
@@ -899,6 +972,32 @@ def test_run_whose_state_is_damaged_is_folded_anew_from_its_events_when_its_home
     town.loop.close()
 
 
+def test_run_that_was_folded_anew_is_written_whole_with_its_next_change(tmp_path: Path) -> None:
+    """What had not changed was taken for written: the next owner found it as damaged as before."""
+    wide = define(*(node(f"s{n}") for n in range(2 * CHUNK)), name="p")
+    town = Town(wide, tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    town.loop.close()
+    for key in (b"r-1", b"r-1#c/1"):
+        town.send(NewRecord(town.topics.runs, key, b"\0not ours", partition=home("r-1")))
+
+    town.loop = town.begin()
+    town.pass_time(timedelta(seconds=30))
+    town.send(*(town.success(task) for task in town.tasks("s0")))
+    town.pass_time(timedelta(seconds=2))
+    before = town.loop.homes[home("r-1")].runs["r-1"]
+    rows = town.transport.reader("rows")
+    rows.assign({TopicPartition(town.topics.runs, home("r-1")): -2})
+    found = [it for _ in range(5) for it in rows.poll(0.0) if isinstance(it, Record)]
+    state = {(it.key or b"").decode().partition("#")[2]: it.value or b"" for it in found}
+
+    assert read_run(lambda _: graph_of(wide), state, "r-1") == before
+    rows.close()
+    town.loop.close()
+
+
 def test_run_whose_definition_is_gone_stands_still_and_is_there_again_when_its_definition_is(tmp_path: Path) -> None:
     # The story: `definitions` was made anew from newer code. One live run of an older definition ended every
     # coordinator that took its home over, one after the other.
@@ -1093,6 +1192,45 @@ def test_run_begun_directly_under_a_definition_that_nobody_can_read_yet_goes_on_
     assert (unread.count(facts.RunHeld), unread.count(facts.RunReleased)) == (1, 1)
 
 
+def test_run_of_many_steps_that_was_begun_unread_is_whole_for_the_next_owner(tmp_path: Path) -> None:
+    # The story: of such a run `runs` held a head alone. After its release what had not changed of its later steps was
+    # not written, as if it stood there: the next owner found the state damaged, folded it anew, and lost results.
+    long = define(node("a"), *(node(f"s{n}", f"s{n - 1}" if n else "a") for n in range(2 * CHUNK)), name="p")
+    town = Town(long, tmp_path)
+    town.lose_definition()
+    town.rest()
+    town.send(town.direct("r-1")[0], town.report(facts.StepSucceeded("r-1", "a", 1, framed(1), ("s0",))))
+    town.rest()
+
+    town.bring_definition_back()
+    town.pass_time(timedelta(seconds=30))
+    before = town.loop.homes[home("r-1")].runs["r-1"]
+    town.succeed()
+
+    assert before.step("s0").status is Status.SCHEDULED
+    assert town.loop.homes[home("r-1")].runs["r-1"] == before
+    town.loop.close()
+
+
+def test_ended_run_whose_definition_is_gone_is_forgotten_in_its_time(tmp_path: Path) -> None:
+    """It was known for ever, and so were all others: a start with its id was refused however late it came."""
+    town = Town(define(node("a"), name="p"), tmp_path)
+    town.rest()
+    town.start("r-1")
+    town.rest()
+    town.send(*(town.success(task) for task in town.tasks("a")))
+    town.rest()
+    town.lose_definition()
+
+    town.succeed()
+    known = town.loop.homes[home("r-1")].run("r-1")
+    town.pass_time(DEDUPE_WINDOW + timedelta(hours=3))
+
+    assert known is not None
+    assert town.loop.homes[home("r-1")].run("r-1") is None
+    town.loop.close()
+
+
 def test_run_begun_unread_is_known_to_the_next_coordinator_that_cannot_read_it_either(unread: Town) -> None:
     unread.succeed()
     unread.send(unread.direct("r-1")[0], unread.report(facts.StepSucceeded("r-1", "a", 1, framed(1))))
@@ -1210,6 +1348,27 @@ def test_direct_start_that_is_read_again_after_the_window_is_refused_and_makes_n
     assert known == []
     assert [town.count(kind) for kind in (facts.RunStarted, facts.RunSettled)] == [2, 1]
     assert [(it.run, it.reason) for it in town.events() if isinstance(it, facts.RunRefused)] == [(run, "expired_id")]
+    town.loop.close()
+
+
+def test_start_is_admitted_after_the_machine_has_slept_and_its_id_is_known_for_as_long_as_it_may_come_again(
+    tmp_path: Path,
+) -> None:
+    # The story: a laptop slept for half an hour, and its wall clock was put forward. The coordinator's sense of now
+    # follows that slowly: for five hours each start with a generated id was refused, as one from the future.
+    town = Town(define(node("a"), name="p"), tmp_path)
+    town.rest()
+    town.clock._start += timedelta(minutes=30)
+    run = generated_run_id(town.clock.now(), 12345)
+
+    town.start(run)
+    town.rest()
+    town.send(*(town.success(task) for task in town.tasks("a")))
+    town.rest()
+
+    (end,) = [it for it in town.events() if isinstance(it, facts.RunSettled)]
+    assert end.settled_at < town.clock.now() - timedelta(minutes=29), "it still lags"
+    assert end.forget_at >= town.clock.now() + DEDUPE_WINDOW - timedelta(seconds=1)
     town.loop.close()
 
 

@@ -206,6 +206,21 @@ def test_start_with_a_generated_id_is_refused_outside_the_window_that_was_config
     assert refusal(answer) == "expired_id"
 
 
+@pytest.mark.parametrize(
+    ("made", "admitted"),
+    [(timedelta(hours=8, minutes=4), True), (timedelta(hours=8, minutes=6), False), (-timedelta(hours=25), False)],
+)
+def test_start_with_an_id_made_after_the_wall_clock_was_put_forward_is_admitted(
+    made: timedelta, admitted: bool
+) -> None:
+    """Ours lagged behind after a laptop had slept for hours, and each start was refused as one from the future."""
+    lagging = Moment(NOW, wall=NOW + timedelta(hours=8))
+
+    answer = admit(START, generated_run_id(NOW + made, 7), PIPELINE, None, lagging)
+
+    assert isinstance(answer, RunStarted) == admitted
+
+
 @pytest.mark.parametrize("asked", [datetime.min, datetime.max])
 def test_start_asked_for_at_an_end_of_the_calendar_is_refused_with_a_generated_id(asked: datetime) -> None:
     run = generated_run_id(NOW, 7)

@@ -41,7 +41,6 @@ def print_checked(it: Checked) -> None:
     for why, runs in (
         ("not compared, their events are not folded yet (is a coordinator running?)", it.moving),
         ("not compared, their start is no longer on the log", it.beheaded),
-        ("not compared, they were released from an error of ours", it.mended),
     ):
         if runs:
             rest = f" and {len(runs) - NAMED} more" if len(runs) > NAMED else ""

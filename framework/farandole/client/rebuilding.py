@@ -32,14 +32,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of it. `moving`: events not folded yet; `beheaded`: the start is gone from the log; `mended`: once
-    held by an error of ours and released, which a fold of the log alone does not repeat."""
+    """What came of it. `moving`: events not folded yet; `beheaded`: the start is gone from the log."""
 
     equal: int
     differences: tuple[Difference, ...]
     moving: tuple[str, ...]
     beheaded: tuple[str, ...]
-    mended: tuple[str, ...]
 
 
 def logged(record: Record) -> Logged:
@@ -49,7 +47,8 @@ def logged(record: Record) -> Logged:
         RecordError: it is no event.
     """
     folded = header_text(record, "ce_folded").partition("/")[2]
-    return Logged(record.offset, event_of(record), int(folded) if folded.isdecimal() else None)
+    at = int(folded) if folded.isdecimal() else None
+    return Logged(record.offset, event_of(record), at, header_text(record, "ce_id"), header_text(record, "ce_cause"))
 
 
 async def check_state(session: Session, folded_to: Mapping[TopicPartition, Position]) -> Checked:
@@ -63,7 +62,6 @@ async def check_state(session: Session, folded_to: Mapping[TopicPartition, Posit
         tuple(it for each in parts for it in each.differences),
         tuple(it for each in parts for it in each.moving),
         tuple(it for each in parts for it in each.beheaded),
-        tuple(it for each in parts for it in each.mended),
     )
 
 
@@ -77,11 +75,8 @@ async def _check_home(session: Session, at: TopicPartition, folded_to: int) -> C
     held = _held(rows, graphs.__getitem__)
     known = {it.event.run for it in log if isinstance(it.event, facts.RunStarted) and it.event.definition in graphs}
     moving = {it.event.run for it in log if it.offset >= folded_to}
-    mended = {
-        it.event.run for it in log if isinstance(it.event, facts.RunReleased) and it.event.reason == "kernel_error"
-    }
     beheaded = set(held) - known
-    resting = known - moving - mended
+    resting = known - moving
     made = rebuild([it for it in log if it.event.run in resting], graphs.__getitem__)
     found = [_difference(run, at.partition, made.get(run), held.get(run)) for run in sorted(resting)]
     differences = tuple(each for each in found if each is not None)
@@ -90,7 +85,6 @@ async def _check_home(session: Session, at: TopicPartition, folded_to: int) -> C
         differences,
         tuple(sorted(moving & (known | set(held)))),
         tuple(sorted(beheaded - moving)),
-        tuple(sorted(mended - moving)),
     )
 
 

@@ -66,6 +66,9 @@ class Batch:
     read: tuple[int, int] = (0, 0)
     """How many of the home's buffered events and commands it has answered."""
 
+    size: int = 0
+    """Bytes of the records that it has read."""
+
     runs: dict[str, Run | None] = field(default_factory=dict)
     records: list[Outgoing] = field(default_factory=list)
     timers: list[Timer] = field(default_factory=list)
@@ -248,7 +251,9 @@ class Batch:
             if after is None:
                 pairs: list[tuple[str, bytes | None]] = [*tombstones(before)] if before is not None else []
             else:
-                pairs = list(state_records(before, after, now))
+                is_partial = before is not None and not after.is_settled and run_id in self.home.unwritten
+                known = before.with_chunks(()) if before is not None and is_partial else before
+                pairs = list(state_records(known, after, now))
             headers = () if after is None or after.is_settled else self.home.trace_headers(run_id)
             for key, value in pairs:
                 out.append(Outgoing(self.topics.runs, key, value, headers if key == run_id else (), home=run_id))

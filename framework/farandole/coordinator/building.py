@@ -12,8 +12,9 @@ from farandole.coordinator.batch import Batch, StoreAway
 from farandole.coordinator.definitions import is_held_for_definition
 from farandole.coordinator.home import RELEASE, Home
 from farandole.coordinator.measures import Measures
-from farandole.coordinator.reading import Definitions, DefinitionWanted, give_up, read_command, read_event
+from farandole.coordinator.reading import Definitions, DefinitionWanted, RunWanted, give_up, read_command, read_event
 from farandole.coordinator.refold import Refold, RefoldWanted
+from farandole.coordinator.releasing import releases
 from farandole.coordinator.settings import CoordinatorSettings
 from farandole.errors import TransportError
 from farandole.events.facts import ReleaseRequested, TriggerSuspected
@@ -24,6 +25,9 @@ from farandole.kernel.timers import Timer, marker
 from farandole.kernel.values import ClaimNeeded
 
 log = logging.getLogger("farandole.coordinator")
+
+BATCH_BYTES_MAX = 4 * 2**20
+"""Bytes of what a batch has read after which it takes no more: as an agent's transaction (`transaction_bytes_max`)."""
 
 
 @dataclass(slots=True)
@@ -39,7 +43,10 @@ class Builder:
     words: Counter[str] = field(default_factory=Counter)
     measures: Measures = field(default_factory=Measures)
     wanted: bool = False
-    """Whether the last batch stopped at a command that wants a fresh table of definitions."""
+    """Whether the last batch stopped at a record that wants a fresh table of definitions."""
+
+    wanted_run: bool = False
+    """Whether it stopped at a command that is about a run which may stand further on in `events`."""
 
     size: int = 0
     """Most records of a home in a batch, at present; the setting is the most that it grows to."""
@@ -75,11 +82,11 @@ class Builder:
             kind = "command_" if home.refused.record.topic == self.settings.topics.commands else "event_"
             batch.words[kind + give_up(batch, home.refused)] += 1
             left = 0
-        self.wanted = False
+        self.wanted = self.wanted_run = False
         try:
             left, is_stuck = self._events(batch, home, definitions, left)
             if not is_stuck:  # a command may be about a run that begins with an event which has to wait
-                self.wanted |= self._commands(batch, home, definitions, (left, partitions))
+                self._commands(batch, home, definitions, (left, partitions))
         except StoreAway:
             home.forsake()
             raise
@@ -88,7 +95,8 @@ class Builder:
         for run_id, detail in batch.errors[batch.logged :]:
             log.error("run %s is held by an error: %s", run_id, detail, extra={"run_id": run_id})
         batch.logged = len(batch.errors)
-        return batch, is_stuck or self.wanted or left <= 0
+        is_full = left <= 0 or batch.size >= BATCH_BYTES_MAX
+        return batch, is_stuck or self.wanted or self.wanted_run or is_full
 
     def _fresh(self, home: Home) -> Batch:
         return Batch(
@@ -108,11 +116,14 @@ class Builder:
         events, commands = batch.read
         try:
             for record in islice(home.events, events, events + max(0, left)):
+                if batch.size >= BATCH_BYTES_MAX:
+                    return 0, False
                 batch.words["event_" + read_event(batch, record, definitions)] += 1
+                batch.size += len(record.value or b"")
                 left -= 1
                 events += 1
         except RefoldWanted as wanted_first:
-            self.refold.want(wanted_first)
+            self.refold.want(wanted_first, releases(home))
             return left, True
         except DefinitionWanted:
             self.wanted = True
@@ -121,19 +132,23 @@ class Builder:
             batch.read = events, commands
         return left, False
 
-    def _commands(self, batch: Batch, home: Home, definitions: Definitions, bounds: tuple[int, int]) -> bool:
-        """Answer what the draft has not; whether one waits for a fresh table of definitions."""
+    def _commands(self, batch: Batch, home: Home, definitions: Definitions, bounds: tuple[int, int]) -> None:
+        """Answer what the draft has not, up to one that waits for something to be read first."""
         left, partitions = bounds
         events, commands = batch.read
         try:
             for record in islice(home.commands, commands, commands + max(0, left)):
+                if batch.size >= BATCH_BYTES_MAX:
+                    return
                 batch.words["command_" + read_command(batch, record, definitions, partitions)] += 1
+                batch.size += len(record.value or b"")
                 commands += 1
         except DefinitionWanted:
-            return True
+            self.wanted = True
+        except RunWanted:
+            self.wanted_run = True
         finally:
             batch.read = events, commands
-        return False
 
     def _unasked(self, batch: Batch, home: Home) -> None:
         """Write what no record leads to: timers that are due, and suspicions."""

@@ -71,6 +71,10 @@ class Home:
     yet, and a timer would become the same marker again; so may the start of a run that a command is about, since a
     client that sees a run begun directly may cancel it. Timers and commands wait until all of that is folded."""
 
+    looked: tuple[int, int] = (0, 0)
+    """Commands before the first of these offsets were there when `events` ended at the second: a run that they are
+    about has begun before that, or never. A client cancels a run as soon as it sees it begun; we may be behind."""
+
     limit: int = 0
     """Most records in the next batch while a batch that could not be produced is bisected; 0 = the usual."""
 
@@ -104,14 +108,26 @@ class Home:
     missing: frozenset[str] = frozenset()
     """These definitions, once each."""
 
-    def restore(self, runs: Iterable[Run], left_out: Mapping[str, str] | None = None) -> None:
-        """Take over runs, those that are left out among them; the timer heap is rebuilt from them alone."""
+    unwritten: set[str] = field(default_factory=set)
+    """Runs of which `runs` holds less than is known here: the next change of one writes all of it."""
+
+    def restore(
+        self, runs: Iterable[Run], left_out: Mapping[str, str] | None = None, rebuilt: Iterable[str] = ()
+    ) -> None:
+        """Take over runs, those that are left out among them; the timer heap is rebuilt from them alone.
+
+        `rebuilt` were folded anew from their events, because `runs` does not tell them.
+        """
         self.left_out = dict(left_out or {})
         self.missing = frozenset(self.left_out.values())
         self.runs = {run.id: run for run in runs}
         self.standing = {run: self.runs.pop(run) for run in self.left_out if run in self.runs}
-        self.timers = [timer for run in self.runs.values() for timer in timers(run)]
-        self.timers += [Timer(0, run.id, RELEASE) for run in self.runs.values() if is_held_for_definition(run)]
+        # An ended run is forgotten in its time without its graph.
+        ended = [run for run in self.standing.values() if run.is_settled]
+        self.timers = [timer for run in (*self.runs.values(), *ended) for timer in timers(run)]
+        there_again = [run.id for run in self.runs.values() if is_held_for_definition(run)]
+        self.timers += [Timer(0, run, RELEASE) for run in there_again]
+        self.unwritten = {*rebuilt, *there_again}  # of one that was begun unread, there is a head alone
         heapq.heapify(self.timers)
         self.marked.clear()
 
@@ -128,6 +144,7 @@ class Home:
     def replace(self, run_id: str, run: Run | None) -> None:
         """The state of a run is another now; None: it is forgotten."""
         self.standing.pop(run_id, None)
+        self.unwritten.discard(run_id)
         if run is None:
             self.runs.pop(run_id, None)
             self.left_out.pop(run_id, None)
@@ -251,6 +268,11 @@ class Home:
     def is_behind(self) -> bool:
         """Whether something that stood on `events` at the take-over is not folded yet."""
         return self.events_at < self.read_first
+
+    def has_seen(self, command: Record, events_at: int) -> bool:
+        """Whether all that stood on `events` when this command was there is folded; a batch has come to `events_at`."""
+        commands, events = self.looked
+        return command.offset < commands and events <= max(events_at, self.events_at)
 
     @property
     def next_due(self) -> int | None:

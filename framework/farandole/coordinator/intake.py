@@ -14,6 +14,10 @@ from farandole.transport.port import Member, TopicPartition
 BUFFER_MAX = 5_000
 """Records buffered per home before its partitions are paused: ten batches."""
 
+BUFFER_BYTES_MAX = 16 * 2**20
+"""Bytes of their values, likewise: a result that travels inline may have 256 KiB, and 5,000 of them a gigabyte. As much
+as the client itself buffers (`queued.max.messages.kbytes`)."""
+
 
 def halves(ours: Iterable[TopicPartition], topics: Topics) -> list[TopicPartition]:
     """Our partitions of `commands` and `events` whose other half is not ours, so that nobody serves their homes.
@@ -57,16 +61,16 @@ class Intake:
         self.full.discard(number)
         self.behind.discard(number)
 
-    def throttle(self, homes: Iterable[Home]) -> None:
-        """Pause what brings more than is folded, and go on with what was folded meanwhile."""
+    def throttle(self, homes: Iterable[Home], *, came: bool) -> None:
+        """Pause what brings more than is folded, and go on with what was folded meanwhile. `came`: something has."""
         for home in homes:
-            number, waiting = home.number, len(home.events) + len(home.commands)
-            if waiting > BUFFER_MAX and number not in self.full:
-                self.full.add(number)
-                self.member.pause(self.pair(number))
-            elif waiting < BUFFER_MAX // 2 and number in self.full:
-                self.full.discard(number)
-                self.member.resume(self._wanted(home))
+            if home.number in self.full:
+                if not _waits_for_more_than(home, BUFFER_MAX // 2, BUFFER_BYTES_MAX // 2):
+                    self.full.discard(home.number)
+                    self.member.resume(self._wanted(home))
+            elif came and _waits_for_more_than(home, BUFFER_MAX, BUFFER_BYTES_MAX):
+                self.full.add(home.number)
+                self.member.pause(self.pair(home.number))
 
     def caught_up(self, homes: Mapping[int, Home]) -> bool:
         """Read the commands of homes that are not behind any more; whether there are such."""
@@ -81,3 +85,10 @@ class Intake:
         """`events` alone while a run may stand there, unread, that a command is about."""
         commands, events = self.pair(home.number)
         return [events] if home.is_behind else [commands, events]
+
+
+def _waits_for_more_than(home: Home, count: int, size: int) -> bool:
+    """Whether more records are buffered than that, or more bytes of their values."""
+    if len(home.events) + len(home.commands) > count:
+        return True
+    return sum(len(each.value or b"") for queue in (home.events, home.commands) for each in queue) > size

@@ -130,7 +130,7 @@ class CoordinatorLoop:
         """When there is something to do by itself, such as a timer to write, for whoever drives virtual time."""
         timers = [home.next_due for home in self.homes.values() if home.next_due is not None]
         others = [self._writer.draft_due(home) for home in self.homes.values()]
-        others += [self._takeover.next_due, self._definitions.next_due]
+        others += [self._takeover.next_due, self._definitions.next_due, self._writer.look_due]
         waits = [due for due in others if due is not None]
         rest_ms = max(0, self._writer.waits_until - ms(self._now()))
         if rest_ms and any(home.has_unread for home in self.homes.values()):
@@ -186,7 +186,7 @@ class CoordinatorLoop:
                 self._at_end(item)
             else:
                 self._trouble(item)
-        self._intake.throttle(self.homes.values())
+        self._intake.throttle(self.homes.values(), came=bool(polled))
         return bool(polled)
 
     def _at_end(self, end: End) -> None:
@@ -392,4 +392,6 @@ class CoordinatorLoop:
         return self._instant
 
     def _moment(self) -> Moment:
-        return Moment(self._now(), self._env.draw(), self._settings.dedupe_window, self._settings.stopped_window)
+        settings = self._settings
+        now, luck, wall = self._now(), self._env.draw(), self._env.clock.now()
+        return Moment(now, luck, settings.dedupe_window, settings.stopped_window, wall)

@@ -39,6 +39,10 @@ class DefinitionWanted(Exception):  # noqa: N818 - a request to the loop, not an
     """A command needs a pipeline, or a schema of its params, that the table as last read lacks: read it again (R13)."""
 
 
+class RunWanted(Exception):  # noqa: N818 - a request to the loop, not an error
+    """A command is about a run that nobody here knows; its start may stand on `events`, further on than was folded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Definitions:
     """How a batch looks up definitions. `is_certain`: the table was read to its end since that record was seen.
@@ -167,6 +171,7 @@ def read_command(batch: Batch, record: Record, definitions: Definitions, partiti
 
     Raises:
         DefinitionWanted: the table of definitions must be read to its end first.
+        RunWanted: all that stood on `events` when the command was there must be folded first.
         StoreAway: a payload cannot be read now.
     """
     command, run_id, reason = _parse(record)
@@ -179,7 +184,7 @@ def read_command(batch: Batch, record: Record, definitions: Definitions, partiti
         return "forwarded"
     try:
         word = _answer(batch, record, (command, run_id, reason), definitions)
-    except (DefinitionWanted, StoreAway):
+    except (DefinitionWanted, RunWanted, StoreAway):
         raise
     except Exception as error:  # one bad command never stops a partition
         fields = {"run_id": run_id, **_place(record)}
@@ -270,6 +275,8 @@ def _answer(batch: Batch, record: Record, parsed: tuple[Command | None, str, str
         case ReleaseRun():
             marker = facts.ReleaseRequested(run_id)
     run, asked, fields = batch.run(run_id), type(command).__name__, _about(record, run_id, told)
+    if run is None and is_run_id(run_id) and not batch.home.has_seen(record, batch.events_at):
+        raise RunWanted(run_id)
     if run is None or run.is_settled or not is_run_id(run_id):
         log.warning("a %s was without effect: no live run %s", asked, run_id[:128], extra=fields)
         return "no_such_run"

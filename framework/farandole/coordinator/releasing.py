@@ -4,12 +4,15 @@ While an error holds a run its facts are passed over. At its release they are re
 folded on, and folded in their order.
 """
 
+from collections.abc import Iterator
+
 from farandole.coordinator.batch import Batch
 from farandole.coordinator.definitions import is_held_for_definition
+from farandole.coordinator.home import Home
 from farandole.coordinator.refold import Missed, RefoldWanted
 from farandole.errors import RecordError
 from farandole.events import facts
-from farandole.events.catalogue import decode
+from farandole.events.catalogue import decode, type_name
 from farandole.events.envelope import parse_envelope
 from farandole.events.outgoing import Origin
 from farandole.kernel.evolve import started_again
@@ -18,6 +21,8 @@ from farandole.kernel.state import Run
 from farandole.transport.port import Record
 
 FOLDED_HEADER = "ce_folded"
+
+_RELEASE = type_name(facts.ReleaseRequested).encode()
 
 
 def is_folded(record: Record) -> bool:
@@ -49,6 +54,19 @@ def release(batch: Batch, run: Run, record: Record, cause: Cause) -> str:
         if not is_folded(old):
             _refold(batch, run.id, old, batch.origin(batch.moment().now, old.place), blame=cause)
     return "released"
+
+
+def releases(home: Home) -> Iterator[RefoldWanted]:
+    """What will have to be read again for the releases that are buffered: of each run for its first one."""
+    told = set[str]()
+    for record in home.events:
+        headers = dict(record.headers)
+        run = home.run(headers.get("ce_run", b"").decode(errors="replace"))
+        if headers.get("ce_type") != _RELEASE or run is None or run.id in told:
+            continue
+        told.add(run.id)
+        if run.head.kernel_error and 0 <= run.head.unfolded_from < record.offset:
+            yield RefoldWanted(run.id, record.at, run.head.unfolded_from, record.offset)
 
 
 def _missed(batch: Batch, run: Run, record: Record) -> Missed:

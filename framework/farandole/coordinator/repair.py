@@ -31,8 +31,6 @@ BEGINNING = -2
 TOLD_RUNS = 5
 """Ids of runs in a line of the log; a definition may have thousands."""
 
-_RUN, _FOLDED = "ce_run", "ce_folded"
-
 
 @dataclass(slots=True)
 class Damaged:
@@ -110,7 +108,7 @@ class Repair:
             else:
                 told = "run %s: its state cannot be read, and its beginning is not on %s any more"
                 log.error(told, run, self.topic, extra=about)
-        it.claimed.home.restore([*it.intact, *made.values()], it.left_out)
+        it.claimed.home.restore([*it.intact, *made.values()], it.left_out, made)
         tell_left_out(it.claimed.home)
         return it.claimed
 
@@ -130,10 +128,10 @@ def tell_left_out(home: Home) -> None:
 
 
 def _take(it: Damaged, record: Record) -> None:
-    headers = dict(record.headers)
-    if headers.get(_RUN, b"").decode(errors="replace") not in it.runs:
+    headers = {name: value.decode(errors="replace") for name, value in record.headers}
+    if headers.get("ce_run", "") not in it.runs:
         return
-    folded = headers.get(_FOLDED, b"").decode(errors="replace")
+    folded = headers.get("ce_folded", "")
     if not folded and record.offset >= it.claimed.home.events_at:
         return  # not folded yet: it is read again when the home runs
     try:
@@ -141,4 +139,5 @@ def _take(it: Damaged, record: Record) -> None:
     except RecordError:
         return  # it was skipped when it was read first
     if isinstance(event, Event):
-        it.logged.append(Logged(record.offset, event, int(folded.partition("/")[2]) if folded else None))
+        at = int(folded.partition("/")[2]) if folded else None
+        it.logged.append(Logged(record.offset, event, at, headers.get("ce_id", ""), headers.get("ce_cause", "")))

@@ -14,7 +14,7 @@ from farandole.coordinator.building import Builder
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.flight import Flight, Numbers, positions_of
 from farandole.coordinator.home import Home, Refused
-from farandole.coordinator.patience import Patience
+from farandole.coordinator.patience import RETRY_S, Patience
 from farandole.coordinator.reading import Definitions
 from farandole.coordinator.settings import CoordinatorSettings
 from farandole.coordinator.takeover import Claimed, Takeover
@@ -27,8 +27,10 @@ from farandole.transport.metadata import Metadata, encode
 from farandole.transport.outgoing import new_records
 from farandole.transport.port import (
     Commit,
+    Isolation,
     Member,
     Position,
+    ReadEnds,
     Record,
     RenewProducer,
     Reply,
@@ -64,6 +66,10 @@ class Writer:
 
     _certain: dict[TopicPartition, int] = field(default_factory=dict)
     """Up to where records were seen before the table was last read to its end for their home's sake."""
+
+    _looking: set[int] = field(default_factory=set)
+    _look_at: float = 0.0
+    """Homes whose end of `events` is asked for, and when that may be asked again."""
 
     _numbers: Numbers = field(default_factory=Numbers)
     _aborts: Patience = field(default_factory=Patience)
@@ -123,6 +129,8 @@ class Writer:
                 continue
             if self.builder.wanted:
                 self._unsure.update(home.seen)
+            if self.builder.wanted_run:
+                self._look_ahead(home)
             if batch.is_empty:
                 self.builder.answered(batch)
                 _pass_over(home, batch)
@@ -131,6 +139,28 @@ class Writer:
         if self._unsure:
             self.definitions.refresh()
         return bool(batches) and self._send(self._flight_of(batches))
+
+    def _look_ahead(self, home: Home) -> None:
+        """Ask where `events` ends now, for the sake of all commands that are buffered."""
+        now = self.builder.monotonic()
+        if home.number in self._looking or now < self._look_at:
+            return
+        at, seen = TopicPartition(self.settings.topics.events, home.number), home.commands[-1].offset + 1
+
+        def answered(reply: Reply) -> None:
+            self._looking.discard(home.number)
+            if reply.error is None and at in reply.ends:
+                home.looked = seen, reply.ends[at]
+            else:
+                self._look_at = self.builder.monotonic() + RETRY_S
+
+        self._looking.add(home.number)
+        self.ask(ReadEnds([at], Isolation.UNCOMMITTED), answered)
+
+    @property
+    def look_due(self) -> float | None:
+        """When an end is asked for again that nobody told, on the monotonic clock; None if none is."""
+        return self._look_at if self._look_at > self.builder.monotonic() else None
 
     def _is_certain(self, record: Record) -> bool:
         """Whether what is not in the table of definitions now was not there when the record was written (R13)."""

@@ -55,24 +55,26 @@ def admit(
     except RecordError as bad:
         return refused("params", str(bad))
     now = moment.now
-    if too_old := expired_id(run_id, now, moment.dedupe_window):
+    if too_old := expired_id(run_id, now, moment.dedupe_window, wall=moment.wall):
         return refused("expired_id", too_old)
     deadline = now + definition.deadline if definition.deadline else None
     return RunStarted(run_id, command.pipeline, definition.hash, params, sha256(params), now, deadline)
 
 
-def expired_id(run_id: str, asked: datetime, window: timedelta = DEDUPE_WINDOW) -> str:
+def expired_id(run_id: str, asked: datetime, window: timedelta = DEDUPE_WINDOW, *, wall: datetime | None = None) -> str:
     """Why an id that looks like a generated one may not begin a run that was asked for at that instant.
 
     Nobody may know it any more: a command that was on its way for longer than the window would begin a second run.
-    Empty if it may, and for ids of one's own.
+    Ahead of `asked` it may be as far as the wall clock is: that was put forward, and whoever made it had the same. Its
+    stub is kept from that instant on (`settle`). Empty if it may begin one, and for ids of one's own.
     """
     made = generated_at(run_id)
-    if made is None or -AHEAD_MAX <= asked - made <= window:  # a difference cannot leave the calendar
-        return ""
+    if made is None or (asked - made <= window and made - max(asked, wall or asked) <= AHEAD_MAX):
+        return ""  # differences of instants cannot leave the calendar
     return (
-        f"the id is a UUIDv7 of {made.isoformat()}, as generated ones are, and outside their window of {window}. "
-        "Choose another, for one of your own with a word before it"
+        f"the id is a UUIDv7 of {made.isoformat()}, as generated ones are, and outside their window of {window}: the "
+        f"clock here says {asked.isoformat()}. Choose another, for one of your own with a word before it; if it was "
+        "generated a moment ago, one of the clocks is wrong"
     )
 
 

@@ -23,12 +23,16 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """What the shell adds to a fact: the instant, its draw for the jitter in [0, 1), and how long stubs are kept."""
+    """What the shell adds to a fact: the instant, its draw for the jitter in [0, 1), and how long stubs are kept.
+
+    `wall` is what the machine's own clock says, where that is asked: `now` may lag behind it, for it does not leap.
+    """
 
     now: datetime
     luck: float = 0.0
     dedupe_window: timedelta = DEDUPE_WINDOW
     stopped_window: timedelta = STOPPED_WINDOW
+    wall: datetime | None = None
 
     def after(self, wait: timedelta) -> datetime:
         """The instant that much later, or the last that there is: what holds or stops a run must never fail."""

@@ -10,6 +10,7 @@ from datetime import timedelta
 from farandole.definition.expressions import compile_expression
 from farandole.errors import RecordError
 from farandole.events.facts import RunSettled, RunStopping
+from farandole.ids import generated_at
 from farandole.kernel.decision import Decision
 from farandole.kernel.state import Phase, Status
 from farandole.kernel.values import roots_of
@@ -44,7 +45,9 @@ def settle(it: Decision, outcome: str, reason: str) -> None:
     if it.run.head.phase is Phase.STOPPING:
         kept = max(kept, it.moment.stopped_window)
     output = _output(it) if outcome in WITH_OUTPUT else None
-    it.emit(RunSettled(it.run.id, outcome, it.now, it.now + kept, reason, output))
+    # A generated id is admitted until a window after it was made, which our clock may not have reached yet.
+    since = max(it.now, generated_at(it.run.id) or it.now)
+    it.emit(RunSettled(it.run.id, outcome, it.now, since + kept, reason, output))
 
 
 def _output(it: Decision) -> bytes | None:

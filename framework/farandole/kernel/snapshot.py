@@ -71,7 +71,7 @@ def state_records(before: Run | None, after: Run, now: datetime) -> Iterator[tup
             yield from ((key, None) for key in _keys(before) if key != after.id)
         return
     old = before.chunks if before is not None else ()
-    if (before is None or before.is_settled) and len(after.params) > RIDES_MAX:  # a stub has none
+    if not old and len(after.params) > RIDES_MAX:  # nothing of it, or a stub, which has none
         yield f"{after.id}#p", after.params
     for n, chunk in enumerate(after.chunks):
         known = old[n] if n < len(old) else ()

@@ -171,7 +171,8 @@ class Desk:
     # --- turns ----------------------------------------------------------------------------
 
     def batch(self) -> Batch:
-        """The next batch of what waits, as it would be submitted."""
+        """The next batch of what waits, as it would be submitted. Where `events` ends is known at once."""
+        self.home.looked = len(self._log("commands")), len(self._log("events"))
         definitions = Definitions(self.by_name.get, self.by_hash.get, lambda _: self.certain, self._writers)
         batch, _ = self.builder.build(self.home, definitions, self.partitions)
         return batch
@@ -277,9 +278,10 @@ class Desk:
         """This home's `events` as a rebuild reads them; what nobody can read is left out."""
         out: list[Logged] = []
         for record in self._log("events"):
-            event, folded = _decoded(record), parse_envelope(record.headers).folded
+            event, envelope = _decoded(record), parse_envelope(record.headers)
+            at = int(envelope.folded.partition("/")[2]) if envelope.folded else None
             if isinstance(event, facts.Event):
-                out.append(Logged(record.offset, event, int(folded.partition("/")[2]) if folded else None))
+                out.append(Logged(record.offset, event, at, envelope.id, envelope.cause))
         return out
 
     def triggers(self) -> list[str]:
