@@ -7,7 +7,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from confluent_kafka import KafkaException, Producer
+from aiokafka.client import AIOKafkaClient
+from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.errors import TransportError
 from farandole.testing.broker import Broker, BrokerSettings, start_broker
@@ -15,7 +17,8 @@ from farandole.testing.chaos.markers import abort_forgotten
 from farandole.testing.cluster import wait_until
 from farandole.testing.proxy import PRODUCE, Fate, KafkaProxy
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
-from farandole.transport.kafka.forgotten import forgotten
+from farandole.transport.kafka.asking import ask
+from farandole.transport.kafka.forgotten import OFFSETS, _open, forgotten
 from farandole.transport.kafka.transactions import Transactor
 from farandole.transport.port import Isolation, TopicPartition, TopicSpec
 
@@ -104,3 +107,22 @@ def test_transaction_under_way_is_not_forgotten(lax: Broker) -> None:
     assert forgotten(KafkaSettings(lax.bootstrap), "ns.") == []
     open_.commit_transaction(10)
     assert forgotten(KafkaSettings(lax.bootstrap), "ns.") == []
+
+
+def test_positions_of_a_group_are_where_its_writers_ask_for_them(lax: Broker) -> None:
+    writer, settings = producer(lax.bootstrap, "ns.orders.positions"), KafkaSettings(lax.bootstrap)
+    groups = [f"ns.orders{n}" for n in range(6)]
+    found = []
+
+    async def look(client: AIOKafkaClient) -> list[tuple[TopicPartition, int, int, int, int]]:
+        return await _open(client, "ns.", False, group)
+
+    for group in groups:
+        stranger = Consumer({"bootstrap.servers": lax.bootstrap, "group.id": group})
+        writer.begin_transaction()
+        writer.send_offsets_to_transaction([KafkaPartition(AT.topic, 0, 1)], stranger.consumer_group_metadata(), 10)
+        found += ask(settings, "tests", look)
+        writer.abort_transaction(10)
+        stranger.close()
+
+    assert [at.topic for at, *_ in found] == [OFFSETS] * len(groups)

@@ -26,7 +26,7 @@ from farandole.transport.kafka.inspection import Inspected, OpenTransaction
 from farandole.transport.port import TopicPartition
 
 GIB = 1024**3
-NEW = {2: 11, 68: 1}
+NEW = {2: 11, 66: 2, 68: 1}
 BROKER = {
     "offsets.retention.minutes": "43200",
     "offset.metadata.max.bytes": "4096",
@@ -72,7 +72,7 @@ def test_nothing_is_found_where_all_is_well() -> None:
 
 
 CASES: Mapping[str, tuple[Facts, Severity, str]] = {
-    "broker_too_old": (inspected(api_versions={2: 5}), Severity.ERROR, "upgrade the brokers"),
+    "broker_too_old": (inspected(api_versions={2: 6, 61: 0}), Severity.ERROR, "upgrade the brokers"),
     "offsets_retention": (broker(offsets_retention_minutes="10080"), Severity.WARNING, "=43200 in server.properties"),
     "offset_metadata": (broker(offset_metadata_max_bytes="1024"), Severity.ERROR, "offset.metadata.max.bytes=4096"),
     "auto_create": (broker(auto_create_topics_enable="true"), Severity.WARNING, "auto.create.topics.enable=false"),
@@ -214,9 +214,10 @@ def test_positions_that_a_move_left_behind_are_no_error_and_end_no_process() -> 
     ("versions", "told"),
     [
         ({}, "unknown"),
-        ({2: 5, 28: 3}, "older than 2.8"),  # 2.7, which takes our transactions, and tells no ends that we can ask for
-        ({2: 6, 28: 3}, "2.8 to 3.6"),
-        ({2: 8, 68: 0}, "3.7 to 3.9"),
+        ({2: 5, 28: 3}, "older than 3.0"),  # 2.7, which takes our transactions, and tells no ends that we can ask for
+        ({2: 6, 28: 3, 61: 0}, "older than 3.0"),  # 2.8, which tells who has written, and not what is under way
+        ({2: 7, 28: 3, 61: 0, 66: 0}, "3.0 to 3.6"),
+        ({2: 8, 66: 0, 68: 0}, "3.7 to 3.9"),
         (NEW, "4.0 or newer"),
     ],
 )

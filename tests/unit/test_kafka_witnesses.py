@@ -221,7 +221,7 @@ def test_brokers_that_are_too_old_to_be_asked_are_told_with_the_version_that_it_
     """With 2.7 each restore failed with a traceback, and at once again, for ever."""
     monkeypatch.setattr(asking, "AIOKafkaClient", Old)
 
-    with pytest.raises(TransportError, match=r"ends of runs: expected brokers of Kafka 2\.8 or newer, .*_ListOffsets"):
+    with pytest.raises(TransportError, match=r"ends of runs: expected brokers of Kafka 3\.0 or newer, .*_ListOffsets"):
         read_ends(KafkaSettings("nowhere:1"), "us", [AT], Isolation.COMMITTED)
 
 

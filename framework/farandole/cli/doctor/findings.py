@@ -24,8 +24,8 @@ SKEW_WARNING, SKEW_ERROR = timedelta(seconds=1), timedelta(seconds=30)
 OPEN_GRACE = timedelta(seconds=5)
 """Beyond its own time-out: a broker ends a transaction that ran out within its clean-up interval."""
 
-LIST_OFFSETS, GROUP_HEARTBEAT = 2, 68
-"""Kafka's API keys: version 6 of the first (of `ends.py`) came with 2.8; 4.0 has version 1 of the second."""
+LIST_TRANSACTIONS, GROUP_HEARTBEAT = 66, 68
+"""Kafka's API keys: the first (of `forgotten.py`) came with 3.0, the second with 3.7; 4.0 has version 1 of it."""
 
 _RANDOM_SLOT = re.compile(r"\.[0-9a-f]{8}$")
 
@@ -56,7 +56,7 @@ def kafka_version(versions: Mapping[int, int]) -> str:
     """The broker's version as far as its requests tell it."""
     if not versions:
         return "unknown"
-    if versions.get(LIST_OFFSETS, 0) < 6:
+    if LIST_TRANSACTIONS not in versions:
         return f"older than {BROKER_MIN}"
     heartbeat = versions.get(GROUP_HEARTBEAT, -1)
     return "4.0 or newer" if heartbeat >= 1 else "3.7 to 3.9" if heartbeat == 0 else f"{BROKER_MIN} to 3.6"
@@ -68,8 +68,9 @@ def _versions(facts: Facts) -> Iterator[Finding]:
             E,
             "broker_too_old",
             f"{facts.bootstrap}: the brokers are older than Kafka {BROKER_MIN}",
-            "they do not answer our question for the end of a partition: no home is restored; and before 2.5 they "
-            "cannot tell a zombie's transaction from its successor's (KIP-447, R1)",
+            "they do not tell what is open under a writer's name: under load no process begins to write; before 2.8 "
+            "they do not answer our question for the end of a partition either: no home is restored; and before 2.5 "
+            "they cannot tell a zombie's transaction from its successor's (KIP-447, R1)",
             f"upgrade the brokers to {BROKER_MIN} or newer (4.x is what is tested)",
         )
 
@@ -183,7 +184,8 @@ def _in_sync(facts: Facts) -> Iterator[Finding]:
             E,
             "no_leader",
             f"{len(silent)} topics have partitions without a leader: {_some(silent)}",
-            "nobody can read or write them: what needs them stands still, and goes on by itself afterwards",
+            "nobody can read or write them: what needs them stands still, and no process of the namespace begins to "
+            "write, not knowing what it left open there; both go on by themselves afterwards",
             f"{describe} --unavailable-partitions names them",
         )
     behind = {name: fact for name, fact in facts.topics.items() if 0 <= fact.in_sync < fact.replication}

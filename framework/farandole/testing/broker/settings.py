@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-# The broker that the design was measured on; the clients talk to anything from 2.8 on (`BROKER_MIN`).
+# The broker that the design was measured on; the clients talk to anything from 3.0 on (`BROKER_MIN`).
 KAFKA_VERSION = "4.3.1"
 
 # Kafka 4 runs on Java 17 or newer.

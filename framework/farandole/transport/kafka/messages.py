@@ -5,6 +5,7 @@ Of flexible versions only: their tagged fields, of which we send none, are the l
 
 from typing import Any
 
+from aiokafka.errors import IncompatibleBrokerVersion
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactString, Schema, TaggedFields
 
@@ -21,6 +22,16 @@ class _Message(Request[RequestStruct]):  # type: ignore[misc]  # aiokafka has no
 
     def __init__(self, *fields: object) -> None:
         self._fields = fields
+
+    def prepare(self, versions: Any) -> Any:
+        """As a broker that knows other versions only, one that does not know the request at all is too old.
+
+        aiokafka's own error for that is of those after which one asks again.
+        """
+        try:
+            return super().prepare(versions)
+        except IncompatibleBrokerVersion as error:
+            raise NotImplementedError(str(error)) from error
 
     def build(self, request_struct_class: Any) -> Any:
         return request_struct_class(*self._fields, {})

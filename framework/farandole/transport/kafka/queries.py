@@ -47,7 +47,8 @@ GRACE = 1.0
 """Seconds beyond a request's time-out until its future is given up: the client answers first, with a reason."""
 
 SLICE = 0.25
-"""Seconds between two looks at what the connections have met while an answer is waited for."""
+"""Seconds between two looks at what the connections have met while an answer is waited for; `metadata` looks ever
+less often."""
 
 MOVED = frozenset(
     {
@@ -213,14 +214,18 @@ class Queries:
             AccessDenied: the cluster does not let us in.
             TransportError: there was no answer.
         """
-        until = time.monotonic() + self._patience
+        until, seconds = time.monotonic() + self._patience, SLICE
         while True:
+            left = max(0.0, until - time.monotonic())
             try:
-                found = self.client.list_topics(timeout=min(SLICE, self._patience))
+                # Each try is a request of its own, and no refusal is heard meanwhile. So the first is short, and the
+                # last has all that is left: a cluster that is slower than each of them would never be reached.
+                found = self.client.list_topics(timeout=seconds if seconds * 2 <= left else left)
             except KafkaException as error:
                 self._hear(self.client)
                 if time.monotonic() >= until or error_of(error).code() not in UNREACHABLE:
                     raise self._refusals.reason(told(error)) from error
+                seconds *= 2
             else:
                 self._refusals.answered()
                 return found

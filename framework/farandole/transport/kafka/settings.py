@@ -76,8 +76,9 @@ that one then is `standstill`, `arrival` and, in readers, a wary client."""
 PREFETCH_RECORDS = 4_000
 """Records fetched ahead. librdkafka's 100,000 would be thrown away and fetched anew at each pause."""
 
-BROKER_MIN = "2.8"
-"""The oldest Kafka that answers all that a process asks: version 6 of ListOffsets (`ends.py`). R1 alone needs 2.5."""
+BROKER_MIN = "3.0"
+"""The oldest Kafka that answers all that a process asks: ListTransactions (`forgotten.py`). Ends (`ends.py`) would need
+2.8, and R1 alone 2.5."""
 
 Value = str | int | float | bool
 """Of a setting that is no callback."""
