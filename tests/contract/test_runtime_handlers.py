@@ -31,7 +31,7 @@ from farandole.events.outgoing import Trigger
 from farandole.events.tables import AttemptProgress
 from farandole.events.topics import Topics
 from farandole.runtime.attempts import Attempt, Call, Failed, Outcome, Succeeded
-from farandole.runtime.handlers import parent
+from farandole.runtime.handlers import parent, processes
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.executors import Executors
 from farandole.runtime.handlers.parent import Child, ChildFailed
@@ -44,7 +44,7 @@ from farandole.runtime.telemetry import Signals
 from farandole.transport.port import NewRecord, Record, TopicPartition
 
 UNIT = """
-import asyncio, atexit, contextvars, ctypes, decimal, gc, json, logging, multiprocessing, os, resource, stat
+import asyncio, atexit, contextvars, ctypes, decimal, gc, json, logging, multiprocessing, os, re, resource, stat
 import subprocess, sys, threading, time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -366,6 +366,18 @@ def leaves(how: str) -> int:
     if "crash" in how:
         os._exit(3)
     time.sleep(600)
+
+@agent(isolation="process")
+def holds_the_interpreter(text: str) -> int:
+    def holds() -> None:
+        go, held = (Path(__file__).with_name(name) for name in ("go", "held"))
+        while not go.exists():
+            time.sleep(0.01)
+        held.touch()
+        re.match("(a+)+$", "a" * 64 + "b")
+    if text == "holds":
+        threading.Thread(target=holds, daemon=True).start()
+    return os.getpid()
 
 @agent(isolation="process")
 def tells_late(ctx: Context, n: int) -> int:
@@ -1057,6 +1069,27 @@ def test_attempt_that_finds_its_child_dead_goes_to_a_new_one(bench: Bench, caplo
 
     assert again not in (child, os.getpid())
     assert "SIGKILL (memory, perhaps). It had not begun: a new one does" in caplog.text
+
+
+@pytest.mark.parametrize("size", [1, 2_000_000], ids=["small", "larger than the channel holds"])
+def test_attempt_that_its_child_never_begins_goes_to_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    """The story: a handler left a thread behind that held the interpreter. Its own attempt ended well, and the next
+    was handed to a child that could not even say that it began: its timeout counts from there, so that it waited, and
+    its run with it, for as long as the thread lasted."""
+    for module in (parent, processes):
+        monkeypatch.setattr(module, "BEGIN_S", 1.0)
+    bench = Bench(tmp_path)
+    with closing(bench.executor):
+        before = number(bench.outcome("holds_the_interpreter", "holds"))
+        (tmp_path / "go").touch()
+        bench.wait((tmp_path / "held").exists)
+
+        after = number(bench.outcome("holds_the_interpreter", "x" * size))
+
+    assert after != before
+    assert re.search(r"expected the attempt to be (begun|taken) in 1 s, but it was not\. It had not begun", caplog.text)
 
 
 def test_attempt_that_a_new_child_does_not_begin_either_has_failed(

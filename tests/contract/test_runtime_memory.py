@@ -1194,6 +1194,51 @@ def test_process_fenced_again_and_again_gives_way(world: World) -> None:
         world.run()
 
 
+def test_process_that_gives_way_lets_go_of_its_partitions_at_once(world: World) -> None:
+    """A transaction that nobody would end any more was waited for: the next owner had them ten seconds later."""
+    loop = world.start()
+    world.run()
+    world.shaken(loop).verdicts = [(Verdict.FENCED, False)] * FENCED_MAX
+    world.trigger("r-1")
+    with pytest.raises(FatalTransportError, match="slot of its own"):
+        world.run()
+    assert loop.ownership.partitions
+
+    assert loop.releasing(sorted(loop.ownership.partitions))
+
+
+def test_partition_that_is_long_not_served_is_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    loop = world.start()
+    world.shaken(loop).verdicts = [(Verdict.ABORTED, False)] * 1_000
+
+    for _ in range(40):
+        loop.step(0.0)
+        world.clock.advance(timedelta(seconds=1))
+
+    assert "farandole.inbox.first[0] is not served yet: it waits for its epoch to be committed" in caplog.text
+
+
+def test_log_that_takes_nothing_for_a_while_ends_no_process_and_costs_no_success(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The story: a right on `events` was taken away for a second. Within milliseconds the log had refused the success,
+    # then the failure with its input, then the one without, and an InvariantViolation ended the process; so it did
+    # with each that was started anew.
+    loop = world.start()
+    world.run()
+    refusals_of_a_round = 4
+    world.shaken(loop).verdicts = [(Verdict.REFUSED, False)] * 5 * refusals_of_a_round
+    world.trigger("r-1")
+
+    world.run(until=world.has_facts(2))
+    world.run()
+
+    assert [(type(fact), fact.step) for fact in world.facts()] == [(StepSucceeded, "first"), (StepSucceeded, "second")]
+    assert loop.counts.handler_runs == 2
+    assert caplog.text.count("Less is told instead") == refusals_of_a_round - 1, "once, and not in each round"
+    assert caplog.text.count("but None; trying again") == 1
+
+
 def test_record_that_the_log_refuses_fails_its_own_attempt_and_no_other(tmp_path: Path) -> None:
     def handler(ctx: Context, order: Order) -> Good:
         if order.total == 4:

@@ -22,6 +22,7 @@ from farandole.transport.port import TopicPartition, Verdict
         (KafkaError._MSG_TIMED_OUT, Verdict.ABORTED),
         (KafkaError.NOT_ENOUGH_REPLICAS, Verdict.ABORTED),
         (KafkaError.INVALID_TIMESTAMP, Verdict.ABORTED),  # the clock of the machine, not the record
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, Verdict.ABORTED),  # a right that may be back in a minute
     ],
 )
 def test_abort_is_judged_by_what_led_to_it(code: int, verdict: Verdict) -> None:

@@ -8,16 +8,18 @@ from typing import cast
 import pytest
 
 from farandole.clock import ManualClock
+from farandole.errors import FatalTransportError, TransportError
 from farandole.runtime.committing import Committer
 from farandole.runtime.lanes import Load
 from farandole.runtime.ownership import Ownership
 from farandole.runtime.partition import Partition, Stage
-from farandole.runtime.planner import Limits, Planner
+from farandole.runtime.planner import Answer, Limits, Planner
 from farandole.runtime.recording import Counts
 from farandole.transport.metadata import Metadata, encode
 from farandole.transport.port import (
     Commit,
     Member,
+    NewRecord,
     Position,
     ReadPositions,
     RenewProducer,
@@ -29,6 +31,7 @@ from farandole.transport.port import (
 
 LOST, KEPT = TopicPartition("inbox", 0), TopicPartition("inbox", 1)
 SETTLE_AFTER_S = 0.5
+RESULT = NewRecord("events", b"r-1", b"done")
 
 
 @dataclass
@@ -79,6 +82,13 @@ class Owner:
 
     def wait(self, seconds: float) -> None:
         self.clock.advance(timedelta(seconds=seconds))
+
+    def results(self, count: int) -> None:
+        """So many results of one record each are in hand."""
+        partition = self.ownership.partitions[KEPT]
+        for offset in range(count):
+            partition.offsets.admit(offset)
+            self.committer.planner.add(Answer(partition, offset, [RESULT], 1, 0, lambda refused, error: None))
 
     def reach_end(self, partition: Partition, end: int) -> None:
         """Markers up to there: nothing of it is still to come."""
@@ -172,3 +182,110 @@ def test_a_new_producer_is_asked_for_before_anybody_judges() -> None:
     it.answer(verdict=Verdict.DOUBT)
 
     assert [type(request) for request, _ in it.asked] == [RenewProducer]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "seconds", "size"),
+    [
+        (Verdict.DOUBT, 0.1, 50),
+        (Verdict.ABORTED, 9.0, 50),
+        (Verdict.ABORTED, 0.1, 100),
+        (Verdict.STALE, 9.0, 100),
+        (Verdict.FENCED, 9.0, 100),
+    ],
+)
+def test_what_a_slow_log_did_not_take_in_time_is_made_smaller(verdict: Verdict, seconds: float, size: int) -> None:
+    """A full transaction that took longer than the log's patience was made again as it was, for ever: at 100 kB/s an
+    agent stood still for good. That it was fenced, or its group moved, says nothing of speed."""
+    it = Owner()
+    it.results(200)
+    first = it.commit()
+    assert first is not None
+    assert len(first.records) == 100
+
+    it.wait(seconds)
+    it.answer(verdict=verdict)
+    if verdict in (Verdict.DOUBT, Verdict.FENCED):
+        it.answer()
+        it.answer(positions={at: written("other", 1, 0) for at in first.positions})
+    again = it.commit()
+
+    assert again is not None
+    assert len(again.records) == size
+
+
+def test_transactions_are_as_large_as_ever_once_a_slow_log_is_fast_again() -> None:
+    it = Owner()
+    it.results(200)
+    it.commit()
+    it.wait(9)
+    it.answer(verdict=Verdict.ABORTED)
+
+    sizes = []
+    while (commit := it.commit()) is not None:
+        sizes.append(len(commit.records))
+        it.answer(verdict=Verdict.COMMITTED)
+
+    assert sizes == [50, 60, 70, 20]
+
+
+def test_transaction_of_no_results_says_nothing_of_what_the_log_can_take() -> None:
+    it = Owner()
+    it.reach_end(it.ownership.partitions[LOST], 7)
+    it.wait(SETTLE_AFTER_S)
+    it.commit()
+
+    it.wait(9)
+    it.answer(verdict=Verdict.ABORTED)
+    it.results(200)
+    commit = it.commit()
+
+    assert commit is not None
+    assert len(commit.records) == 100
+
+
+def test_positions_that_are_refused_are_told_once_a_minute_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """An epoch that could not be committed was tried each second, and nobody was told why its partition stood still."""
+    it = Owner()
+    it.reach_end(it.ownership.partitions[LOST], 7)
+    it.wait(SETTLE_AFTER_S)
+
+    tries = 0
+    for _ in range(100):
+        if it.commit() is not None:
+            tries += 1
+            it.answer(verdict=Verdict.REFUSED, error=TransportError("inbox/0: UNKNOWN_TOPIC_OR_PART"))
+        it.wait(1.0)
+
+    assert tries > 50
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["Commit had no effect: inbox/0: UNKNOWN_TOPIC_OR_PART; trying again"] * 2
+
+
+def test_result_of_which_the_log_takes_nothing_is_tried_again_after_a_pause_that_grows() -> None:
+    it = Owner()
+    it.results(1)
+
+    pauses = []
+    for _ in range(8):
+        assert it.commit() is not None
+        it.answer(verdict=Verdict.REFUSED, error=TransportError("events/0: UNKNOWN_TOPIC_OR_PART"))
+        now = it.clock.monotonic()
+        pauses.append(round((it.committer.next_due() or now) - now, 2))
+        it.wait(pauses[-1] + 0.001)
+
+    assert pauses == [0.0, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0]
+
+
+def test_committer_knows_that_no_transaction_of_its_process_ends_any_more() -> None:
+    it = Owner()
+    it.results(1)
+    it.commit()
+    it.answer(verdict=Verdict.DOUBT)
+    it.answer()
+    assert not it.committer.is_dead
+
+    with pytest.raises(FatalTransportError, match="cannot be judged"):
+        it.answer(positions={KEPT: Position(0, "f9.future")})
+
+    assert it.committer.is_dead

@@ -1,5 +1,6 @@
 """How a partition becomes ours: its last writer first, then its position, then our epoch (R6, R7, R8)."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import pytest
 
 from farandole.errors import TransportError
 from farandole.runtime.lanes import Load
-from farandole.runtime.ownership import Ownership
+from farandole.runtime.ownership import SLOW_S, Ownership
 from farandole.runtime.partition import Partition, Stage
 from farandole.runtime.recording import Counts
 from farandole.runtime.view import View
@@ -304,3 +305,46 @@ def test_every_stage_of_partitions_is_told_those_where_none_is_too() -> None:
 
     stages = {(stage.value,): 0 for stage in Stage}
     assert shown[PARTITIONS] == stages | {("stopped",): 1, ("epoch",): 1}
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What was warned of."""
+    caplog.set_level(logging.WARNING, "farandole.runtime")
+    return lambda: [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_partition_that_is_long_on_its_way_says_what_it_waits_for(told: Callable[[], list[str]]) -> None:
+    """Positions stayed pending behind a transaction that nobody ended, and no line told which partition or why."""
+    ownership, broker = owning({A: written("me"), B: written("me")})
+    broker.pending = {A}
+    for second in range(2 * int(SLOW_S) + 1):
+        go_on(ownership, broker, now=100.0 + second, steps=1)
+        ownership.tell_slow(100.0 + second)
+        for p in ownership.opening():
+            p.opened()
+
+    assert told() == ["inbox[0] is not served yet: it waits for its position, on which a transaction is still open"] * 2
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_every_stage_has_its_words_or_has_told_already(stage: Stage, told: Callable[[], list[str]]) -> None:
+    ownership, _ = owning({A: written("me")})
+    ownership.partitions[A].stage = stage
+
+    ownership.tell_slow(0.0)
+    ownership.tell_slow(SLOW_S)
+
+    assert len(told()) == (stage in (Stage.LAST_WRITER, Stage.FENCING, Stage.POSITIONS, Stage.EPOCH))
+
+
+def test_partition_that_is_stopped_is_not_told_twice_over(told: Callable[[], list[str]]) -> None:
+    ownership, broker = owning({A: None})
+
+    for second in range(3 * int(SLOW_S)):
+        ownership.step(float(second), may_fence=True)
+        ownership.tell_slow(float(second))  # while it is looked at once more, it is on its way again
+        broker.answer()
+
+    assert ownership.partitions[A].stage is Stage.STOPPED
+    assert told() == []

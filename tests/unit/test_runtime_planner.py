@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,6 +68,61 @@ def test_results_that_came_meanwhile_all_go_with_the_next_within_its_bounds() ->
 
     assert sizes == [4] * 5
     assert a.offsets.commit_point() == (10, b"")
+
+
+@pytest.mark.parametrize("taken_max", [1, 7, 40])
+@pytest.mark.parametrize("limits", [{"records_max": 100}, {"bytes_max": 1_000}], ids=["by records", "by bytes"])
+def test_log_that_cannot_take_a_full_transaction_in_time_is_given_smaller_ones(
+    limits: dict[str, int], taken_max: int
+) -> None:
+    """The same results came back to the front each time, and the same prefix of them was chosen, for ever."""
+    it, a = planner(**limits), partition(0, 300)
+    for offset in range(300):
+        it.add(answer(a, offset))
+
+    turns = 0
+    while (flight := it.plan()) is not None:
+        turns += 1
+        assert turns < 2_000, "it does not get on"
+        if len(flight.answers) > taken_max:
+            it.shrink()
+            it.without_effect(flight)
+        else:
+            it.grow()
+            it.committed(flight, always)
+
+    assert a.offsets.commit_point() == (300, b"")
+
+
+def test_transactions_get_smaller_down_to_one_answer_and_then_larger_up_to_the_setting() -> None:
+    it, a = planner(records_max=20), partition(0, 200)
+    for offset in range(200):
+        it.add(answer(a, offset))
+
+    sizes = []
+    for change in [it.shrink] * 6 + [it.grow] * 11:
+        change()
+        flight = plan(it)
+        sizes.append(len(flight.answers))
+        it.without_effect(flight)
+
+    assert sizes == [10, 5, 2, 1, 1, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 20, 20]
+
+
+def test_half_of_a_refused_batch_is_made_smaller_too_where_the_log_is_slow() -> None:
+    it, a = planner(), partition(0, 8)
+    for offset in range(8):
+        it.add(answer(a, offset))
+    it.refused(plan(it), "too large")
+    for _ in range(6):
+        it.shrink()
+
+    sizes = []
+    while (flight := it.plan()) is not None:
+        sizes.append([each.offset for each in flight.answers])
+        it.committed(flight, always)
+
+    assert sizes == [[n] for n in range(8)]
 
 
 def test_one_answer_larger_than_the_bounds_still_goes_alone() -> None:
@@ -183,3 +239,20 @@ def test_answer_that_is_refused_again_and_again_says_less_each_time_and_is_writt
     assert said == [b"less 1", b"less 2", b"less 3"]
     assert not it.has_answers
     assert a.offsets.commit_point() == (1, b"")
+
+
+def test_answer_of_which_not_even_the_least_is_taken_says_all_of_it_again() -> None:
+    """No record is to blame then, as where a topic is gone for a minute; its process ended."""
+    it, a = planner(), partition(0, 1)
+    first = answer(a, 0, records=2)
+    first.retreat = lambda refused, error: [NewRecord("events", b"k", b"less")] if refused == 1 else None
+    it.add(first)
+
+    said: list[list[bytes | None]] = []
+    for _ in range(4):
+        flight = plan(it)
+        said.append([record.value for record in flight.records])
+        it.refused(flight, "no such topic")
+
+    assert said == [[b"0/0/0", b"0/0/1"], [b"less"]] * 2
+    assert (first.refused, first.rounds, len(plan(it).records)) == (0, 2, 2)

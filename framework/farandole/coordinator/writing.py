@@ -284,7 +284,7 @@ class Writer:
 
         Only what was read alone, under a limit of 1, is blamed: a batch without limit may hold markers of timers too,
         and a record that comes in meanwhile may stand before the one that was refused. Where not even that a record is
-        given up can be written, the log takes nothing from us (a right was lost): nobody is blamed, and we wait.
+        given up can be written, the log takes nothing from us (a topic is gone): nobody is blamed, and we wait.
         """
         if not self._aborts.failures:
             log.error("a transaction was refused: %s", error)

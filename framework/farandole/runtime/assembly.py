@@ -88,7 +88,9 @@ def assemble(unit: Unit, member: Member, ask: Ask, committed: Callable[[Flight],
     limits = Limits(settings.transaction_records_max, settings.transaction_bytes_max)
     planner = Planner(settings.client_id, randbits(NUMBER_BITS), limits)
     settle_after_s = settings.settle_after.total_seconds()
-    committer = Committer(member, ask, planner, ownership, load, counts, given.clock, committed, settle_after_s)
+    committer = Committer(
+        member, ask, planner, ownership, load, counts, given.clock, committed, settle_after_s, troubles
+    )
     payloads = environment.payloads
     work = Workplace(
         settings,

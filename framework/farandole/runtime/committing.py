@@ -2,7 +2,7 @@
 
     idle ──submit──► in flight ──committed──► idle
                         │ aborted, stale: results are in hand again, after a pause that grows
-                        │ refused: halves, until the culprit stands alone
+                        │ refused: halves, until the culprit stands alone; if nothing of it is taken, that pause too
                         └ doubt, fenced: renew the producer, read every position, judge
 
 Belongs to the loop's thread; asks through `ask`, never blocks.
@@ -19,7 +19,7 @@ from farandole.runtime.lanes import Load
 from farandole.runtime.ownership import Ask, Ownership
 from farandole.runtime.partition import Partition, Stage
 from farandole.runtime.planner import Flight, Planner
-from farandole.runtime.recording import Counts
+from farandole.runtime.recording import Counts, Troubles
 from farandole.transport.doubt import judge_all
 from farandole.transport.fencing import Fencings
 from farandole.transport.port import (
@@ -38,6 +38,10 @@ SETTLE_LATEST_S = 5.0
 """Longest that markers and gaps at a partition's end wait for a transaction that goes anyway. One of its own costs
 those behind it 5 to 20 ms, and under way in a chain there is always another a few milliseconds later [measured]."""
 
+SLOW_S = 5.0
+"""A transaction that was aborted after so long wanted time: half of what it may take (R14). For any other reason it is
+aborted within milliseconds, or within the second that an election takes."""
+
 log = logging.getLogger("farandole.runtime")
 
 
@@ -54,7 +58,11 @@ class Committer:
     clock: Clock
     committed: Callable[[Flight], None]
     settle_after_s: float
+    troubles: Troubles = field(default_factory=lambda: Troubles(log))
     flight: Flight | None = None
+    is_dead: bool = False
+    """Whether this process has to be started anew: it submits nothing more, and no flight of it ends any more."""
+
     _not_before: float = 0.0
     _pause: float = 0.0
     _fencings: Fencings = field(init=False)
@@ -153,9 +161,11 @@ class Committer:
     def _landed(self, reply: Reply) -> None:
         flight = self.flight
         assert flight is not None
-        verdict = reply.verdict or Verdict.DOUBT
+        verdict, took = reply.verdict or Verdict.DOUBT, self.clock.monotonic() - self._submitted
         self.counts.transactions[verdict.value] += 1
-        self.counts.transaction_seconds.observe(self.clock.monotonic() - self._submitted, (verdict.value,))
+        self.counts.transaction_seconds.observe(took, (verdict.value,))
+        if flight.answers:
+            self._fit(verdict, took)
         match verdict:
             case Verdict.COMMITTED:
                 self._fencings.over()
@@ -167,6 +177,13 @@ class Committer:
                 self._refused(flight, str(reply.error))
             case Verdict.DOUBT | Verdict.FENCED:
                 self._doubt(flight, verdict, reply)
+
+    def _fit(self, verdict: Verdict, took: float) -> None:
+        """What a slow log cannot take in time is made smaller (docs/decisions/0052). Fencing says nothing of speed."""
+        if verdict is Verdict.COMMITTED:
+            self.planner.grow()
+        elif verdict is Verdict.DOUBT or (verdict is Verdict.ABORTED and took >= SLOW_S):
+            self.planner.shrink()
 
     def _stands(self, flight: Flight) -> None:
         self.flight, self._pause, self._not_before = None, 0.0, 0.0
@@ -185,13 +202,21 @@ class Committer:
     def _refused(self, flight: Flight, error: str) -> None:
         self.flight = None
         if not flight.answers:
-            self.planner.without_effect(flight)
-            self._wait()
+            self._wait_for_log(f"Commit had no effect: {error}")
             return
         culprit = self.planner.refused(flight, error)
-        if culprit is not None:
-            place = f"{culprit.partition.at.topic}[{culprit.partition.at.partition}]@{culprit.offset}"
+        if culprit is None:
+            return
+        place = f"{culprit.partition.at.topic}[{culprit.partition.at.partition}]@{culprit.offset}"
+        if not culprit.refused:
+            self._wait_for_log(f"{place}: expected the log to take at least a failure without its input, but {error}")
+        elif not culprit.rounds:
             log.error("%s: expected its records to be taken, but %s. Less is told instead", place, error)
+
+    def _wait_for_log(self, why: str) -> None:
+        """No record of ours is to blame, as where a topic is gone: another one, or this process anew, fares alike."""
+        self.troubles.tell("Commit refused", self.clock.monotonic(), f"{why}; trying again")
+        self._wait()
 
     def _wait(self) -> None:
         """The first repetition goes at once, with a fresh snapshot; after that, the pause grows."""
@@ -202,7 +227,11 @@ class Committer:
 
     def _doubt(self, flight: Flight, verdict: Verdict, reply: Reply) -> None:
         if verdict is Verdict.FENCED:
-            self._fencings.fenced(self.clock.monotonic())
+            try:
+                self._fencings.fenced(self.clock.monotonic())
+            except FatalTransportError:
+                self.is_dead = True
+                raise
         log.warning("a transaction of %d results is in doubt: %s", len(flight.answers), reply.error or verdict.value)
         self._renew(flight)
 
@@ -227,6 +256,7 @@ class Committer:
                 stands = judge_all(asked, reply.positions, self.planner.writer, flight.number)
             except MetadataUnreadable as bad:
                 # Its next owner is of a newer version. What was in flight is on the log or in the inbox: begin anew.
+                self.is_dead = True
                 raise FatalTransportError(f"a transaction in doubt cannot be judged: {bad}") from bad
             if reply.error is not None or stands is None:
                 self._again = (self.clock.monotonic() + PAUSE_MIN_S, partial(self._judge, flight))

@@ -83,6 +83,7 @@ class AgentLoop:
         did |= bool(polled)
         did |= self._look_at_tables(is_busy=did)
         did |= self.ownership.step(self._clock.monotonic(), may_fence=self._committer.is_free)
+        self.ownership.tell_slow(self._clock.monotonic())
         did |= self._work.step()
         self._intake.throttle()
         did |= self._committer.submit()
@@ -155,6 +156,8 @@ class AgentLoop:
 
     def releasing(self, partitions: Sequence[TopicPartition]) -> bool:
         """Let what has begun end, commit it and that the partitions are clean (R6, R11)."""
+        if self._committer.is_dead:
+            return True  # nothing can be committed any more: whoever is next need not wait for that
         leaving = [p for at in partitions if (p := self.ownership.partitions.get(at)) is not None]
         now = self._clock.monotonic()
         fresh = [p for p in leaving if p.release_until is None]

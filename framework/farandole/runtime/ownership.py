@@ -30,6 +30,16 @@ MISSING_RETRY_S = 5.0
 FENCE_TRIES = 5
 """Tries to end a departed writer's transaction before the broker's own time-out (10 s, R14) is left to do it."""
 
+SLOW_S = 30.0
+"""How long a partition may be on its way until it is told what it waits for, and then again; a home has as long."""
+
+_WAITS_FOR = {
+    Stage.LAST_WRITER: "the position that its last owner left",
+    Stage.FENCING: "what its last owner left open to be ended",
+    Stage.POSITIONS: "its position, on which a transaction is still open",
+    Stage.EPOCH: "its epoch to be committed",
+}
+
 log = logging.getLogger("farandole.runtime")
 
 
@@ -102,9 +112,23 @@ class Ownership:
         asked |= self._fence(now)
         return self._ask_positions(Stage.POSITIONS, now, stable=True) or asked
 
+    def tell_slow(self, now: float) -> None:
+        """Say of partitions that are long on their way what they wait for."""
+        if not self._is_moving:
+            return
+        for p in self.partitions.values():
+            if p.stage not in _WAITS_FOR:
+                continue
+            if p.since is None:
+                p.since = now
+            elif now - p.since >= SLOW_S:
+                p.since = now
+                what = _WAITS_FOR[p.stage]
+                log.warning("%s[%d] is not served yet: it waits for %s", p.at.topic, p.at.partition, what)
+
     def stop(self, p: Partition, why: str, again: float = 0.0) -> None:
         """An operator is needed; the others go on. `again`: when its position is looked at once more."""
-        p.stage, p._not_before = Stage.STOPPED, again
+        p.stage, p._not_before, p.since = Stage.STOPPED, again, None
         if p.why != why:
             p.why = why
             self.stopped += 1

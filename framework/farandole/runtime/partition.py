@@ -68,6 +68,9 @@ class Partition:
     why: str = ""
     """Why it is stopped, as it was told."""
 
+    since: float | None = None
+    """When it was first seen on its way, or when it was last told, on the monotonic clock."""
+
     _asked: bool = False
     _not_before: float = 0.0
 

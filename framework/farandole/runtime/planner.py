@@ -22,7 +22,8 @@ class Answer:
     """What one inbox record came to: the records to write with its position.
 
     `charge`: bytes of its input, which stay in flight until it is committed. `refused` counts how often these
-    records could not be produced; `retreat` then gives records that can, in place of them.
+    records could not be produced; `retreat` then gives records that can, in place of them, or None if there is no less
+    to say: then it says `whole` again, what it said first. `rounds` counts how often that came to pass.
     """
 
     partition: Partition
@@ -30,8 +31,10 @@ class Answer:
     records: Sequence[NewRecord]
     size: int
     charge: int
-    retreat: Callable[[int, str], Sequence[NewRecord]]
+    retreat: Callable[[int, str], Sequence[NewRecord] | None]
     refused: int = 0
+    whole: Sequence[NewRecord] = ()
+    rounds: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +66,17 @@ class Limits:
     records_max: int
     bytes_max: int
 
+    def halved(self) -> "Limits":
+        """Half of them, and at least one."""
+        return Limits(max(1, self.records_max // 2), max(1, self.bytes_max // 2))
+
+    def grown(self, most: "Limits") -> "Limits":
+        """A tenth of `most` more, and no more than that."""
+        return Limits(
+            min(most.records_max, self.records_max + max(1, most.records_max // 10)),
+            min(most.bytes_max, self.bytes_max + max(1, most.bytes_max // 10)),
+        )
+
 
 @dataclass(slots=True)
 class Planner:
@@ -71,9 +85,25 @@ class Planner:
     writer: str
     number: int
     limits: Limits
+    """The setting: the most that a transaction grows to."""
+
+    _size: Limits = field(init=False)
+    """The bounds at present."""
+
     _answers: deque[Answer] = field(default_factory=deque)
-    _suspects: deque[list[Answer]] = field(default_factory=deque)
+    _suspects: deque[deque[Answer]] = field(default_factory=deque)
     """Halves of a refused batch: each goes alone, until the culprit stands alone."""
+
+    def __post_init__(self) -> None:
+        self._size = self.limits
+
+    def shrink(self) -> None:
+        """A transaction was not answered in time: the next ones are half as large, so that a slow log keeps up."""
+        self._size = self._size.halved()
+
+    def grow(self) -> None:
+        """A transaction was committed: the next ones may be larger by a tenth of the setting."""
+        self._size = self._size.grown(self.limits)
 
     def add(self, answer: Answer) -> None:
         """One more result in hand."""
@@ -93,7 +123,7 @@ class Planner:
         out = [a for a in chain(self._answers, *self._suspects) if not is_current(a.partition)]
         if out:
             self._answers = deque(a for a in self._answers if is_current(a.partition))
-            kept = ([a for a in batch if is_current(a.partition)] for batch in self._suspects)
+            kept = (deque(a for a in batch if is_current(a.partition)) for batch in self._suspects)
             self._suspects = deque(batch for batch in kept if batch)
         return out
 
@@ -108,7 +138,9 @@ class Planner:
         `settling` partitions have markers and gaps to be committed over (R9).
         """
         is_suspect = bool(self._suspects)
-        answers = self._suspects.popleft() if is_suspect else self._batch()
+        answers = self._batch(self._suspects[0] if is_suspect else self._answers)
+        if is_suspect and not self._suspects[0]:
+            self._suspects.popleft()
         closing = [p for p in closing if not self.waits_for(p)]
         if not (answers or opening or closing or settling):
             return None
@@ -142,37 +174,43 @@ class Planner:
         """The transaction had no effect: its results are in hand again, before all others (R5)."""
         if flight.is_suspect:
             if flight.answers:
-                self._suspects.appendleft(flight.answers)
+                self._suspects.appendleft(deque(flight.answers))
         else:
             self._answers.extendleft(reversed(flight.answers))
 
     def refused(self, flight: Flight, error: str) -> Answer | None:
         """A record could not be produced: halve until the culprit stands alone, which then says something else.
 
-        Returns the culprit, whose `retreat` was called; it is in hand again.
+        Returns the culprit, whose `retreat` was called; it is in hand again. If there was no less to say, its `refused`
+        is 0: one more refusal is not the record's fault.
         """
         if len(flight.answers) > 1:
             half = len(flight.answers) // 2
-            self._suspects.extendleft((flight.answers[half:], flight.answers[:half]))
+            self._suspects.extendleft((deque(flight.answers[half:]), deque(flight.answers[:half])))
             return None
         if not flight.answers:
             return None
         culprit = flight.answers[0]
+        culprit.whole = culprit.whole or culprit.records
         culprit.refused += 1
-        culprit.records = culprit.retreat(culprit.refused, error)
+        less = culprit.retreat(culprit.refused, error)
+        if less is None:
+            culprit.refused, culprit.rounds = 0, culprit.rounds + 1
+        culprit.records = culprit.whole if less is None else less
         culprit.size = sum(size_of(record) for record in culprit.records)
-        self._suspects.appendleft([culprit])
+        self._suspects.appendleft(deque([culprit]))
         return culprit
 
-    def _batch(self) -> list[Answer]:
+    def _batch(self, waiting: deque[Answer]) -> list[Answer]:
+        """As many of them as may go together."""
         batch: list[Answer] = []
         records = size = 0
-        while self._answers:
-            first = self._answers[0]
+        while waiting:
+            first = waiting[0]
             records, size = records + len(first.records), size + first.size
-            if batch and (records > self.limits.records_max or size > self.limits.bytes_max):
+            if batch and (records > self._size.records_max or size > self._size.bytes_max):
                 break
-            batch.append(self._answers.popleft())
+            batch.append(waiting.popleft())
         return batch
 
     def _position(self, p: Partition, done: set[int], clean: bool) -> Position:

@@ -3,7 +3,7 @@
 First, where hops were fused, the first hop alone; then a success that fires nothing: what was done
 is done, and the coordinator fires the edge, or holds the run until it can. Only then the failure of
 the attempt with its input, then the same without the input. One more refusal is not the record's
-fault, and nothing is ever committed without a word on the log.
+fault: all is said again later, as nothing is ever committed without a word on the log.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from farandole.clock import Clock
-from farandole.errors import InvariantViolation
 from farandole.events.envelope import Envelope
 from farandole.events.outgoing import Outgoing, Trigger
 from farandole.runtime import reactions
@@ -38,19 +37,13 @@ class Retreat(msgspec.Struct, frozen=True):
     opening: Sequence[Outgoing] = ()
     """That the run exists, which is said whatever else is not."""
 
-    def records(self, refused: int, error: str) -> list[NewRecord]:
-        """Records in place of those that were refused for the `refused`-th time.
-
-        Raises:
-            InvariantViolation: even the smallest are refused.
-        """
+    def records(self, refused: int, error: str) -> list[NewRecord] | None:
+        """Records in place of those that were refused for the `refused`-th time; None if those were the smallest."""
         if refused <= len(self.milder):
             return new_records([*self.opening, *self.milder[refused - 1]()], self.home_partitions)
         refused -= len(self.milder)
         if refused > 2:
-            raise InvariantViolation(
-                f"{self.record.place}: expected the log to take at least a failure without its input, but: {error}"
-            )
+            return None
         return new_records([*self.opening, *self._outgoing(refused, error)], self.home_partitions)
 
     def _outgoing(self, refused: int, error: str) -> list[Outgoing]:

@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -22,6 +23,10 @@ from farandole.runtime.handlers.wire import Line, Loaded, Run, Setup, Word, enco
 
 START_S = 60.0
 """How long a child may take to load the unit: importing large libraries on a busy machine."""
+
+BEGIN_S = START_S
+"""How long a child may take to read an attempt and to begin it. It cannot while a thread that an earlier attempt left
+behind holds the interpreter, as a regular expression may for hours."""
 
 LEAVE_S = 1.0
 """How long a child that is dismissed may take: to write what it has, not to wait for threads that are stuck."""
@@ -53,6 +58,7 @@ class Child:
         with theirs:
             command = [sys.executable, "-c", _BOOT, json.dumps(places), str(theirs.fileno())]
             try:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(BEGIN_S))
                 self._channel = Connection(os.dup(self._socket.fileno()))
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], process_group=0
@@ -72,7 +78,8 @@ class Child:
         """
         self.say(self._setup)
         until = time.monotonic() + START_S
-        while isinstance(word := self.hear(until), Line):
+        late = f"expected the unit to be loaded in {START_S:g} s, but it was not"
+        while isinstance(word := self.hear(until, late), Line):
             write(word)
         if isinstance(word, Loaded) and word.error:
             raise ChildFailed(f"the unit cannot be loaded: {word.error}")
@@ -81,18 +88,20 @@ class Child:
         """Send an order.
 
         Raises:
-            ChildFailed: the child has ended.
+            ChildFailed: the child has ended, or takes nothing.
         """
         try:
             self._channel.send_bytes(encode(order))
+        except BlockingIOError:
+            raise ChildFailed(f"expected the attempt to be taken in {BEGIN_S:g} s, but it was not") from None
         except OSError:
             raise ChildFailed(self._how_it_ended()) from None
 
-    def hear(self, until: float = math.inf) -> Word:
+    def hear(self, until: float = math.inf, late: str = "its process was not heard of in time") -> Word:
         """The child's next word, however long it takes, or until then (monotonic).
 
         Raises:
-            ChildFailed: the child has ended, or takes too long to load.
+            ChildFailed: the child has ended, or it is `late`, as that text says.
         """
         try:
             while (left := until - time.monotonic()) > 0:
@@ -101,7 +110,7 @@ class Child:
                 self._look()
         except (EOFError, OSError):
             raise ChildFailed(self._how_it_ended()) from None
-        raise ChildFailed(f"expected the unit to be loaded in {START_S:g} s, but it was not")
+        raise ChildFailed(late)
 
     def kill(self) -> None:
         """End it and what it started, at once; whoever hears it hears its end. May be called from any thread."""
@@ -158,6 +167,11 @@ class Child:
             return f"its process ended with status {status}"
         name = signal.Signals(-status).name
         return f"its process was ended by {name}" + (" (memory, perhaps)" if name == "SIGKILL" else "")
+
+
+def _timeval(seconds: float) -> bytes:
+    """Source: setsockopt(2), `SO_SNDTIMEO`."""
+    return struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
 
 
 def write(line: Line) -> None:

@@ -7,6 +7,7 @@ to the new one. Large payloads are fetched and stored here, never decoded here.
 """
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 from farandole.runtime.attempts import Attempt, Failed, Outcome, Succeeded
 from farandole.runtime.handlers.calls import failure_of, fetched, fingerprint_of
 from farandole.runtime.handlers.environment import Environment
-from farandole.runtime.handlers.parent import Child, ChildFailed, write
+from farandole.runtime.handlers.parent import BEGIN_S, Child, ChildFailed, write
 from farandole.runtime.handlers.wire import Began, Failure, Line, Loaded, Progress, Result, Run
 
 AHEAD = 2
@@ -167,11 +168,13 @@ class Processes:
             return call, True  # it has heard nothing of it
         number = next(self._numbers)
         try:
+            until = time.monotonic() + BEGIN_S
+            late = f"expected the attempt to be begun in {BEGIN_S:g} s, but it was not"
             child.say(Run(number, attempt.spec.name, call, attempt.spec.memory_limit))
             while True:
-                match word := child.hear():
+                match word := child.hear(until, late):
                     case Began(number=of) if of == number:
-                        attempt.started = self._env.clock.monotonic()
+                        attempt.started, until = self._env.clock.monotonic(), math.inf
                     case Progress(number=of, at=at, done=done, total=total, note=note):
                         if of == number and not attempt.is_over:  # a thread that an earlier attempt left may tell too
                             self._env.signals.progress(attempt.call, at, done, total, note)
