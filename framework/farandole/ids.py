@@ -20,6 +20,12 @@ Uuid = UUID
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}\Z")
 """Pipelines, steps, agents, units, namespaces: at most 63 characters, safe in topic names, metrics and paths."""
 
+TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
+"""Topics, on every log as on Kafka, which refuses `.` and `..` too. Source: org.apache.kafka.common.internals.Topic."""
+
+TOPIC_RULE = "1 to 249 of A-Z a-z 0-9 . _ -, and neither . nor .."
+"""`TOPIC` in words, for messages."""
+
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 """Run ids: no `/` and no `#`, which separate the parts of keys; at most 128 characters."""
 
@@ -30,6 +36,11 @@ NO_ITEM = -1
 def is_name(text: str) -> bool:
     """Whether `text` may name a pipeline, step, agent, unit or namespace."""
     return NAME.match(text) is not None
+
+
+def is_topic(text: str) -> bool:
+    """Whether `text` may name a topic."""
+    return TOPIC.match(text) is not None and text not in (".", "..")
 
 
 def is_run_id(text: str) -> bool:

@@ -28,7 +28,7 @@ from farandole.transport.port import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 AT = TopicPartition("t", 0)
 NOBODY = object()
@@ -43,6 +43,11 @@ class Swap:
         self.is_ignorant = False
         self.refused = b""
         self.asked = 0
+        self.met: list[list[bytes]] = []
+
+    def meet(self, values: "Iterable[bytes]") -> None:
+        """Remember them."""
+        self.met.append(list(values))
 
     def outbound(self, framed: bytes) -> bytes:
         """One byte more."""
@@ -294,6 +299,40 @@ def test_a_transaction_that_needs_a_registry_which_is_away_is_answered_as_aborte
     assert "registry: away" in str(reply.error)
     assert framed.admin().ends([AT], Isolation.UNCOMMITTED) == {AT: 0}
     member.close()
+
+
+def test_a_transaction_has_the_schemas_of_all_its_records_looked_for_at_once(inner: MemoryTransport) -> None:
+    swap = Swap()
+    member = FramedTransport(inner, swap).member(MemberSettings("g", "c"))
+    swap.is_away = True
+
+    member.call(Commit([NewRecord("t", b"k", each) for each in (b"1", None, b"2")], {AT: Position(1)}, NOBODY))
+
+    assert swap.met == [[b"1", b"2"]]
+    member.close()
+
+
+def test_one_transaction_asks_no_longer_than_it_may_and_has_less_to_ask_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a poll: the rest is not guessed at, it is answered as aborted, for a schema that is late is not unknown."""
+    now, told = [0.0], set[bytes]()
+    monkeypatch.setattr(framing, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Slow(Swap):
+        def outbound(self, framed: bytes) -> bytes:
+            now[0] += 0.0 if framed in told else framing.ASK_S / 2
+            told.add(framed)
+            return super().outbound(framed)
+
+    records = [NewRecord("t", b"k", b"%d" % n) for n in range(5)]
+    slow = Slow()
+
+    for left in (3, 1):
+        with pytest.raises(TransportError, match=f"{left} of 5 records still wait"):
+            framing.outbound_all(records, slow)
+
+    assert [each.value for each in framing.outbound_all(records, slow)] == [b"\0%d" % n for n in range(5)]
 
 
 def test_one_poll_asks_no_longer_than_it_may_though_each_question_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:

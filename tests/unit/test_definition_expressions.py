@@ -159,6 +159,7 @@ def test_operation_that_is_checked_for_its_types_is_one_that_the_package_has() -
     fields = [{"name": name, "type": kind} for name, kind in TYPED.items()]
     types = {"p": value_type(json.dumps({"type": "record", "name": "P", "fields": fields}))}
     texts = [f"{a} {operator} {b}" for a in ATOMS for operator in (*PRECEDENCE, "-") for b in ATOMS]
+    texts += [f"{operator}({a})" for operator in "-!" for a in ATOMS]
     texts += [f"{name}({a})" for name in FUNCTIONS for a in ATOMS]
     texts += [f"{a}.{name}({given})" for name in METHODS for a in ATOMS for given in ("", '"A"', '"UTC"')]
     lacking: list[str] = []
@@ -284,6 +285,49 @@ def test_expression_that_would_copy_for_long_is_refused_before_it_begins(text: s
 
     with pytest.raises(ExpressionError, match="expected at most 5,000,000 values to be copied on the way"):
         compile_expression(text).evaluate(env)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "params.a.exists(p, params.b.exists(r, params.text.contains(p + r)))",
+        "params.a.exists(p, params.b.exists(r, text.contains(p + r)))",
+        "params.a.exists(p, params.b.exists(r, rows[0].text == p + r))",
+        "params.a.exists(p, params.b.exists(r, texts[0].startsWith(p + r)))",
+        "params.a.all(p, params.b.all(r, '<' + string(text) + '>' != p))",
+        "params.a.map(p, text + p).exists(t, params.b.exists(r, t.contains(r)))",
+        "params.a.map(p, string(text))",
+    ],
+)
+def test_expression_that_reads_a_large_text_in_each_round_is_refused(text: str) -> None:
+    """The story: 1,000 times 1,000 looks into a text of 900 kB ran for a minute, with all other threads at a stand."""
+    large = "x" * 900_000
+    params = {"a": [f"a{n}" for n in range(200)], "b": [f"b{n}" for n in range(200)], "text": large}
+
+    with pytest.raises(ExpressionError, match=r"it may be .*, or for the texts that are read with each"):
+        compile_expression(text).evaluate(
+            {"params": params, "text": large, "rows": [{"text": large}], "texts": [large]}
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("params.a.exists(p, params.text.contains(p) || params.text.endsWith(p))", True),
+        ("params.a.all(p, params.b.all(r, params.id != p + r && size(params.id) < 1000))", True),
+        (
+            "params.a.all(p, rows[0].n == 1 && rows[1].n == 1 && rows[2].n == 1 && rows[3].n == 1 && rows[4].n == 1)",
+            True,
+        ),
+        ("size(rows.map(r, r.text + params.id))", 1000),
+    ],
+)
+def test_expression_that_reads_texts_within_reason_has_its_value(text: str, found: object) -> None:
+    names = [f"a{n}" for n in range(1000)]
+    params = {"a": names, "b": names[:100], "text": "x" * 900_000 + "a7", "id": "x" * 999}
+    rows = [{"n": 1, "text": "x" * 1000}] * 1000
+
+    assert compile_expression(text).evaluate({"params": params, "rows": rows}) == found
 
 
 @pytest.mark.parametrize(

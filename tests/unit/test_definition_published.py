@@ -54,6 +54,36 @@ def test_a_definition_that_cannot_be_run_is_refused_before_anybody_names_it(
 
 
 @pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"params": {"type": "record", "name": "p", "fields": {}}}, "expected a list of fields in p, but found dict"),
+        ({"params": {"type": "array", "items": "long", "fields": {}}}, "params: expected the schema of a record"),
+        ({"params": "long"}, 'params: expected the schema of a record, but found "long"'),
+        ({"steps": []}, "expected at least one step"),
+        ({"output": "a +"}, "expression 'a +', character 4"),
+        ({"output": 5}, "output: expected an expression, but found 5"),
+        ({"output": "nope.n"}, "output: expected a step, params or run, but found 'nope'"),
+    ],
+)
+def test_a_definition_of_a_stranger_is_refused_for_what_no_step_shows(fields: dict[str, object], why: str) -> None:
+    """`fields` as an object ended every coordinator, and every client, that read the row: an AssertionError. An
+    output that is no expression was met by whoever asked for the end of the pipeline, when runs were under way."""
+    text = json.dumps({**json.loads(GOOD.to_json()), **fields})
+
+    with pytest.raises(DefinitionError, match=re.escape(why)):
+        read_published(parse_definition(text).hash, text)
+
+
+def test_a_definition_with_a_step_twice_is_refused() -> None:
+    """The last one stood for both, under the hash of a definition with it alone."""
+    tree = json.loads(GOOD.to_json())
+    tree["steps"].append({**tree["steps"][2], "timeout": "5s"})
+
+    with pytest.raises(DefinitionError, match="expected each step once, but found 'c' again"):
+        parse_definition(json.dumps(tree))
+
+
+@pytest.mark.parametrize(
     "fields", [{"deadline": "999999999d"}, {"timeout": "999999999d"}, {"retry": {"total": "10001d"}}]
 )
 def test_a_definition_of_a_stranger_with_an_endless_duration_is_refused(fields: dict[str, object]) -> None:

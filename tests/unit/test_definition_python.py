@@ -284,6 +284,8 @@ def test_order_of_independent_calls_does_not_change_the_hash() -> None:
         (lambda t: t.idd, r"expected a field of Thing ('id'), but found 'idd'"),
         (lambda t: t.tags[-1], r"expected an index of at least 0, but found [-1]"),
         (lambda t: t.tags[1:], r"slice in an agent"),
+        (lambda t: t.tags + [1, "a"], r'[1, "a"]: expected values of one type, but found int'),  # noqa: RUF005
+        (lambda t: [1, "a"] + t.tags, r'[1, "a"]: expected values of one type, but found int'),  # noqa: RUF005
         (lambda t: t.count + "x", r"expected operands that fit +, but found int and string"),
         (lambda t: t.day < t.day, r"make.day holds date, which can be passed on whole but not computed with"),
         (lambda t: t.colour == "green", r"expected one of red, blue, but found 'green'"),

@@ -405,6 +405,7 @@ BROKEN: list[tuple[str, str, str, str]] = [
             ('int(timestamp("2024-01-01T00:00:00Z")) > 0', "expected int or double or string for int(), but"),
             ('string(params.n > 1) == "true"', "expected int or double or string or timestamp for string(), but"),
             ('duration("1h") + timestamp("2024-01-01T00:00:00Z") != null', "expected operands that fit +, but found"),
+            ('params.n > 1 || -duration("1h") < duration("0s")', "expected int or double for -, but"),
             ("size(params.order.id) == 1", "expected a list or a map for size(), but params.order.id is string"),
             ("params.order.id.size() == 1", "expected a list or a map for size(), but params.order.id is string"),
         ]
@@ -717,6 +718,8 @@ def test_scalar_is_read_as_yaml_1_2_says(text: str, expected: object) -> None:
         (b"a: 99999999999999999999", "f.yaml:1:4", "expected an integer of 64 bits (quote it if it is a text)"),
         (b"a: " + b"9" * 10_000, "f.yaml:1:4", "expected an integer of 64 bits"),
         (b"a: .inf", "f.yaml:1:4", "expected a finite number, but found .inf"),
+        (b"a: 1e999", "f.yaml:1:4", "expected a finite number, but found 1e999"),
+        (b"a: -" + b"9" * 10_000 + b".5", "f.yaml:1:4", "expected a finite number, but found -999"),
         (b"a: " + b"[" * 40, "f.yaml:1:35", "expected at most 32 levels"),
         (b"- 1\n" * 20_001, "f.yaml:20000:3", "expected at most 20,000 values"),
         (b'a: "\\UFFFFFFFF"', "f.yaml", "expected YAML, but found an escape or a version that is none"),
@@ -733,6 +736,14 @@ def test_file_that_is_not_strict_yaml_is_refused_with_line_and_column(content: b
 
     assert claim in refused.value.message
     assert refused.value.place == place
+
+
+def test_number_beyond_what_a_double_holds_does_not_become_a_name() -> None:
+    """It was read as infinity, and written into the expression as `inf`, which a step may be called."""
+    steps = 'inf: {agent: nothing}\nsum: {agent: summarise, with: {orders: ["${params.order}"], factor: 1e999}}'
+
+    with pytest.raises(DefinitionError, match=r"sample.yaml:7:71: expected a finite number, but found 1e999"):
+        compiled(sample(steps))
 
 
 def test_definition_that_no_process_could_read_is_refused_when_it_is_made() -> None:

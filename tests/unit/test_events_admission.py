@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 
+import fastavro
 import pytest
 
 from farandole.errors import RecordError, SchemaRefused
@@ -100,6 +101,30 @@ def test_schema_is_refused(schema: object, why: str) -> None:
 def test_text_that_is_no_schema_is_refused(text: str) -> None:
     with pytest.raises(SchemaRefused):
         Schema.parse(text)
+
+
+@pytest.mark.parametrize(("size", "digits"), [(1, 2), (2, 4), (4, 9), (8, 18), (16, 38), (415, 999)])
+def test_fixed_that_is_too_short_for_its_decimal_is_refused_as_any_other_schema(size: int, digits: int) -> None:
+    """fastavro raised an error of its own, which nobody caught: a row of `schemas`, or a record under the id of a
+    registry that had taken such a schema, ended every process that read it."""
+    money = {"type": "fixed", "name": "Money", "namespace": "shop", "size": size, "logicalType": "decimal"}
+
+    with pytest.raises(SchemaRefused, match=f"shop.Money: expected a decimal of no more digits than {size} bytes hold"):
+        Schema.parse(json.dumps({**money, "precision": digits + 1}))
+
+    assert Schema.parse(json.dumps({**money, "precision": digits})).name == "shop.Money"
+
+
+def test_schema_that_only_fastavro_refuses_is_refused_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers of `schemas`, of definitions and of a registry leave out what is refused; anything else ends them."""
+
+    def refuse(schema: object) -> str:
+        raise fastavro.schema.SchemaParseException("not for me")
+
+    monkeypatch.setattr("farandole.events.avro.to_parsing_canonical_form", refuse)
+
+    with pytest.raises(SchemaRefused, match="Empty: expected an Avro schema, but SchemaParseException: not for me"):
+        Schema(json.dumps(EMPTY))
 
 
 def test_defaults_that_multiply_are_refused() -> None:

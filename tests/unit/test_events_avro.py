@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from typing import cast
 from uuid import UUID
 
 import avro.io
@@ -148,6 +149,23 @@ def test_fingerprint_is_that_of_apache_avro(data: st.DataObject) -> None:
     )
 
 
+def test_type_in_no_namespace_keeps_its_name_inside_one_that_has_a_namespace() -> None:
+    """It was taken for `shop.Line`: what others had written with the schema was unknown to us, and what we wrote to
+    them. Beside a `shop.Line` fastavro raised an error of its own, which ended who read a record of that schema."""
+    line = {"type": "record", "name": "Line", "namespace": "", "fields": [{"name": "sku", "type": "string"}]}
+    order = {"type": "record", "name": "Order", "namespace": "shop", "fields": [{"name": "line", "type": line}]}
+    ours = {"type": "enum", "name": "Line", "symbols": ["A"]}
+    both = {**order, "fields": [{"name": "line", "type": line}, {"name": "ours", "type": ours}]}
+
+    canonical = fastavro.schema.to_parsing_canonical_form(cast(FastSchema, both))
+
+    found, plain = Schema.parse(json.dumps(both)), {"line": {"sku": "a"}, "ours": "A"}
+
+    assert Schema.parse(json.dumps(order)).fingerprint.hex() == "9b5b61d5586c0e15"
+    assert found.fingerprint.hex() == fastavro.schema.fingerprint(canonical, "CRC-64-AVRO")
+    assert found.decode(found.encode(plain)) == plain
+
+
 @pytest.mark.parametrize(
     ("kind", "plain"),
     [
@@ -196,6 +214,19 @@ def test_decimal_with_a_monstrous_exponent_is_refused_at_once() -> None:
     assert schema.decode(schema.encode(Decimal("0e999999999"))) == 0
 
 
+def test_decimal_with_thousands_of_zeros_behind_the_point_is_what_it_says() -> None:
+    """They were made an int first, of which Python makes none of more than 4,300 digits: ValueError ended who read."""
+    schema = Schema.parse('{"type":"bytes","logicalType":"decimal","precision":12,"scale":4}')
+    zeros = "0" * 5_000
+
+    found = [schema.from_json(f"1.5{zeros}".encode()), schema.decode(schema.encode(Decimal(f"-7.{zeros}")))]
+
+    assert found == [Decimal("1.5"), Decimal(-7)]
+    for lost in (f"1.{zeros}1", f"0.{zeros}1", f"1{zeros}", "9" * 5_000):
+        with pytest.raises(RecordError, match="expected a decimal of at most 12 digits"):
+            schema.encode(Decimal(lost))
+
+
 def test_timedelta_of_dataclasses_avroschema_needs_no_registration_with_fastavro() -> None:
     schema = Schema.parse('{"type":"double","logicalType":"dataclasses-avroschema-timedelta"}')
 
@@ -225,6 +256,37 @@ def test_value_that_does_not_fit_is_refused_by_the_name_of_its_field(change: dic
 
     assert str(refusal.value).startswith(told)
     assert refusal.value.reason == "contract"
+
+
+class Unspeakable:
+    """A value of a user's."""
+
+    def __repr__(self) -> str:
+        raise OSError("not today")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"id": 10**5_000}, "shop.Order.id: expected text, but found int whose repr raises ValueError"),
+        ({"lines": [{"sku": "a", "count": 10**5_000}]}, "shop.Order.lines[0].count: expected an integer of 32 bits"),
+        ({"id": Unspeakable()}, "shop.Order.id: expected text, but found Unspeakable whose repr raises OSError"),
+        ({10**5_000: 1}, "shop.Order: expected only fields of shop.Order, but found int whose repr raises ValueError"),
+    ],
+)
+def test_value_that_cannot_be_shown_is_refused_all_the_same(change: dict[str, object], told: str) -> None:
+    """The message that was to refuse it raised itself: a ValueError went through all that wait for a RecordError."""
+    with pytest.raises(RecordError) as refusal:
+        Schema.parse(ORDER).encode({**PLAIN, **change})
+
+    assert str(refusal.value).startswith(told)
+
+
+@pytest.mark.parametrize("kind", ["float", "double"])
+def test_integer_that_no_float_can_be_made_of_is_refused_as_one_that_is_too_large(kind: str) -> None:
+    """`struct` has an error of its own for it, beside OverflowError, and that went through."""
+    with pytest.raises(RecordError, match=f"{kind}: expected a number of .. bits, but found int 1000"):
+        Schema.parse(f'"{kind}"').encode(10**400)
 
 
 def test_equal_maps_are_equal_bytes_whatever_their_order() -> None:

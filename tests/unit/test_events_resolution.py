@@ -90,6 +90,16 @@ def test_field_that_was_renamed_is_read_by_its_alias() -> None:
     assert resolve(writer, reader, {"colour": "red"}) == {"color": "red"}
 
 
+def test_field_that_was_written_under_its_own_name_is_not_read_by_its_alias() -> None:
+    """The one that was written first won: whoever kept the old field beside the new one was given the old value."""
+    old, new = field("old", "long"), field("new", "long")
+    reader = record(field("new", "long", aliases=["old"]))
+
+    found = [resolve(record(*fields), reader, {"old": 1, "new": 2}) for fields in ((old, new), (new, old))]
+
+    assert found == [{"new": 2}, {"new": 2}]
+
+
 def test_default_is_plain_and_never_shared() -> None:
     when = {"type": "long", "logicalType": "timestamp-millis"}
     reader = record(

@@ -90,6 +90,49 @@ def test_a_fingerprint_that_nobody_published_is_looked_for_again_after_a_while(s
     assert ours.outbound(PLAIN)[:1] == b"\0"
 
 
+def strangers(first: int, count: int) -> list[bytes]:
+    """Values that begin like payloads of ours, each with a fingerprint that nobody published."""
+    return [b"\xc3\x01" + n.to_bytes(8, "little") + b"rubbish" for n in range(first, first + count)]
+
+
+def went_out(ours: Exchange, values: list[bytes]) -> int:
+    """How many of values that were written together left in the registry's frame."""
+    ours.meet(values)
+    count = 0
+    for each in values:
+        with suppress(UnknownSchema):
+            count += ours.outbound(each)[:1] == b"\0"
+    return count
+
+
+def test_all_that_is_written_together_costs_one_look_at_the_log_and_none_is_judged_by_an_earlier_one(
+    server: RegistryServer,
+) -> None:
+    """The story: a loop read the whole topic for each of 500 foreign records that it dead-lettered together."""
+    rows = Rows()
+    ours = exchange(server, rows)
+
+    before = went_out(ours, strangers(0, 500)), rows.reads
+    rows.schemas.append(ORDER)
+    after = went_out(ours, [*strangers(500, 500), PLAIN]), rows.reads
+
+    assert (before, after) == ((0, 1), (1, 2))
+
+
+def test_fingerprints_that_nobody_published_do_not_fill_the_memory(
+    server: RegistryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farandole.registry.exchange.UNKNOWN_MAX", 100)
+    rows = Rows()
+    ours = exchange(server, rows)
+
+    for first in range(0, 1000, 50):
+        went_out(ours, strangers(first, 60))
+
+    assert len(ours._missing) <= 100
+    assert rows.reads == 20
+
+
 def test_the_topic_is_closed_after_each_look(server: RegistryServer) -> None:
     """A client that was closed left an admin, a reader and a producer of Kafka's behind, each time one was made."""
     rows, clock = Rows(), ManualClock()
@@ -156,6 +199,20 @@ def test_a_process_that_a_registry_does_not_let_in_is_not_started(server: Regist
 
     with pytest.raises(ConfigError, match="let in"):
         exchange(server, Rows()).require([ORDER])
+
+
+def test_a_page_in_the_registrys_place_refuses_a_start_and_is_told_while_running(server: RegistryServer) -> None:
+    """The page of a proxy, with status 200, was a registry that is away: a start with it was one to be tried again."""
+    page = b"<html><body>Sign in</body></html>" + b" " * 10_000
+    ours = exchange(server, Rows(ORDER))
+    server.instead += [(200, page, {})] * 2
+
+    with pytest.raises(ConfigError, match=r"found b'<html><body>Sign in.{,80}\. What answers there is no schema reg"):
+        exchange(server, Rows()).require([ORDER])
+    with pytest.raises(RegistryError, match="What answers there is no schema registry"):
+        ours.outbound(PLAIN)
+
+    assert ours.outbound(PLAIN)[:1] == b"\0"
 
 
 def test_a_process_is_refused_whose_schemas_were_not_registered(server: RegistryServer) -> None:

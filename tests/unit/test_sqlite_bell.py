@@ -80,6 +80,58 @@ def test_a_wait_ends_with_a_ring_from_another_thread(tmp_path: Path) -> None:
     heard.close()
 
 
+def test_a_member_that_is_woken_after_it_was_closed_writes_into_nobody_elses_file(tmp_path: Path) -> None:
+    """A handler that ended late wrote `!` over the first byte of a database that had the descriptor by then."""
+    member = SqliteTransport(SqliteSettings(tmp_path / "log.db")).member(MemberSettings("g", "c"))
+    before = descriptors()
+    member.close()
+    own = [(tmp_path / f"own{n}").open("wb", buffering=0) for n in range(before)]
+
+    member.wake()
+
+    assert [Path(file.name).read_bytes() for file in own] == [b""] * before
+    assert member.replies(60.0) == []
+    for file in own:
+        file.close()
+
+
+def test_a_bell_is_taken_down_only_between_two_rings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed between the look at its descriptor and the write, it rang in what was opened just then."""
+    rung, write = Bell(tmp_path), os.write
+    closer = threading.Thread(target=rung.close)
+    found = []
+
+    def close_meanwhile(to: int, what: bytes) -> int:
+        closer.start()
+        closer.join(0.05)
+        found.append(closer.is_alive())
+        return write(to, what)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", close_meanwhile)
+        rung.ring()
+    closer.join()
+
+    assert found == [True]
+
+
+def test_a_signal_handler_may_ring_a_bell_that_its_own_thread_takes_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung, close = Bell(tmp_path), os.close
+    before = descriptors()
+
+    def interrupted(what: int) -> None:
+        rung.ring()
+        close(what)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", interrupted)
+        rung.close()
+
+    assert descriptors() == before - 1
+
+
 def test_a_bell_beyond_the_first_thousand_descriptors_is_heard(tmp_path: Path) -> None:
     """`select` knows no more than that: a web server with many connections could not read its log any more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

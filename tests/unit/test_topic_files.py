@@ -46,6 +46,13 @@ def test_file_that_would_do_nothing_or_harm_is_refused_with_its_name_and_a_way_o
     assert str(tmp_path / "one.yaml") in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ['""', "two words", "..", "mine.<agent>", "x" * 250, "grün"])
+def test_file_with_a_name_that_no_topic_has_is_refused_with_the_rule(tmp_path: Path, name: str) -> None:
+    """`apply` made a topic with an empty name on the embedded log, which nobody could read from then on."""
+    with pytest.raises(ConfigError, match=r"one\.yaml: topic: expected a name of 1 to 249 of .*, but found '"):
+        read_overrides(write(tmp_path, f"topic: {name}"), "shop")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -26,7 +26,7 @@ from fastavro.schema import to_parsing_canonical_form
 
 from farandole.artifacts.local import write_whole
 from farandole.errors import ConfigError, StoreError
-from farandole.ids import sha256
+from farandole.ids import is_topic, sha256
 
 SCHEMA = {
     "type": "record",
@@ -56,8 +56,6 @@ SCHEMA = {
 """Schema of every file."""
 
 _NAME = re.compile(r"(\d{20})-(\d{20})\.avro\Z")
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
-"""Kafka's rule for names; `.` and `..` are refused apart."""
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _PARSED = fastavro.parse_schema(SCHEMA)
@@ -162,7 +160,7 @@ class Archive:
             yield
 
     def _folder(self, topic: str, partition: int) -> Path:
-        if not _TOPIC.match(topic) or topic in (".", ".."):
+        if not is_topic(topic):
             raise ConfigError(f"archive: expected the name of a topic, but found {topic[:100]!r}")
         return self._root / topic / str(partition)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from farandole.definition.strict_yaml import load_strict, read_file
 from farandole.errors import ConfigError
-from farandole.ids import is_name
+from farandole.ids import TOPIC_RULE, is_name, is_topic
 from farandole.transport.topology import ANY_AGENT, DECLARED, Declared, Override
 
 _KEYS = frozenset({"topic", "holds", "partitions", "replication", "config"})
@@ -56,6 +56,8 @@ def _require_sense(path: Path, it: Override, namespace: str, own: Sequence[str])
             f"{path}: topic: expected `<ns>.` before {it.name}, but found none, which means a topic of your own; "
             f"write `topic: <ns>.{it.name}`, or give yours another name"
         )
+    elif not is_topic(it.name):
+        raise ConfigError(f"{path}: topic: expected a name of {TOPIC_RULE}, but found {it.name!r:.80}")
 
 
 def _declared(rest: str) -> Declared | None:

@@ -112,7 +112,7 @@ def _infer(node: Node, types: Types) -> ValueType:
             _field(what.base, what.field, types)
             return BOOL
         case Unary(operator=operator, operand=operand):
-            wanted = ("bool",) if operator == "!" else (*_NUMBERS, "duration")
+            wanted = ("bool",) if operator == "!" else _NUMBERS  # the package negates no duration, as CEL would
             return _of(operand, types, wanted, operator)
         case Binary(operator=operator, left=left, right=right):
             return _binary(operator, left, right, types)

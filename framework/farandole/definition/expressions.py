@@ -138,7 +138,7 @@ class Expression:
         if (found := copied(self.node, read)) > COPIED_MAX:
             raise self._error(
                 f"expected at most {COPIED_MAX:,} values to be copied on the way, but it may be {found:,}: "
-                "the lists are too long for what their entries hold"
+                "the lists are too long for what their entries hold, or for the texts that are read with each"
             )
 
     @cached_property

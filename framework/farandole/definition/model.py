@@ -6,7 +6,7 @@ description stand outside the hash. Knows nothing of Python functions, YAML or K
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -164,11 +164,10 @@ def parse_definition(text: str | bytes) -> Definition:
         if raw["version"] != 1:
             raise DefinitionError(f"expected definition version 1, but found {raw['version']!r}: upgrade this process")
         about = raw.get("about", {})
-        steps = [_parse_step(step) for step in raw["steps"]]
         return Definition(
             name=raw["name"],
             params_schema=_dump(raw["params"]),
-            steps={step.name: step for step in steps},
+            steps=_parse_steps(raw["steps"]),
             output=raw.get("output"),
             output_schema=_dump(raw["output_schema"]) if "output_schema" in raw else None,
             deadline=_parse_duration(raw, "deadline"),
@@ -184,6 +183,16 @@ def parse_definition(text: str | bytes) -> Definition:
 
 def _parse_duration(raw: Mapping[str, str], name: str) -> timedelta | None:
     return duration(raw[name]) if name in raw else None
+
+
+def _parse_steps(raw: Sequence[Mapping[str, dict[str, dict[str, object]]]]) -> Mapping[str, Step]:
+    steps: dict[str, Step] = {}
+    for each in raw:
+        step = _parse_step(each)
+        if step.name in steps:  # the last would stand for all, under its own hash
+            raise DefinitionError(f"expected each step once, but found {step.name!r:.80} again")
+        steps[step.name] = step
+    return steps
 
 
 def _parse_step(raw: Mapping[str, dict[str, dict[str, object]]]) -> Step:

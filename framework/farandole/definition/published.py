@@ -5,7 +5,10 @@ take definitions for granted afterwards, in the midst of other runs' work, so th
 fail later must fail here: a row that is left out costs its own runs, never a partition.
 """
 
-from farandole.definition.graph import Graph, graph_of
+import json
+
+from farandole.definition.expressions import compile_expression
+from farandole.definition.graph import RESERVED, Graph, graph_of
 from farandole.definition.model import Definition, parse_definition
 from farandole.errors import DefinitionError, RecordError
 from farandole.events.avro import Schema
@@ -24,9 +27,13 @@ def read_published(digest: str, value: str | bytes) -> Definition:
             raise DefinitionError(f"expected the definition {digest}, but its content gives {found.hash}")
         if not is_name(str(found.name)):  # what was parsed may be of any type
             raise DefinitionError(f"expected the name of a pipeline, but found {found.name!r:.80}")
+        if not found.steps:
+            raise DefinitionError("expected at least one step, but found none")
+        _check_params(found)
         graph = graph_of(found)
         _check_order(graph)
         _check_whole(found)
+        _check_output(found)
         for schema in _schemas(graph):
             Schema.parse(schema)
     except DefinitionError:
@@ -39,7 +46,26 @@ def read_published(digest: str, value: str | bytes) -> Definition:
 def _schemas(graph: Graph) -> list[str]:
     it = graph.definition
     steps = [text for step in it.steps.values() for text in (step.input_schema, step.output_schema)]
-    return [it.params_schema, graph.carried_schema, *([it.output_schema] if it.output_schema else []), *steps]
+    return [graph.carried_schema, *([it.output_schema] if it.output_schema else []), *steps]
+
+
+def _check_params(it: Definition) -> None:
+    """Params are a record, from which an agent's projection takes fields."""
+    schema = json.loads(it.params_schema)
+    if not isinstance(schema, dict) or schema.get("type") != "record":
+        raise DefinitionError(f"params: expected the schema of a record, but found {it.params_schema:.80}")
+    Schema.parse(it.params_schema)
+
+
+def _check_output(it: Definition) -> None:
+    """It is not read before a run ends."""
+    text: object = it.output
+    if text is None:
+        return
+    if not isinstance(text, str):
+        raise DefinitionError(f"output: expected an expression, but found {text!r:.80}")
+    for root in sorted(compile_expression(text).roots - it.steps.keys() - RESERVED):
+        raise DefinitionError(f"output: expected a step, params or run, but found {root!r:.80}")
 
 
 def _check_whole(it: Definition) -> None:

@@ -50,10 +50,7 @@ class Reference:
     def __init__(self, node: Node, types: Types) -> None:
         self._ref_node = node
         self._ref_types = types
-        try:
-            self._ref_type = part_type(node, types)
-        except TypeProblem as bad:
-            raise problem(caller_place(), written(node), str(bad)) from None
+        self._ref_type = _type(node, types)
 
     def __repr__(self) -> str:
         return f"<reference {written(self._ref_node)}: {described(self._ref_type)}>"
@@ -257,10 +254,17 @@ def _arithmetic(operator: str, left: object, right: object) -> Reference:
     """As Python computes: an int beside a float is one, and `/` divides floats."""
     types = _types(left, right)
     one, other = node_of(left), node_of(right)
-    kinds = [_number(part_type(each, types)) for each in (one, other)]
+    kinds = [_number(_type(each, types)) for each in (one, other)]
     if DOUBLE in kinds or operator == "/":
         one, other = (_as_double(each, kind) for each, kind in zip((one, other), kinds, strict=True))
     return Reference(Binary(operator, one, other), types)
+
+
+def _type(node: Node, types: Types) -> ValueType:
+    try:
+        return part_type(node, types)
+    except TypeProblem as bad:
+        raise problem(caller_place(), written(node), str(bad)) from None
 
 
 def _number(tp: ValueType) -> ValueType | None:

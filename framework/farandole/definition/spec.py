@@ -4,7 +4,6 @@ The runtime calls the handler by it, the front ends fit steps to it. Knows nothi
 """
 
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,15 +15,13 @@ from farandole.definition.policy import OnDeadLetter, Retry
 from farandole.definition.shapes import MISSING, type_hints
 from farandole.definition.types import Member, is_optional, is_record, record_text, schema_text
 from farandole.errors import DefinitionError
-from farandole.ids import is_name
+from farandole.ids import is_name, is_topic
 
 Isolation = Literal["loop", "thread", "process"]
 """Where a handler runs: async functions on the loop, plain ones in a thread or in a child process."""
 
 Handler = Callable[..., Any]
 """A user's function. `Any`: its types are in its annotations, which `AgentSpec` holds."""
-
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +200,7 @@ def _publishes(name: str, value: object) -> tuple[str, ...]:
             f"agent {name}: publishes: expected a list of topics or a dict of topics and types, but found {value!r}"
         )
     for topic in value:
-        if not isinstance(topic, str) or not _TOPIC.match(topic) or topic in (".", ".."):
+        if not isinstance(topic, str) or not is_topic(topic):
             raise DefinitionError(f"agent {name}: publishes: expected a topic (A-Z a-z 0-9 . _ -), but found {topic!r}")
     return tuple(value)
 

@@ -8,6 +8,7 @@ Knows nothing of pipelines.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 
 import yaml
@@ -181,10 +182,10 @@ class _Reader:
             return bool(_TRUE.match(text))
         if _INT.match(text) or _OCTAL.match(text) or _HEX.match(text):
             return self._int(text, mark)
-        if _FLOAT.match(text):
-            return float(text)
-        if _NOT_FINITE.match(text):
-            raise self._problem(mark, f"expected a finite number, but found {text}")
+        if _FLOAT.match(text) and isfinite(number := float(text)):
+            return number
+        if _FLOAT.match(text) or _NOT_FINITE.match(text):
+            raise self._problem(mark, f"expected a finite number, but found {text:.40}")
         return text
 
     def _int(self, text: str, mark: Mark) -> int:

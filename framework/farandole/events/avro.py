@@ -45,16 +45,20 @@ class Schema:
         """
         self.text = text
         self._tree = admit(text)
-        fast = cast(FastSchema, tree_json(self._tree))
-        self.fingerprint = crc64_avro(to_parsing_canonical_form(fast).encode())
         self.name = str(getattr(self._tree, "name", None) or kind_of(self._tree))
+        fast = cast(FastSchema, tree_json(self._tree))
+        try:
+            self.fingerprint = crc64_avro(to_parsing_canonical_form(fast).encode())
+            self._fast = None if _needs_own_reader(self._tree) else parse_schema(fast)
+        except Exception as bad:  # whatever fastavro has against a schema that is admitted
+            told = f"{type(bad).__name__}: {bad!s:.200}"
+            raise SchemaRefused(f"{self.name}: expected an Avro schema, but {told}. The schema was refused") from None
         self._head = single_object(self.fingerprint, b"")
         defaults = JsonForm()
         defaults.compile(self._tree)
         self._default = defaults.default
         self._json = JsonForm(defaults).compile(self._tree)
         self._own: Read = Resolver(self._default).compile(self._tree, self._tree, self.name)
-        self._fast = None if _needs_own_reader(self._tree) else parse_schema(fast)
         try:
             self._write = Encoders(self._default).compile(self._tree)
         except Misfit as bad:

@@ -6,11 +6,12 @@ its annotation must be a failure with a place, so we write ourselves. Compiled o
 schema into closures; fastavro and Apache avro read the result (tests).
 """
 
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from farandole.events.logical import Logical, logical_of
-from farandole.events.misfit import Misfit, misfit
+from farandole.events.misfit import Misfit, misfit, shown
 from farandole.events.schema_tree import Array, Enum, Field, Fixed, Map, Node, Primitive, Record, Union, kind_of
 from farandole.events.wire import DOUBLE, FLOAT, INT_MAX, INT_MIN, LONG_MAX, LONG_MIN, VARINT
 
@@ -88,7 +89,7 @@ class Encoders:
 
 def unknown_keys(value: Mapping[object, object], known: Iterable[str], name: str) -> Misfit:
     """The misfit of a record with keys that its schema has no field for."""
-    strange = sorted(str(key)[:60] for key in set(value) - set(known))
+    strange = sorted(key[:60] if isinstance(key, str) else shown(key) for key in set(value) - set(known))
     return Misfit(f"only fields of {name}", ", ".join(strange[:5]))
 
 
@@ -124,7 +125,7 @@ def _float(put: Put, value: object) -> None:
         raise misfit("a number", value)
     try:
         put(FLOAT.pack(value))
-    except OverflowError:
+    except (OverflowError, struct.error):  # the latter for an int that no float can be made of
         raise misfit("a number of 32 bits", value) from None
 
 
@@ -133,7 +134,7 @@ def _double(put: Put, value: object) -> None:
         raise misfit("a number", value)
     try:
         put(DOUBLE.pack(value))
-    except OverflowError:
+    except (OverflowError, struct.error):  # the latter for an int that no float can be made of
         raise misfit("a number of 64 bits", value) from None
 
 

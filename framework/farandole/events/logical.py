@@ -126,16 +126,14 @@ def _decimal(precision: int, scale: int, size: int | None) -> Logical:
         sign, digits, exponent = value.as_tuple()
         assert isinstance(exponent, int)
         shift = exponent + scale
-        # Compared before any power is taken: an exponent is text from a stranger, and 10**999999999 is not free.
-        if any(digits) and (len(digits) + shift > precision or shift < -len(digits)):
-            raise misfit(expected, value)
-        unscaled = int("".join(map(str, digits)))
-        if unscaled and shift >= 0:
-            unscaled *= 10**shift
-        elif unscaled:
-            unscaled, lost = divmod(unscaled, 10**-shift)
-            if lost:
+        unscaled = 0
+        if any(digits):
+            kept = digits[:shift] if shift < 0 else digits
+            # Compared before any number is made: digits and exponent are text from a stranger. 10**999999999 is not
+            # free, and Python makes no int of more than 4,300 digits, be they zeros behind the point.
+            if len(digits) + shift > precision or any(digits[len(kept) :]):
                 raise misfit(expected, value)
+            unscaled = int("".join(map(str, kept))) * 10 ** max(shift, 0)
         width = (unscaled.bit_length() + 8) // 8 if size is None else size
         try:
             return (-unscaled if sign else unscaled).to_bytes(width, "big", signed=True)

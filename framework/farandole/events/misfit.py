@@ -29,7 +29,16 @@ class Misfit(Exception):  # noqa: N818 - internal; becomes a RecordError at the 
 
 def misfit(expected: str, value: object) -> Misfit:
     """A misfit that shows the value that was found, shortened."""
-    shown = repr(value)
-    if len(shown) > SHOWN_MAX:
-        shown = shown[:SHOWN_MAX] + "…"
-    return Misfit(expected, f"{type(value).__name__} {shown}" if value is not None else "null")
+    return Misfit(expected, shown(value))
+
+
+def shown(value: object) -> str:
+    """A wrong value with its type, shortened; Python spells no integer of more than 4,300 digits."""
+    if value is None:
+        return "null"
+    kind = type(value).__name__
+    try:
+        text = repr(value)
+    except Exception as broken:
+        return f"{kind} whose repr raises {type(broken).__name__}"
+    return f"{kind} {text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + '…'}"

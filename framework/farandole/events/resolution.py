@@ -98,7 +98,9 @@ class Resolver:
 
     def _record(self, writer: Record, reader: Record) -> Read:
         wanted = {each.name: each for each in reader.fields}
-        aliased = {alias: each for each in reader.fields for alias in each.aliases}
+        # What was written under the very name is not asked for by an alias too, whichever was written first.
+        exact = {each.name for each in writer.fields}
+        aliased = {alias: each for each in reader.fields if each.name not in exact for alias in each.aliases}
         steps: list[tuple[str | None, Read]] = []
         for written in writer.fields:
             target = wanted.get(written.name) or aliased.get(written.name)

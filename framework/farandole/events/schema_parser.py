@@ -168,7 +168,11 @@ class _Parser:
         size = schema.get("size")
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 31:
             raise _refused(name, "a size from 0 to 2,147,483,647", repr(size)[:60])
-        node = Fixed(name, size, _aliases(schema, "", name), *_logical("fixed", schema, name))
+        logical, precision, scale = _logical("fixed", schema, name)
+        # 10^p is no power of two, so that it is below 2^(8n - 1) if it has less than 8n bits.
+        if logical == "decimal" and (10**precision).bit_length() >= 8 * size:
+            raise _refused(name, f"a decimal of no more digits than {size} bytes hold", f"a precision of {precision}")
+        node = Fixed(name, size, _aliases(schema, "", name), logical, precision, scale)
         self.named[name] = node
         return node
 

@@ -122,30 +122,33 @@ def children(node: Node) -> tuple[Node, ...]:
 
 def tree_json(node: Node) -> object:
     """The schema again as JSON, without what changes neither bytes nor plain values (documentation, defaults, …)."""
-    return _json(node, set())
+    return _json(node, set(), "")
 
 
-def _json(node: Node, written: set[str]) -> object:
+def _json(node: Node, written: set[str], namespace: str) -> object:
+    """`namespace` is that of the enclosing type, in which a name without a dot is read."""
     match node:
         case Primitive():
             return {"type": node.kind, **_logical_json(node)} if node.logical else node.kind
         case Array():
-            return {"type": "array", "items": _json(node.items, written)}
+            return {"type": "array", "items": _json(node.items, written, namespace)}
         case Map():
-            return {"type": "map", "values": _json(node.values, written)}
+            return {"type": "map", "values": _json(node.values, written, namespace)}
         case Union():
-            return [_json(branch, written) for branch in node.branches]
+            return [_json(branch, written, namespace) for branch in node.branches]
     if node.name in written:
         return node.name
     written.add(node.name)
+    own = node.name.rpartition(".")[0]
+    named = {"name": node.name, **({"namespace": ""} if namespace and not own else {})}
     match node:
         case Fixed():
-            return {"type": "fixed", "name": node.name, "size": node.size, **_logical_json(node)}
+            return {"type": "fixed", **named, "size": node.size, **_logical_json(node)}
         case Enum():
-            return {"type": "enum", "name": node.name, "symbols": list(node.symbols)}
+            return {"type": "enum", **named, "symbols": list(node.symbols)}
         case Record():
-            fields = [{"name": each.name, "type": _json(each.type, written)} for each in node.fields]
-            return {"type": "record", "name": node.name, "fields": fields}
+            fields = [{"name": each.name, "type": _json(each.type, written, own)} for each in node.fields]
+            return {"type": "record", **named, "fields": fields}
 
 
 def _logical_json(node: Primitive | Fixed) -> dict[str, object]:

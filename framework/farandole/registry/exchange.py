@@ -5,7 +5,7 @@ asked for that. Thread-safe; one per process.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -13,8 +13,8 @@ from datetime import timedelta
 from farandole.clock import Clock, SystemClock
 from farandole.errors import ConfigError, RecordError, RegistryError, UnknownSchema
 from farandole.events.avro import Schema, SchemaBook
-from farandole.events.framing import Kind, unframe
-from farandole.registry.confluent import ConfluentRegistry
+from farandole.events.framing import FINGERPRINT_BYTES, SINGLE_OBJECT, Kind, unframe
+from farandole.registry.confluent import UNKNOWN_MAX, ConfluentRegistry
 from farandole.registry.http import HttpSettings, JsonHttp
 from farandole.registry.log import LogRegistry, SchemaTopic
 
@@ -39,6 +39,15 @@ class Exchange:
         self._missing: dict[bytes, float] = {}
         self._lock = threading.Lock()
 
+    def meet(self, values: Iterable[bytes]) -> None:
+        """Look for the schemas of values on the log; each that was met needs no look of its own to go out.
+
+        Raises:
+            TransportError: the log cannot be reached.
+        """
+        with self._lock, _while_running():
+            self._learn({name for each in values if (name := _named(each))})
+
     def outbound(self, framed: bytes) -> bytes:
         """A value as it stands on the topics; what is no payload of ours (state, texts) as it is.
 
@@ -46,15 +55,16 @@ class Exchange:
             UnknownSchema: nobody published its schema.
             TransportError: the registry, or the log, cannot be reached.
         """
-        if not _is_framed(framed, Kind.SINGLE_OBJECT):
+        name = _named(framed)
+        if not name:
             return framed
         with self._lock, _while_running():
-            self._learn(framed[2:10])
+            self._learn({name})
             return self._registry.outbound(framed)
 
     def inbound(self, value: bytes) -> bytes:
         """A value as everybody inside sees it; errors as `outbound`. An id that is refused to us is unknown."""
-        if not _is_framed(value, Kind.CONFLUENT):
+        if not _is_theirs(value):
             return value
         with self._lock, _while_running():
             return self._registry.inbound(value)
@@ -86,18 +96,28 @@ class Exchange:
                         f"registry: {unknown}. Nothing was started. Run `farandole apply` with the same [registry]"
                     ) from None
 
-    def _learn(self, fingerprint: bytes) -> None:
-        """Look a fingerprint up on the log, if it was not met before.
+    def _learn(self, fingerprints: Set[bytes]) -> None:
+        """Look fingerprints up on the log that were not met before.
 
         The topic is small, opened and read whole for that, and closed: nobody tells us when the last client is done.
+        It is read anew for each question, because what it did not have may have been published since: so whoever has
+        many, asks them at once.
         """
         now = self._clock.monotonic()
-        if fingerprint in self._book or self._missing.get(fingerprint, now) > now:
+        if all(each in self._book or self._missing.get(each, now) > now for each in fingerprints):
             return
         with closing(self._topic()) as topic:
             LogRegistry(topic, self._book).catch_up()
-        if fingerprint not in self._book:
-            self._missing[fingerprint] = now + READ_AGAIN.total_seconds()
+        missing = [each for each in fingerprints if each not in self._book]
+        if len(self._missing) + len(missing) > UNKNOWN_MAX:
+            self._missing.clear()
+        self._missing |= dict.fromkeys(missing, self._clock.monotonic() + READ_AGAIN.total_seconds())
+
+
+def _named(value: bytes) -> bytes:
+    """The fingerprint in a frame of ours; empty if it is in none."""
+    end = len(SINGLE_OBJECT) + FINGERPRINT_BYTES
+    return value[len(SINGLE_OBJECT) : end] if value.startswith(SINGLE_OBJECT) and len(value) >= end else b""
 
 
 @contextmanager
@@ -109,8 +129,8 @@ def _while_running() -> Iterator[None]:
         raise RegistryError(str(refused)) from refused
 
 
-def _is_framed(value: bytes, kind: Kind) -> bool:
+def _is_theirs(value: bytes) -> bool:
     try:
-        return unframe(value).kind is kind
+        return unframe(value).kind is Kind.CONFLUENT
     except RecordError:
         return False

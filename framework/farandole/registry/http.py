@@ -8,6 +8,7 @@ what is asked.
 import base64
 import http.client
 import json
+import re
 import ssl
 import time
 import urllib.error
@@ -24,6 +25,9 @@ ANSWER_BYTES_MAX = 2_097_152
 
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers after which the same question may be asked again. Source: RFC 9110, RFC 6585."""
+
+SHOWN_BYTES = 80
+"""Of an answer that is none of a registry, in the error about it: enough to tell a proxy's page."""
 
 _CONTENT = "application/vnd.schemaregistry.v1+json"
 
@@ -66,13 +70,25 @@ class HttpSettings:
         """Refuse what could not work.
 
         Raises:
-            ConfigError: the address is no http or https address, or carries credentials.
+            ConfigError: the address is no http or https address, could not be sent, or carries credentials.
         """
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+            _ = parts.port, (parts.hostname or "").encode("idna")
+        except ValueError:  # its text may have the credentials in it
+            raise ConfigError(
+                "registry url: expected http(s)://host[:port], but its host or port is none; "
+                "an IPv6 address stands in brackets, as in http://[::1]:8081"
+            ) from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"registry url: expected http(s)://host[:port], but found scheme {parts.scheme!r}")
         if parts.username is not None:
             raise ConfigError("registry url: expected no credentials in the address; give `user` and `password`")
+        if not re.fullmatch("[!-~]+", self.url):
+            raise ConfigError(
+                f"registry url: expected ASCII without spaces, but found {self.url!r:.200}; other characters are "
+                "written as %XX in a path, and as xn--… in a host"
+            )
         if self.attempts_max < 1:
             raise ConfigError(f"registry attempts_max: expected at least 1, but found {self.attempts_max}")
 
@@ -131,7 +147,8 @@ class JsonHttp:
 
         Raises:
             Refused: the registry said no, and asking again would not help.
-            ConfigError: it does not accept who we are; `Forbidden` if it may be this question alone.
+            ConfigError: it does not accept who we are, `Forbidden` if it may be this question alone; or what answers
+                is no registry.
             TransportError: it was not reached, or gave no usable answer, in all attempts.
         """
         wait = self._settings.wait
@@ -185,5 +202,8 @@ class JsonHttp:
         try:
             parsed: object = json.loads(answer)
         except (ValueError, RecursionError):
-            raise RegistryError(f"registry {self._settings.url}: expected JSON, but found {answer[:80]!r}") from None
+            raise ConfigError(
+                f"registry {self._settings.url}: expected JSON, but found {answer[:SHOWN_BYTES]!r}. What answers there "
+                "is no schema registry, or a proxy before one; see url in [registry]"
+            ) from None
         return parsed

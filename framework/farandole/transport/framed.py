@@ -14,7 +14,7 @@ from itertools import count
 from typing import cast
 
 from farandole.errors import TransportError
-from farandole.transport.framing import Framing, Waiting, inbound, outbound
+from farandole.transport.framing import Framing, Waiting, inbound, outbound, outbound_all
 from farandole.transport.port import (
     Admin,
     Commit,
@@ -245,7 +245,7 @@ class FramedMember:
         if not isinstance(request, Commit):
             return self._inner.call(request)
         try:
-            records = [outbound(each, self._framing) for each in request.records]
+            records = outbound_all(request.records, self._framing)
         except TransportError as error:
             ticket = next(self._tickets)
             self._unsent.append(Reply(ticket, request, verdict=Verdict.ABORTED, error=error))

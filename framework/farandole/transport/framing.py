@@ -1,20 +1,29 @@
 """Values in a registry's frame, and records that wait: the registry is away, or their partition is paused."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from msgspec import structs
 
-from farandole.errors import RecordError, TransportError
+from farandole.errors import RecordError, RegistryError, TransportError
 from farandole.transport.port import NewRecord, Polled, Record, TopicPartition, Trouble
 
 ASK_S = 2.0
-"""Of one poll, after which no more is asked of a registry, whether it answers or not: well below any session."""
+"""Of one poll or commit, after which no more is asked of a registry, whether it answers or not: well below any session.
+"""
 
 
 class Framing(Protocol):
     """Exchanges frames; thread-safe, and may block when it meets a schema for the first time."""
+
+    def meet(self, values: Iterable[bytes]) -> None:
+        """Look for the schemas of values that are to go out, at once: `outbound` looks for that of each.
+
+        Raises:
+            TransportError: the log cannot be reached.
+        """
+        ...
 
     def outbound(self, framed: bytes) -> bytes:
         """A value as it stands on the topics.
@@ -42,6 +51,24 @@ def outbound(record: NewRecord, framing: Framing) -> NewRecord:
         return structs.replace(record, value=framing.outbound(record.value))
     except RecordError:
         return record
+
+
+def outbound_all(records: Sequence[NewRecord], framing: Framing) -> list[NewRecord]:
+    """Records that are written together, as they stand on the topics.
+
+    Raises:
+        TransportError: the registry cannot be reached, or takes long. What it has told by then is known the next time.
+    """
+    framing.meet(each.value for each in records if each.value)
+    until, out = time.monotonic() + ASK_S, list[NewRecord]()
+    for each in records:
+        if time.monotonic() >= until:
+            raise RegistryError(
+                f"registry: expected the ids of schemas within {ASK_S:g} s, but {len(records) - len(out)} of "
+                f"{len(records)} records still wait for theirs. Nothing was written; it is asked for the rest next"
+            )
+        out.append(outbound(each, framing))
+    return out
 
 
 def inbound(record: Record, framing: Framing) -> Record:

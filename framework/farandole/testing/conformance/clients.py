@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 
 from farandole.errors import TransportError
 from farandole.testing.conformance.case import cases, expect_error
@@ -54,6 +55,14 @@ def configuring_a_topic_changes_only_what_is_named(kit: Kit) -> None:
     wanted = {"retention.ms": "70000", "max.message.bytes": "2000000"}
     kit.until(lambda: dict(kit.admin.topics([name])[name].config) == wanted, "the new configuration")
     expect_error(TransportError, lambda: kit.admin.configure(kit.name("nowhere"), {"retention.ms": "70000"}))
+
+
+def a_topic_is_called_what_kafka_would_call_it(kit: Kit) -> None:
+    """Or it is refused: a log that took an empty name could not be read any more, by anybody."""
+    for name in ("", "..", kit.name("two words"), kit.name("x" * 249)):
+        expect_error(TransportError, partial(kit.admin.create, [TopicSpec(name, 1)]))
+
+    assert kit.admin.topics([kit.topic()])
 
 
 # --- plain producer ---------------------------------------------------------------------------
@@ -167,6 +176,7 @@ CASES = cases(
     creating_a_topic_twice_makes_it_once,
     topics_are_told_by_name_or_all_and_missing_ones_are_absent,
     configuring_a_topic_changes_only_what_is_named,
+    a_topic_is_called_what_kafka_would_call_it,
     a_plain_producer_has_written_what_it_has_flushed,
     a_plain_record_that_is_refused_is_told,
     a_plain_producer_serves_many_threads,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from farandole.ids import partition_of
+from farandole.ids import TOPIC_RULE, is_topic, partition_of
 from farandole.transport.memory.refusals import OutOfRange, RecordTooLarge, UnknownTopic
 from farandole.transport.outgoing import size_of
 from farandole.transport.port import Isolation, NewRecord, Record, TopicPartition, TopicSpec
@@ -136,8 +136,10 @@ class Log:
         """Make a topic; False if there is one of that name, which stays as it is.
 
         Raises:
-            ValueError: it is to have no partitions.
+            ValueError: it is to have no partitions, or its name is none that Kafka takes.
         """
+        if not is_topic(spec.name):
+            raise ValueError(f"topic {spec.name!r:.80}: expected a name of {TOPIC_RULE}")
         if spec.partitions < 1:
             raise ValueError(f"{spec.name}: expected at least one partition, but {spec.partitions} are asked for")
         if spec.name in self._specs:

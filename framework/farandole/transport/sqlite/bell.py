@@ -30,7 +30,11 @@ BURIED_AFTER_S = 60.0
 
 
 class Bell:
-    """What one part of this process hears; `name` is where others ring, empty if they cannot."""
+    """What one part of this process hears; `name` is where others ring, empty if they cannot.
+
+    `ring` may come when it has been taken down, from a handler that ends late: by then its descriptors may be those of
+    somebody else's file, into which nothing may be written.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Hang it up.
@@ -41,6 +45,7 @@ class Bell:
         self.name = ""
         self._path: Path | None = None
         self._look = LOOK_MIN_S
+        self._lock = threading.RLock()  # a signal handler rings in whatever its own thread is at, `close` too
         # The pipe comes into the folder when it has a reader: one without is taken for a dead process's.
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
         hidden = folder / f".{name}"
@@ -64,7 +69,12 @@ class Bell:
         return self._ear
 
     def wait(self, timeout: float) -> bool:
-        """Wait for it, not longer than is good without a look; whether it rang. Rung before, it has rung."""
+        """Wait for it, not longer than is good without a look; whether it rang. Rung before, it has rung.
+
+        Taken down, it is not waited for.
+        """
+        if self._ear < 0:
+            return True
         most = LOOK_S if self.name else self._look
         ear = select.poll()  # unlike `select`, it knows descriptors beyond 1,024
         ear.register(self._ear, select.POLLIN)
@@ -83,20 +93,25 @@ class Bell:
 
     def silence(self) -> None:
         """What happens from now on rings anew."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._ear, 4096)
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if self._ear >= 0:
+                os.read(self._ear, 4096)
 
     def ring(self) -> None:
-        """Ring it from inside; for any thread and for signal handlers."""
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._hand, b"!")
+        """Ring it from inside; for any thread and for signal handlers. Nothing happens once it was taken down."""
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if self._hand >= 0:
+                os.write(self._hand, b"!")
 
     def close(self) -> None:
         """Take it down."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
-        for each in {self._ear, self._hand}:
-            os.close(each)
+        with self._lock:
+            held = {self._ear, self._hand} - {-1}
+            self._ear = self._hand = -1
+            for each in held:
+                os.close(each)
 
 
 def _pipe(folder: Path) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from farandole.ids import partition_of
+from farandole.ids import TOPIC_RULE, is_topic, partition_of
 from farandole.transport.memory.log import RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES
 from farandole.transport.memory.refusals import RecordTooLarge, UnknownTopic
 from farandole.transport.outgoing import size_of
@@ -151,8 +151,11 @@ def check(spec: TopicSpec) -> None:
     """Refuse a topic that cannot be made.
 
     Raises:
-        ValueError: it is to have no partitions or too many, or its configuration is refused.
+        ValueError: its name is none that Kafka takes, it is to have no partitions or too many, or its configuration is
+            refused.
     """
+    if not is_topic(spec.name):
+        raise ValueError(f"topic {spec.name!r:.80}: expected a name of {TOPIC_RULE}")
     if not 1 <= spec.partitions <= PARTITIONS_MAX:
         raise ValueError(f"{spec.name}: expected 1 to {PARTITIONS_MAX} partitions, but {spec.partitions} are asked for")
     check_config(spec.name, spec.config)
