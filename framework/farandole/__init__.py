@@ -22,11 +22,13 @@ if TYPE_CHECKING:
         RunCancelled,
         RunError,
         RunFailed,
+        RunHeld,
         RunNotFound,
         RunRefused,
         RunTimedOut,
         TerminalStepError,
         TransportError,
+        WaitTimedOut,
     )
 
 __version__ = "0.1.0"
@@ -48,12 +50,14 @@ __all__ = [
     "RunCancelled",
     "RunError",
     "RunFailed",
+    "RunHeld",
     "RunNotFound",
     "RunRefused",
     "RunTimedOut",
     "SyncClient",
     "TerminalStepError",
     "TransportError",
+    "WaitTimedOut",
     "agent",
     "pipeline",
 ]

@@ -15,12 +15,15 @@
     │   ├── RegistryError      the schema registry is unreachable or refused a question
     │   ├── StoreError         the artifact store or the archive cannot be used
     │   └── FatalTransportError   this client object can not go on; a new process may
-    ├── RunError               the caller: the run refused, failed, was cancelled or timed out
+    ├── RunError               the caller: the run was refused, failed, is held, or is not there in time
     │   ├── RunRefused
+    │   │   └── UnknownPipeline   a ConfigError too: it is the name, or an `apply`, that must change
     │   ├── RunNotFound
     │   ├── RunFailed
     │   ├── RunCancelled
-    │   └── RunTimedOut
+    │   ├── RunTimedOut
+    │   ├── RunHeld
+    │   └── WaitTimedOut       a TimeoutError too: the caller's patience has ended, and not the run
     ├── RetryableStepError     a handler: try again, not before `retry_after`
     └── TerminalStepError      a handler: trying again cannot help
 
@@ -125,6 +128,10 @@ class RunRefused(RunError):
     """The run was not started: conflicting id, unknown pipeline, wrong params."""
 
 
+class UnknownPipeline(RunRefused, ConfigError):
+    """The run was not started: no pipeline of that name was applied."""
+
+
 class RunNotFound(RunError):
     """No run of that id is known."""
 
@@ -138,7 +145,15 @@ class RunCancelled(RunError):
 
 
 class RunTimedOut(RunError):
-    """The run ended `timed_out`, or the caller's own wait did."""
+    """The run ended `timed_out`: its own deadline passed."""
+
+
+class RunHeld(RunError):
+    """The run has not ended: it waits for a person, who repairs, replays, discards, releases or cancels."""
+
+
+class WaitTimedOut(RunError, TimeoutError):
+    """The caller waited no longer; the run goes on."""
 
 
 class RetryableStepError(FarandoleError):

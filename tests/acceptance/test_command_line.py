@@ -140,7 +140,7 @@ def check_repair(terminal: Terminal) -> None:
     letter = next(each for group in groups for each in group["letters"] if each["run"] == "r-13")
     looked = terminal.told("dead", "show", letter["place"])
     assert isinstance(looked, dict)
-    assert looked["input"] == {"number": 13}
+    assert looked["payload"] == {"number": 13}
     (terminal.folder / "lucky").touch()
     assert terminal.type("dead", "replay", letter["place"]).returncode == 0
     watched = terminal.type("run", "watch", "r-13")
@@ -166,7 +166,7 @@ def test_daily_operation_of_a_deployment(terminal: Terminal, unique: str) -> Non
     asked = terminal.type("run", "start", "twice", "--params", '{"number": 13}', "--id", "r-13")
     alone = terminal.type("run", "show", "r-13")
     coordinator = terminal.spawn("coordinator", "run", "--slot", "0")
-    unserved = until_shown(terminal, "r-13", "no process serves this agent")
+    unserved = until_shown(terminal, "r-13", "no process serves agent double: start one")
     behind = terminal.told("lag", "--agent", "double")
     agents = terminal.spawn("agent", "run", "numbers", "--slot", "0")
     held = terminal.type("run", "result", "r-13", "--wait", "--timeout", "50s")

@@ -192,6 +192,42 @@ def test_bulk_replay_takes_those_that_the_expression_means_after_a_confirmation(
         assert time.monotonic() < deadline, "the replayed ones fail once more, as their second attempts"
 
 
+def test_bulk_replay_that_means_nothing_says_so(farandole: Typed, unique: str) -> None:
+    """It printed nothing and exited with 0, where `discard` had a word."""
+    said = [farandole("dead", verb, "--run", unique, "--yes", code=0).stdout for verb in ("replay", "discard")]
+
+    assert said == ["no open dead letter is meant\n"] * 2
+
+
+def test_letter_is_shown_under_the_names_that_expressions_and_programs_have(farandole: Typed, unique: str) -> None:
+    """Its fingerprint was called `cause`, which is another field, its trigger's place `trigger`, and its payload
+    `input`, as that place is called elsewhere: what `dead show` told led to no `--where` that meant it."""
+    place = hold(farandole, unique)
+
+    shown = farandole("dead", "show", place, code=0).stdout
+    document = json.loads(farandole("dead", "show", place, "--json", code=0).stdout)
+    lines = [line.split() for line in shown.splitlines() if line and not line.startswith((" ", "}"))]
+    names = {words[0]: words[-1] for words in lines}
+
+    for name in ("fingerprint", "input", "reason"):
+        assert names[name] == document["letter"][name]
+    assert {"cause", "trigger"}.isdisjoint(names)
+    assert document["payload"] == {"n": 1000}
+    where = f'run == "{unique}" && fingerprint == "{names["fingerprint"]}" && input == "{names["input"]}"'
+    assert [each["place"] for each in letters(farandole, "--where", where)] == [place]
+
+
+def test_run_that_is_cancelled_goes_on_telling_why_a_step_was_given_up_on(farandole: Typed, unique: str) -> None:
+    """`run show` had said so while the run was held; once it was cancelled, only `dead` was left of it."""
+    hold(farandole, unique)
+
+    farandole("run", "cancel", unique, code=0)
+    farandole("run", "result", unique, "--wait", code=13)
+    shown = farandole("run", "show", unique, code=0).stdout
+
+    assert "given up\n  double: dead letter: ValueError: too large" in shown
+
+
 def test_letters_are_grouped_by_cause_with_what_to_type_next(farandole: Typed, unique: str) -> None:
     for n in (300, 301):
         hold(farandole, f"{unique}-{n}", n)
@@ -418,7 +454,7 @@ def test_watch_in_a_terminal_draws_the_graph_to_its_end(
     assert "✓ double" in drawn
     assert "✓ tell" in drawn
     assert f"its result: farandole run result {unique}" in drawn
-    assert plain.splitlines()[0].split()[1] == "RunStarted"
+    assert plain.splitlines()[0].split()[2] == "RunStarted"
     assert "nobody" in unknown
 
 

@@ -54,7 +54,25 @@ def test_processes_of_the_compose_file_share_one_artifact_store(tmp_path: Path) 
         source, target = volume.split(":")
         assert source in compose["volumes"], name
         assert Path(service["environment"]["FARANDOLE_ARTIFACTS"]).is_relative_to(target), name
-    assert f"chown -R farandole .farandole {target}" in (tmp_path / "shop" / "Dockerfile").read_text()
+    base = (REPOSITORY / "Dockerfile").read_text()
+    assert f"chown -R 10001:10001 {target}" in base, "a new volume belongs to whom the folder of the image belongs to"
+
+
+def test_project_asks_no_index_for_farandole(tmp_path: Path) -> None:
+    """It cannot be had there: the image could not be built, and whoever took the name would have been installed."""
+    assert init(str(tmp_path / "shop"))[0] == 0
+    image = (tmp_path / "shop" / "Dockerfile").read_text()
+    project = tomllib.loads((tmp_path / "shop" / "pyproject.toml").read_text())["project"]
+    services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
+
+    begins, *lines = [line for line in image.splitlines() if not line.startswith("#")]
+
+    assert begins == "FROM farandole:local"
+    assert services["coordinator"]["image"] == "${FARANDOLE_IMAGE:-farandole:local}"
+    assert "docker build --tag farandole:local" in image
+    assert not any("pip install" in line for line in lines)
+    assert lines[-1] in (REPOSITORY / "Dockerfile").read_text().splitlines(), "the user of our own image"
+    assert project["dependencies"] == []
 
 
 def test_orders_template_is_the_reference_pipeline() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from farandole import Retry, agent, pipeline
+from farandole import Retry, RetryableStepError, agent, pipeline
 from farandole.cli.main import app
 from farandole.client import Client
 from farandole.client.lookup import head_of
@@ -86,10 +86,22 @@ def patient(number: Number) -> Number:
     return stubborn(number)
 
 
+@agent(retry=Retry(attempts=3))
+def busy(number: Number) -> Number:
+    """Asks for more time than its pipeline has."""
+    raise RetryableStepError("busy", retry_after=timedelta(hours=2))
+
+
+@pipeline(owner="tests@example.org", deadline="1h")
+def punctual(number: Number) -> Number:
+    """Held after one attempt of three."""
+    return busy(number)
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
     """A deployment of all pipelines above."""
-    pipelines = [twice, strict, lenient, hasty, patient]
+    pipelines = [twice, strict, lenient, hasty, patient, punctual]
     folder = tmp_path_factory.mktemp("cli")
     with InProcess(MemoryTransport(), pipelines, namespace="farandole", folder=folder) as it:
         yield it
@@ -257,6 +269,16 @@ def test_held_run_is_shown_found_looked_into_and_replayed(cli: Cli, unique: str)
     assert (again.exit_code, "closed" in again.output) == (1, True)
 
 
+def test_limit_that_cut_the_attempts_short_stands_beside_the_error(cli: Cli, unique: str) -> None:
+    """`RetryableStepError: busy`, with one attempt of three: nothing told that the next one came after the deadline."""
+    assert cli.start("punctual", 1, "--id", unique, "--wait").exit_code == 11
+
+    shown = cli.type("run", "show", unique).stdout
+
+    assert "busy: dead letter (run_deadline): RetryableStepError: busy" in shown
+    assert "given up" not in shown, "it stands below what is waited for"
+
+
 def test_watch_prints_events_to_the_end_as_lines_and_as_json(cli: Cli, unique: str) -> None:
     assert cli.start("twice", 4, "--id", unique, "--wait").exit_code == 0
 
@@ -266,6 +288,18 @@ def test_watch_prints_events_to_the_end_as_lines_and_as_json(cli: Cli, unique: s
     assert "RunStarted" in text[0]
     assert "succeeded" in text[-1]
     assert [each["type"] for each in documents] == ["RunStarted", "StepScheduled", "StepSucceeded", "RunSettled"]
+
+
+def test_lines_of_events_have_the_clock_of_run_show_with_date_and_zone(cli: Cli, unique: str) -> None:
+    """They had neither, `run show` had both, and `dev` the local time: one event stood at three times."""
+    assert cli.start("twice", 4, "--id", unique, "--wait").exit_code == 0
+
+    lines = cli.type("run", "events", unique).stdout.splitlines()
+    documents = [json.loads(line) for line in cli.type("run", "events", unique, "--json").stdout.splitlines()]
+
+    told = [datetime.fromisoformat(line[: len("2026-01-01 00:00:00.000Z")]) for line in lines]
+    assert all(line[23] == "Z" for line in lines)
+    assert told == [datetime.fromisoformat(each["at"]) for each in documents]
 
 
 def test_lineage_shows_the_tree(cli: Cli, unique: str) -> None:

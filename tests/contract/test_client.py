@@ -6,7 +6,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, assert_type
@@ -20,11 +20,12 @@ from farandole import (
     Retry,
     RunCancelled,
     RunFailed,
+    RunHeld,
     RunNotFound,
     RunRefused,
-    RunTimedOut,
     SyncClient,
     TransportError,
+    WaitTimedOut,
     pipeline,
 )
 from farandole import agent as declare
@@ -340,11 +341,143 @@ def test_old_uuid_begins_a_run_where_the_coordinators_window_is_longer(tmp_path:
 def test_result_that_takes_longer_than_the_wait_times_out_and_the_run_goes_on(client: SyncClient) -> None:
     run = client.start(stand, Number(4))
 
-    with pytest.raises(RunTimedOut, match="goes on"):
+    with pytest.raises(WaitTimedOut, match="goes on"):
         run.result("100ms")
 
     GATE.set()
     assert run.result("20s") == Number(5)
+
+
+@pytest.mark.parametrize("direct", [False, True], ids=["asked for", "started directly"])
+def test_held_run_raises_at_once_and_can_be_waited_for_again(cluster: InProcess, direct: bool) -> None:
+    """A first exception of a new user's handler looked like a hang, and the error said that the run went on."""
+
+    async def repair() -> tuple[str, str, Number]:
+        async with Client(cluster.transport, cluster.namespace, direct=direct) as client:
+            run = await client.start(calculate, Number(13))
+            with pytest.raises(RunHeld) as held:
+                await run.result("20s")
+            again = asyncio.create_task(run.result("20s"))
+            (letter,) = await list_dead(client.session, run_id=run.id)
+            await client.replay(letter.place, letter.run, letter.step, letter.attempt, input={"n": 13})
+            with pytest.raises(RunHeld) as once_more:
+                await again
+            (letter,) = await list_dead(client.session, run_id=run.id)
+            await client.replay(letter.place, letter.run, letter.step, letter.attempt, input={"n": 14})
+            return str(held.value), str(once_more.value), await run.result("20s")
+
+    held, once_more, result = asyncio.run(repair())
+
+    assert "it is held: dead letter at double: ValueError: 13 is broken" in held
+    assert "`farandole run show " in held
+    assert "13 is broken" in once_more
+    assert result == Number(29)
+
+
+@pytest.mark.parametrize("ask", ["result", "ended"])
+def test_run_that_was_held_before_it_was_followed_raises_too(
+    client: SyncClient, cluster: InProcess, unique: str, ask: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farandole.client.run.LOOK", 20.0)
+    with pytest.raises(RunHeld):
+        client.start(calculate, Number(13), run_id=unique).result("20s")
+
+    with SyncClient(cluster.transport, cluster.namespace) as other:
+        for run in (other.run(unique, calculate), other.start(calculate, Number(13), run_id=unique)):
+            with pytest.raises(RunHeld, match="13 is broken"):
+                getattr(run, ask)("20s")
+            with pytest.raises(WaitTimedOut, match="it is held: dead letter at double"):  # nothing has changed since
+                getattr(run, ask)("300ms")
+
+
+def test_wait_for_a_repair_goes_on_while_the_run_is_held(client: SyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("farandole.client.run.LOOK", 20.0)
+    started = client.start(calculate, Number(13))
+    with pytest.raises(RunHeld):
+        started.result("20s")
+    run = client.run(started.id)
+
+    with pytest.raises(WaitTimedOut, match="it is held"):
+        run.result("100ms", held="wait")
+    with pytest.raises(RunHeld):
+        run.result("20s")
+
+
+def test_hold_that_is_over_when_it_is_heard_of_ends_no_wait(
+    client: SyncClient, cluster: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How it stands is in the tables; what the tail tells of may be long past."""
+    status_of = lookup.status_of
+
+    async def released(session: Session, run_id: str) -> lookup.RunStatus | None:
+        found = await status_of(session, run_id)
+        return replace(found, status="running", waiting="") if found is not None else None
+
+    monkeypatch.setattr("farandole.client.run.status_of", released)
+    run = client.start(calculate, Number(13))
+
+    with pytest.raises(WaitTimedOut, match="goes on"):
+        run.result("1s")
+
+
+def test_run_held_for_want_of_its_definition_is_told_as_held(
+    client: SyncClient, cluster: InProcess, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state cannot be read here either; it had not been found, for who had not started it."""
+    with pytest.raises(RunHeld):
+        client.start(calculate, Number(13), run_id=unique).result("20s")
+
+    async def gone(session: Session, run_id: str) -> None:
+        raise RunNotFound("expected its definition")
+
+    monkeypatch.setattr("farandole.client.run.state_of", gone)
+    with SyncClient(cluster.transport, cluster.namespace) as other:
+        run = other.run(unique)
+
+        with pytest.raises(RunHeld):
+            run.result("20s")
+        with pytest.raises(WaitTimedOut):
+            run.result("100ms", held="wait")
+
+
+def test_wait_for_a_run_that_nobody_serves_says_that_it_has_not_begun(unique: str) -> None:
+    transport = MemoryTransport()
+    deployment = Deployment("unit", ("double", "add_one"), (), (calculate.definition,))
+    apply(transport, plan(transport, Topics(unique), deployment, partitions=1))
+
+    with SyncClient(transport, unique) as client:
+        run = client.start(calculate, Number(1))
+        with pytest.raises(TimeoutError, match="it has not begun") as late:
+            run.result("100ms")
+
+    assert isinstance(late.value, WaitTimedOut)
+    assert late.value.run_id == run.id
+
+
+def test_pipeline_of_a_name_that_was_never_applied_is_refused_as_a_run_and_as_a_setting(client: SyncClient) -> None:
+    """Only the latter, which `except RunError` let through; the pages said that `result` tells of it."""
+    with pytest.raises(RunRefused, match="'nope': expected one that was applied") as refused:
+        client.start("nope", params={})
+
+    assert isinstance(refused.value, ConfigError), "and so the command line's exit code is that of a mistake"
+    assert refused.value.run_id
+
+
+def test_start_in_a_namespace_to_which_nothing_was_applied_is_no_refusal_of_a_run(cluster: InProcess) -> None:
+    with SyncClient(cluster.transport, "elsewhere") as client, pytest.raises(ConfigError) as refused:
+        client.start("nope", params={})
+
+    assert not isinstance(refused.value, RunRefused)
+
+
+@pytest.mark.parametrize("given", [double, len, None], ids=["agent", "function", "nothing"])
+def test_what_is_no_pipeline_is_told_as_such(client: SyncClient, given: Any) -> None:
+    """An agent ended in a bare AttributeError."""
+    with pytest.raises(TypeError, match=r"expected a pipeline.* or the name of one, but found"):
+        client.start(given, Number(1))
+    if given is not None:
+        with pytest.raises(TypeError, match="expected a pipeline"):
+            client.run("r", given)
 
 
 def test_failed_run_raises_with_its_reason(client: SyncClient) -> None:
@@ -399,7 +532,7 @@ def test_wait_after_one_that_could_not_look_up_an_ended_run_looks_again(
         async with await _connected(cluster) as client, await _connected(cluster) as other:
             await (await client.start(calculate, Number(4), run_id=unique)).result("20s")
             failed = await wait_again(await other.run(unique, calculate), fail, TransportError, "20s")
-            cut_short = await wait_again(await other.run(unique, calculate), hang, RunTimedOut, "100ms")
+            cut_short = await wait_again(await other.run(unique, calculate), hang, WaitTimedOut, "100ms")
             return [failed, cut_short]
 
     assert asyncio.run(look()) == [Number(9), Number(9)]
@@ -564,7 +697,7 @@ def test_dead_letter_is_listed_and_closes_when_it_is_replayed(cluster: InProcess
 
             await client.replay(letter.place, letter.run, letter.step, letter.attempt, input={"n": 14})
 
-            assert await run.result("20s") == Number(29)
+            assert await run.result("20s", held="wait") == Number(29)
             assert await list_dead(client.session, run_id=unique) == []
             (closed,) = await list_dead(client.session, run_id=unique, closed=True)
             assert closed.state == "closed"

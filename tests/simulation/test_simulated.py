@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from farandole import Context, Retry, RetryableStepError, TerminalStepError, agent, pipeline
 from farandole.cli.main import app
+from farandole.cli.simulating import saying_what_is_slow
 from farandole.definition.pipelines import Pipeline
 from farandole.errors import DefinitionError
 from farandole.events.avro import Schema
@@ -522,3 +524,94 @@ def test_the_command_s_json_says_what_was_lived_through() -> None:
     assert only["seeds"] == 2
     assert only["calls"] > 0
     assert only["failure"] is None
+
+
+@agent
+def press_ctrl_c(number: int) -> int:
+    """As who sits before the terminal while a handler runs."""
+    signal.raise_signal(signal.SIGINT)
+    return number
+
+
+@agent
+async def press_ctrl_c_while_it_waits(number: int) -> int:
+    """The same in a coroutine, which goes on to wait."""
+    signal.raise_signal(signal.SIGINT)
+    await asyncio.sleep(1)
+    return number
+
+
+@pipeline(owner="tests@example.org")
+def interrupted(number: int) -> int:
+    """One step, a function."""
+    return press_ctrl_c(number)
+
+
+@pipeline(owner="tests@example.org")
+def interrupted_while_it_waits(number: int) -> int:
+    """One step, a coroutine."""
+    return press_ctrl_c_while_it_waits(number)
+
+
+@pytest.mark.parametrize("it", [interrupted, interrupted_while_it_waits])
+def test_ctrl_c_in_a_handler_ends_the_simulation(it: Pipeline[..., int]) -> None:
+    """It was a failed attempt like any other: `farandole simulate` went on to its last seed, and exited with 0."""
+    before = signal.getsignal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        Simulation(it, params=a_number).check(seeds=1)
+
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_command_ends_by_ctrl_c_with_its_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "unit").mkdir()
+    (tmp_path / "unit" / "agents.py").write_text(
+        "import signal\nfrom farandole import agent, pipeline\n\n@agent\ndef press(n: int) -> int:\n"
+        "    signal.raise_signal(signal.SIGINT)\n    return n\n\n"
+        "@pipeline(owner='a@b')\ndef once(n: int) -> int:\n    return press(n)\n"
+    )
+
+    program = str(Path(sys.executable).with_name("farandole"))
+    done = subprocess.run(
+        [program, "simulate", "unit"], cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False
+    )
+
+    assert (done.returncode, done.stderr.strip()) == (130, "interrupted")
+
+
+LONG_ENOUGH = threading.Event()
+
+
+@agent
+def dawdle(number: int) -> int:
+    """Takes as long as its test wants."""
+    LONG_ENOUGH.wait(30)
+    return number
+
+
+@pipeline(owner="tests@example.org")
+def slow(number: int) -> int:
+    """One step."""
+    return dawdle(number)
+
+
+def test_a_seed_that_takes_long_is_named_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was said for minutes, and nobody knew which pipeline it was."""
+    told: list[str] = []
+
+    def tell(line: str, err: bool) -> None:
+        told.append(line)
+        LONG_ENOUGH.set()
+
+    monkeypatch.setattr("farandole.cli.simulating.typer.echo", tell)
+    simulation = Simulation(slow, params=a_number)
+    with saying_what_is_slow(simulation, 0.2):
+        simulation.check(seeds=1, start=7)
+    in_time = len(told)
+    with saying_what_is_slow(simulation, 60.0):
+        simulation.check(seeds=1, start=8)
+
+    assert told[0].startswith("still at work: slow, seed 7, for ")
+    assert len(told) == in_time
+    assert simulation.seed is None

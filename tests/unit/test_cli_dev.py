@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from farandole.cli.dev.narrator import told_of
+from farandole.cli.dev.narrator import Told, told_of
 from farandole.cli.dev.project import alone, changed, find_units, newcomers, stamp
 from farandole.cli.dev.screen import Screen
 from farandole.cli.dev.stages import APPLIED
@@ -298,6 +299,29 @@ def test_json_that_a_handler_prints_is_shown_as_it_is(printed: str, capsys: pyte
 
     assert fields == printed
     assert printed in capsys.readouterr().out
+
+
+def test_lines_of_dev_have_the_clock_of_all_commands_and_say_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were in local time without a word, while `run watch` beside it printed UTC."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    screen, at = Screen(), datetime(2026, 1, 1, 12, 30, 5, 7000, tzinfo=UTC)
+
+    try:
+        screen.tell(Told(at, "r-1", "RunStarted", "greetings", ""))
+        screen.log("greetings", {"time": "2026-01-01T12:30:05.008Z", "message": "hello"})
+        screen.log("greetings", "printed")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert capsys.readouterr().out.splitlines() == [
+        "12:30:05.007Z  run           r-1  RunStarted  greetings",
+        "12:30:05.008Z  greetings     hello",
+        "               greetings     printed",
+    ]
 
 
 def test_unit_that_cannot_be_loaded_leaves_the_running_one_alone(project: Path) -> None:

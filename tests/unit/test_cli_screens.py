@@ -5,6 +5,7 @@
 
 import io
 import os
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,7 +25,7 @@ from farandole.client.asking import Asked
 from farandole.client.dead import OPEN, DeadLetter, grouped
 from farandole.client.lookup import RunStatus
 from farandole.client.query import RunDetail, StepRow, _live_steps
-from farandole.client.serving import Lag
+from farandole.client.serving import Lag, Serving
 from farandole.client.waiting import Wait
 from farandole.definition.expressions import Expression
 from farandole.events import facts
@@ -171,7 +172,7 @@ def test_shown_run_reads_as_its_golden(capsys: pytest.CaptureFixture[str]) -> No
         Wait("agent", "attempt 1 is with agent slow", "late", -1, 1, since),
         Wait("parents", "waits for charge, clean", "report"),
     )
-    around = Surroundings((letter(0),), {"slow": 0}, {"late": "slow"})
+    around = Surroundings((letter(0),), {"slow": Serving("orders", 0)}, {"late": "slow"})
 
     print_shown(Shown(RunDetail(status, steps, waits), around, Asked("farandole.commands/0/1", since, "r-0")), now)
     text = capsys.readouterr().out
@@ -266,10 +267,28 @@ def test_advice_beside_one_cause_reaches_no_letter_of_another() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "command"),
-    [("suspected", "farandole run release r-1"), ("kernel_error", "farandole run release r-1")],
+    [("suspected", "farandole run release r-1"), ("kernel_error", "farandole run rerun r-1")],
 )
 def test_what_needs_a_person_names_the_command_that_releases_it(kind: str, command: str) -> None:
     assert command in advice("r-1", [Wait(kind, "text", "s")], Surroundings()).commands
+
+
+@pytest.mark.parametrize(
+    ("error", "verbs"),
+    [
+        ("ExpressionError: work.map: expected at most 1000 items", ["apply", "run cancel", "run rerun"]),
+        ("StoreError: artifacts /mnt/a: expected 300000 bytes, but there are none", ["run release", "run cancel"]),
+        ("ClaimBroken: sha256/1f: it is missing", ["run release", "run cancel"]),
+        ("RecordError: what follows from it cannot be written: _UNKNOWN_TOPIC", ["run release", "run cancel"]),
+        ("DefinitionGone: definition 1f is pinned by a run", ["apply", "run cancel"]),
+    ],
+)
+def test_release_is_advised_only_where_it_can_help(error: str, verbs: list[str]) -> None:
+    """The story: a map of 1,001 items held its run. `run show` advised `release`, after which it was held at once
+    again: the run keeps the definition that it began with, whatever is mended and applied meanwhile."""
+    given = advice("r-1", [Wait("kernel_error", error)], Surroundings())
+
+    assert [re.sub(" (r-1|PATH)$", "", command.removeprefix("farandole ")) for command in given.commands] == verbs
 
 
 # --- dead list, lag -----------------------------------------------------------------------------

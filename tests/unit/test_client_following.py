@@ -69,6 +69,33 @@ def test_refusal_of_a_command_of_somebody_else_leaves_us_waiting() -> None:
     assert ending_after(refused, start=None) is None
 
 
+HELD = facts.RunHeld("r", "dead_letter", "it broke", "s")
+
+
+@pytest.mark.parametrize(
+    ("start", "before", "is_told"),
+    [
+        (NEW, 0, True),
+        (None, 0, True),
+        (NEW, 1, False),
+        (NEW, None, False),
+        (a_start(), 0, False),
+    ],
+    ids=["ours", "of somebody else", "known already", "never mind", "perhaps of another with our id"],
+)
+def test_hold_ends_a_wait_that_did_not_know_of_it(start: Start | None, before: int | None, is_told: bool) -> None:
+    async def wait() -> bool:
+        following = Following(start)
+        waiting = asyncio.create_task(following.wait(before))
+        await asyncio.sleep(0)
+        following.take(record(HELD))
+        done, _ = await asyncio.wait((waiting,), timeout=0.05)
+        waiting.cancel()
+        return bool(done) and waiting.result() is None
+
+    assert asyncio.run(wait()) is is_told
+
+
 def test_second_end_changes_nothing() -> None:
     later = facts.RunSettled("r", "succeeded", NOW, NOW)
 

@@ -108,6 +108,17 @@ def test_namespace_that_is_no_name_is_refused_before_anything_is_connected(
         Given(log, "no/name", None).complete()
 
 
+@pytest.mark.parametrize("log", [None, Path("other.db")], ids=["none", "path"])
+def test_client_where_nothing_was_started_makes_no_log(project: Path, log: Path | None) -> None:
+    """It left an empty one behind, in which `run list` then found no runs instead of no project."""
+    before = set(project.rglob("*"))
+
+    with SyncClient(log) as client, pytest.raises(ConfigError, match="nothing was started here yet"):
+        client.start("greetings", params={})
+
+    assert set(project.rglob("*")) == before
+
+
 def test_mistake_in_a_section_of_processes_stops_no_application_and_one_in_its_own_does(project: Path) -> None:
     file = project / "farandole.toml"
     file.write_text("[agent]\nthreds = 1\n[metrics]\nlisten = 7\n")

@@ -261,6 +261,55 @@ def test_mistake_at_the_top_of_a_module_names_its_line_and_what_is_right(
     assert told in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import sys\n\nsys.exit()\n", ":3: expected a module that can be loaded, but it raised SystemExit: "),
+        ("import argparse\nargparse.ArgumentParser().parse_args(['-x'])\n", ":2: expected a module that can be loaded"),
+    ],
+)
+def test_module_that_exits_when_it_is_loaded_is_refused(write: Callable[..., Path], text: str, told: str) -> None:
+    """The command ended with that code instead: `apply --yes` did nothing, said nothing, and succeeded."""
+    folder = write(script_RECORDS=text)
+
+    with pytest.raises(DefinitionError) as refused:
+        load_unit(folder)
+
+    assert told in str(refused.value)
+    assert "__main__" in str(refused.value)
+
+
+def test_interruption_while_a_module_loads_passes(write: Callable[..., Path], unique: str) -> None:
+    folder = write(slow_RECORDS="raise KeyboardInterrupt\n")
+
+    with pytest.raises(KeyboardInterrupt):
+        load_unit(folder)
+
+    assert f"slow_records_{unique}" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("helper", "line"),
+    [
+        ("x = 1\nopen('/nowhere/at/all')\n", 2),
+        ("x = 1\n\ndef f(:\n", 3),
+        ("import json\nimport re\nimport zoneinfo\n\nzoneinfo.ZoneInfo('No/Where')\n", 5),
+        ("from farandole import Retry\n\n\nPOLICY = Retry(base='1x')\n", 4),
+    ],
+    ids=["its own code", "its syntax", "a library that it calls", "ours"],
+)
+def test_helper_that_cannot_be_loaded_is_named_instead_of_who_imports_it(
+    write: Callable[..., Path], unique: str, helper: str, line: int
+) -> None:
+    """The file that imported it was told, at the line of the import."""
+    folder = write(a_RECORDS="import helper_RECORDS\n", helper_RECORDS=helper)
+
+    with pytest.raises(DefinitionError) as refused:
+        load_unit(folder / f"a_records_{unique}.py")
+
+    assert str(refused.value).startswith(f"{folder / f'helper_records_{unique}.py'}:{line}: ")
+
+
 def test_unit_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match=r"expected a folder, a \.py or a \.yaml file"):
         load_unit(tmp_path / "gone")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from farandole import DefinitionError, RunCancelled, RunTimedOut, TerminalStepError
-from farandole.definition.loading import load_unit
+from farandole import DefinitionError, RunCancelled, RunHeld, RunTimedOut, TerminalStepError
+from farandole.definition.loading import load_module, load_unit
 from farandole.definition.types import from_plain
 from farandole.testing.harness import Harness
 
@@ -80,7 +80,8 @@ def test_what_fails_for_good_holds_the_run_until_it_is_replayed(harness: Harness
 
 def test_a_held_run_that_nobody_replays_ends_at_its_deadline(harness: Harness[..., Any]) -> None:
     run = harness.fail("charge", error=TerminalStepError("no such card")).run(order=order())
-    assert run.status == "held"
+    with pytest.raises(RunHeld, match="dead_letter"):
+        _ = run.result
 
     harness.advance("11m")
 
@@ -97,6 +98,14 @@ def test_a_cancelled_run_says_so(harness: Harness[..., Any]) -> None:
     assert run.outcome == "cancelled"
     with pytest.raises(RunCancelled, match="the customer called"):
         _ = run.result
+
+
+def test_an_agent_is_no_pipeline() -> None:
+    """It ended in a bare AttributeError."""
+    charge = vars(load_module(ORDERS))["charge"]
+
+    with pytest.raises(TypeError, match=r"expected a pipeline, .* but found <agent charge at "):
+        Harness(charge)
 
 
 def test_a_stub_stands_in_for_a_handler(harness: Harness[..., Any]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import signal
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from farandole import Agent, DefinitionError, Retry, RunRefused, agent, pipeline
+from farandole import Agent, DefinitionError, Pipeline, Retry, RunRefused, agent, pipeline
 from farandole.testing.harness import Harness
 
 ABOVE_INLINE = 300_000
@@ -201,3 +202,37 @@ def test_a_harness_that_nobody_closes_leaves_no_folder_and_no_warning(
 
     assert [str(each.message) for each in warned] == []
     assert list(tmp_path.iterdir()) == []
+
+
+@agent
+def press_ctrl_c(n: int) -> str:
+    """As who has waited long enough for a test."""
+    signal.raise_signal(signal.SIGINT)
+    return str(n)
+
+
+@agent
+async def press_ctrl_c_while_it_waits(n: int) -> str:
+    """The same in a coroutine."""
+    signal.raise_signal(signal.SIGINT)
+    await asyncio.sleep(5)
+    return str(n)
+
+
+@pipeline(owner="tests@example.org")
+def interrupted(n: int) -> str:
+    """One step, a function."""
+    return press_ctrl_c(n)
+
+
+@pipeline(owner="tests@example.org")
+def interrupted_while_it_waits(n: int) -> str:
+    """One step, a coroutine."""
+    return press_ctrl_c_while_it_waits(n)
+
+
+@pytest.mark.parametrize("it", [interrupted, interrupted_while_it_waits], ids=lambda it: it.name)
+def test_ctrl_c_in_a_handler_ends_the_test(it: Pipeline[[int], str]) -> None:
+    """It was a failed attempt: the test went on to the next one, and pytest to the next test."""
+    with Harness(it) as harness, pytest.raises(KeyboardInterrupt):
+        harness.run(1)

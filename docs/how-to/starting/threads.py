@@ -10,7 +10,7 @@ def greet(client: SyncClient, name: str) -> str:
     run = client.start("greetings", params={"name": name}, run_id=f"greet-{name}")
     try:
         return str(run.result(timeout="30s"))  # a pipeline by name gives plain values
-    except RunError as bad:  # refused, failed, cancelled, timed out, or not done in 30 s; it goes on then
+    except RunError as bad:  # refused, failed, cancelled, timed out; or it is held, or not done in 30 s, and goes on
         return f"{run.id}: {bad}"
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from farandole.client.dead import OPEN, DeadLetter
-from farandole.client.waiting import Wait
+from farandole.client.serving import Serving, nobody_serves
+from farandole.client.waiting import Remedy, Wait, remedy
 
 COMMANDS_MAX = 3
 """Dead letters of one step that are named one by one; beyond, one command is given for all."""
@@ -25,12 +26,15 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What is known beside the run: its dead letters, and how many processes serve an agent's inbox."""
+    """What is known beside the run: its dead letters, who serves its agents, and how many coordinators run."""
 
     letters: tuple[DeadLetter, ...] = ()
-    processes: Mapping[str, int] | None = None
+    serving: Mapping[str, Serving] | None = None
     agents: Mapping[str, str] | None = None
     """Agent of each step."""
+
+    coordinators: int | None = None
+    """None: nobody looked, or may look."""
 
 
 def advice(run: str, waits: Iterable[Wait], around: Surroundings) -> Advice:
@@ -46,12 +50,16 @@ def advice(run: str, waits: Iterable[Wait], around: Surroundings) -> Advice:
                 (f"farandole run release {run}", f"farandole run cancel {run}"),
             )
         case "kernel_error":
-            return Advice(
-                "mend what the error names, then let it go on; or end the run",
-                (f"farandole run release {run}", f"farandole run cancel {run}"),
-            )
+            return _of_error(run, first.text)
+        case "coordinator":
+            text = "what its agents answer is kept, but nothing is retried, joined or ended before one runs"
+            return Advice(text, ("farandole coordinator run",))
+        case "answered" if around.coordinators == 0:
+            return Advice("")  # that none runs was said
+        case "answered":
+            return Advice("a coordinator takes it up by itself", ("farandole lag",))
         case "agent":
-            return _of_agent((around.agents or {}).get(first.step, first.step), around.processes or {})
+            return _of_agent((around.agents or {}).get(first.step, first.step), around.serving or {})
         case "retry":
             return Advice("the next attempt comes by itself")
         case "reports":
@@ -60,10 +68,27 @@ def advice(run: str, waits: Iterable[Wait], around: Surroundings) -> Advice:
             return Advice("")
 
 
-def _of_agent(agent: str, processes: Mapping[str, int]) -> Advice:
-    if processes.get(agent, 1) == 0:
-        return Advice("no process serves this agent now: start one", ("farandole agent run PATH",))
-    return Advice("its agent answers", (f"farandole lag --agent {agent}",))
+def _of_error(run: str, error: str) -> Advice:
+    cancel = f"farandole run cancel {run}"
+    match remedy(error):
+        case Remedy.APPLY:
+            text = "apply the code again that the run was started with: it goes on by itself then; or end the run"
+            return Advice(text, ("farandole apply PATH", cancel))
+        case Remedy.RELEASE:
+            text = "mend what the error names, then let it go on; or end the run"
+            return Advice(text, (f"farandole run release {run}", cancel))
+        case Remedy.RERUN:
+            text = "a release would meet the same error: mend the pipeline, apply it, end this run and run it again"
+            return Advice(text, ("farandole apply PATH", cancel, f"farandole run rerun {run}"))
+
+
+def _of_agent(agent: str, serving: Mapping[str, Serving]) -> Advice:
+    found = serving.get(agent)
+    if found is None or found.processes:
+        return Advice("its agent answers", (f"farandole lag --agent {agent}",))
+    told = nobody_serves(agent, found.unit, found.without)
+    start = "start it anew from code that has the agent" if found.without else "start one"
+    return Advice(f"{told}: {start}", ("farandole agent run PATH",))
 
 
 def _of_dead_letters(run: str, waits: list[Wait], around: Surroundings) -> Advice:

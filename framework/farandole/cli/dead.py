@@ -75,13 +75,14 @@ def show(
 ) -> None:
     """Show a dead letter with its input."""
     from farandole.cli.connect import with_client
+    from farandole.cli.dead_filter import PAYLOAD
     from farandole.cli.dead_letters import look, print_letter
     from farandole.cli.output import print_json
 
     settings = target.settings()
     letter, given, problem = with_client(settings, lambda client: look(client, place))
     if target.json:
-        print_json({"letter": letter, "input": given, "problem": problem})
+        print_json({"letter": letter, PAYLOAD: given, "problem": problem})
     else:
         print_letter(letter, given, problem)
 

@@ -73,7 +73,7 @@ async def ask_all(
     letters = await chosen(client, choice)
     if manner.single:
         _require_one(letters, manner.single)
-    if not manner.json and (manner.dry_run or manner.asks or len(letters) > 1):
+    if not manner.json and (manner.dry_run or manner.asks or len(letters) != 1):
         print_groups(grouped(letters), empty="no open dead letter is meant")
     if not letters or manner.dry_run:
         _told(letters, manner, asked=False)

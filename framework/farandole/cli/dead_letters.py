@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import typer
 
+from farandole.cli.dead_filter import PAYLOAD
 from farandole.cli.output import ago, as_fields, as_json, instant, is_narrow, print_table, shorten, visible
 from farandole.client import Client
 from farandole.client.dead import OPEN, QUARANTINED, DeadLetter, Group, dead_record, input_of, is_start
@@ -17,6 +18,8 @@ from farandole.transport.port import Record
 
 LETTERS_SHOWN = 20
 """Of one cause on a terminal; `--json` and `--full` have all."""
+
+NAME_WIDTH = len("fingerprint") + 2
 
 
 def where(letter: DeadLetter) -> str:
@@ -67,7 +70,7 @@ def print_next_steps(groups: Sequence[Group], *, run: str = "", where: str = "")
 
 
 def print_letter(letter: DeadLetter, given: object, problem: str) -> None:
-    """One dead letter with its input, and what may be done about it."""
+    """One dead letter with its input, and what may be done about it; each thing under its name in `--where`."""
     facts = [
         ("place", letter.place),
         ("state", letter.state),
@@ -78,15 +81,15 @@ def print_letter(letter: DeadLetter, given: object, problem: str) -> None:
         ("agent", letter.agent),
         ("reason", letter.reason),
         ("error", letter.error),
-        ("cause", letter.fingerprint),
+        ("fingerprint", letter.fingerprint),
         ("written", instant(letter.at)),
-        ("trigger", letter.input),
+        ("input", letter.input),
     ]
     for name, value in facts:
         if value:
-            typer.echo(f"{name:<9}{visible(value)}")
+            typer.echo(f"{name:<{NAME_WIDTH}}{visible(value)}")
     told = problem or json.dumps(as_json(given), indent=2, ensure_ascii=False)
-    typer.echo(f"{'input':<9}" + visible(told, keep="\n"))
+    typer.echo(f"{PAYLOAD:<{NAME_WIDTH}}" + visible(told, keep="\n"))
     if letter.state == OPEN:
         typer.echo(f"\ntry it again:              farandole dead replay {letter.place}")
         typer.echo(f"repair its input first:    farandole dead edit {letter.place}")
@@ -126,7 +129,7 @@ async def exported(client: Client, letter: DeadLetter, record: Record) -> str:
     return json.dumps(
         {
             **{name: as_json(value) for name, value in as_fields(letter).items()},
-            "payload": as_json(given),
+            PAYLOAD: as_json(given),
             "problem": problem,
             "key": _base64(record.key),
             "value": _base64(record.value),

@@ -1,10 +1,8 @@
 """Events of a run as lines: one for a person, or one JSON object."""
 
-from datetime import datetime
-
 import typer
 
-from farandole.cli.output import as_json, instant, print_json, shorten, visible
+from farandole.cli.output import as_json, instant, instant_ms, print_json, shorten, visible
 from farandole.client import Client
 from farandole.client.payload import definition_of, plain_of
 from farandole.client.query import event_of
@@ -31,7 +29,7 @@ def print_event(record: Record, *, as_json: bool, payloads: object = None) -> No
         document = {"at": at, "place": record.place, "type": kind, "event": event_fields(event)}
         print_json({**document, "payload": payloads} if payloads is not None else document, indent=None)
         return
-    typer.echo(f"{_clock(at)}  {kind:<16} {event_line(event)}".rstrip())
+    typer.echo(f"{instant_ms(at)}  {kind:<16} {event_line(event)}".rstrip())
     if payloads is not None:
         print_json(payloads)
 
@@ -43,11 +41,7 @@ def _print_unreadable(record: Record, problem: str, *, as_json: bool) -> None:
         document = {"at": at, "place": record.place, "type": kind, "event": None, "problem": problem}
         print_json(document, indent=None)
     else:
-        typer.echo(f"{_clock(at)}  {kind:<16} {record.place} cannot be read: {shorten(problem)}")
-
-
-def _clock(at: datetime) -> str:
-    return f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}"
+        typer.echo(f"{instant_ms(at)}  {kind:<16} {record.place} cannot be read: {shorten(problem)}")
 
 
 async def payload_of(client: Client, event: facts.Event, definition: Definition | None) -> object:

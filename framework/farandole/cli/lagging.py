@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from farandole.cli.output import ago, print_json, print_table
-from farandole.client.serving import Lag, lags
+from farandole.client.serving import Lag, lags, nobody_serves
 from farandole.events.topics import Topics
 from farandole.transport.port import Transport
 
@@ -46,6 +46,8 @@ def note_of(lag: Lag) -> str:
         return "the topic is missing: farandole apply PATH"
     if lag.unknown:
         return f"{lag.unknown} partitions have no position: they stand still; farandole apply PATH"
+    if lag.without:
+        return f"no process serves it; unit {lag.unit} runs without it"
     if not lag.processes and lag.behind:
         return f"nobody reads it: {starts}"
     return "no process" if not lag.processes else ""
@@ -110,7 +112,9 @@ def print_agents(found: Sequence[Lag], topics: Topics) -> None:
         (each.topic.removeprefix(inbox), each.unit, str(each.processes), f"{each.behind:,}", ago(each.oldest, now))
         for each in found
     ]
-    if rows:
-        print_table(("AGENT", "UNIT", "PROCESSES", "WAITING", "OLDEST"), rows)
-    else:
-        typer.echo("no agents yet: farandole apply PATH")
+    if not rows:
+        return typer.echo("no agents yet: farandole apply PATH")
+    print_table(("AGENT", "UNIT", "PROCESSES", "WAITING", "OLDEST"), rows)
+    for each in found:
+        if each.without:
+            typer.echo(nobody_serves(each.topic.removeprefix(inbox), each.unit, each.without))

@@ -68,10 +68,14 @@ def rerun(
     from farandole.cli.connect import with_client
     from farandole.cli.starting import rerun as carry_out
     from farandole.cli.texts import read_text
+    from farandole.cli.unserved import Patience
 
     settings = target.settings()
     text = read_text(params, "--params") if params is not None else None
-    code = with_client(settings, lambda client: carry_out(client, run, text, run_id, wait, timeout, target.json))
+    patience = Patience(settings)
+    code = with_client(
+        settings, lambda client: carry_out(client, run, text, run_id, wait, timeout, target.json, patience)
+    )
     raise typer.Exit(code)
 
 
@@ -88,6 +92,7 @@ def list_(
     """List runs, the latest first."""
     from farandole.cli.connect import with_client
     from farandole.cli.output import instant, print_json, print_table, shorten
+    from farandole.cli.unserved import starts_waiting
     from farandole.client.lookup import LIVE
     from farandole.client.query import list_runs
     from farandole.errors import ConfigError
@@ -100,15 +105,19 @@ def list_(
         settings, lambda client: list_runs(client.session, pipeline=pipeline, status=status, limit=limit)
     )
     if target.json:
-        print_json(rows)
-    elif not rows:
-        typer.echo("no such runs" if pipeline or status else "no runs yet: farandole run start PIPELINE")
+        return print_json(rows)
+    waiting = starts_waiting(settings)
+    if not rows:
+        none = "no run has begun yet" if waiting else "no runs yet: farandole run start PIPELINE"
+        typer.echo("no such runs" if pipeline or status else none)
     else:
         cells = [
             (r.run, r.pipeline, r.status, instant(r.started_at), instant(r.updated_at), shorten(r.waiting, 60))
             for r in rows
         ]
         print_table(("RUN", "PIPELINE", "STATUS", "STARTED", "CHANGED", "WHY"), cells)
+    if waiting:
+        typer.echo(waiting, err=True)
 
 
 @app.command()
@@ -118,19 +127,12 @@ def show(
     run: RunIdArgument,
 ) -> None:
     """Show how a run stands: its steps, what it waits for and since when, and what would release it."""
-    from dataclasses import replace
-
     from farandole.cli.connect import topics_of, transport_of, with_client
-    from farandole.cli.showing import look_at, print_shown, print_shown_json
-    from farandole.client.serving import processes_of
+    from farandole.cli.showing import look_around, look_at, print_shown, print_shown_json
 
     settings = target.settings()
     shown = with_client(settings, lambda client: look_at(client, run))
-    waiting = {wait.step for wait in shown.detail.waits if wait.kind == "agent"}
-    agents = {row.agent for row in shown.detail.steps if row.step in waiting}
-    if agents:
-        processes = processes_of(transport_of(settings), topics_of(settings), agents)
-        shown = replace(shown, around=replace(shown.around, processes=processes))
+    shown = look_around(shown, transport_of(settings), topics_of(settings))
     print_shown_json(shown) if target.json else print_shown(shown)
 
 
@@ -143,10 +145,12 @@ def watch(
 ) -> None:
     """Follow a run from its beginning to its end: drawn live in a terminal, one line for each event elsewhere."""
     from farandole.cli.connect import with_client
+    from farandole.cli.unserved import Patience
     from farandole.cli.watching import watch_run
 
     settings = target.settings()
-    with_client(settings, lambda client: watch_run(client, run, as_json=target.json, plain=plain))
+    patience = Patience(settings)
+    with_client(settings, lambda client: watch_run(client, run, patience, as_json=target.json, plain=plain))
 
 
 @app.command()
@@ -178,9 +182,12 @@ def result(
     """
     from farandole.cli.connect import with_client
     from farandole.cli.starting import result_of_run
+    from farandole.cli.unserved import Patience
 
     settings = target.settings()
-    raise typer.Exit(with_client(settings, lambda client: result_of_run(client, run, wait, timeout, target.json)))
+    patience = Patience(settings)
+    code = with_client(settings, lambda client: result_of_run(client, run, wait, timeout, target.json, patience))
+    raise typer.Exit(code)
 
 
 @app.command()

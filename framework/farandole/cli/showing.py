@@ -1,7 +1,7 @@
 """`run show`: how a run stands, what it waits for and since when, and what would release it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import typer
@@ -13,9 +13,12 @@ from farandole.client import Client
 from farandole.client.asking import Asked, start_asked
 from farandole.client.dead import is_start, list_dead
 from farandole.client.query import RunDetail, run_detail
+from farandole.client.serving import coordinators, serving_of
 from farandole.client.waiting import Wait
-from farandole.errors import RunNotFound
+from farandole.errors import AccessDenied, RunNotFound
+from farandole.events.topics import Topics
 from farandole.ids import NO_ITEM
+from farandole.transport.port import Transport
 
 WAITS_SHOWN = 12
 """What a run waits for, on a terminal; `--json` has all."""
@@ -37,7 +40,7 @@ class Shown:
 
 
 async def look_at(client: Client, run_id: str) -> Shown:
-    """Read all there is to say of a run; the processes of agents are asked for apart.
+    """Read all there is to say of a run; who serves it is asked for apart (`look_around`).
 
     Raises:
         RunNotFound: nothing is known of it; where its start was asked, the message says why it has not begun.
@@ -62,6 +65,25 @@ async def look_at(client: Client, run_id: str) -> Shown:
     return Shown(detail, Surroundings(tuple(letters), agents={row.step: row.agent for row in detail.steps}), asked)
 
 
+def look_around(it: Shown, transport: Transport, topics: Topics) -> Shown:
+    """With who serves what a live run waits for, and first of all whether a coordinator does. Blocking."""
+    if it.detail.status.is_over:
+        return it
+    waiting = {wait.step for wait in it.detail.waits if wait.kind == "agent"}
+    agents = {row.agent for row in it.detail.steps if row.step in waiting}
+    serving = serving_of(transport, topics, agents) if agents else {}
+    try:
+        found: int | None = coordinators(transport, topics)
+    except AccessDenied:  # who may not see their group is told the rest
+        found = None
+    nobody = (Wait("coordinator", "no coordinator runs"),) if found == 0 else ()
+    return replace(
+        it,
+        detail=replace(it.detail, waits=(*nobody, *it.detail.waits)),
+        around=replace(it.around, serving=serving, coordinators=found),
+    )
+
+
 def print_shown(it: Shown, now: datetime | None = None) -> None:
     """How a run stands, for a person."""
     now, detail = now or datetime.now(UTC), it.detail
@@ -78,7 +100,18 @@ def print_shown(it: Shown, now: datetime | None = None) -> None:
         for s in detail.steps
     ]
     print_table(("STEP", "AGENT", "STATUS", "ATTEMPTS", "ITEMS", "SINCE"), rows)
+    _print_given_up(detail)
     print_waits(it.advices, now)
+
+
+def _print_given_up(detail: RunDetail) -> None:
+    """Why steps were given up on that nothing is waited for at any more: the run has ended, or is stopping."""
+    waited = {wait.step for wait in detail.waits if wait.kind == "dead_letter"}
+    gone = [row for row in detail.steps if row.error and row.step not in waited]
+    if gone:
+        typer.secho("\ngiven up", bold=True)
+    for row in gone:
+        typer.echo("  " + "\n    ".join(visible(f"{row.step}: {row.error}", keep="\n").strip().splitlines()))
 
 
 def print_waits(advices: Sequence[tuple[list[Wait], Advice]], now: datetime) -> None:

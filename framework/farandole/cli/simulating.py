@@ -1,5 +1,8 @@
 """`farandole simulate`: a unit's pipelines under simulated faults, with the author's own invariants."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
 
 CHECKS = "test_simul*.py"
 """Files of a unit's folder that hold `Simulation`s: pytest runs them too, and no agent process loads them."""
+
+SAY_AFTER_S = 10.0
+"""When it is said which seed is at work, and after twice as long again: most take a tenth of a second."""
 
 
 def simulate(
@@ -32,7 +38,7 @@ def simulate(
         chosen = simulations_of(load(path, None, "rename the folder"), pipeline)
     reports: list[Report] = []
     for each in chosen:
-        with prints_aside():
+        with prints_aside(), saying_what_is_slow(each, SAY_AFTER_S):
             reports.append(each.check(seeds, start))
         if not json:
             _print(each, reports[-1], path)
@@ -62,6 +68,31 @@ def simulations_of(named: "Named", pipeline: str | None) -> "list[Simulation]":
         names = ", ".join(sorted({each.pipeline.name for each in found})) or "none"
         raise ConfigError(f"{named.path}: expected one of its pipelines ({names}), but found {pipeline or 'none'}")
     return chosen
+
+
+@contextmanager
+def saying_what_is_slow(simulation: "Simulation", after: float) -> Iterator[None]:
+    """Say on standard error which seed is at work when it takes long, a hundred tries to shrink it included."""
+    over = threading.Event()
+
+    def look() -> None:
+        seed, took, say_at = simulation.seed, 0.0, after
+        while not over.wait(after / 10):
+            took += after / 10
+            if simulation.seed != seed:
+                seed, took, say_at = simulation.seed, 0.0, after
+            elif seed is not None and took >= say_at:
+                name = simulation.pipeline.name
+                typer.echo(f"still at work: {name}, seed {seed}, for {took:.0f} s; Ctrl-C ends it", err=True)
+                say_at *= 2
+
+    looking = threading.Thread(target=look, name="farandole-slow-seeds", daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        looking.join()
 
 
 def _print(simulation: "Simulation", report: "Report", path: Path) -> None:

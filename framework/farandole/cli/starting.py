@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import aclosing, suppress
 from datetime import timedelta
+from functools import partial
 
 import typer
 
@@ -11,11 +12,11 @@ from farandole.cli.begun import until_begun
 from farandole.cli.exit_codes import OK, OUTCOMES
 from farandole.cli.output import print_json, visible
 from farandole.cli.texts import given_duration
-from farandole.cli.unserved import Patience
+from farandole.cli.unserved import Patience, agents_left, agents_of
 from farandole.client import Client, Ending, Run
 from farandole.client.query import readable_event
 from farandole.definition.policy import duration_text
-from farandole.errors import RunError, RunNotFound, RunRefused, RunTimedOut
+from farandole.errors import RunError, RunHeld, RunNotFound, RunRefused, WaitTimedOut
 from farandole.events import facts
 
 REFUSAL = timedelta(seconds=1)
@@ -35,21 +36,25 @@ async def start_run(
     """Start a run and give the exit code of the command; who waits in vain is told so."""
     limit = given_duration("--timeout", timeout)
     run = await client.start(pipeline, params=params, run_id=run_id)
-    looking = asyncio.create_task(patience.say_if_unserved(client, pipeline))
-    try:
+    async with patience.while_waiting(partial(agents_of, client, pipeline)):
         return await _told_or_waited(run, wait, limit, as_json, is_chosen=run_id is not None)
-    finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
 
 
 async def rerun(
-    client: Client, old: str, params: str | None, run_id: str | None, wait: bool, timeout: str | None, as_json: bool
+    client: Client,
+    old: str,
+    params: str | None,
+    run_id: str | None,
+    wait: bool,
+    timeout: str | None,
+    as_json: bool,
+    patience: Patience,
 ) -> int:
     """Start an ended run once more under a new id, and give the exit code of the command."""
     limit = given_duration("--timeout", timeout)
     run = await client.rerun(old, params=params, new_id=run_id)
-    return await _told_or_waited(run, wait, limit, as_json, is_chosen=run_id is not None)
+    async with patience.while_waiting(partial(agents_left, client, run.id)):
+        return await _told_or_waited(run, wait, limit, as_json, is_chosen=run_id is not None)
 
 
 async def _told_or_waited(
@@ -71,24 +76,27 @@ async def _require_not_refused(run: Run[object]) -> None:
     Raises:
         RunRefused: it did.
     """
-    with suppress(RunTimedOut, RunNotFound):
+    with suppress(WaitTimedOut, RunHeld, RunNotFound):
         ending = await run.ended(REFUSAL)
         if ending.outcome == "refused":
             raise RunRefused(f"run {run.id}: expected it to be started, but it was refused: {ending.reason}")
 
 
-async def result_of_run(client: Client, run_id: str, wait: bool, timeout: str | None, as_json: bool) -> int:
-    """Print the result of a run, and give the exit code of its outcome.
+async def result_of_run(
+    client: Client, run_id: str, wait: bool, timeout: str | None, as_json: bool, patience: Patience
+) -> int:
+    """Print the result of a run, and give the exit code of its outcome; who waits in vain is told so.
 
     Raises:
         RunError: it has not ended, and is not waited for.
         RunNotFound: nothing is known of it.
         RunRefused: it was waited for, and refused.
-        RunTimedOut: it was not there in time.
+        WaitTimedOut: it was not there in time.
     """
     limit = given_duration("--timeout", timeout)
     if wait or limit is not None:
-        return await wait_for(run_id, _begun(client, run_id), limit, as_json)
+        async with patience.while_waiting(partial(agents_left, client, run_id)):
+            return await wait_for(run_id, _begun(client, run_id), limit, as_json)
     run = await client.run(run_id)
     status = await run.status()
     if not status.is_over and status.status != "held":
@@ -113,7 +121,7 @@ async def wait_for(run_id: str, begun: Awaitable[Run[object]], limit: timedelta 
     """Wait until the run has begun, and until it ends or is held; say so, and give the exit code."""
     try:
         run, outcome, reason = await _within(run_id, begun, limit)
-    except RunTimedOut as late:
+    except WaitTimedOut as late:
         if as_json:  # the id of a run that goes on
             print_json({"run": run_id, "outcome": None, "reason": str(late), "result": None})
         raise
@@ -137,7 +145,7 @@ async def _within(run_id: str, begun: Awaitable[Run[object]], limit: timedelta |
     except TimeoutError:
         assert limit is not None
         expected, rest = ("begin", "") if run is None else ("end", "; it goes on")
-        raise RunTimedOut(
+        raise WaitTimedOut(
             f"run {run_id}: expected it to {expected} within {duration_text(limit)}, but it did not{rest}",
             run_id=run_id,
         ) from None
@@ -145,7 +153,7 @@ async def _within(run_id: str, begun: Awaitable[Run[object]], limit: timedelta |
 
 async def _outcome(run: Run[object]) -> tuple[str, str]:
     """The run's end, or `held` as soon as it waits for a person."""
-    ended: asyncio.Task[Ending] = asyncio.create_task(run.ended())
+    ended: asyncio.Task[Ending] = asyncio.create_task(run.ended(held="wait"))
     held = asyncio.create_task(_held(run))
     try:
         await asyncio.wait((ended, held), return_when=asyncio.FIRST_COMPLETED)

@@ -3,12 +3,14 @@
 import asyncio
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 
 import typer
 
 from farandole.cli.begun import until_begun
 from farandole.cli.event_lines import pinned, print_event
 from farandole.cli.run_view import RunView
+from farandole.cli.unserved import Patience, agents_left
 from farandole.client import Client, Run
 from farandole.client.query import readable_event
 from farandole.definition.model import Definition
@@ -22,19 +24,20 @@ FRAME_ROWS = 10
 """Rows of a terminal that are not steps: head, titles, waits, the prompt."""
 
 
-async def watch_run(client: Client, run_id: str, *, as_json: bool, plain: bool) -> None:
-    """Show a run's progress to its end, from when it begins if it has only been asked for.
+async def watch_run(client: Client, run_id: str, patience: Patience, *, as_json: bool, plain: bool) -> None:
+    """Show a run's progress to its end, from when it begins if it has only been asked for; who watches in vain is told.
 
     Raises:
         RunNotFound: nothing is known of it.
         RunRefused: it was asked for, and refused.
     """
-    await until_begun(client, run_id)
-    run = await client.run(run_id)
-    if plain or as_json or not _is_drawable():
-        seen = await _print_lines(run, as_json=as_json)
-    else:
-        seen = await _draw(client, run)
+    async with patience.while_waiting(partial(agents_left, client, run_id)):
+        await until_begun(client, run_id)
+        run = await client.run(run_id)
+        if plain or as_json or not _is_drawable():
+            seen = await _print_lines(run, as_json=as_json)
+        else:
+            seen = await _draw(client, run)
     if not seen:
         raise RunNotFound(f"run {run_id}: expected a run, but nothing is known of it", run_id=run_id)
 

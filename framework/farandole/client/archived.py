@@ -197,6 +197,9 @@ class _Admin:
     def members(self, group: str) -> frozenset[str]:
         return self._inner.members(group)
 
+    def topics_read(self, group: str) -> frozenset[str] | None:
+        return self._inner.topics_read(group)
+
     def start_positions(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
         self._inner.start_positions(group, positions)
 

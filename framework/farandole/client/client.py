@@ -23,8 +23,8 @@ from farandole.client.run import GRACE, Followed, Run, follow
 from farandole.client.session import Rerun, Session
 from farandole.clock import Clock, SystemClock
 from farandole.definition.model import Definition
-from farandole.definition.pipelines import Pipeline
-from farandole.errors import RecordError, RunNotFound, RunRefused, TransportError
+from farandole.definition.pipelines import Pipeline, require_pipeline
+from farandole.errors import ConfigError, RecordError, RunNotFound, RunRefused, TransportError, UnknownPipeline
 from farandole.events.commands import DiscardDeadLetter, ReleaseRun, ReplayDeadLetter, StartRun
 from farandole.events.outgoing import Trigger
 from farandole.events.topics import Topics
@@ -90,12 +90,13 @@ class Client:
 
         Raises:
             TransportError: the client was closed.
-            ConfigError: settings are wrong.
+            ConfigError: settings are wrong, or name the log of a project in which nothing was started yet.
         """
         if self._is_closed:
             raise TransportError("expected an open client, but it was closed; make a new one")
         if self._session is None:
             work = self._given.complete()
+            work.require_made()
             name = f"{work.namespace}.{self._name}"
             topics = Topics(work.namespace)
             self._session = Session(work.transport.edge(name), topics, name, work.artifacts, self._clock)
@@ -122,10 +123,10 @@ class Client:
 
         Raises:
             RunRefused: the arguments do not fit the pipeline, or the id is malformed, or looks like a generated one
-                that is too old. What else the coordinator refuses (a conflict, an unknown pipeline) is raised by
-                `Run.result`.
-            ConfigError: the namespace, or the pipeline named, was never applied.
-            TypeError: a pipeline by name was given arguments other than `params`.
+                that is too old; or no pipeline of that name was applied (`UnknownPipeline`). What else the coordinator
+                refuses (a conflict, a `Pipeline` that was not applied) is raised by `Run.result`.
+            ConfigError: the namespace was never applied.
+            TypeError: it is no pipeline; or one by name was given arguments other than `params`.
             TransportError: the start was not acknowledged. With an id chosen here starting again is safe; the
                 message says so, or that the run may have begun.
         """
@@ -136,9 +137,10 @@ class Client:
         try:
             if isinstance(pipeline, str):
                 given = only_params(pipeline, args, kwargs)
-                definition = await self.session.book.by_name(pipeline)
+                definition = await self._named(pipeline, chosen)
                 params = framed_params(definition, given)
             else:
+                require_pipeline(pipeline, " or the name of one,")
                 definition, returns = pipeline.definition, pipeline.result_type
                 params = framed_params(definition, pipeline.bind(*args, **kwargs))
         except RecordError as bad:
@@ -148,6 +150,13 @@ class Client:
             if trigger is not None:
                 return await self._start_directly(trigger, definition, returns)
         return await self._start(StartRun(definition.name, params, chosen), definition, returns, is_new=run_id is None)
+
+    async def _named(self, pipeline: str, run_id: str) -> Definition:
+        try:
+            return await self.session.book.by_name(pipeline)
+        except ConfigError as unknown:
+            await self.session.partitions()  # raises, where it is the namespace that was never applied
+            raise UnknownPipeline(str(unknown), run_id=run_id) from unknown
 
     async def rerun(
         self,
@@ -225,7 +234,10 @@ class Client:
         Raises:
             RunNotFound: no run can have such an id.
             ConfigError: the namespace was never applied.
+            TypeError: it is no pipeline.
         """
+        if pipeline is not None:
+            require_pipeline(pipeline)
         session = self.session
         hint = pipeline.definition if pipeline is not None else None
         returns = pipeline.result_type if pipeline is not None else None

@@ -1,7 +1,7 @@
-"""What the tail tells about one run until it ends: whether it is known, and how it ended.
+"""What the tail tells about one run until it ends: whether it is known, how often it was held, and how it ended.
 
-Decodes only what can end a wait. A refusal counts only if our own command caused it: a
-conflicting start by somebody else leaves the run, and us, untouched. And an end counts for a start
+Decodes only what can end a wait; whether a run is still held is for the tables to say. A refusal counts only if our own
+command caused it: a conflicting start by somebody else leaves the run, and us, untouched. And an end counts for a start
 under a chosen id only if the run is the one that was asked for: that of a run with other params
 may stand before our refusal, for a coordinator folds events before it answers commands.
 """
@@ -14,13 +14,14 @@ from farandole.client.scan import header, header_text
 from farandole.errors import FarandoleError, RecordError
 from farandole.events.catalogue import decode, type_name
 from farandole.events.commands import StartRun
-from farandole.events.facts import RunRefused, RunSettled, RunStarted
+from farandole.events.facts import RunHeld, RunRefused, RunSettled, RunStarted
 from farandole.ids import sha256
 from farandole.transport.port import Record
 
 _STARTED = type_name(RunStarted).encode()
 _SETTLED = type_name(RunSettled).encode()
 _REFUSED = type_name(RunRefused).encode()
+_HELD = type_name(RunHeld).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,10 @@ class Following:
         if start is None or start.is_new:
             self._ours.set()
         self._doubt: asyncio.Future[Ending] = loop.create_future()
+        self._next_hold: asyncio.Future[None] = loop.create_future()
+        self.holds = 0
+        """How often it was seen to be held."""
+
         self.has_begun = False
         """Whether the run's very beginning was seen here, so that nothing of it lies before."""
 
@@ -69,17 +74,36 @@ class Following:
         """How the run ended, if that is known."""
         return self._ending.result() if self._ending.done() and self._ending.exception() is None else None
 
-    async def wait(self) -> Ending | None:
-        """Wait for the end; None if there is one of which the tables must say whether it is ours (`judge`)."""
-        return await self._first(self._ending)
+    async def wait(self, holds: int | None = None) -> Ending | None:
+        """Wait for the end; None where the tables must say more.
 
-    async def wait_for_result(self) -> Ending | None:
+        That is an end of which it is not clear whether it is ours (`is_in_doubt`, `judge`), or that the run was held
+        more often than `holds` (None: never mind).
+        """
+        return await self._first(self._ending, holds)
+
+    async def wait_for_result(self, holds: int | None = None) -> Ending | None:
         """As `wait`, or for the fact that makes the end certain: a result may be had a little before it."""
-        return await self._first(self._result)
+        return await self._first(self._result, holds)
 
-    async def _first(self, told: asyncio.Future[Ending]) -> Ending | None:
-        await asyncio.wait((told, self._doubt), return_when=asyncio.FIRST_COMPLETED)
-        return told.result() if told.done() else None
+    async def _first(self, told: asyncio.Future[Ending], holds: int | None) -> Ending | None:
+        while not told.done():
+            if self.is_in_doubt or (holds is not None and self.holds > holds and self._ours.is_set()):
+                return None
+            await asyncio.wait((told, self._doubt, self._next_hold), return_when=asyncio.FIRST_COMPLETED)
+        return told.result()
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether there is an end of which the tables must say whether it is ours."""
+        return self._doubt.done()
+
+    def hold(self) -> None:
+        """Note that it was held."""
+        self.holds += 1
+        held, self._next_hold = self._next_hold, asyncio.get_running_loop().create_future()
+        if not held.done():
+            held.set_result(None)
 
     async def is_known(self, within: float) -> bool:
         """Whether an event of the run is seen in so many seconds."""
@@ -131,6 +155,8 @@ class Following:
         self.has_begun |= kind == _STARTED
         if kind == _STARTED and not self._ours.is_set() and self._is_begun_by_us(record):
             self._ours.set()
+        if kind == _HELD:
+            self.hold()
         last = self._final.take(record)
         if last is not None and self._ours.is_set():
             self._tell(Ending("succeeded", "", last.output, header_text(record, "ce_definition")))

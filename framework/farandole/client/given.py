@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farandole.artifacts import ArtifactStore
+from farandole.errors import ConfigError
 from farandole.transport.port import Transport
 
 if TYPE_CHECKING:
@@ -52,3 +53,20 @@ class Work:
     transport: Transport
     namespace: str
     artifacts: ArtifactStore
+
+    def require_made(self) -> None:
+        """A client in the wrong folder must not leave an empty log behind, for commands to find there.
+
+        Raises:
+            ConfigError: the log is an embedded one, and nobody has made it yet: nothing can have been applied to it.
+        """
+        from farandole.transport.framed import FramedTransport
+        from farandole.transport.sqlite import SqliteTransport
+
+        log = self.transport.inner if isinstance(self.transport, FramedTransport) else self.transport
+        if isinstance(log, SqliteTransport) and not log.settings.path.exists():
+            raise ConfigError(
+                f"{log.settings.path}: expected the log of a project, but nothing was started here yet. "
+                "`farandole dev` in the project's folder makes it; FARANDOLE_BOOTSTRAP, or the first argument of the "
+                "client, names a Kafka instead."
+            )

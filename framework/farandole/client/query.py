@@ -6,7 +6,7 @@ kept between calls. Knows nothing of terminals.
 
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from farandole.client.lookup import (
@@ -26,22 +26,40 @@ from farandole.client.waiting import Wait, waits
 from farandole.errors import RecordError, RunNotFound
 from farandole.events.catalogue import decode, type_name
 from farandole.events.envelope import instant_of
-from farandole.events.facts import Event, RunRefused, RunSettled, RunStarted, StepSucceeded
+from farandole.events.facts import (
+    Event,
+    ReplayRequested,
+    RunRefused,
+    RunSettled,
+    RunStarted,
+    StepDeadLettered,
+    StepFailed,
+    StepSucceeded,
+)
 from farandole.ids import NO_ITEM
-from farandole.kernel.state import Run
+from farandole.kernel.state import DEADLINE_PASSED, Run
 from farandole.transport.port import Record
 
 _STARTED = type_name(RunStarted).encode()
 _SETTLED = type_name(RunSettled).encode()
 _REFUSED = type_name(RunRefused).encode()
 _SUCCEEDED = type_name(StepSucceeded).encode()
+_FAILED = type_name(StepFailed).encode()
+_ABOUT_LETTERS = {type_name(each).encode() for each in (StepFailed, StepDeadLettered, ReplayRequested, StepSucceeded)}
+
+LIMITS = ("retry_budget", "run_deadline", "step_deadline")
+"""Reasons of a dead letter (`kernel.decide`) that cut its attempts short: the error and the attempts do not tell."""
+
+DIGITS_MAX = 19
+"""Of an item or an attempt in a header: both have 64 bits at most. Python refuses to read thousands."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
     """One step of a run as its state tells. `status` is a word of `kernel.state.Status`, in lower case.
 
-    `attempt`: how many there were, of a mapped step those of all its items, as the final state says too.
+    `attempt`: how many there were, of a mapped step those of all its items, as the final state says too. `error`: why
+    it was given up on, where it was; of a mapped step that of the first item.
     """
 
     step: str
@@ -51,6 +69,7 @@ class StepRow:
     items: int
     done: int
     since: datetime | None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +155,13 @@ async def run_detail(session: Session, run_id: str) -> RunDetail:
             f"run {run_id}: expected a run in {session.topics.namespace!r}, but nothing is known of it",
             run_id=run_id,
         )
-    changed = _changed(await run_records(session, run_id))
+    records = await run_records(session, run_id)
+    changed, gave_up = _changed(records), given_up(records)
     state = await state_of(session, run_id)
     if state is None or state.is_settled:
-        return RunDetail(status, await _final_steps(session, run_id, changed), ())
-    return RunDetail(status, tuple(_live_steps(state, changed)), tuple(waits(state, changed)))
+        return RunDetail(status, _with_errors(await _final_steps(session, run_id, changed), gave_up), ())
+    found = [_with_reason(each, gave_up) for each in waits(state, changed, _answered(records))]
+    return RunDetail(status, _with_errors(_live_steps(state, changed), gave_up), tuple(found))
 
 
 def _changed(records: Iterable[Record]) -> dict[tuple[str, int], datetime]:
@@ -149,14 +170,88 @@ def _changed(records: Iterable[Record]) -> dict[tuple[str, int], datetime]:
     for record in records:
         if header(record, "ce_type") == _STARTED:
             out.clear()
-        step, item = header_text(record, "ce_step"), header_text(record, "ce_item")
-        if step and (not item or item.isdecimal()):
-            out[step, int(item) if item else NO_ITEM] = _written(record)
+        step, item = header_text(record, "ce_step"), _number(record, "ce_item", NO_ITEM)
+        if step and item is not None:
+            out[step, item] = _written(record)
         if header(record, "ce_type") == _SUCCEEDED:
             fact = readable_event(record)
             fired = fact.fired if isinstance(fact, StepSucceeded) else ()
             out.update({(child, NO_ITEM): _written(record) for child in fired})
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Why an attempt was given up on: what it reported, and the limit that allowed no other one, if one did."""
+
+    attempt: int
+    error: str
+    limit: str
+
+    @property
+    def told(self) -> str:
+        """Both in one text."""
+        return f"dead letter{f' ({self.limit})' if self.limit else ''}: {self.error}"
+
+
+def given_up(records: Iterable[Record]) -> dict[tuple[str, int], GivenUp]:
+    """Each step and item that was given up on and not tried again since, in the last life of the run's id."""
+    errors: dict[tuple[str, int, int], str] = {}
+    out: dict[tuple[str, int], GivenUp] = {}
+    for record in records:
+        kind = header(record, "ce_type")
+        if kind == _STARTED:
+            errors.clear()
+            out.clear()
+        match readable_event(record) if kind in _ABOUT_LETTERS else None:
+            case StepFailed(step=step, item=item, attempt=attempt, error=error):
+                errors[step, item, attempt] = error
+            case StepDeadLettered(step=step, item=item, attempt=attempt, reason=reason):
+                limit = reason if reason in LIMITS else ""
+                said = errors.get((step, item, attempt), "") or ("" if limit else reason)
+                out[step, item] = GivenUp(attempt, said or DEADLINE_PASSED, limit)
+            case StepSucceeded(step=step, item=item):
+                out.pop((step, item), None)
+            case ReplayRequested(step=step, item=item, attempt=attempt) if (step, item) in out:
+                if out[step, item].attempt == attempt:  # else it is without effect
+                    del out[step, item]
+    return out
+
+
+def _with_reason(wait: Wait, gave_up: Mapping[tuple[str, int], GivenUp]) -> Wait:
+    """A dead letter with the limit that cut its attempts short: "attempt 1 of 3" and an error do not explain it."""
+    found = gave_up.get((wait.step, wait.item)) if wait.kind == "dead_letter" else None
+    if found is None or not found.limit:
+        return wait
+    return replace(wait, text=wait.text.replace("dead letter:", f"dead letter ({found.limit}):", 1))
+
+
+def _with_errors(rows: Iterable[StepRow], gave_up: Mapping[tuple[str, int], GivenUp]) -> tuple[StepRow, ...]:
+    told: dict[str, str] = {}
+    for (step, item), each in sorted(gave_up.items()):
+        told.setdefault(step, each.told if item == NO_ITEM else f"item {item}: {each.told}")
+    return tuple(replace(row, error=told.get(row.step, "")) for row in rows)
+
+
+def _answered(records: Iterable[Record]) -> set[tuple[str, int, int]]:
+    """Step, item and attempt of each result, in the last life of the run's id."""
+    out: set[tuple[str, int, int]] = set()
+    for record in records:
+        kind = header(record, "ce_type")
+        if kind == _STARTED:
+            out.clear()
+        item, attempt = _number(record, "ce_item", NO_ITEM), _number(record, "ce_attempt", 0)
+        if kind in (_SUCCEEDED, _FAILED) and item is not None and attempt is not None:
+            out.add((header_text(record, "ce_step"), item, attempt))
+    return out
+
+
+def _number(record: Record, name: str, otherwise: int) -> int | None:
+    """The number in a header, or what stands for an absent one; None where a stranger wrote what is none of ours."""
+    text = header_text(record, name)
+    if not text:
+        return otherwise
+    return int(text) if text.isdecimal() and len(text) <= DIGITS_MAX else None
 
 
 def _written(record: Record) -> datetime:

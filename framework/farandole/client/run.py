@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from farandole.client.following import Ending, Following, Start
 from farandole.client.lookup import RunStatus, head_of, is_answered, settled_of, state_of, status_of
@@ -24,9 +24,11 @@ from farandole.errors import (
     RunCancelled,
     RunError,
     RunFailed,
+    RunHeld,
     RunNotFound,
     RunRefused,
     RunTimedOut,
+    WaitTimedOut,
 )
 from farandole.events.catalogue import decode, type_name
 from farandole.events.commands import CancelRun
@@ -37,10 +39,19 @@ from farandole.transport.port import Record, TopicPartition
 
 R = TypeVar("R")
 
+WhenHeld = Literal["raise", "wait"]
+"""What who waits for a run does when it is held: be told at once, or wait for what a person makes of it."""
+
 GRACE = 0.25
 """How long a start under a chosen id may stay unanswered before the tables are read, seconds.
 
 A coordinator answers in some 10 ms, and reading a partition costs more than that.
+"""
+
+LOOK = 1.0
+"""How long it may take to tell whose time-out has passed how the run stands, seconds.
+
+Reading a table takes up to half a second on Kafka.
 """
 
 TAKEN = 10.0
@@ -52,6 +63,7 @@ _ERRORS: dict[str, type[RunError]] = {
     "cancelled": RunCancelled,
     "timed_out": RunTimedOut,
 }
+_Wait = Callable[[int | None], Awaitable[Ending | None]]
 _STARTED = type_name(RunStarted).encode()
 _SETTLED = type_name(RunSettled).encode()
 _REFUSED = type_name(Refusal).encode()
@@ -98,52 +110,66 @@ class Run(Generic[R]):
         self._read = read
         self._ends_early = ends_early
         self._looked_up = False
+        self._holds_told = 0
 
     def __repr__(self) -> str:
         return f"Run({self.id!r})"
 
-    async def result(self, timeout: str | timedelta | None = None) -> R:
+    async def result(self, timeout: str | timedelta | None = None, *, held: WhenHeld = "raise") -> R:
         """Wait for the end and return the pipeline's result.
 
         None where the pipeline has no result, or the step that gives it was skipped (which a type `T | None`
         tells, and a dead letter with `on_dead_letter: skip` may cause in a `partial` run).
 
         Raises:
-            RunRefused, RunFailed, RunCancelled: so it ended, with the reason.
-            RunTimedOut: its deadline passed, or `timeout` did (the run goes on then).
+            RunRefused, RunFailed, RunCancelled, RunTimedOut: so it ended, with the reason.
+            RunHeld: it waits for a person, at the latest `hold_max` of its pipeline. With `held="wait"` the wait goes
+                on; so it does where it is asked again, until the run ends or is held once more.
+            WaitTimedOut: `timeout` passed; the run goes on.
             RunNotFound: nothing is known of a run that was not started here.
             RecordError: its end is a record that this client cannot read; a newer coordinator wrote it.
             TransportError: the client was closed meanwhile, or the log is lost to this process.
         """
         following = self._followed.following
-        ending = await self._within(timeout, following.wait_for_result if self._ends_early else following.wait)
+        ending = await self._within(timeout, following.wait_for_result if self._ends_early else following.wait, held)
         if ending.outcome in _ERRORS:
             text = f"run {self.id}: expected a result, but it {_told(ending)}"
             raise _ERRORS[ending.outcome](text, run_id=self.id)
         return await self._read(ending)
 
-    async def ended(self, timeout: str | timedelta | None = None) -> Ending:
+    async def ended(self, timeout: str | timedelta | None = None, *, held: WhenHeld = "raise") -> Ending:
         """Wait for the end, whatever it is.
 
         Raises:
-            RunTimedOut: `timeout` passed; the run goes on.
+            RunHeld: it waits for a person; as `result`.
+            WaitTimedOut: `timeout` passed; the run goes on.
             RunNotFound: nothing is known of a run that was not started here.
             RecordError: its end is a record that this client cannot read; a newer coordinator wrote it.
             TransportError: the client was closed meanwhile, or the log is lost to this process.
         """
-        return await self._within(timeout, self._followed.following.wait)
+        return await self._within(timeout, self._followed.following.wait, held)
 
-    async def _within(self, timeout: str | timedelta | None, wait: Callable[[], Awaitable[Ending | None]]) -> Ending:
+    async def _within(self, timeout: str | timedelta | None, wait: _Wait, held: WhenHeld) -> Ending:
         limit = duration(timeout) if timeout is not None else None
         try:
             async with asyncio.timeout(limit.total_seconds() if limit else None):
-                return await self._ended(wait)
+                return await self._ended(wait, None if held == "wait" else self._holds_told)
         except TimeoutError:
             assert limit is not None
-            raise RunTimedOut(
-                f"run {self.id}: expected it to end within {duration_text(limit)}, but it did not; it goes on",
-                run_id=self.id,
-            ) from None
+            expected = f"run {self.id}: expected it to end within {duration_text(limit)}"
+            raise WaitTimedOut(f"{expected}, but it did not; {await self._standing()}", run_id=self.id) from None
+
+    async def _standing(self) -> str:
+        """How it stands, for who has waited in vain and shall not wait much longer for that."""
+        try:
+            async with asyncio.timeout(LOOK):
+                status = await status_of(self._session, self.id)
+        except (TimeoutError, FarandoleError):
+            return "it goes on"
+        if status is None:
+            is_known = await self._followed.following.is_known(0)
+            return "it goes on" if is_known else "it has not begun; `farandole lag` says whether anybody serves it"
+        return "it goes on" if status.status == "running" else f"it is {_standing_text(status)}"
 
     async def watch(self) -> AsyncGenerator[Event, None]:
         """Every event of the run in the order of the log, from its beginning to its end.
@@ -208,13 +234,30 @@ class Run(Generic[R]):
             raise self._not_found()
         return found
 
-    async def _ended(self, wait: Callable[[], Awaitable[Ending | None]]) -> Ending:
+    async def _ended(self, wait: _Wait, holds: int | None) -> Ending:
+        """The end; `holds` is how often it may have been held without our saying so (None: however often)."""
         following = self._followed.following
         if not self._followed.is_new and not self._looked_up and following.ending is None:
             await self._look_back()
-        while (ending := await wait()) is None:
-            following.judge(await self._is_ours(await state_of(self._session, self.id)))
+        while (ending := await wait(holds)) is None:
+            if following.is_in_doubt:
+                following.judge(await self._is_ours(await state_of(self._session, self.id)))
+            elif holds is not None:
+                holds = following.holds
+                await self._require_not_held(holds)
         return ending
+
+    async def _require_not_held(self, holds: int) -> None:
+        """A hold may be over by now, and there may be several: how it stands is in the tables.
+
+        Raises:
+            RunHeld: it is held. Whoever asks again waits for what comes after that.
+        """
+        status = await status_of(self._session, self.id)
+        self._holds_told = max(self._holds_told, holds)
+        if status is not None and status.status == "held":
+            expected = f"run {self.id}: expected it to end, but it is {_standing_text(status)}"
+            raise RunHeld(f"{expected}. `farandole run show {self.id}` says what would release it", run_id=self.id)
 
     async def _look_back(self) -> None:
         """Did it end before we followed it? Answered once: what comes later is on the tail.
@@ -223,13 +266,26 @@ class Run(Generic[R]):
         """
         start, following = self._followed.start, self._followed.following
         known = start is not None and await following.is_ours(GRACE)
-        state = None if known else await state_of(self._session, self.id)
+        try:
+            state = None if known else await state_of(self._session, self.id)
+        except RunNotFound:
+            # Its definition is not on the log: where its coordinator holds it for that, it has not ended.
+            if start is not None or not await self._is_held():
+                raise
+            following.hold()
+            known, state = True, None
         if not known and await self._is_ours(state):
             following.judge(is_ours=True)
+            if state is not None and state.is_held:
+                following.hold()
             if following.ending is None and (state is None or state.is_settled):
                 await self._look_for_the_end(state)
         # else it was not answered yet, or its id was forgotten and begins anew; or its refusal is on its way
         self._looked_up = True
+
+    async def _is_held(self) -> bool:
+        status = await status_of(self._session, self.id)
+        return status is not None and status.status == "held"
 
     async def _is_ours(self, state: State | None) -> bool:
         """Whether the run that the tables know by our id is the one that was asked for."""
@@ -291,6 +347,10 @@ def _told(ending: Ending) -> str:
     verb = {"refused": "was refused", "cancelled": "was cancelled", "timed_out": "timed out"}
     said = verb.get(ending.outcome, ending.outcome)
     return f"{said}: {ending.reason}" if ending.reason else said
+
+
+def _standing_text(status: RunStatus) -> str:
+    return f"{status.status}: {status.waiting}" if status.waiting else status.status
 
 
 def _event(record: Record) -> Event:

@@ -22,8 +22,8 @@ class Lag:
     """How far a unit is behind on one topic.
 
     `behind`: records (and markers) between the lowest unfinished one and the end, without what is finished or deleted;
-    `oldest`: when the first of them was written. `processes`: members of the unit's group. `unknown`: partitions
-    without a position.
+    `oldest`: when the first of them was written. `processes`: members of the unit's group; if none of them has
+    anything of the topic, they are `without` it, and no process serves it. `unknown`: partitions without a position.
     """
 
     unit: str
@@ -34,6 +34,21 @@ class Lag:
     oldest: datetime | None = None
     unknown: int = 0
     by_partition: Mapping[int, int] = field(default_factory=dict)
+    without: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Who serves an agent's inbox; `processes` and `without` as of a `Lag`."""
+
+    unit: str
+    processes: int
+    without: int = 0
+
+
+def nobody_serves(agent: str, unit: str, without: int) -> str:
+    """That no process serves an agent, and whether its unit runs all the same: the agent is not in its code then."""
+    return f"no process serves agent {agent}" + (f"; unit {unit} runs without it" if without else "")
 
 
 def owners_of(transport: Transport, admin: Admin, topics: Topics) -> dict[str, str]:
@@ -51,12 +66,23 @@ def owners_of(transport: Transport, admin: Admin, topics: Topics) -> dict[str, s
     return {key.removeprefix(INBOX): value for key, value in rows.items() if key.startswith(INBOX)}
 
 
-def processes_of(transport: Transport, topics: Topics, agents: Collection[str]) -> dict[str, int]:
-    """How many processes serve the inbox of each agent; agents that no unit owns are absent."""
+def serving_of(transport: Transport, topics: Topics, agents: Collection[str]) -> dict[str, Serving]:
+    """Who serves the inbox of each agent; agents that no unit owns are absent."""
     admin = transport.admin()
     try:
         owners = owners_of(transport, admin, topics)
-        return {agent: len(admin.members(topics.group(owners[agent]))) for agent in agents if agent in owners}
+        owned = {agent: owners[agent] for agent in agents if agent in owners}
+        groups = {unit: _Readers.of(admin, topics.group(unit)) for unit in set(owned.values())}
+        return {agent: Serving(unit, *groups[unit].of_topic(topics.inbox(agent))) for agent, unit in owned.items()}
+    finally:
+        admin.close()
+
+
+def coordinators(transport: Transport, topics: Topics) -> int:
+    """How many coordinators run."""
+    admin = transport.admin()
+    try:
+        return len(admin.members(topics.group(COORDINATOR)))
     finally:
         admin.close()
 
@@ -74,14 +100,46 @@ def lags(transport: Transport, topics: Topics, agents: Collection[str] = (), *, 
             known = ", ".join(sorted(owners)) or "none"
             raise ConfigError(f"agent {strange[0]!r}: expected one that was applied ({known})")
         read = [(unit, topics.inbox(agent)) for agent, unit in sorted(owners.items()) if agent in (agents or owners)]
-        if not agents:
-            read = [(COORDINATOR, topics.commands), (COORDINATOR, topics.events), *read]
-        found = _measured(admin, topics, read)
-        firsts = {at: offset for each in found for at, offset in each.waiting.items()}
-        times = _times(transport, topics, firsts) if ages and firsts else {}
-        return [each.lag(times) for each in found]
+        ours = [] if agents else [(COORDINATOR, topics.commands), (COORDINATOR, topics.events)]
+        return _lags(transport, admin, topics, [*ours, *read], ages=ages)
     finally:
         admin.close()
+
+
+def commands_lag(transport: Transport, topics: Topics) -> Lag:
+    """How far coordinators are behind on `commands`: what was asked for, and not taken."""
+    admin = transport.admin()
+    try:
+        (found,) = _lags(transport, admin, topics, [(COORDINATOR, topics.commands)], ages=True)
+        return found
+    finally:
+        admin.close()
+
+
+def _lags(
+    transport: Transport, admin: Admin, topics: Topics, read: Sequence[tuple[str, str]], *, ages: bool
+) -> list[Lag]:
+    found = _measured(admin, topics, read)
+    firsts = {at: offset for each in found for at, offset in each.waiting.items()}
+    times = _times(transport, topics, firsts) if ages and firsts else {}
+    return [each.lag(times) for each in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Readers:
+    """The members of a group, and the topics of which they have partitions, once these are divided."""
+
+    members: int
+    read: frozenset[str] | None
+
+    @classmethod
+    def of(cls, admin: Admin, group: str) -> "_Readers":
+        members = len(admin.members(group))
+        return cls(members, admin.topics_read(group) if members else None)
+
+    def of_topic(self, topic: str) -> tuple[int, int]:
+        """How many serve a topic, and how many run without it."""
+        return (self.members, 0) if self.read is None or topic in self.read else (0, self.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +147,7 @@ class _Measured:
     unit: str
     topic: str
     processes: int
+    without: int
     partitions: int
     behind: Mapping[TopicPartition, int]
     waiting: Mapping[TopicPartition, int]
@@ -100,7 +159,8 @@ class _Measured:
         by_partition = {at.partition: count for at, count in self.behind.items()}
         unknown = self.partitions - len(self.behind)
         total = sum(self.behind.values())
-        return Lag(self.unit, self.topic, total, self.processes, self.partitions, oldest, unknown, by_partition)
+        shown = (oldest, unknown, by_partition, self.without)
+        return Lag(self.unit, self.topic, total, self.processes, self.partitions, *shown)
 
 
 def _measured(admin: Admin, topics: Topics, read: Sequence[tuple[str, str]]) -> list[_Measured]:
@@ -108,14 +168,14 @@ def _measured(admin: Admin, topics: Topics, read: Sequence[tuple[str, str]]) -> 
     places = {topic: [TopicPartition(topic, n) for n in range(spec.partitions)] for topic, spec in specs.items()}
     all_places = [at for each in places.values() for at in each]
     begins, ends = admin.beginnings(all_places), admin.ends(all_places, Isolation.UNCOMMITTED)
-    processes = {unit: len(admin.members(topics.group(unit))) for unit in dict.fromkeys(unit for unit, _ in read)}
+    groups = {unit: _Readers.of(admin, topics.group(unit)) for unit in dict.fromkeys(unit for unit, _ in read)}
     out = []
     for unit, topic in read:
         own = places.get(topic, [])
         positions = admin.positions(topics.group(unit), own) if own else {}
         behind = {at: _left(position, begins.get(at, 0), ends.get(at, 0)) for at, position in positions.items()}
         waiting = {at: max(positions[at].offset, begins.get(at, 0)) for at, count in behind.items() if count}
-        out.append(_Measured(unit, topic, processes[unit], len(own), behind, waiting))
+        out.append(_Measured(unit, topic, *groups[unit].of_topic(topic), len(own), behind, waiting))
     return out
 
 

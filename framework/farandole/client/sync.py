@@ -20,7 +20,7 @@ from farandole.artifacts import ArtifactStore
 from farandole.client.client import Client
 from farandole.client.following import Ending
 from farandole.client.lookup import RunStatus
-from farandole.client.run import Run
+from farandole.client.run import Run, WhenHeld
 from farandole.clock import Clock
 from farandole.definition.pipelines import Pipeline
 from farandole.errors import TransportError
@@ -101,13 +101,13 @@ class SyncRun(Generic[R]):
     def __repr__(self) -> str:
         return f"SyncRun({self.id!r})"
 
-    def result(self, timeout: str | timedelta | None = None) -> R:
+    def result(self, timeout: str | timedelta | None = None, *, held: WhenHeld = "raise") -> R:
         """As `Run.result`."""
-        return self._loop.call(self._run.result(timeout))
+        return self._loop.call(self._run.result(timeout, held=held))
 
-    def ended(self, timeout: str | timedelta | None = None) -> Ending:
+    def ended(self, timeout: str | timedelta | None = None, *, held: WhenHeld = "raise") -> Ending:
         """As `Run.ended`."""
-        return self._loop.call(self._run.ended(timeout))
+        return self._loop.call(self._run.ended(timeout, held=held))
 
     def watch(self) -> Iterator[Event]:
         """As `Run.watch`."""

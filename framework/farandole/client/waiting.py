@@ -3,23 +3,29 @@
 Pure: a run and instants in, sentences out.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import Enum
 
+from farandole.events.facts import DEFINITION_GONE
 from farandole.ids import NO_ITEM
 from farandole.kernel.state import TERMINAL, Phase, Run, Status, Unit, instant
 
 Changed = Mapping[tuple[str, int], datetime]
 """When the last event about a step (or an item of it) was written."""
 
+Answered = Set[tuple[str, int, int]]
+"""Step, item and attempt of each result that stands on the log, whether a coordinator has taken it up or not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:
     """One thing that a run waits for.
 
-    `kind` is `agent`, `retry`, `dead_letter`, `suspected`, `parents`, `reports` or `kernel_error`; `until` is
-    when the coordinator stops waiting for it, where it does, and `then` the outcome that the run has if it ends so.
+    `kind` is `agent`, `answered`, `retry`, `dead_letter`, `suspected`, `parents`, `reports` or `kernel_error`; who asks
+    the groups adds `coordinator`. `until` is when the coordinator stops waiting for it, where it does, and `then` the
+    outcome that the run has if it ends so.
     """
 
     kind: str
@@ -32,19 +38,56 @@ class Wait:
     then: str = ""
 
 
-def waits(run: Run, changed: Changed) -> list[Wait]:
+def waits(run: Run, changed: Changed, answered: Answered = frozenset()) -> list[Wait]:
     """Everything the run waits for, what needs a person first."""
     if run.is_settled:
         return []
     if run.head.kernel_error:
-        text = f"{run.head.kernel_error}; release or cancel it"
+        text = f"{run.head.kernel_error}; {_ENDS[remedy(run.head.kernel_error)]}"
         return [Wait("kernel_error", text, until=_instant(run.head.due), then="failed" if run.head.due else "")]
     told = _of_unit if run.head.phase is Phase.RUNNING else _of_report
-    found = [wait for name, item, unit in run.units() for wait in told(run, name, item, unit, changed)]
+    found = [_seen(wait, answered) for name, item, unit in run.units() for wait in told(run, name, item, unit, changed)]
     return sorted(found, key=lambda each: _ORDER.index(each.kind))
 
 
-_ORDER = ("kernel_error", "dead_letter", "suspected", "retry", "agent", "reports", "parents")
+class Remedy(Enum):
+    """What lets a run go on that an error holds."""
+
+    APPLY = "apply"
+    RELEASE = "release"
+    RERUN = "rerun"
+
+
+_ENDS = {
+    Remedy.APPLY: "apply its definition again, or cancel it",
+    Remedy.RELEASE: "release or cancel it",
+    Remedy.RERUN: "cancel it and run it again: it keeps its definition",
+}
+
+_OUTSIDE = ("StoreError", "ClaimBroken", "InvariantViolation")
+"""Names that begin an error whose cause a person can mend around the run: a store that is away or lacks a payload, and
+a defect of ours, which an upgrade mends."""
+
+_UNWRITTEN = "cannot be written"
+"""In an error of what the log refused: a topic that is missing, or takes no record so large."""
+
+
+def remedy(error: str) -> Remedy:
+    """What to do about the error that holds a run: its definition is pinned, so what that gets wrong stays wrong."""
+    if error.startswith(DEFINITION_GONE):
+        return Remedy.APPLY
+    return Remedy.RELEASE if error.startswith(_OUTSIDE) or _UNWRITTEN in error else Remedy.RERUN
+
+
+_ORDER = ("kernel_error", "dead_letter", "suspected", "retry", "agent", "answered", "reports", "parents")
+
+
+def _seen(wait: Wait, answered: Answered) -> Wait:
+    """An agent is not to blame for an attempt that it has answered: its coordinator is behind, or away."""
+    if wait.kind != "agent" or (wait.step, wait.item, wait.attempt) not in answered:
+        return wait
+    text = f"attempt {wait.attempt} has been answered, and no coordinator has taken that up yet"
+    return replace(wait, kind="answered", text=text, until=None, then="")
 
 
 def _of_unit(run: Run, name: str, item: int, unit: Unit, changed: Changed) -> Iterator[Wait]:

@@ -8,6 +8,7 @@ A module is loaded once, however it is reached. No package of the name `agents` 
 import hashlib
 import importlib.util
 import sys
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,16 +180,18 @@ def load_module(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+    except KeyboardInterrupt:
+        del sys.modules[name]
+        raise
     except DefinitionError as bad:
         del sys.modules[name]
         if bad.place:
             raise
-        raise DefinitionError(bad.message, place=f"{path}:{_line_in(path, bad)}") from bad
-    except Exception as broken:
+        raise DefinitionError(bad.message, place=_place_in(path, bad)) from bad
+    except BaseException as broken:  # `sys.exit()` among them: the command would end with its code, in silence
         del sys.modules[name]
         raise DefinitionError(
-            f"expected a module that can be loaded, but it raised {type(broken).__name__}: {broken}",
-            place=f"{path}:{_line_in(path, broken)}",
+            f"expected a module that can be loaded, but it raised {_told(broken)}", place=_place_in(path, broken)
         ) from broken
     return module
 
@@ -202,13 +205,37 @@ def _module_name(path: Path) -> str:
     return f"farandole_unit_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{stem}"
 
 
-def _line_in(path: Path, error: BaseException) -> int:
-    """The last line of the file that the error came through, or the one that cannot be parsed."""
-    if isinstance(error, SyntaxError) and error.filename == str(path) and error.lineno is not None:
-        return error.lineno
-    line, trace = 1, error.__traceback__
+def _told(broken: BaseException) -> str:
+    said = f"{type(broken).__name__}: {broken}"
+    if isinstance(broken, SystemExit):
+        return f'{said}. What a script alone does belongs under `if __name__ == "__main__":`'
+    return said
+
+
+def _place_in(path: Path, error: BaseException) -> str:
+    """The last line of the user's own files that the error came through, or the one that cannot be parsed.
+
+    A helper that raises while it is imported is to blame, not the file that imports it.
+    """
+    if isinstance(error, SyntaxError) and error.lineno is not None and _is_own(error.filename or "<", path):
+        return f"{error.filename}:{error.lineno}"
+    place, trace = f"{path}:1", error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
+        file = trace.tb_frame.f_code.co_filename
+        if _is_own(file, path):
+            place = f"{file}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return line
+    return place
+
+
+def _is_own(file: str, unit: Path) -> bool:
+    """Whether a file is the user's: none of ours, of the interpreter, or of what pip installs."""
+    if file == str(unit):
+        return True
+    is_library = file.startswith((_OURS, *_STDLIB)) or not _INSTALLED.isdisjoint(Path(file).parts)
+    return not is_library and not file.startswith("<")
+
+
+_OURS = str(Path(__file__).parents[1])
+_STDLIB = tuple(sysconfig.get_path(each) for each in ("stdlib", "platstdlib"))
+_INSTALLED = frozenset(("site-packages", "dist-packages"))

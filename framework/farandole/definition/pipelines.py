@@ -104,6 +104,21 @@ class Pipeline(Generic[P, R_co]):
         return given
 
 
+SHOWN_MAX = 200
+"""Characters of what stands in a pipeline's place: it may be anything."""
+
+
+def require_pipeline(given: object, other: str = "") -> None:
+    """Tell who hands over an agent, or a plain function, what is wanted; `other` is what else may stand there.
+
+    Raises:
+        TypeError: it is no pipeline.
+    """
+    if not isinstance(given, Pipeline):
+        found = repr(given)[:SHOWN_MAX]
+        raise TypeError(f"expected a pipeline, which `@pipeline` makes of a function,{other} but found {found}")
+
+
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
     """What `@pipeline(...)` was given, unchecked."""

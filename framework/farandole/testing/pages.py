@@ -23,7 +23,8 @@ DEADLINE_S = 100.0
 """Far beyond what anything on the page takes, on a machine that does much else."""
 
 ANY = [
-    (r"\d\d:\d\d:\d\d\\\.\d{3}", r"[\\d:.]{12}"),
+    (r"\d{4}\\-\d\d\\-\d\d\\ (?=\d\d:\d\d:\d\d\\\.)", r"[-\\d]{10} "),
+    (r"\d\d:\d\d:\d\d\\\.\d{3}Z?", r"[\\d:.]{12}Z?"),
     (r"\d{4}\\-\d\d\\-\d\d\\ \d\d:\d\d:\d\dZ", r"[-\\d: ]{19}Z"),
     (r"\d+(?:\\\.\d+)?\\ (?:ms|min|s|h)\b(?:\\ \d+\\ s)?", r"[\\d.]+ (?:ms|min|s|h)\\b(?: \\d+ (?:min|s))?"),
     (r"in\\ [\d\\.]+s", r"in [\\d.]+s"),
@@ -55,7 +56,7 @@ def pattern_of(line: str) -> str:
     return out
 
 
-_SPOKEN = re.compile(r"\d\d:\d\d:\d\d\.\d+ +(\S+)")
+_SPOKEN = re.compile(r"\d\d:\d\d:\d\d\.\d+Z? +(\S+)")
 """A line of `farandole dev`: when, and who speaks."""
 
 

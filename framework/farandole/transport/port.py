@@ -312,6 +312,10 @@ class Admin(Protocol):
         """Client ids of the group's members."""
         ...
 
+    def topics_read(self, group: str) -> frozenset[str] | None:
+        """Topics of which a member of the group has partitions now; None while it divides them anew."""
+        ...
+
     def start_positions(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
         """Commit positions where there is none yet, in a transaction with a never-joined snapshot (R8).
 

@@ -1,8 +1,11 @@
-"""What `dev` prints: one line for each thing, in colours on a terminal (unless NO_COLOR is set), plain elsewhere."""
+"""What `dev` prints: one line for each thing, in colours on a terminal (unless NO_COLOR is set), plain elsewhere.
+
+Instants are in UTC, as those of every command are.
+"""
 
 import sys
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.text import Text
@@ -29,7 +32,7 @@ class Screen:
 
     def say(self, text: str, tone: str = "") -> None:
         """A line of `dev`'s own."""
-        self._line(datetime.now().astimezone(), "dev", Text(text, style=_TONES[tone]))
+        self._line(datetime.now(UTC), "dev", Text(text, style=_TONES[tone]))
 
     def tell(self, told: Told) -> None:
         """An event of a run."""
@@ -37,7 +40,7 @@ class Screen:
         body.append(f"{told.run}  ", style="cyan")
         body.append(told.kind, style=_TONES[told.tone])
         body.append(f"  {told.text}" if told.text else "")
-        self._line(told.at.astimezone(), "run", body)
+        self._line(told.at, "run", body)
 
     def log(self, unit: str, fields: Mapping[str, object] | str) -> None:
         """A line that a process wrote: its fields, or text as it is."""
@@ -52,16 +55,21 @@ class Screen:
         body.append(str(fields.get("message", "")), style=style)
         rest = "".join(f" {name}={value}" for name, value in fields.items() if name not in HIDDEN and value != "")
         body.append(rest, style="dim")
-        self._line(datetime.fromisoformat(str(fields["time"])).astimezone(), unit, body)
+        self._line(datetime.fromisoformat(str(fields["time"])), unit, body)
         if error := fields.get("error"):
             self._console.print(Text(str(error), style="red"))
 
     def _line(self, at: datetime | None, name: str, body: Text) -> None:
-        line = Text(f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}" if at else " " * 12, style="dim")
+        line = Text(_instant(at) if at is not None else " " * len(_instant(datetime.now(UTC))), style="dim")
         line.append(f"  {name:<{NAME_WIDTH}}  ", style="magenta")
         line.append_text(body)
         self._console.print(line)
         self._console.file.flush()  # whoever reads us through a pipe wants the line now
+
+
+def _instant(at: datetime) -> str:
+    at = at.astimezone(UTC)
+    return f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}Z"
 
 
 def _where(fields: Mapping[str, object]) -> str:

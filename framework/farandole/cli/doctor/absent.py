@@ -6,7 +6,7 @@ from farandole.cli.connect import topics_of, transport_of
 from farandole.cli.doctor.facts import Finding, Severity
 from farandole.cli.settings import Settings
 from farandole.client.planning import COORDINATOR
-from farandole.client.serving import Lag, lags
+from farandole.client.serving import Lag, lags, nobody_serves
 from farandole.errors import ConfigError, TransportError
 from farandole.events.topics import Topics
 
@@ -45,10 +45,19 @@ def absent(found: Iterable[Lag], topics: Topics) -> Iterator[Finding]:
         )
     for each in waiting:
         if each.unit != COORDINATOR:
+            agent = each.topic.removeprefix(topics.inbox(""))
+            nobody = f"no process of unit {each.unit} runs"
+            start = f"farandole agent run PATH, with the folder of unit {each.unit} (or farandole dev)"
+            if each.without:
+                nobody = nobody_serves(agent, each.unit, each.without)
+                start = (
+                    f"{start}, anew from code that has the agent; where it was renamed or taken out on purpose, "
+                    "farandole run cancel RUN for the runs that wait for it"
+                )
             yield Finding(
                 Severity.ERROR,
                 "unserved_inbox",
-                f"{each.behind:,} records in {each.topic} wait, and no process of unit {each.unit} runs",
-                f"runs stand still at the steps of agent {each.topic.removeprefix(topics.inbox(''))}",
-                f"farandole agent run PATH, with the folder of unit {each.unit} (or farandole dev)",
+                f"{each.behind:,} records in {each.topic} wait, and {nobody}",
+                f"runs stand still at the steps of agent {agent}",
+                start,
             )

@@ -232,6 +232,16 @@ def the_members_of_a_group_are_known_by_their_client_ids(kit: Kit) -> None:
     assert kit.admin.members(kit.name("nobody")) == frozenset()
 
 
+def a_topic_that_no_member_subscribes_to_is_read_by_nobody(kit: Kit) -> None:
+    """Members alone do not tell who serves an inbox: theirs may be others (`farandole agent list`)."""
+    topic, _ = kit.topic(), kit.topic("other")
+
+    _pair(kit, topic)
+
+    kit.until(lambda: kit.admin.topics_read(kit.name("group")) == frozenset({topic}), "only the topic to be read")
+    assert kit.admin.topics_read(kit.name("nobody")) == frozenset()
+
+
 def _to(at: TopicPartition, value: bytes) -> NewRecord:
     return NewRecord(at.topic, None, value, (), at.partition)
 
@@ -250,4 +260,5 @@ CASES = cases(
     a_zombie_cannot_commit_and_learns_that_it_lost_its_partitions,
     a_member_that_closes_leaves_at_once,
     the_members_of_a_group_are_known_by_their_client_ids,
+    a_topic_that_no_member_subscribes_to_is_read_by_nobody,
 )

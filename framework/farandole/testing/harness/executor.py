@@ -10,6 +10,7 @@ from farandole.runtime.handlers.calls import failure_of
 from farandole.runtime.handlers.environment import Environment
 from farandole.runtime.handlers.inline import InlineExecutor
 from farandole.testing.harness.script import Mishap, Script
+from farandole.testing.interrupting import passing_interruptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class ScriptedExecutor:
     def _call(self, attempt: Attempt) -> None:
         call = attempt.call
         self.calls.append(HandlerCall(attempt.spec.name, call.run, call.step, call.item, call.attempt))
-        InlineExecutor(self.environment).submit(attempt)
+        with passing_interruptions():
+            InlineExecutor(self.environment).submit(attempt)
 
     def call_off(self, attempt: Attempt) -> None:
         """It has timed out."""

@@ -15,7 +15,7 @@ from typing import Generic, ParamSpec, Self, TypeVar
 
 from farandole.client.payload import framed_input, plain_of
 from farandole.definition.agents import Agent
-from farandole.definition.pipelines import Pipeline
+from farandole.definition.pipelines import Pipeline, require_pipeline
 from farandole.definition.policy import duration
 from farandole.definition.types import to_plain
 from farandole.errors import DefinitionError, RecordError, RetryableStepError, RunNotFound, RunRefused
@@ -40,9 +40,13 @@ class Harness(Generic[P, R]):
     """One pipeline with its agents: first what goes wrong, then runs.
 
     A context manager; without `close` its folder goes when the harness does.
+
+    Raises:
+        TypeError: it is no pipeline.
     """
 
     def __init__(self, pipeline: Pipeline[P, R]) -> None:
+        require_pipeline(pipeline)
         self._pipeline = pipeline
         self._stage = Stage(pipeline.definition, pipeline.agents)
         self._runs: dict[str, HarnessRun[R]] = {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from farandole.definition.agents import Agent
-from farandole.errors import RunCancelled, RunError, RunFailed, RunRefused, RunTimedOut
+from farandole.errors import RunCancelled, RunError, RunFailed, RunHeld, RunRefused, RunTimedOut
 from farandole.events import facts
 from farandole.testing.harness.executor import HandlerCall
 
@@ -16,6 +16,7 @@ _ENDINGS: dict[str, type[RunError]] = {
     "failed": RunFailed,
     "cancelled": RunCancelled,
     "timed_out": RunTimedOut,
+    "held": RunHeld,
 }
 
 

@@ -19,6 +19,7 @@ from farandole.errors import RetryableStepError, TerminalStepError
 from farandole.runtime.attempts import Attempt, Call, Done, Outcome
 from farandole.runtime.handlers.calls import failure_of, run_async, run_plain, timed_out
 from farandole.runtime.handlers.environment import Environment
+from farandole.testing.interrupting import passing_interruptions
 from farandole.testing.simulated.effects import Effect, telling
 from farandole.testing.simulated.plan import DOOMED, Kind, Plan
 from farandole.testing.simulated.story import fields_text, step_text
@@ -161,7 +162,7 @@ class PipelineExecutor:
     def _called(self, attempt: Attempt) -> Outcome:
         call, key = attempt.call, key_of(attempt.call)
         calls_before = len(self.journal.calls)
-        with telling(lambda kind, fields: self._effect(call, kind, fields)):
+        with telling(lambda kind, fields: self._effect(call, kind, fields)), passing_interruptions():
             outcome = self._run(attempt, self._announced(attempt))
         if len(self.journal.calls) == calls_before:
             where = f"{step_text(call.run, call.step, call.item)}, attempt {call.attempt}"

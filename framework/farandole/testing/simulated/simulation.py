@@ -119,6 +119,12 @@ class Simulation:
     runs_max: int = RUNS_MAX
     _invariants: list[Invariant] = field(default_factory=list)
     _before: list[Callable[[], object]] = field(default_factory=list)
+    _seed: int | None = field(default=None, init=False)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed at work, for another thread that wants to know; None where none is."""
+        return self._seed
 
     @property
     def invariants(self) -> tuple[str, ...]:
@@ -157,15 +163,21 @@ class Simulation:
         if seeds < 1:
             raise ValueError(f"expected at least 1 seed, but found {seeds}: nothing would be lived")
         report = Report(self.pipeline.name)
-        with _quiet():
-            for seed in range(start, start + seeds):
-                plan = drawn(seed, self.runs_max, len(NAMES))
-                seen, found, story = self._lived(plan)
-                _count_in(report, seen)
-                if found is not None:
-                    report.failure = self._failure(plan, found, story)
-                    break
+        try:
+            with _quiet():
+                self._live_through(range(start, start + seeds), report)
+        finally:
+            self._seed = None
         return report
+
+    def _live_through(self, seeds: range, report: Report) -> None:
+        for self._seed in seeds:
+            plan = drawn(self._seed, self.runs_max, len(NAMES))
+            seen, found, story = self._lived(plan)
+            _count_in(report, seen)
+            if found is not None:
+                report.failure = self._failure(plan, found, story)
+                return
 
     def verify(self, seeds: int = SEEDS, start: int = 0) -> Report:
         """As `check`, for tests.

@@ -160,6 +160,10 @@ class KafkaAdmin:
         """Client ids of a group's members."""
         return self._queries.members(group)
 
+    def topics_read(self, group: str) -> frozenset[str] | None:
+        """Topics of which a member has partitions; None while the group divides them anew."""
+        return self._queries.topics_read(group)
+
     def start_positions(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
         """Positions where there is none yet, in a transaction with the snapshot of a never-joined consumer (R8).
 

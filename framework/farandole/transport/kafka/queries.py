@@ -10,12 +10,12 @@ client whose answer we have given up is thrown away with the question.
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import ConsumerGroupState, IsolationLevel, KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import (
     AdminClient,
@@ -42,6 +42,8 @@ _ISOLATION = {
     Isolation.COMMITTED: IsolationLevel.READ_COMMITTED,
     Isolation.UNCOMMITTED: IsolationLevel.READ_UNCOMMITTED,
 }
+
+_DIVIDING = (ConsumerGroupState.PREPARING_REBALANCING, ConsumerGroupState.COMPLETING_REBALANCING)
 
 GRACE = 1.0
 """Seconds beyond a request's time-out until its future is given up: the client answers first, with a reason."""
@@ -176,9 +178,21 @@ class Queries:
 
     def assigned(self, group: str) -> frozenset[str]:
         """Topics of which a member has partitions; errors as `clients`."""
-        return frozenset(at.topic for member in self._described(group) for at in member.assignment.topic_partitions)
+        return _held(self._described(group))
+
+    def topics_read(self, group: str) -> frozenset[str] | None:
+        """As `assigned`; None while the group divides them anew, when its coordinator tells of no partitions."""
+        found = self._group(group)
+        if found is None:
+            return frozenset()
+        return None if found.state in _DIVIDING else _held(found.members)
 
     def _described(self, group: str) -> list[MemberDescription]:
+        found = self._group(group)
+        return [] if found is None else list(found.members)
+
+    def _group(self, group: str) -> ConsumerGroupDescription | None:
+        """What its coordinator says of a group; None if nobody knows it."""
         try:
             described = self._of_coordinator(
                 lambda client: client.describe_consumer_groups([group], request_timeout=NEVER), f"members of {group}"
@@ -186,10 +200,10 @@ class Queries:
         except TransportError as error:
             cause = error.__cause__
             if isinstance(cause, KafkaException) and error_of(cause).code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return []
+                return None
             raise
         assert isinstance(described, ConsumerGroupDescription)
-        return list(described.members)
+        return described
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has; 0 if it does not exist. Never creates it.
@@ -346,3 +360,7 @@ class Queries:
                 raise NotReady(f"offsets of {at.topic}/{at.partition}: its leader did not answer in {seconds:.0f} s")
             found[TopicPartition(at.topic, at.partition)] = answer.offset
         return found
+
+
+def _held(members: Iterable[MemberDescription]) -> frozenset[str]:
+    return frozenset(at.topic for member in members for at in member.assignment.topic_partitions)

@@ -79,6 +79,11 @@ class MemoryAdmin:
         with self._hub as broker:
             return broker.members(group)
 
+    def topics_read(self, group: str) -> frozenset[str] | None:
+        """Topics of which a member has partitions; None while the group divides them anew."""
+        with self._hub as broker:
+            return broker.topics_read(group)
+
     def start_positions(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
         """Commit positions where there is none yet, as a member that never joined (R8).
 

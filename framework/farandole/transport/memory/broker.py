@@ -189,3 +189,7 @@ class Broker:
     def members(self, group: str) -> frozenset[str]:
         """Client ids of a group's members."""
         return self._groups.client_ids(group)
+
+    def topics_read(self, group: str) -> frozenset[str] | None:
+        """Topics of which a member of a group has partitions; None while they are divided anew."""
+        return self._groups.topics_read(group)

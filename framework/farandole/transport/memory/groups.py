@@ -95,6 +95,13 @@ class Group:
         """
         require_generation(member_id, generation, self.generation, is_member=member_id in self.members)
 
+    @property
+    def topics_read(self) -> frozenset[str] | None:
+        """Topics of which a member has partitions; None while they are divided anew."""
+        if self.is_rebalancing:
+            return None
+        return frozenset(at.topic for member in self.members.values() for at in member.partitions)
+
     def outgrown(self, topics: Iterable[str], count: CountPartitions) -> bool:
         """Whether one of the topics has other partitions than those that were divided."""
         return any(self.divided.get(topic, 0) != count(topic) for topic in topics)
@@ -203,6 +210,10 @@ class Groups:
         """Client ids of the members."""
         it = self._groups.get(group)
         return frozenset(each.join.client_id for each in it.members.values()) if it else frozenset()
+
+    def topics_read(self, group: str) -> frozenset[str] | None:
+        """Topics of which a member has partitions; None while they are divided anew."""
+        return self._groups.get(group, Group()).topics_read
 
     def expire(self, now: float) -> None:
         """Remove members that were silent for their session."""

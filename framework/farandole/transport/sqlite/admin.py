@@ -77,6 +77,11 @@ class SqliteAdmin:
         with self._file.reading as db:
             return groups.client_ids(db, group, self._shared.bells)
 
+    def topics_read(self, group: str) -> frozenset[str] | None:
+        """Topics of which a member has partitions; None while the group divides them anew."""
+        with self._file.reading as db:
+            return groups.topics_read(db, group, self._shared.bells)
+
     def start_positions(self, group: str, positions_: Mapping[TopicPartition, Position]) -> None:
         """Commit positions where there is none yet, whatever the group is doing (R8).
 

@@ -96,6 +96,15 @@ def client_ids(db: sqlite3.Connection, group: str, bells: Bells) -> frozenset[st
     )
 
 
+def topics_read(db: sqlite3.Connection, group: str, bells: Bells) -> frozenset[str] | None:
+    """Topics of which a member that lives has partitions; None while they are divided anew."""
+    hall = load(db, group)
+    for member, (_, bell) in hall.marks.items():
+        if hall.group.members[member].seen == float("-inf") or bells.is_dead(bell):
+            del hall.group.members[member]
+    return hall.group.topics_read
+
+
 class SqliteMeeting:
     """Implements `Meeting` for one member."""
 

@@ -150,7 +150,7 @@ def require_epoch(writer: Writer, epoch: int) -> None:
     if epoch != writer.epoch:
         raise ProducerFenced(
             f"{writer.name}: expected the latest epoch, but {writer.epoch} was followed by {epoch}. "
-            "Somebody else has initialised this id"
+            "Somebody else has initialised this id, as another process with the same --slot does"
         )
 
 
