@@ -167,7 +167,7 @@ def _log(it: FileFact) -> Iterator[Finding]:
             "log_newer",
             f"{it.path}: is of version {it.version}, and this release reads {it.version_known} at most",
             "a newer release has written it; this one does not start on it",
-            "pip install --upgrade farandole",
+            "install the newer release (`pip install PATH` of its clone or wheel)",
         )
     if it.folder.filesystem in NETWORK:
         yield Finding(
