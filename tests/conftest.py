@@ -10,6 +10,7 @@ before that was looked at.
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -200,6 +201,14 @@ def own_broker(own_settings: BrokerSettings) -> Iterator[Broker]:
     """A broker that this test alone may kill."""
     with maven_tier(replace(own_settings, properties=QUICK_RESTART)) as broker:
         yield broker
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as a terminal sends it, for this process and its children: what is started with `&` ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

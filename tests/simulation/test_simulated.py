@@ -553,6 +553,7 @@ def interrupted_while_it_waits(number: int) -> int:
     return press_ctrl_c_while_it_waits(number)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("it", [interrupted, interrupted_while_it_waits])
 def test_ctrl_c_in_a_handler_ends_the_simulation(it: Pipeline[..., int]) -> None:
     """It was a failed attempt like any other: `farandole simulate` went on to its last seed, and exited with 0."""
@@ -564,6 +565,7 @@ def test_ctrl_c_in_a_handler_ends_the_simulation(it: Pipeline[..., int]) -> None
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_the_command_ends_by_ctrl_c_with_its_exit_code(tmp_path: Path) -> None:
     (tmp_path / "unit").mkdir()
     (tmp_path / "unit" / "agents.py").write_text(

@@ -231,6 +231,7 @@ def interrupted_while_it_waits(n: int) -> str:
     return press_ctrl_c_while_it_waits(n)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("it", [interrupted, interrupted_while_it_waits], ids=lambda it: it.name)
 def test_ctrl_c_in_a_handler_ends_the_test(it: Pipeline[[int], str]) -> None:
     """It was a failed attempt: the test went on to the next one, and pytest to the next test."""

@@ -155,7 +155,7 @@ async def _act(stage: Stage, flights: Flights, screen: Screen) -> Played:
             screen.say(f"repaired {flights.repair().name}")
             await client.replay(letter.place, letter.run, letter.step, letter.attempt, item=letter.item)
             screen.say("replayed it; the waiting join goes on")
-            report = await run.result(f"{ACT_TIMEOUT:.0f}s")
+            report = await run.result(f"{ACT_TIMEOUT:.0f}s", held="wait")  # it may not have been taken up yet
             await watching
         finally:
             watching.cancel()
