@@ -28,7 +28,7 @@ from farandole.events.topics import Topics
 from farandole.ids import NO_ITEM, agent_fact_id, generated_run_id, partition_of, sha256
 from farandole.kernel.decision import DEDUPE_WINDOW
 from farandole.kernel.snapshot import read_run
-from farandole.kernel.state import CHUNK, Status
+from farandole.kernel.state import CHUNK, Status, ms
 from farandole.telemetry import catalogue as m
 from farandole.telemetry.measures import Distribution, Labels
 from farandole.testing.answers import Task, failure, success, task_of
@@ -151,7 +151,9 @@ class Town:
     def direct(self, run: str) -> list[NewRecord]:
         """What the agent of a single step writes about a run that a client has started directly."""
         params = framed_params()
-        begun = facts.RunStarted(run, "p", self.definition.hash, params, sha256(params), self.clock.now(), fired=("a",))
+        now, allowed = self.clock.now(), self.definition.deadline
+        until = now + allowed if allowed else None
+        begun = facts.RunStarted(run, "p", self.definition.hash, params, sha256(params), now, until, fired=("a",))
         origin = Origin("test", self.clock.now())
         started = event_record(self.topics, begun, event_id=f"{run}/started", cause="test", origin=origin)
         return [
@@ -1209,6 +1211,25 @@ def test_run_of_many_steps_that_was_begun_unread_is_whole_for_the_next_owner(tmp
 
     assert before.step("s0").status is Status.SCHEDULED
     assert town.loop.homes[home("r-1")].runs["r-1"] == before
+    town.loop.close()
+
+
+def test_run_that_was_begun_unread_keeps_its_deadline(tmp_path: Path) -> None:
+    """It was made anew from its definition, as if nothing had held it: the release then took the deadline away."""
+    town = Town(define(node("a"), node("b", "a"), name="p", deadline=timedelta(hours=1)), tmp_path)
+    town.lose_definition()
+    town.rest()
+    begun_at = town.clock.now()
+    town.send(town.direct("r-1")[0])
+    town.rest()
+
+    town.bring_definition_back()
+    town.pass_time(timedelta(seconds=30))
+    head = town.loop.homes[home("r-1")].runs["r-1"].head
+    town.pass_time(timedelta(hours=2))
+
+    assert (head.kernel_error, head.due) == ("", ms(begun_at + timedelta(hours=1)))
+    assert town.count(facts.RunStopping) == 1, "nobody has done `b` by then"
     town.loop.close()
 
 

@@ -70,7 +70,13 @@ def begun_unread(run: Run) -> Run:
     had been begun, and held at once."""
     root = run.graph.direct_root
     begun = start(run.graph, replace(started_again(run), fired=(root,) if root else ()))
-    return begun.with_head(kernel_error=run.head.kernel_error, unfolded_from=run.head.unfolded_from)
+    held = run.head
+    return begun.with_head(
+        kernel_error=held.kernel_error,
+        unfolded_from=held.unfolded_from,
+        due=held.due,
+        due_before_error=held.due_before_error,
+    )
 
 
 def evolve(run: Run, event: facts.Event) -> Run:

@@ -11,6 +11,7 @@ from farandole.artifacts import LocalArtifacts
 from farandole.client.applying import apply, plan
 from farandole.client.planning import Deployment
 from farandole.clock import ManualClock
+from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
 from farandole.events.topics import Topics
 from farandole.testing.generate import Script, random_chain, random_definition
@@ -21,6 +22,7 @@ from farandole.testing.simulation.harm import Harm
 from farandole.testing.simulation.network import Network, SimHub
 from farandole.testing.simulation.process import Process
 from farandole.testing.simulation.reminders import Reminders
+from farandole.testing.simulation.replays import Replays
 from farandole.testing.simulation.retention import Retention
 from farandole.testing.simulation.sizes import SESSION, Sizes
 from farandole.testing.simulation.staff import Staff
@@ -126,6 +128,7 @@ class World:
         self.processes = staff.all()
         self.retention = Retention(self.hub, self.topics, [step.agent for step in self.definition.steps.values()])
         self.harm = Harm(self.chaos, self.sizes, self.clock, self.network, self.retention, staff, self.processes)
+        self.replays = Replays(self.topics, graph_of(self.definition))
         self.clients = Clients(
             self.network,
             self.transport,
@@ -141,8 +144,11 @@ class World:
 
     def live(self) -> bool:
         """Both phases; whether everything has ended."""
-        while self.progress < self.sizes.phase:
-            self.move()
+        for share in (0.5, 1.0):
+            while self.progress < self.sizes.phase * share:
+                self.move()
+            with self.hub as broker:
+                self.replays.look(broker, self._numbers)
         self.calm()
         limit = self.steps + (STEPS_MAX_SLOW if self.sizes.poll_records == 1 else STEPS_MAX)
         while self.steps < limit:
