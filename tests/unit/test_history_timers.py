@@ -3,6 +3,7 @@
 import dataclasses
 from datetime import timedelta
 
+from farandole.definition.model import STOP_MAX
 from farandole.events import facts
 from farandole.events.commands import StartRun
 from farandole.testing.history import History, check_history
@@ -136,6 +137,21 @@ def test_what_a_definition_gives_a_time_has_it() -> None:
     assert "StepScheduled of a has until 2026-01-01 00:00:01.020000+00:00, but its definition gives it None" in found
     assert "RunHeld of a has until 2026-01-03" in found
     assert "RunStopping has until 2026-01-01" in found
+
+
+def test_a_run_that_an_error_holds_is_stopped_with_the_usual_time_by_who_cannot_read_its_definition() -> None:
+    # The story: a coordinator of an older version took over a run that another error held, and was asked to cancel it.
+    # It cannot know what the definition gives a stop; the checker had only thought of those held for want of that.
+    made = HandMade(define(node("a"), stop_max=SECOND))
+    made.started("a")
+    made.follows(facts.RunHeld(made.run, "kernel_error", "RuntimeError: ours", until=made.now + DAY, offset=1))
+    usual = made.follows(facts.RunStopping(made.run, "cancelled", "", made.now + STOP_MAX))
+    other = made.follows(facts.RunStopping(made.run, "cancelled", "", made.now + DAY))
+
+    found = told(made)
+
+    assert f"RunStopping has until {other.fact.until}" in found  # type: ignore[union-attr]
+    assert f"RunStopping has until {usual.fact.until}" not in found  # type: ignore[union-attr]
 
 
 def test_the_deadline_of_a_step_runs_from_its_first_attempt_and_anew_from_a_replay() -> None:

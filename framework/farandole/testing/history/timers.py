@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from farandole.definition.model import STOP_MAX
 from farandole.events import facts
 from farandole.lineage.entries import Entry
 from farandole.lineage.tree import unit_text
@@ -133,26 +134,25 @@ def _unit_waits(state: UnitState) -> Iterator[tuple[str, Entry]]:
 
 
 def deadlines_are_set(case: Case) -> Iterator[Violation]:
-    """I8: what the definition gives a time has it: a run, the first attempt of a step, one replayed, a hold, a stop
-    (but for one by a coordinator that could not read the definition)."""
-    is_unread = False
+    """I8: what the definition gives a time has it: a run, the first attempt of a step, one replayed, a hold, a stop.
+
+    A run that an error holds may be stopped by a coordinator that cannot read its definition: it has the usual time.
+    """
+    is_standing = False
     for each in case.events:
         match each.fact:
-            case facts.RunHeld(is_unread=True):
-                is_unread = True
+            case facts.RunHeld(reason="kernel_error"):
+                is_standing = True
             case facts.RunReleased(reason="kernel_error"):
-                is_unread = False
-            case facts.RunStopping() if is_unread:
-                continue
+                is_standing = False
             case _:
                 pass
         wanted = _span(case, each)
         if wanted is None:
             continue
         instant, span = _instant(each), wanted[0]
-        if (span is None) != (instant is None) or (
-            span is not None and instant is not None and abs(instant - _after(each, span)) > ROUNDING
-        ):
+        is_usual = is_standing and isinstance(each.fact, facts.RunStopping) and _lasts(each, instant, STOP_MAX)
+        if not is_usual and not _lasts(each, instant, span):
             told = f"{_set(each)} has until {instant}, but its definition gives it {span} from {each.time} on"
             yield case.broken("I8", told, each)
 
@@ -173,6 +173,12 @@ def _span(case: Case, entry: Entry) -> tuple[timedelta | None] | None:
             return (definition.stop_max,)
         case _:
             return None
+
+
+def _lasts(entry: Entry, instant: datetime | None, span: timedelta | None) -> bool:
+    if span is None or instant is None:
+        return span is None and instant is None
+    return abs(instant - _after(entry, span)) <= ROUNDING
 
 
 def _after(entry: Entry, span: timedelta) -> datetime:
