@@ -24,6 +24,7 @@ from farandole.testing.ledger import Execution
 from farandole.testing.simulation.executor import OWN_TOPIC
 from farandole.testing.simulation.faults import OLDER, kind_of
 from farandole.testing.simulation.inputs import Inputs, letters_of, triggers_of
+from farandole.testing.simulation.replays import committed
 from farandole.testing.simulation.world import World
 from farandole.transport.port import Isolation, Record, TopicPartition
 
@@ -266,15 +267,8 @@ def _read_all(world: World, topic: str) -> Iterator[Record]:
 
 
 def _read_partition(world: World, at: TopicPartition) -> list[Record]:
-    out: list[Record] = []
     with world.hub as broker:
-        position = broker.beginning(at)
-        while True:
-            found, after = broker.read(at, position, 1000, Isolation.COMMITTED)
-            out += found
-            if after == position:
-                return out
-            position = after
+        return committed(broker, at)
 
 
 CHECKS: tuple[Callable[[World], Iterator[str]], ...] = (
