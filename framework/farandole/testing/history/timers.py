@@ -136,15 +136,18 @@ def _unit_waits(state: UnitState) -> Iterator[tuple[str, Entry]]:
 def deadlines_are_set(case: Case) -> Iterator[Violation]:
     """I8: what the definition gives a time has it: a run, the first attempt of a step, one replayed, a hold, a stop.
 
-    A run that an error holds may be stopped by a coordinator that cannot read its definition: it has the usual time.
+    A run that an error holds may be stopped by a coordinator that cannot read its definition: it has the usual time;
+    one that is held for that, whatever time.
     """
-    is_standing = False
+    is_standing = is_unread = False
     for each in case.events:
         match each.fact:
-            case facts.RunHeld(reason="kernel_error"):
-                is_standing = True
+            case facts.RunHeld(reason="kernel_error") as held:
+                is_standing, is_unread = True, is_unread or held.is_unread
             case facts.RunReleased(reason="kernel_error"):
-                is_standing = False
+                is_standing = is_unread = False
+            case facts.RunStopping() if is_unread:
+                continue
             case _:
                 pass
         wanted = _span(case, each)
