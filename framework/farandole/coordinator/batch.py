@@ -251,9 +251,9 @@ class Batch:
             if after is None:
                 pairs: list[tuple[str, bytes | None]] = [*tombstones(before)] if before is not None else []
             else:
-                is_partial = before is not None and not after.is_settled and run_id in self.home.unwritten
-                known = before.with_chunks(()) if before is not None and is_partial else before
-                pairs = list(state_records(known, after, now))
+                if before is not None and run_id in self.home.unwritten and not after.is_settled:
+                    before = before.with_chunks(())
+                pairs = list(state_records(before, after, now))
             headers = () if after is None or after.is_settled else self.home.trace_headers(run_id)
             for key, value in pairs:
                 out.append(Outgoing(self.topics.runs, key, value, headers if key == run_id else (), home=run_id))
