@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from farandole.events.catalogue import decode
 from farandole.events.catalogue import encode as encode_record
 from farandole.events.tables import RunHead
 from farandole.ids import partition_of
+from farandole.testing.cluster import wait_until
 from farandole.testing.inprocess import InProcess
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import Metadata, encode
@@ -145,7 +147,13 @@ def test_move_that_must_not_be_is_refused_with_2(farandole: Typed, arguments: tu
 def stopped(tmp_path: Path) -> InProcess:
     """A deployment that ran, with a record done out of order, and stands still now."""
     with InProcess(MemoryTransport(), [twice], namespace="farandole", folder=tmp_path) as it:
-        pass
+        places = [TopicPartition(it.topics.inbox("double"), n) for n in range(3)]
+
+        def are_owned() -> bool:
+            found = it.transport.admin().positions(it.topics.group("tests"), places)
+            return all(decode_metadata(found[at].metadata).epoch > 0 for at in places)
+
+        wait_until(are_owned, timedelta(seconds=60), "every partition to be taken")
     old = encode(Metadata("farandole.elsewhere.0", 1, bitmap=b"\2"))
     positions = {TopicPartition(it.topics.inbox("double"), n): Position(n, old) for n in range(3)}
     admin = it.transport.admin()

@@ -219,6 +219,12 @@ def test_address_that_could_not_work_is_refused_without_showing_secrets(url: str
     assert "s3cret" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(("url", "is_encrypted"), [("HTTPS://registry", True), ("http://registry", False)])
+def test_registry_is_asked_as_its_scheme_says_however_it_is_written(url: str, is_encrypted: bool) -> None:
+    """Source: RFC 3986, section 3.1."""
+    assert (HttpSettings(url).tls() is not None) == is_encrypted
+
+
 def test_new_version_is_checked_against_the_registrys_latest(server: RegistryServer) -> None:
     ours = client(server).registry
     newer = Schema.parse(ORDER.text.replace('"type":"string"', '"type":"int"'))

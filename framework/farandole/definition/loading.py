@@ -72,13 +72,11 @@ def _is_unit_file(path: Path) -> bool:
 
 def _is_pipeline(path: Path) -> bool:
     """Whether a YAML file of a folder is meant as one of ours: others may lie beside it."""
+    from farandole.definition.strict_yaml import BYTES_MAX
+
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+        head = file.read(BYTES_MAX)  # what is larger may be anything
     return any(line.startswith((b"pipeline:", b"steps:")) for line in head.splitlines())
-
-
-_HEAD_BYTES = 262_144
-"""As large as a pipeline's file may be (`strict_yaml.BYTES_MAX`): what is larger may be anything."""
 
 
 class _Found:

@@ -220,7 +220,8 @@ def node_of(value: object) -> Node:
 def _literal(value: bool | int | float | str | None) -> Node:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if whole and not -(2**63) <= value < 2**63:  # type: ignore[operator]
-        raise DefinitionError(f"expected an integer of 64 bits, but found {value}", place=caller_place())
+        found = value if value.bit_length() <= 128 else f"one of {value.bit_length():,}"  # type: ignore[union-attr]
+        raise DefinitionError(f"expected an integer of 64 bits, but found {found}", place=caller_place())
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         raise DefinitionError(f"expected a finite number, but found {value}", place=caller_place())
     return Literal(str.__str__(value) if isinstance(value, str) else value)

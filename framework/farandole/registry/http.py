@@ -98,7 +98,7 @@ class HttpSettings:
         Raises:
             ConfigError: a file is missing, or is not PEM.
         """
-        if not self.url.startswith("https:"):
+        if urlsplit(self.url).scheme != "https":
             return None
         try:
             context = ssl.create_default_context(cafile=self.ca or None)

@@ -103,7 +103,7 @@ def _connection(settings: "Connection") -> Iterator[str]:
             "if the network encrypts by itself, set allow_plaintext = true"
         )
     registry = settings.registry
-    if registry is not None and not registry.url.startswith("https:") and not settings.allow_plaintext:
+    if registry is not None and not registry.url.lower().startswith("https:") and not settings.allow_plaintext:
         yield (
             f"registry.url: expected https://, but it is {registry.url}; "
             "if the network encrypts by itself, set allow_plaintext = true"

@@ -215,6 +215,11 @@ def timers_are_remembered(world: World) -> Iterator[str]:
     yield from world.reminders.lost
 
 
+def cancels_of_live_runs_are_answered(world: World) -> Iterator[str]:
+    """Section 8: who has seen a run begin, and not end, does not cancel it in vain."""
+    yield from world.clients.cancels.lost(world.clients.events)
+
+
 def what_was_published_follows_from_a_success(world: World) -> Iterator[str]:
     """I10: what handlers published is on its topic once for every success that stands, and for nothing else."""
     found = Counter(parse_envelope(record.headers).cause for record in _read_all(world, OWN_TOPIC))
@@ -284,6 +289,7 @@ CHECKS: tuple[Callable[[World], Iterator[str]], ...] = (
     instants_never_go_back,
     positions_never_go_back,
     timers_are_remembered,
+    cancels_of_live_runs_are_answered,
     what_was_published_follows_from_a_success,
 )
 """Beside the history checker's: what only the whole world shows."""

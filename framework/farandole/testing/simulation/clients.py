@@ -16,6 +16,7 @@ from farandole.events.envelope import Envelope
 from farandole.events.outgoing import Origin, trigger_record
 from farandole.events.topics import Topics
 from farandole.ids import partition_of
+from farandole.testing.simulation.cancels import Cancels
 from farandole.testing.simulation.network import Network
 from farandole.testing.simulation.sizes import Sizes
 from farandole.testing.simulation.transport import SimTransport
@@ -67,9 +68,11 @@ class Clients:
     """Runs that a coordinator of an older version refused to start: they are asked for again, once it is gone."""
 
     _finals: dict[str, FinalWatch] = field(default_factory=dict)
+    _begun: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._rng = random.Random(f"{self.seed}/clients")
+        self.cancels = Cancels(self.topics)
         self._producer = self.transport.producer("clients")
         self._reader = MemoryReader(self.network.hub, "clients")
         partitions = self.sizes.partitions
@@ -166,6 +169,8 @@ class Clients:
         home = partition_of(run, self.sizes.partitions)
         at = self._rng.randrange(self.sizes.partitions) if self._rng.random() < 0.3 else home
         self.network.tell(f"client: {type(command).__name__} of {run} to commands/{at}")
+        if isinstance(command, CancelRun) and run in self._begun and run not in self.ended:
+            self.cancels.asked(envelope.id, run)
         if isinstance(command, StartRun):
             self.acknowledged.add(run)
             if run in self._direct:
@@ -203,6 +208,7 @@ class Clients:
                     self.network.rare["refused_unread"] += 1
                     self._refused.add(run)
                 case facts.RunStarted(run=run):
+                    self._begun.add(run)
                     self._refused.discard(run)
                 case facts.RunReleased(run=run, reason="kernel_error"):
                     self.standing.discard(run)

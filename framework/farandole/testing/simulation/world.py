@@ -182,6 +182,9 @@ class World:
         self.clients.move(self.steps, self.progress, calm=self.is_calm)
         if self.steps % REMINDERS_EVERY == 0:
             self.reminders.look(self.processes)
+            with self.hub as broker:
+                for number in self._numbers:
+                    self.clients.cancels.look(broker, number)
         process = self._next()
         moved = process is not None and process.step()
         self._idle = 0 if moved else self._idle + 1
