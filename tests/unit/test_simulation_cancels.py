@@ -26,12 +26,14 @@ Play = Callable[["Town"], None]
 class Town:
     """A log with one home, and somebody who has cancelled a run there."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, begun: bool = True) -> None:
         self.broker, self.cancels = Broker(), Cancels(TOPICS)
         self.log: list[tuple[Record, facts.Event]] = []
         for name in (TOPICS.events, TOPICS.commands):
             self.broker.create_topic(TopicSpec(name, 1))
-        self.cancels.asked(ASKED, RUN)
+        if begun:
+            self.write(facts.RunStarted(RUN, "p", "hash", b"", "hash", NOW))
+        self.cancels.asked(self.broker, ASKED, RUN)
         envelope = Envelope(ASKED, "farandole.CancelRun", "clients", NOW, run=RUN)
         self.broker.append(NewRecord(TOPICS.commands, RUN.encode(), encode(CancelRun(RUN)), envelope.headers(), 0))
 
@@ -93,6 +95,15 @@ def test_a_cancel_that_was_passed_while_its_run_went_on_is_told() -> None:
     town.write(SETTLED)
 
     assert town.lost == [f"{ASKED} was without effect, and {RUN} went on"]
+
+
+def test_a_cancel_of_what_has_not_begun_is_nobodys_to_answer() -> None:
+    town = Town(begun=False)
+
+    town.pass_to(1)
+    town.write(SETTLED)
+
+    assert town.lost == []
 
 
 def test_a_cancel_by_another_that_came_later_excuses_nothing() -> None:

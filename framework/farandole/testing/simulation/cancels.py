@@ -1,4 +1,4 @@
-"""Cancels of runs that their client had seen to begin: each is answered, however far behind its coordinator was.
+"""Cancels of runs that had begun on the log: each is answered, however far behind its coordinator was.
 
 The word may overtake what it is about: it stands on another topic, and more may stand before the first event of
 its run than a coordinator reads at a time.
@@ -8,12 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from farandole.events import facts
+from farandole.events.catalogue import type_name
 from farandole.events.envelope import parse_envelope
 from farandole.events.topics import Topics
 from farandole.ids import partition_of
 from farandole.testing.simulation.replays import committed
 from farandole.transport.memory.broker import Broker
 from farandole.transport.port import Isolation, Record, TopicPartition
+
+
+STARTED = type_name(facts.RunStarted)
 
 
 @dataclass(slots=True)
@@ -24,9 +28,14 @@ class Cancels:
     _asked: dict[str, str] = field(default_factory=dict)
     _answered: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    def asked(self, command_id: str, run: str) -> None:
-        """Somebody has seen events of a run, none of them its end, and cancels it."""
-        self._asked[command_id] = run
+    def asked(self, broker: Broker, command_id: str, run: str) -> None:
+        """Somebody cancels a run: it is expected of those alone whose beginning whoever reads `events` has seen."""
+        home = partition_of(run, broker.partitions(self.topics.events))
+        for record in committed(broker, TopicPartition(self.topics.events, home)):
+            envelope = parse_envelope(record.headers)
+            if (envelope.type, envelope.run) == (STARTED, run):
+                self._asked[command_id] = run
+                return
 
     def look(self, broker: Broker, number: int) -> None:
         """See which have been answered at a home, forwarded ones there alone: the position has passed them."""

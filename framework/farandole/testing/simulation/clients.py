@@ -29,6 +29,10 @@ BEGINNING = -2
 ITEMS = (4, 4, 12)
 """Most items that the params of a run have."""
 
+REGRETTED = (0.0, 0.0, 0.0, 0.5)
+"""How many runs somebody cancels as soon as they are seen to begin; half of them where a coordinator is given little at a
+time, for there the word may overtake what it is about."""
+
 PATIENCE = 500
 """Steps for which somebody waits for the answer about a dead letter, once faults are over. Whoever asks faster than a
 coordinator with batches of one record answers is served last year's questions for ever: seeds 1750 and 2988 once."""
@@ -68,7 +72,6 @@ class Clients:
     """Runs that a coordinator of an older version refused to start: they are asked for again, once it is gone."""
 
     _finals: dict[str, FinalWatch] = field(default_factory=dict)
-    _begun: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._rng = random.Random(f"{self.seed}/clients")
@@ -91,6 +94,10 @@ class Clients:
                 if run in started:
                     self._plan.remove(due)
                 started.add(run)
+
+        regret = random.Random(f"{self.seed}/regret")
+        share = regret.choice(REGRETTED) if self.sizes.poll_records > 3 else max(REGRETTED)
+        self._regretted = {run for run in self.runs if regret.random() < share}
 
     def _may_start_directly(self) -> bool:
         return graph_of(self.definition).direct_root is not None
@@ -169,8 +176,9 @@ class Clients:
         home = partition_of(run, self.sizes.partitions)
         at = self._rng.randrange(self.sizes.partitions) if self._rng.random() < 0.3 else home
         self.network.tell(f"client: {type(command).__name__} of {run} to commands/{at}")
-        if isinstance(command, CancelRun) and run in self._begun and run not in self.ended:
-            self.cancels.asked(envelope.id, run)
+        if isinstance(command, CancelRun):
+            with self.network.hub as broker:
+                self.cancels.asked(broker, envelope.id, run)
         if isinstance(command, StartRun):
             self.acknowledged.add(run)
             if run in self._direct:
@@ -208,8 +216,10 @@ class Clients:
                     self.network.rare["refused_unread"] += 1
                     self._refused.add(run)
                 case facts.RunStarted(run=run):
-                    self._begun.add(run)
                     self._refused.discard(run)
+                    if run in self._regretted:
+                        self._regretted.remove(run)
+                        self._send(CancelRun(run, "regretted"))
                 case facts.RunReleased(run=run, reason="kernel_error"):
                     self.standing.discard(run)
                 case facts.StepScheduled() | facts.StepSkipped() | facts.StepSucceeded():  # a late one counts too
