@@ -34,8 +34,8 @@ STEPS_MAX = 20_000
 """Steps after which the second phase has failed: everything must have ended (L1)."""
 
 STEPS_MAX_SLOW = 60_000
-"""The same where each poll gives one record: every record is a transaction of some 60 steps then, and four runs over
-70 items each, with retries and replays, are 2,000 of them (seed 1000508)."""
+"""The same where each poll, or each batch, is one record: every record is a transaction of up to 60 steps then, and four
+runs over 70 items each, with retries and replays, are 2,000 of them (seeds 1000508, 7014690, 7018850)."""
 
 REMINDERS_EVERY = 10
 """Steps between two looks at the instants that coordinators are reminded of."""
@@ -150,7 +150,8 @@ class World:
             with self.hub as broker:
                 self.replays.look(broker, self._numbers)
         self.calm()
-        limit = self.steps + (STEPS_MAX_SLOW if self.sizes.poll_records == 1 else STEPS_MAX)
+        is_slow = 1 in (self.sizes.poll_records, self.sizes.batch_records)
+        limit = self.steps + (STEPS_MAX_SLOW if is_slow else STEPS_MAX)
         while self.steps < limit:
             self.move()
             if self.steps % LOOK_EVERY == 0 and self.clients.all_ended() and self.is_quiet():
