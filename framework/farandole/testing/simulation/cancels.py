@@ -16,7 +16,6 @@ from farandole.testing.simulation.replays import committed
 from farandole.transport.memory.broker import Broker
 from farandole.transport.port import Isolation, Record, TopicPartition
 
-
 STARTED = type_name(facts.RunStarted)
 
 

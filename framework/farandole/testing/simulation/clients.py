@@ -30,8 +30,8 @@ ITEMS = (4, 4, 12)
 """Most items that the params of a run have."""
 
 REGRETTED = (0.0, 0.0, 0.0, 0.5)
-"""How many runs somebody cancels as soon as they are seen to begin; half of them where a coordinator is given little at a
-time, for there the word may overtake what it is about."""
+"""How many runs somebody cancels as soon as they are seen to begin; half of them where a coordinator is given little at
+a time, for there the word may overtake what it is about."""
 
 PATIENCE = 500
 """Steps for which somebody waits for the answer about a dead letter, once faults are over. Whoever asks faster than a

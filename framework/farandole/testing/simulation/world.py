@@ -34,8 +34,8 @@ STEPS_MAX = 20_000
 """Steps after which the second phase has failed: everything must have ended (L1)."""
 
 STEPS_MAX_SLOW = 60_000
-"""The same where each poll, or each batch, is one record: every record is a transaction of up to 60 steps then, and four
-runs over 70 items each, with retries and replays, are 2,000 of them (seeds 1000508, 7014690, 7018850)."""
+"""The same where each poll, or each batch, is one record: every record is a transaction of up to 60 steps then, and
+four runs over 70 items each, with retries and replays, are 2,000 of them (seeds 1000508, 7014690, 7018850)."""
 
 REMINDERS_EVERY = 10
 """Steps between two looks at the instants that coordinators are reminded of."""
