@@ -5,6 +5,7 @@ knows nothing of the faults.
 """
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -70,6 +71,11 @@ class Load:
         """Start some at once; their ids."""
         return [self._start(pipeline or self.pipeline) for _ in range(count)]
 
+    def under_way(self, instant: float) -> set[str]:
+        """Runs that were acknowledged at an instant or before, and had not settled."""
+        with self._lock:  # items of a dict are made one by one, and others are let in between
+            return {run for run, at in self.acknowledged.items() if at <= instant < self.settled.get(run, math.inf)}
+
     def waiting(self) -> set[str]:
         """Runs that were acknowledged and have not settled."""
         return self.acknowledged.keys() - self.settled.keys()
@@ -127,10 +133,13 @@ class Load:
 
     def _noting(self, run: str) -> Callable[[KafkaError | None, Message], None]:
         def note(error: KafkaError | None, message: Message) -> None:
-            if error is None and run in self.acknowledged:
-                self.repeated.add(run)
-            elif error is None:
-                self.acknowledged[run] = time.monotonic()
+            if error is not None:
+                return
+            with self._lock:
+                if run in self.acknowledged:
+                    self.repeated.add(run)
+                else:
+                    self.acknowledged[run] = time.monotonic()
 
         return note
 

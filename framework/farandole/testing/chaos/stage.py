@@ -243,9 +243,7 @@ class Stage:
             NotYet: they do not.
         """
         load = self._load()
-        begun = {run for run, at in list(load.acknowledged.items()) if at <= since}
-        under_way = begun - {run for run, at in list(load.settled.items()) if at <= since}
-        under_way |= {*more, *load.start(probes)}
+        under_way = load.under_way(since) | {*more, *load.start(probes)}
         self._until(lambda: not under_way - load.settled.keys(), self.plan.settle_max, f"{len(under_way)} runs to end")
         return max(load.settled[run] for run in under_way) - since
 
