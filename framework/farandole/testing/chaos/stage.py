@@ -236,15 +236,20 @@ class Stage:
                 lambda: actor.transactional_id not in admin.members(group), START_MAX, f"the group to miss {actor.slot}"
             )
 
-    def recovery(self, since: float, more: Collection[str] = (), probes: int = 8) -> float:
+    def recovery(
+        self, since: float, more: Collection[str] = (), probes: int = 8, within: timedelta | None = None
+    ) -> float:
         """Seconds from `since` until every run has ended that was under way then, `more`, and some started now.
+
+        `within`: None is the plan's `settle_max`.
 
         Raises:
             NotYet: they do not.
         """
         load = self._load()
         under_way = load.under_way(since) | {*more, *load.start(probes)}
-        self._until(lambda: not under_way - load.settled.keys(), self.plan.settle_max, f"{len(under_way)} runs to end")
+        longest = within or self.plan.settle_max
+        self._until(lambda: not under_way - load.settled.keys(), longest, f"{len(under_way)} runs to end")
         return max(load.settled[run] for run in under_way) - since
 
     def command(self, *arguments: str) -> None:
