@@ -315,3 +315,20 @@ def test_ctrl_c_while_the_agents_load_ends_without_a_word_of_python(project: Pat
         assert "ending" in said
     finally:
         dev.end()
+
+
+def test_ctrl_c_while_agents_print_faster_than_a_terminal_shows_ends_at_once(project: Path) -> None:
+    """All that had been said was shown before anything else was looked at: a handler that printed in a loop made `dev`
+    deaf to Ctrl-C, to saves and to processes that ended, and filled its memory."""
+    agents = project / "agents" / "greetings" / "greetings.py"
+    agents.write_text(agents.read_text() + "\nwhile True:\n    print('flood')\n")
+    dev = ManagedProcess("dev", [*CLI, "dev"], project, {"NO_COLOR": "1"})
+    try:
+        dev.start()
+        wait_until(lambda: "flood" in dev.log.read_text(), PATIENCE, "flood", lambda: "no line of the agents")
+        os.kill(dev.pid, signal.SIGINT)
+
+        assert dev.wait() == 0
+        assert "ending: what has begun" in dev.log.read_text()
+    finally:
+        dev.end()

@@ -1,6 +1,8 @@
 """The archive: every record once, whatever interrupts it; files that Apache's own reader understands."""
 
 import contextlib
+import errno
+import fcntl
 import json
 import random
 import subprocess
@@ -17,6 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from farandole.artifacts import archive as archive_module
+from farandole.artifacts import local
 from farandole.artifacts.archive import SCHEMA, Archive, Archived, Span, content_of, read_file
 from farandole.cli.main import app
 from farandole.client import archiving
@@ -24,7 +27,9 @@ from farandole.client.archived import Files
 from farandole.client.archiving import Archiver, Lost, Report
 from farandole.errors import ConfigError, StoreError, TransportError
 from farandole.transport.memory import MemoryTransport
-from farandole.transport.port import Isolation, NewRecord, TopicPartition, TopicSpec, Transport
+from farandole.transport.port import Isolation, NewRecord, Polled, TopicPartition, TopicSpec, Transport, Trouble
+from farandole.transport.sqlite import SqliteSettings, SqliteTransport, upkeep
+from farandole.transport.sqlite.file import File
 
 TOPIC = "ns.events"
 LATER = datetime.now(UTC) + timedelta(days=30)
@@ -388,3 +393,97 @@ def test_archive_on_a_full_or_broken_disk_is_a_clear_error(tmp_path: Path, monke
 
     with pytest.raises(TransportError, match=r"No space left.*stay on the topic"):
         run(log_of(2), tmp_path)
+
+
+@pytest.mark.parametrize("timestamp_ms", [1_700_000_000_000_000, 1 << 62, -(1 << 62), -1])
+def test_time_that_no_calendar_has_is_kept_and_read(tmp_path: Path, timestamp_ms: int) -> None:
+    """A producer wrote microseconds. The file was written and could not be read: its records were lost with the topic,
+    and each later run ended at it.
+    """
+    records = [Archived(TOPIC, 0, 0, timestamp_ms, b"k", b"v", [])]
+    span = Archive(tmp_path).write(TOPIC, 0, 0, 1, records)
+
+    assert list(read_file(span.path)) == records
+
+
+def test_record_of_a_clock_that_was_ahead_keeps_nothing_out_that_retention_takes(tmp_path: Path) -> None:
+    """The archive waited a year for it, and what followed expired meanwhile."""
+    transport = SqliteTransport(SqliteSettings(tmp_path / "log.db"))
+    with contextlib.closing(transport.admin()) as admin:
+        admin.create([TopicSpec(TOPIC, 1)])
+    for n in range(4):  # each a batch of its own
+        fill(transport, 0, n, n + 1)
+    now = datetime.now(UTC)
+    now_ms = round(now.timestamp() * 1000)
+    year_ms, day_ms = 365 * 24 * 3600 * 1000, 24 * 3600 * 1000
+    times = [now_ms - 8 * day_ms, now_ms + year_ms, now_ms - 8 * day_ms, now_ms - 1]
+
+    with contextlib.closing(File(transport.settings)) as file:
+        with file.writing as db:
+            db.executemany("UPDATE batches SET ms = ? WHERE base = ?", [(ms, n) for n, ms in enumerate(times)])
+        first = run(transport, tmp_path / "archive", now)
+        gone = upkeep.expire(file, 1, now_ms - 7 * day_ms, now_ms + upkeep.AHEAD_MS)
+    second = run(transport, tmp_path / "archive", now)
+
+    assert (first.records, gone) == (3, 3)
+    assert (second.records, second.lost) == (0, [])
+    assert held(tmp_path / "archive") == {0: [0, 1, 2]}
+
+
+class _Away:
+    """A reader of a log that has gone away, which it says at each poll."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def poll(self, timeout: float) -> Sequence[Polled]:
+        self.now += timeout
+        assert self.now < 600, "it is waited for without end"
+        return [Trouble("unreachable", "no broker answers")]
+
+    def position(self, at: TopicPartition) -> None:
+        return None
+
+    def assign(self, positions: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_log_that_goes_away_meanwhile_is_told_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time that it said so counted as a sign of life: a run from cron waited for ever, with the archive locked."""
+    archiver, away = Archiver(log_of(3), Archive(tmp_path), "tests.archive"), _Away()
+    archiver.close()
+    archiver._reader = away
+    monkeypatch.setattr(archiving, "time", away)
+
+    with pytest.raises(TransportError, match=r"up to offset 3, .* \(unreachable: no broker answers\)\..*run it again"):
+        archiver.run([TOPIC], DAY, LATER)
+
+    assert archiving.SILENCE_MAX_S < away.now < archiving.SILENCE_MAX_S + 1
+
+
+def test_folder_that_knows_no_locks_is_not_said_to_be_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mounted bucket without locks: nobody else was at work, and nobody could find who was."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+    with pytest.raises(ConfigError, match=r"expected a folder that can be locked, but .*not supported"):
+        run(log_of(1), tmp_path)
+
+
+def test_names_of_all_folders_that_a_file_is_in_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The topic's was not, and after a loss of power all that had been archived of it might have gone with it."""
+    synced, root = set[Path](), tmp_path / "archive"
+    monkeypatch.setattr(local, "_sync", synced.add)
+
+    run(log_of(1), root)
+
+    assert synced >= {tmp_path, root, root / TOPIC, root / TOPIC / "0"}

@@ -75,6 +75,24 @@ def test_project_asks_no_index_for_farandole(tmp_path: Path) -> None:
     assert project["dependencies"] == []
 
 
+def test_simulation_beside_the_agents_is_a_test_of_the_project(tmp_path: Path) -> None:
+    """`farandole simulate` finds it there, and `python -m pytest` looked into `tests` alone: nobody ran it."""
+    assert init(str(tmp_path / "shop"))[0] == 0
+    (tmp_path / "shop" / "agents" / "greetings" / "test_simulation.py").write_text(
+        "from greetings import greetings\nfrom farandole.testing.simulated import Simulation\n\n\n"
+        "def test_greetings_survive(simulated):\n    simulated(Simulation(greetings), seeds=1)\n"
+    )
+
+    told = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only"],
+        cwd=tmp_path / "shop",
+        capture_output=True,
+        text=True,
+    )
+
+    assert "agents/greetings/test_simulation.py::test_greetings_survive" in told.stdout, told.stdout + told.stderr
+
+
 def test_orders_template_is_the_reference_pipeline() -> None:
     template = TEMPLATES / "orders" / "agents" / "orders" / "orders.py"
 

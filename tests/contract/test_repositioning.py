@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import sqlite3
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -11,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from farandole import Client, Context, FencingToken, Retry, agent, pipeline
+from farandole.client import coordinating
 from farandole.client.coordinating import carry_out as reposition_homes
 from farandole.client.coordinating import plan_homes
 from farandole.client.payload import framed_params
 from farandole.client.placing import _Idle
 from farandole.client.repositioning import carry_out, plan_reposition
-from farandole.errors import ConfigError
+from farandole.errors import ConfigError, TransportError
 from farandole.events.commands import CancelRun, Command, StartRun
 from farandole.events.facts import RetryDue, RunStarted
+from farandole.events.topics import Topics
 from farandole.ids import partition_of
 from farandole.kernel.outbox import EPOCH_BITS
 from farandole.lineage.entries import Entry
@@ -27,7 +30,17 @@ from farandole.testing.history import History, check_history, collect, lag
 from farandole.testing.inprocess import InProcess
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import Metadata, decode, encode
-from farandole.transport.port import Isolation, MemberSettings, NewRecord, Position, TopicPartition, Transport
+from farandole.transport.port import (
+    Isolation,
+    MemberSettings,
+    NewRecord,
+    Polled,
+    Position,
+    TopicPartition,
+    TopicSpec,
+    Transport,
+    Trouble,
+)
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport
 
 AGENTS = ("begin", "left", "right", "meet", "last")
@@ -319,3 +332,42 @@ def test_coordinators_whose_positions_stand_or_who_run_are_left_alone(stopped: I
     with pytest.raises(ConfigError, match="unit coordinator: expected no process of it to run"):
         plan_homes(stopped.transport, stopped.topics)
     member.close()
+
+
+class _Away:
+    """A log that cannot be reached while it is read, and a clock that its polls move."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def poll(self, timeout: float) -> Sequence[Polled]:
+        self.now += timeout
+        assert self.now < 600, "it is waited for without end"
+        return [Trouble("unreachable", "no broker answers")]
+
+    def position(self, at: TopicPartition) -> None:
+        return None
+
+    def assign(self, positions: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_log_that_goes_away_while_homes_are_looked_for_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time that it said so counted as a sign of life, and the command waited for ever."""
+    transport, topics, away = MemoryTransport(), Topics(), _Away()
+    transport.admin().create([TopicSpec(topics.events, 1), TopicSpec(topics.commands, 1)])
+    transport.producer("tests").send(NewRecord(topics.events, b"k", b"v", partition=0))
+    log = coordinating._Log(transport, transport.admin(), topics)
+    monkeypatch.setattr(transport, "reader", lambda client_id: away)
+    monkeypatch.setattr(coordinating, "time", away)
+
+    with pytest.raises(TransportError, match=r"up to offset 1, .* \(unreachable: no broker answers\)\..*do it again"):
+        list(log._read({TopicPartition(topics.events, 0): 0}))
+
+    assert coordinating.SILENCE_MAX_S < away.now < coordinating.SILENCE_MAX_S + 1

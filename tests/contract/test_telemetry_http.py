@@ -3,6 +3,7 @@
 import errno
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -10,17 +11,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from farandole.errors import ConfigError
 from farandole.telemetry import server
+from farandole.telemetry.ask import ask
 from farandole.telemetry.catalogue import INFO
 from farandole.telemetry.exposition import Exposition, Source
 from farandole.telemetry.health import Pulse
 from farandole.telemetry.samples import Sample
 from farandole.telemetry.server import CONNECTIONS_MAX, TelemetryServer
+from farandole.telemetry.settings import MetricsSettings
 
 
 class Ask:
@@ -97,6 +101,58 @@ def test_health_check_of_a_container_ends_well_only_if_the_process_is_ready() ->
     assert (before.returncode, json.loads(before.stdout)["reasons"]) == (1, ["the loop has not begun"])
     assert (after.returncode, json.loads(after.stdout)["status"]) == (0, "ready")
     assert (gone.returncode, gone.stderr) == (1, "")
+
+
+def test_health_check_of_a_container_asks_no_proxy() -> None:
+    """Where `http_proxy` was set, it asked the proxy for 127.0.0.1: a container that was well was called unhealthy."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with closing(TelemetryServer("127.0.0.1:0", Exposition([]), Pulse(lambda: 0.0))) as it:
+        command = [sys.executable, "-m", "farandole.telemetry.ask", f"http://127.0.0.1:{it.port}/health/live"]
+
+        told = subprocess.run(
+            command,
+            env={**os.environ, "http_proxy": nobody, "no_proxy": ""},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert json.loads(told.stdout)["status"] == "live"
+
+
+def test_health_check_of_what_speaks_no_http_says_so() -> None:
+    """A traceback: the error is of a kind of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def greet() -> None:
+            client, _ = other.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(b"220 mail\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+
+        is_well, said = ask(f"http://127.0.0.1:{other.getsockname()[1]}/health/live")
+
+    assert not is_well
+    assert "expected an answer, but BadStatusLine" in said
+
+
+@pytest.mark.parametrize("address", [":" + "9" * 5000, "a\x00b:9464", "\u00fc" * 70 + ":9464"])
+def test_address_that_is_none_is_refused_whatever_python_makes_of_it(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"metrics\.listen: expected"):
+        TelemetryServer(address, Exposition([]), Pulse(lambda: 0.0))
+
+
+@pytest.mark.parametrize("name", ["live_within", "stale_after"])
+@pytest.mark.parametrize("seconds", [0, -5])
+def test_duration_with_which_nothing_is_ever_well_is_refused(name: str, seconds: int) -> None:
+    """`live_within = 0` in a file called each process dead, and an orchestrator killed it again and again."""
+    with pytest.raises(ConfigError, match=f"{name}: expected a duration above zero, but found {seconds} s"):
+        MetricsSettings(None, **{name: timedelta(seconds=seconds)})
 
 
 def test_port_in_use_is_refused_with_a_way_out() -> None:

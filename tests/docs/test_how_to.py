@@ -1,8 +1,11 @@
 """What pages for users show must be so: commands exist with their options, code stands in a file that tests run."""
 
 import ast
+import os
 import re
 import shlex
+import subprocess
+import time
 import tomllib
 from pathlib import Path
 
@@ -82,3 +85,21 @@ def test_links_between_pages_lead_somewhere() -> None:
     ]
 
     assert not dead
+
+
+def test_store_is_cleared_as_the_page_says_and_the_archive_in_it_is_not(tmp_path: Path) -> None:
+    """`find` refused the command that stood there: `-prune` has no effect beside `-delete`."""
+    long_ago = time.time() - 101 * 24 * 3600
+    old, young, kept = (tmp_path / name for name in ("ab/old", "ab/young", "archive/events/0/1.avro"))
+    for each in (old, young, kept):
+        each.parent.mkdir(parents=True, exist_ok=True)
+        each.touch()
+    for each in (old, kept):
+        os.utime(each, (long_ago, long_ago))
+    (line,) = [line for page, _, text in BLOCKS for line in text.splitlines() if line.startswith("find ")]
+
+    words = shlex.split(line.replace("/mnt/shop/artifacts", str(tmp_path)))
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, [str(old)], "")
+    assert [each.exists() for each in (old, young, kept)] == [False, True, True]

@@ -265,6 +265,14 @@ async def await_nothing_without_end(number: int) -> int:
     return number
 
 
+@agent(timeout="100ms", retry=Retry(attempts=2))
+async def poll_without_waiting(number: int) -> int:
+    """As a loop over `asyncio.sleep(0)` does: it is done after seconds, so that a test that fails comes to an end."""
+    for _ in range(200_000):
+        await asyncio.sleep(0)
+    return number
+
+
 @agent(timeout="1m")
 async def wait_for_a_thread(number: int) -> int:
     """Is done in no time, if the thread is given some."""
@@ -298,6 +306,12 @@ def hanging_without_end(number: int) -> int:
 
 
 @pipeline(owner="tests@example.org")
+def polling(number: int) -> int:
+    """One step."""
+    return poll_without_waiting(number)
+
+
+@pipeline(owner="tests@example.org")
 def threaded(number: int) -> int:
     """One step."""
     return wait_for_a_thread(number)
@@ -328,6 +342,11 @@ def test_a_handler_that_awaits_longer_than_its_timeout_is_given_up() -> None:
 
 def test_a_handler_with_a_timeout_that_waits_for_ever_does_not_hang_the_simulation() -> None:
     assert set(Simulation(hanging, runs_max=1).verify(seeds=2).outcomes) == {"cancelled"}
+
+
+def test_a_handler_that_polls_for_longer_than_its_timeout_is_given_up() -> None:
+    """Time passed only where something was waited for: its time-out never came, and the simulation hung."""
+    assert set(Simulation(polling, runs_max=1).verify(seeds=1).outcomes) == {"cancelled"}
 
 
 def test_a_handler_without_a_timeout_that_waits_for_ever_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -245,3 +245,19 @@ def test_payload_that_another_folder_holds_says_that_the_folder_must_be_shared(t
 
     with pytest.raises(ClaimBroken, match="must be the same folder for all processes"):
         theirs.get(claim)
+
+
+def test_relative_folder_stays_where_it_was_when_the_process_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler did `os.chdir`: payloads from before counted as missing, and new ones went to a folder of their own."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    store = LocalArtifacts(".farandole/artifacts")
+    before = store.put(b"before")
+
+    monkeypatch.chdir("elsewhere")
+    store.put(b"after")
+
+    assert store.get(before) == b"before"
+    assert not list((tmp_path / "elsewhere").iterdir())

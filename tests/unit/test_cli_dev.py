@@ -16,6 +16,7 @@ import pytest
 from farandole.cli.dev.narrator import Told, told_of
 from farandole.cli.dev.project import alone, changed, find_units, newcomers, stamp
 from farandole.cli.dev.screen import Screen
+from farandole.cli.dev.session import _to_show
 from farandole.cli.dev.stages import APPLIED
 from farandole.cli.dev.unit import Child, Said, UnitCrew, _fields
 from farandole.errors import ConfigError
@@ -36,6 +37,7 @@ class FakeChild:
         self.is_ended = False
         self.is_killed = False
         self.went = False
+        self.code: int | None = None
 
     def go(self) -> None:
         self.went = True
@@ -289,8 +291,9 @@ def test_log_line_of_a_handler_is_never_taken_for_what_its_process_says_of_itsel
         '{"message": "hi"}', '{"event": "hi", "level": "info", "timestamp": "2026-01-01T00:00:00Z"}', '{"message": ',
         '{"time": 1.5, "level": "info", "logger": "shop", "message": "hi"}', '{"a":' * 100_000,
         '{"time": "9999-12-31T23:59:59-14:00", "level": "info", "logger": "shop", "message": "hi"}',
+        '{"farandole.dev": "of its own"}', '{"farandole.dev": ["ready"]}',
     ],
-    ids=["message alone", "structlog", "cut", "seconds", "deep", "end of time"],
+    ids=["message alone", "structlog", "cut", "seconds", "deep", "end of time", "our field", "our field, a list"],
 )  # fmt: skip
 def test_json_that_a_handler_prints_is_shown_as_it_is(printed: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One such line was taken for a log line of ours, whose time it has not: a traceback, and `dev` had ended."""
@@ -299,6 +302,20 @@ def test_json_that_a_handler_prints_is_shown_as_it_is(printed: str, capsys: pyte
 
     assert fields == printed
     assert printed in capsys.readouterr().out
+
+
+def test_line_of_a_handler_with_a_fingerprint_of_its_own_is_shown() -> None:
+    """It was taken for that of a failed attempt, which is told as an event: nobody saw it."""
+    line = {"time": "2026-01-01T00:00:00Z", "level": "info", "message": "of a picture", "fingerprint": "ab12"}
+
+    its_own = _to_show({**line, "logger": "farandole.agents.look"})
+    failure = _to_show({**line, "logger": "farandole.runtime"})
+    traced = _to_show({**line, "logger": "farandole.runtime", "error": "Traceback …"})
+
+    assert its_own == {**line, "logger": "farandole.agents.look"}
+    assert failure is None
+    assert isinstance(traced, Mapping)
+    assert (traced["message"], traced["error"], traced["fingerprint"]) == ("failed here:", "Traceback …", "")
 
 
 def test_lines_of_dev_have_the_clock_of_all_commands_and_say_so(
@@ -430,6 +447,21 @@ def test_end_of_a_session_starts_nothing_again(project: Path) -> None:
 
     assert not by_itself
     assert len(started) == 1
+
+
+def test_unit_has_ended_when_the_last_of_its_processes_has(project: Path) -> None:
+    unit, started = crew(project)
+    unit.begin(now=0.0)
+    unit.applied(started[0], now=0.0)
+    unit.begin(now=1.0)
+    unit.end()
+
+    started[0].code = 0
+    one_lives = unit.has_ended
+    started[1].code = -9
+
+    assert not one_lives
+    assert unit.has_ended
 
 
 def record(event: facts.Event) -> Record:

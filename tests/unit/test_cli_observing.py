@@ -107,6 +107,48 @@ def test_lag_in_seconds_of_records_that_could_not_be_reached_is_not_zero(monkeyp
     assert caught_up.lag_seconds == {AT.topic: 0.0, OTHER.topic: 0.0}
 
 
+def test_age_of_the_oldest_record_is_told_as_soon_as_there_is_one_to_tell_of() -> None:
+    """It was asked for at the first look, when homes were being restored yet, and then after five minutes."""
+    log = SlowLog()
+    log.ended = {AT: 0, OTHER: 3}
+    assigned: list[Mapping[TopicPartition, int]] = []
+
+    def assign(positions: Mapping[TopicPartition, int]) -> None:
+        assigned.append(dict(positions))
+        log.given = [Record(*at, 0, b"k", b"v", (), 40_000) for at in positions]
+
+    log.assign = assign  # type: ignore[method-assign]
+    log.beginnings = lambda places: dict.fromkeys(places, 0)  # type: ignore[attr-defined]
+    probe = Probe(cast(Transport, log), "me", lambda: 100.0)
+
+    nothing_is_served = probe.look({}, [])
+    one_is_empty = probe.look({}, [AT, OTHER])
+    log.ended[AT] = 1
+    both = probe.look({}, [AT, OTHER])
+    as_before = probe.look({}, [AT, OTHER])
+    one_went = probe.look({}, [AT])
+
+    assert nothing_is_served.oldest_seconds == {}
+    assert one_is_empty.oldest_seconds == {OTHER.topic: 60.0}
+    assert both.oldest_seconds == as_before.oldest_seconds == {AT.topic: 60.0, OTHER.topic: 60.0}
+    assert one_went.oldest_seconds == {AT.topic: 60.0}
+    assert [dict(each) for each in assigned if each] == [{OTHER: 0}, {AT: 0}]
+
+
+def test_oldest_record_that_could_not_be_reached_is_asked_for_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "READ_WITHIN_S", 0.01)
+    log = SlowLog()
+    log.beginnings = lambda places: dict.fromkeys(places, 0)  # type: ignore[attr-defined]
+    probe = Probe(cast(Transport, log), "me", lambda: 100.0)
+
+    unreached = probe.look({}, [AT])
+    log.given = [Record(*AT, 0, b"k", b"v", (), 40_000)]
+    reached = probe.look({}, [AT])
+
+    assert unreached.oldest_seconds == {}
+    assert reached.oldest_seconds == {AT.topic: 60.0}
+
+
 @pytest.mark.parametrize("error", [TransportError("no answer"), ValueError("of another kind")])
 def test_lag_is_not_told_while_the_log_does_not_answer_and_again_afterwards(
     error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

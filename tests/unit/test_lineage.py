@@ -6,6 +6,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -486,3 +487,20 @@ def test_durations_read_in_three_figures(ms: int, text: str) -> None:
 
 def test_ranges_join_what_follows_on() -> None:
     assert ranges([0, 1, 2, 4, 6, 7]) == "0-2, 4, 6-7"
+
+
+@pytest.mark.parametrize("ms", [1 << 62, -(1 << 62)])
+def test_a_duration_that_none_can_be_is_left_out_and_ends_no_picture(ms: int) -> None:
+    """A stranger's agent had counted in other units: `lineage` ended with an OverflowError."""
+    made = HandMade(define(node("a")))
+    made.started("a")
+    made.succeeded("a")
+    wrong = facts.StepSucceeded(made.run, "a", 1, b"", duration_ms=ms)
+    entries = [
+        replace(each, content=wrong) if isinstance(each.fact, facts.StepSucceeded) else each
+        for each in made.history().entries
+    ]
+
+    (branch,) = tree_of(Lineage(made.run, entries)).branches
+
+    assert [(one.outcome, one.duration) for one in branch.works[0].tries] == [("succeeded", None)]

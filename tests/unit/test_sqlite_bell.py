@@ -243,3 +243,18 @@ def test_a_bell_that_cannot_be_hung_up_leaves_no_descriptor_behind(
 
     assert descriptors() == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_member_is_closed_although_its_bell_cannot_be_taken_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk went read-only: the end of a process was a bare OSError, with its connection and its keeper left open."""
+    transport = SqliteTransport(SqliteSettings(tmp_path / "log.db"))
+    member = transport.member(MemberSettings("g", "c"))
+    bell, shared = member._bell, transport._shared
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: refuse())
+        member.close()
+
+    assert (bell.fileno(), shared._keeper, shared._parts) == (-1, None, 0)

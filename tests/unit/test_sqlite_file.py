@@ -19,6 +19,7 @@ from farandole.errors import ConfigError, FatalTransportError, TransportError
 from farandole.transport.memory.groups import Join
 from farandole.transport.port import (
     Commit,
+    End,
     Isolation,
     MemberSettings,
     NewRecord,
@@ -30,6 +31,7 @@ from farandole.transport.port import (
     Verdict,
 )
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport, machine
+from farandole.transport.sqlite.admin import SqliteAdmin
 from farandole.transport.sqlite.bell import Bells
 from farandole.transport.sqlite.catalog import Catalog
 from farandole.transport.sqlite.errors import LogBusy
@@ -69,6 +71,38 @@ try:
     SqliteTransport(SqliteSettings(Path(sys.argv[1]))).admin()
 except FarandoleError as error:
     print(error)
+"""
+
+COMES_AND_GOES = """
+import sys
+from pathlib import Path
+from farandole.transport.sqlite import SqliteSettings, SqliteTransport
+SqliteTransport(SqliteSettings(Path(sys.argv[1]))).admin().close()
+"""
+
+OPENS_WITH_FEW_DESCRIPTORS = """
+import os, resource, sys
+from pathlib import Path
+from farandole.errors import TransportError
+from farandole.transport.sqlite import SqliteSettings
+from farandole.transport.sqlite.file import File
+from farandole.transport.sqlite.transport import SqliteTransport
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+for free in range(3):
+    held = []
+    try:
+        while True:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        pass
+    for _ in range(free):
+        os.close(held.pop())
+    try:
+        File(SqliteSettings(Path(sys.argv[1])))
+    except TransportError as error:
+        print(type(error).__name__, error)
+    for each in held:
+        os.close(each)
 """
 
 
@@ -400,6 +434,54 @@ def test_what_is_sent_to_a_log_that_is_another_one_now_is_not_acknowledged(
             producer.flush(10)
 
 
+def test_what_is_sent_to_a_log_whose_wal_was_removed_is_not_acknowledged(path: Path) -> None:
+    """Somebody made room: of what was acknowledged from then on, and a while before, others found nothing."""
+    transport = made(path, 1)
+    with closing(transport.producer("p")) as producer, closing(transport.reader("r")) as reader:
+        producer.send(NewRecord(AT.topic, b"k", b"v", (), 0))
+        assert producer.flush(10) == 0
+        reader.assign({AT: 0})
+        path.with_name("log.db-wal").unlink()
+
+        producer.send(NewRecord(AT.topic, b"k", b"v", (), 0))
+        with pytest.raises(FatalTransportError, match=r"log\.db-wal: .*removed or replaced.*start the processes anew"):
+            producer.flush(10)
+        with pytest.raises(FatalTransportError, match=r"log\.db-wal: .*removed or replaced.*start the processes anew"):
+            poll_on(reader)
+
+
+def test_wal_stays_the_same_for_who_has_it_open_whoever_comes_and_goes(path: Path) -> None:
+    transport = made(path, 1)
+    with closing(transport.admin()) as admin, closing(File(transport.settings)) as file:
+        for _ in range(3):
+            write(transport, 1)
+            assert run(COMES_AND_GOES, path).returncode == 0
+            file.checkpoint()
+            file.require_in_place()
+
+        assert admin.ends([AT], Isolation.COMMITTED) == {AT: 4}
+
+
+@pytest.mark.parametrize(
+    "write_to",
+    [
+        lambda admin: admin.create([TopicSpec("another", 1)]),
+        lambda admin: admin.configure(AT.topic, {"retention.ms": "5"}),
+        lambda admin: admin.start_positions("g", {AT: Position(0, "")}),
+    ],
+    ids=["a topic", "a setting", "a position"],
+)
+def test_what_is_made_on_a_log_that_is_another_one_now_is_not_acknowledged(
+    path: Path, replaced: Callable[[], None], write_to: Callable[[SqliteAdmin], object]
+) -> None:
+    """Topics were said to be made that nobody else could find."""
+    with closing(made(path).admin()) as admin:
+        replaced()
+
+        with pytest.raises(FatalTransportError, match=r"removed or replaced.*start the processes anew"):
+            write_to(admin)
+
+
 def test_who_reads_a_log_that_is_another_one_now_is_told_so(path: Path, replaced: Callable[[], None]) -> None:
     transport = made(path, 1)
 
@@ -597,3 +679,79 @@ def test_log_is_held_however_often_its_process_opens_it(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", comes_and_goes], check=True)
 
         assert path.with_name("log.db-wal").stat().st_ino == wal
+
+
+def test_log_of_a_relative_path_stays_where_it_was_when_the_process_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an `os.chdir` in a handler members took their log for removed, and what was sent went to one made anew."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    transport = SqliteTransport(SqliteSettings(Path("log.db")))
+    with closing(transport.admin()) as admin:
+        admin.create([TopicSpec(AT.topic, 1)])
+
+    monkeypatch.chdir("elsewhere")
+    write(transport, 1)
+
+    assert end(transport) == 1
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_link_to_a_log_on_another_machine_is_refused(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = tmp_path / "share"
+    for folder in (share, path.parent):
+        folder.mkdir()
+    path.symlink_to(share / "log.db")
+    monkeypatch.setattr(machine, "remote_kind", lambda folder: "nfs4" if folder == share else "")
+
+    with pytest.raises(ConfigError, match="expected a file system of this machine, but it is nfs4"):
+        File(SqliteSettings(path))
+
+
+def test_mounts_whose_names_are_no_utf_8_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stick with a name in Latin-1 was enough: every command ended with a UnicodeDecodeError."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_bytes(b"1 0 0:1 / /media/Caf\xe9 rw - vfat /dev/sdb rw\n2 1 0:2 / /srv rw - nfs4 server:/srv rw\n")
+    monkeypatch.setattr(machine, "MOUNTS", mounts)
+
+    assert machine.remote_kind(Path("/srv/project")) == "nfs4"
+
+
+def test_tail_outlives_a_moment_in_which_the_log_is_busy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite says so to the very first question after a crash of somebody else, while the log is being recovered."""
+    transport, busy = made(path, 1), [LogBusy("recovering")]
+    observe = File.observe
+
+    def observed(file: File) -> None:
+        if busy:
+            raise busy.pop()
+        observe(file)
+
+    async def follow() -> Record | End:
+        edge = transport.edge("web")
+        tail = edge.tail({AT: 0})
+        monkeypatch.setattr(File, "observe", observed)
+        try:
+            return await asyncio.wait_for(anext(tail), 20)
+        finally:
+            await edge.close()
+
+    first = asyncio.run(follow())
+
+    assert isinstance(first, Record)
+    assert busy == []
+
+
+def test_process_without_a_free_descriptor_is_told_so_and_may_try_again(path: Path) -> None:
+    """It was told for good, with the advice to look at folders that were as they should be."""
+    made(path)
+
+    told = run(OPENS_WITH_FEW_DESCRIPTORS, path)
+
+    lines = told.stdout.splitlines()
+    assert (len(lines), told.stderr) == (3, "")
+    assert {line.partition(" ")[0] for line in lines} == {"TransportError"}
+    assert all("Too many open files" in line and "ulimit -n" in line for line in lines)

@@ -1,5 +1,6 @@
 """The keeper: while somebody works on the log, it is kept in order; and it ends with the last of them."""
 
+import shutil
 import threading
 import time
 from contextlib import closing
@@ -197,3 +198,39 @@ def test_members_leave_no_thread_no_bell_and_no_descriptor_behind(transport: Sql
     assert list(bells.iterdir()) == []
     held = [str(each.resolve()) for each in Path("/proc/self/fd").glob("*")] if Path("/proc/self/fd").exists() else []
     assert not [each for each in held if str(transport.settings.path) in each]
+
+
+def test_a_log_that_was_opened_by_a_link_is_kept_in_order_as_one_with_that_by_its_name(
+    transport: SqliteTransport, tmp_path: Path
+) -> None:
+    """SQLite keeps the WAL beside the file itself. Whoever came by the link looked for it beside the link, copied
+    nothing, rang nobody who had come by the name, and had a turn of its own beside theirs.
+    """
+    (tmp_path / "linked").mkdir()
+    link = tmp_path / "linked" / "log.db"
+    link.symlink_to(transport.settings.path)
+    by_link = SqliteTransport(SqliteSettings(link))
+    keepers = []
+    with closing(transport.member(MemberSettings("g", "a"))), closing(by_link.member(MemberSettings("g", "b"))):
+        for each in (transport, by_link):
+            keepers.append(keeper.Keeper(each.settings, each._shared.bells))
+        wals = {each._wal for each in keepers}
+        bells = {each._shared.bells.folder for each in (transport, by_link)}
+
+    assert [each.name for each in link.parent.iterdir()] == ["log.db"]
+    assert wals == {transport.settings.path.with_name("log.db-wal")}
+    assert bells == {transport.settings.path.with_name("log.db-bells")}
+
+
+def test_a_turn_on_a_folder_that_was_removed_is_none(tmp_path: Path) -> None:
+    """Who still held it made checkpoints beside the one who had taken the turn on the new folder."""
+    first, second = keeper.Turn(tmp_path / "bells"), keeper.Turn(tmp_path / "bells")
+    had = first.take()
+    shutil.rmtree(tmp_path / "bells")
+
+    taken = second.take(), first.take()
+    second.leave()
+    later = first.take()
+    first.leave()
+
+    assert (had, taken, later) == (True, (True, False), True)

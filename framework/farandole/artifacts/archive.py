@@ -13,10 +13,9 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import reduce
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +23,7 @@ from typing import Any, cast
 import fastavro
 from fastavro.schema import to_parsing_canonical_form
 
-from farandole.artifacts.local import write_whole
+from farandole.artifacts.local import sync_names, write_whole
 from farandole.errors import ConfigError, StoreError
 from farandole.ids import is_topic, sha256
 
@@ -57,9 +56,10 @@ SCHEMA = {
 
 _NAME = re.compile(r"(\d{20})-(\d{20})\.avro\Z")
 
-_EPOCH = datetime.fromtimestamp(0, UTC)
 _PARSED = fastavro.parse_schema(SCHEMA)
 _CANONICAL = to_parsing_canonical_form(_PARSED)
+_PLAIN = fastavro.parse_schema(json.loads(_CANONICAL))
+"""The same bytes without the logical type: producers write times that no calendar has, and these are kept, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,7 @@ class Archive:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._durable: set[str] = set()
 
     def spans(self, topic: str, partition: int) -> list[Span]:
         """The files of a partition, by offset."""
@@ -128,6 +129,9 @@ class Archive:
         try:
             if not path.exists():
                 write_whole(path, _encoded(records, f"{topic}/{partition}/{records[0].offset if records else first}"))
+                if topic not in self._durable:  # its folder may be new, too, or of one that died before it was synced
+                    sync_names(path.parent)
+                    self._durable.add(topic)
         except OSError as bad:
             raise StoreError(
                 f"archive {path}: expected to write {len(records)} records, but {bad}. They stay on the topic; the "
@@ -140,20 +144,28 @@ class Archive:
         """Be the only writer; what an earlier one left half done is cleared away.
 
         Raises:
-            ConfigError: another process is writing, or the folder cannot be written.
+            ConfigError: another process is writing, or the folder cannot be written, or not be locked.
         """
         try:
+            is_new = not self._root.is_dir()
             self._root.mkdir(parents=True, exist_ok=True)
             lock = (self._root / ".lock").open("w")
+            if is_new:
+                sync_names(self._root / ".lock")
         except OSError as bad:
             raise ConfigError(f"archive {self._root}: expected a folder to write to, but {bad}") from None
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise ConfigError(
                     f"archive {self._root}: expected to be the only writer, but another `archive run` is at work. "
                     "Nothing was written"
+                ) from None
+            except OSError as bad:
+                raise ConfigError(
+                    f"archive {self._root}: expected a folder that can be locked, but {bad}. Nothing was written; "
+                    "choose a file system that knows locks"
                 ) from None
             for half in self._root.glob("*/*/.*.avro.*"):
                 half.unlink(missing_ok=True)
@@ -174,12 +186,12 @@ def read_file(path: Path) -> Iterator[Archived]:
     count, checksum = 0, 0
     try:
         with path.open("rb") as file:
-            reader = fastavro.reader(file)
+            reader = fastavro.block_reader(file)
             told = json.loads(reader.metadata["farandole.content"])
-            if to_parsing_canonical_form(reader.writer_schema) != _CANONICAL:  # its rows are read by it
+            if to_parsing_canonical_form(reader.writer_schema) != _CANONICAL:
                 raise ValueError("its schema is another one than that of our files")
-            for row in reader:
-                record = _record(cast(Mapping[str, Any], row))
+            for row in _rows(reader):
+                record = _record(row)
                 count, checksum = count + 1, _checksum(record, checksum)
                 yield record
         if (count, checksum) != (told["records"], told.get("crc32", checksum)):
@@ -209,10 +221,15 @@ def content_of(path: Path) -> Content:
         raise StoreError(f"archive {path}: expected a file of ours, but its head cannot be read: {bad}") from None
 
 
+def _rows(blocks: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
+    for block in blocks:
+        for _ in range(block.num_records):
+            yield cast(Mapping[str, Any], fastavro.schemaless_reader(block.bytes_, _PLAIN, None))
+
+
 def _record(row: Mapping[str, Any]) -> Archived:
     headers = [(each["name"], each["value"]) for each in row["headers"]]
-    timestamp_ms = (row["timestamp"] - _EPOCH) // timedelta(milliseconds=1)
-    return Archived(row["topic"], row["partition"], row["offset"], timestamp_ms, row["key"], row["value"], headers)
+    return Archived(row["topic"], row["partition"], row["offset"], row["timestamp"], row["key"], row["value"], headers)
 
 
 def _encoded(records: Sequence[Archived], place: str) -> bytes:

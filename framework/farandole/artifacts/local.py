@@ -31,8 +31,11 @@ class LocalArtifacts:
     """An `ArtifactStore` in a folder."""
 
     def __init__(self, root: Path | str) -> None:
-        """`root` is made when something is stored first, in a folder that must be there; never a second time."""
-        self._root = Path(root)
+        """`root` is made when something is stored first, in a folder that must be there; never a second time.
+
+        A relative one is meant from where the process is now: a handler may go elsewhere (`os.chdir`).
+        """
+        self._root = Path(root).absolute()
         self._was_there = False
 
     def put(self, data: bytes) -> Claim:
@@ -41,7 +44,7 @@ class LocalArtifacts:
         path = self._path(claim)
         try:
             if _holds(path, data) and _renewed(path):
-                _sync_names(path)  # who wrote it may not have come to that yet, or have died before
+                sync_names(path)  # who wrote it may not have come to that yet, or have died before
             else:
                 self._have_root()
                 write_whole(path, data)
@@ -128,10 +131,10 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         half.unlink(missing_ok=True)
         raise
-    _sync_names(path)
+    sync_names(path)
 
 
-def _sync_names(path: Path) -> None:
+def sync_names(path: Path) -> None:
     """Make the names of a file and of its folder durable, whoever made them: a folder that is there may be new."""
     _sync(path.parent)
     _sync(path.parent.parent)

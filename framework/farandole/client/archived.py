@@ -62,15 +62,15 @@ class Files:
     def _records(self, at: TopicPartition, first: int, rest: dict[TopicPartition, int]) -> Iterator[Record]:
         """All from `first` on, also of files that are written meanwhile; `rest` learns where they end."""
         rest[at] = first
-        while (span := self._span_of(at, rest[at])) is not None:
-            for it in read_file(span.path):
-                if it.offset >= first:
-                    yield Record(it.topic, it.partition, it.offset, it.key, it.value, it.headers, it.timestamp_ms)
-            rest[at] = span.end
+        # Listed again once they were read, and not for each: a folder of many takes long to list.
+        while (spans := self._spans_from(at, rest[at])) and spans[0].first <= rest[at]:
+            for span in spans:
+                if span.first <= rest[at] < span.end:
+                    yield from _records_of(span, rest[at])
+                    rest[at] = span.end
 
-    def _span_of(self, at: TopicPartition, offset: int) -> Span | None:
-        spans = self._archive.spans(at.topic, at.partition)
-        return next((span for span in spans if span.first <= offset < span.end), None)
+    def _spans_from(self, at: TopicPartition, offset: int) -> list[Span]:
+        return [span for span in self._archive.spans(at.topic, at.partition) if span.end > offset]
 
     def _beginnings(self, wanted: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         if not wanted:
@@ -80,6 +80,12 @@ class Files:
             return admin.beginnings(wanted)
         finally:
             admin.close()
+
+
+def _records_of(span: Span, begin: int) -> Iterator[Record]:
+    for it in read_file(span.path):
+        if it.offset >= begin:
+            yield Record(it.topic, it.partition, it.offset, it.key, it.value, it.headers, it.timestamp_ms)
 
 
 class ArchivedLog:

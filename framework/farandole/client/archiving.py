@@ -13,7 +13,7 @@ from itertools import chain
 
 from farandole.artifacts.archive import Archive, Archived, Span, read_file
 from farandole.errors import ConfigError, TransportError
-from farandole.transport.port import Admin, End, Isolation, Reader, Record, TopicPartition, Transport
+from farandole.transport.port import Admin, End, Isolation, Reader, Record, TopicPartition, Transport, Trouble
 
 FILE_BYTES_MAX = 32 * 1024 * 1024
 """Keys, values and headers of one file, before compression: it is made in memory."""
@@ -23,6 +23,11 @@ FILE_RECORDS_MAX = 50_000
 
 SILENCE_MAX_S = 30.0
 """A partition that gives nothing for so long while there is something to come is an error."""
+
+AHEAD_MS = 3600 * 1000
+"""From now, of a time that no clock can have told rightly: such a record goes with those before it. Who waited for its
+time to come would lose what follows to the embedded log's retention, which does not (`upkeep.AHEAD_MS`).
+Source: Kafka's `message.timestamp.after.max.ms`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,8 @@ class Archiver:
         places = self._places(topics)
         ends = self._admin.ends(places, Isolation.COMMITTED)
         beginnings = self._admin.beginnings(places)
-        before_ms = round((now - older_than).timestamp() * 1000)
+        now_ms = round(now.timestamp() * 1000)
+        young = range(now_ms - older_than // timedelta(milliseconds=1), now_ms + AHEAD_MS)
         report = Report()
         with self._archive.writing():
             known_spans = {at: spans for at in places if (spans := self._archive.spans(*at))}
@@ -92,7 +98,7 @@ class Archiver:
                 known = known_spans[at][-1].end if at in known_spans else beginnings[at]
                 if beginnings[at] > known:
                     report.lost.append(Lost(*at, known, beginnings[at]))
-                self._copy(at, max(known, beginnings[at]), ends[at], before_ms, report)
+                self._copy(at, max(known, beginnings[at]), ends[at], young, report)
         return report
 
     def _require_same_log(self, spans: Sequence[Span], beginning: int, end: int) -> None:
@@ -124,8 +130,8 @@ class Archiver:
             raise ConfigError(f"archive: expected the topics to exist, but there is no {', '.join(missing)}")
         return [TopicPartition(topic, number) for topic in topics for number in range(found[topic].partitions)]
 
-    def _copy(self, at: TopicPartition, begin: int, end: int, before_ms: int, report: Report) -> None:
-        """One partition, from `begin` to the first record that is not old enough, or to `end`."""
+    def _copy(self, at: TopicPartition, begin: int, end: int, young: range, report: Report) -> None:
+        """One partition, from `begin` to the first record of a time among the `young` ones, or to `end`."""
         if begin >= end:
             return
         chunk = _Chunk(begin)
@@ -133,7 +139,7 @@ class Archiver:
             if isinstance(item, End) or item.offset >= end:
                 self._flush(at, chunk, end, report)
                 return
-            if item.timestamp_ms >= before_ms:
+            if item.timestamp_ms in young:
                 self._flush(at, chunk, item.offset, report)
                 return
             if chunk.is_full:
@@ -157,13 +163,16 @@ class Archiver:
             TransportError: nothing comes although there is more.
         """
         self._reader.assign({at: begin})
-        heard = time.monotonic()
+        heard, why = time.monotonic(), ""
         while True:
             for item in self._reader.poll(0.2):
-                heard = time.monotonic()
+                if isinstance(item, Trouble):  # told again and again while the log is away
+                    why = f" ({item.kind}: {item.error})"
+                    continue
+                heard, why = time.monotonic(), ""
                 if isinstance(item, Record):
                     yield item
-                elif isinstance(item, End) and item.position >= end:
+                elif item.position >= end:
                     yield item
                     return
             if (self._reader.position(at) or 0) >= end:
@@ -172,7 +181,7 @@ class Archiver:
             if time.monotonic() - heard > SILENCE_MAX_S:
                 raise TransportError(
                     f"{at.topic}[{at.partition}]: expected records up to offset {end}, but none came for "
-                    f"{SILENCE_MAX_S:.0f} s. What was written stays; run it again"
+                    f"{SILENCE_MAX_S:.0f} s{why}. What was written stays; run it again"
                 )
 
 

@@ -172,14 +172,17 @@ class _Log:
         reader = self._transport.reader(f"{self._topics.namespace}.reposition")
         try:
             reader.assign({at: max(begin[at], self.begins[at]) for at in left})
-            heard = time.monotonic()
+            heard, why = time.monotonic(), ""
             while left:
                 for polled in reader.poll(0.2):
-                    heard = time.monotonic()
-                    if isinstance(polled, Trouble) and polled.at is not None:
-                        raise TransportError(
-                            f"{polled.at.topic}/{polled.at.partition} does not deliver: {polled.error}"
-                        )
+                    if isinstance(polled, Trouble):  # told again and again while the log is away
+                        if polled.at is not None:
+                            raise TransportError(
+                                f"{polled.at.topic}/{polled.at.partition} does not deliver: {polled.error}"
+                            )
+                        why = f" ({polled.kind}: {polled.error})"
+                        continue
+                    heard, why = time.monotonic(), ""
                     if isinstance(polled, Record) and polled.offset < self.ends[polled.at]:
                         yield polled
                 left = {at: end for at, end in left.items() if (reader.position(at) or 0) < end}
@@ -187,7 +190,7 @@ class _Log:
                     at, end = next(iter(left.items()))
                     raise TransportError(
                         f"{at.topic}/{at.partition}: expected records up to offset {end}, but none came for "
-                        f"{SILENCE_MAX_S:.0f} s. Nothing was changed; do it again"
+                        f"{SILENCE_MAX_S:.0f} s{why}. Nothing was changed; do it again"
                     )
         finally:
             reader.close()

@@ -25,7 +25,7 @@ class Try:
     """One attempt. `outcome`: `succeeded`, `failed`, `cancelled` or `open`; `fired_by`: `agent`, `coordinator`, or
     `unknown` where what was said of it has expired.
 
-    Places name records; `duration` is the handler's, None where no handler ran or nothing was reported.
+    Places name records; `duration` is the handler's, None where no handler ran or nothing that can be was reported.
     """
 
     number: int
@@ -307,13 +307,21 @@ def _fired_by(lineage: Lineage, number: int, entries: Sequence[Entry]) -> str:
 def _told(fact: facts.Event | None) -> tuple[str, str, timedelta | None]:
     match fact:
         case facts.StepSucceeded(duration_ms=ms):
-            return "succeeded", "", timedelta(milliseconds=ms)
+            return "succeeded", "", _lasted(ms)
         case facts.StepFailed(kind=kind, error=error, duration_ms=ms):
-            return "failed", f"{kind}: {error}", timedelta(milliseconds=ms)
+            return "failed", f"{kind}: {error}", _lasted(ms)
         case facts.StepCancelled(reason=reason):
             return "cancelled", reason, None
         case _:
             return "open", "", None
+
+
+def _lasted(ms: int) -> timedelta | None:
+    """A duration as its writer told it; None if it is longer than any can be, as of one that counts otherwise."""
+    try:
+        return timedelta(milliseconds=ms)
+    except OverflowError:
+        return None
 
 
 def _replayed_by(lineage: Lineage, scheduled: Entry | None) -> str:

@@ -60,7 +60,7 @@ class TelemetryServer:
         }
         try:
             self._server = _listening(host, port, _handler(pages))
-        except (OSError, OverflowError) as bad:
+        except (OSError, OverflowError, TypeError) as bad:  # TypeError: of a host that is no name
             raise ConfigError(
                 f"metrics.listen: expected an address to listen on, but {address!r} cannot be used: {bad}. Nothing was "
                 "started: choose another port with --metrics HOST:PORT, or end what uses this one"
@@ -83,7 +83,7 @@ def parse_address(address: str) -> tuple[str, int]:
         ConfigError: it is none of these.
     """
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535 or (":" in host and not host.startswith("[")):
+    if not colon or not port.isdecimal() or int(port[:6]) > 65535 or (":" in host and not host.startswith("[")):
         raise ConfigError(f"metrics.listen: expected HOST:PORT such as 127.0.0.1:9464, but found {address!r}")
     return host.strip("[]"), int(port)
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from farandole.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
@@ -17,3 +19,13 @@ class MetricsSettings:
 
     stale_after: timedelta = timedelta(hours=24)
     """A live run older than this counts as stale; longer than the longest by design."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would call every process dead, or every run stale.
+
+        Raises:
+            ConfigError: naming the setting.
+        """
+        for name, value in (("live_within", self.live_within), ("stale_after", self.stale_after)):
+            if value <= timedelta():
+                raise ConfigError(f"{name}: expected a duration above zero, but found {value.total_seconds():g} s")

@@ -40,6 +40,8 @@ class Probe:
         self._looks = 0
         self._told: dict[TopicPartition, int] = {}
         self._oldest: dict[TopicPartition, int] = {}
+        self._oldest_asked: set[TopicPartition] = set()
+        """Where the oldest record has been looked for since the last look at all of them."""
 
     def look(self, positions: Mapping[TopicPartition, int], kept: Sequence[TopicPartition]) -> Look:
         """One look: `positions` are the next offsets to be answered.
@@ -51,8 +53,7 @@ class Probe:
         behind = {at: ends[at] - position for at, position in positions.items() if at in ends}
         waiting, unreached = self._waiting({at: positions[at] for at, lag in behind.items() if lag > 0})
         beginnings = self._admin.beginnings(list(kept)) if kept else {}
-        if self._looks % KEPT_EVERY == 0:
-            self._oldest, _ = self._timestamps({at: b for at, b in beginnings.items() if b < ends.get(at, 0)})
+        self._look_at_oldest({at: b for at, b in beginnings.items() if b < ends.get(at, 0)})
         self._looks += 1
         return Look(
             _summed({at: max(0, lag) for at, lag in behind.items()}),
@@ -75,6 +76,16 @@ class Probe:
         found, unreached = self._timestamps(firsts)
         self._told = found | {at: self._told[at] for at in unreached if at in self._told}
         return self._told, {at.topic for at in unreached}
+
+    def _look_at_oldest(self, firsts: Mapping[TopicPartition, int]) -> None:
+        """All of them now and then; at once those that have just come, by a first record or from another process."""
+        if self._looks % KEPT_EVERY == 0:
+            self._oldest_asked = set()
+        asked = {at: first for at, first in firsts.items() if at not in self._oldest_asked}
+        found, unreached = self._timestamps(asked)
+        kept = {at: instant for at, instant in self._oldest.items() if at in firsts and at in self._oldest_asked}
+        self._oldest = kept | found
+        self._oldest_asked = {at for at in (*self._oldest_asked, *asked) if at in firsts and at not in unreached}
 
     def _timestamps(
         self, places: Mapping[TopicPartition, int]

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 from farandole.cli.connect import artifacts_of, topics_of, transport_of
 from farandole.cli.coordinators import coordinator_loop, coordinator_settings
 from farandole.cli.dev.hearing import NAME, Logged, hear
+from farandole.cli.dev.lines import Lines
 from farandole.cli.dev.narrator import Narrator, Told
 from farandole.cli.dev.project import alone, find_units, newcomers
 from farandole.cli.dev.screen import Screen
@@ -30,6 +30,9 @@ SUSPECTS_SHOWN = 5
 """Attempts that are named when a process has died: more do not help to find the one."""
 
 SLOT = "dev"
+
+FAILURES = "farandole.runtime"
+"""Who logs failed attempts, with their `fingerprint`; a handler may have a field of that name."""
 
 
 def run(settings: Settings, path: Path | None, config: Path | None = None) -> int:
@@ -59,7 +62,7 @@ def _require_log(settings: Settings) -> None:
 
 
 class Session:
-    """Everything that runs, and what it says. Belongs to the main thread; only the queue is shared."""
+    """Everything that runs, and what it says. Belongs to the main thread; only the lines are shared."""
 
     def __init__(
         self, settings: Settings, units: list[Path], config: Path | None, find: Callable[[], list[Path]]
@@ -70,13 +73,13 @@ class Session:
         self._words = [file, settings.bootstrap or "", settings.namespace, settings.log.level]
         self._transport = transport_of(settings)
         self._screen = Screen()
-        self._said: SimpleQueue[Said | Told | Logged] = SimpleQueue()
+        self._lines: Lines[Said | Told | Logged] = Lines()
         self._patience = settings.agent.drain_budget.total_seconds() + END_GRACE_S
         self._crews = {crew.name: crew for crew in (UnitCrew(unit, self._spawn, self._patience) for unit in units)}
         self._coordinator: Threads | None = None
         self._narrator: Narrator | None = None
         self._told: set[str] = set()
-        hear(settings.log.level, self._said.put)
+        hear(settings.log.level, self._lines.put)
 
     def run(self, stop: Stop) -> None:
         """Until somebody asks to stop."""
@@ -102,14 +105,14 @@ class Session:
 
     def _spawn(self, name: str, path: Path) -> Child:
         environment = {"FARANDOLE_ARTIFACTS": str(self._settings.artifacts.absolute())}
-        return Child(name, python(path, self._words), environment, self._said.put)
+        return Child(name, python(path, self._words), environment, self._say)
 
     def _start_coordinator(self) -> None:
         """Once a unit is applied, for there are no topics before."""
         topics = topics_of(self._settings)
         chosen = coordinator_settings(self._settings, SLOT)
         loop = coordinator_loop(self._transport, artifacts_of(self._settings), chosen)
-        self._narrator = Narrator(self._transport, topics.events, loop.partitions, self._said.put)
+        self._narrator = Narrator(self._transport, topics.events, loop.partitions, self._lines.put_in_turn)
         self._coordinator = Threads([loop])
         self._coordinator.__enter__()
 
@@ -129,14 +132,14 @@ class Session:
 
     # --- what is said ---------------------------------------------------------------------
 
+    def _say(self, said: Said) -> None:
+        """Called by a child's threads: its end waits for nobody, for somebody may wait for it."""
+        put = self._lines.put if said.line is None else self._lines.put_in_turn
+        put(said)
+
     def _hear(self) -> None:
-        try:
-            said = self._said.get(timeout=WAIT_S)
-            while True:
-                self._take(said)
-                said = self._said.get_nowait()
-        except Empty:
-            return
+        for said in self._lines.take(WAIT_S):
+            self._take(said)
 
     def _take(self, said: Said | Told | Logged) -> None:
         if isinstance(said, Told):
@@ -154,10 +157,8 @@ class Session:
             return None if crew.is_ending else self._ready(crew, said)
         if said.stage in (BEGINS, OVER):
             return _note(said)
-        if isinstance(said.line, str) or "fingerprint" not in said.line:
-            self._screen.log(crew.name, said.line)
-        elif said.line.get("error"):  # a failed attempt is told as an event, which has no room for its traceback
-            self._screen.log(crew.name, {**said.line, "message": "failed here:", "fingerprint": ""})
+        if (line := _to_show(said.line)) is not None:
+            self._screen.log(crew.name, line)
 
     def _ready(self, crew: UnitCrew, said: Said) -> None:
         took = time.monotonic() - said.child.began_at
@@ -187,20 +188,33 @@ class Session:
         for crew in self._crews.values():
             crew.end()
         until = time.monotonic() + self._patience
-        for crew in self._crews.values():
-            crew.wait(until)
-        if self._coordinator is not None:
-            self._coordinator.__exit__(None, None, None)
-        if self._narrator is not None:
-            self._narrator.stop()
-        self._hear()
+        try:
+            while time.monotonic() < until and not all(crew.has_ended for crew in self._crews.values()):
+                self._hear()  # who finds no room for a line cannot end
+        finally:  # whoever reads us may be gone
+            left = self._lines.close()
+            for crew in self._crews.values():
+                crew.wait(until)
+            if self._coordinator is not None:
+                self._coordinator.__exit__(None, None, None)
+            if self._narrator is not None:
+                self._narrator.stop()
+        for said in (*left, *self._lines.close()):
+            self._take(said)
+
+
+def _to_show(line: Mapping[str, object] | str) -> Mapping[str, object] | str | None:
+    """A line as it is shown. A failed attempt is told as an event, which has no room for its traceback alone."""
+    if isinstance(line, str) or "fingerprint" not in line or line.get("logger") != FAILURES:
+        return line
+    return {**line, "message": "failed here:", "fingerprint": ""} if line.get("error") else None
 
 
 def _note(said: Said) -> None:
     """Keep in mind which attempts a process has."""
     assert isinstance(said.line, Mapping)
     line, noted = said.line, said.child.under_way
-    key = tuple(line.get(name) for name in ("topic", "partition", "offset", "step", "item", "attempt"))
+    key = tuple(str(line.get(name)) for name in ("topic", "partition", "offset", "step", "item", "attempt"))
     if said.stage == OVER:
         noted.pop(key, None)
     else:

@@ -20,6 +20,9 @@ APPLIED, READY = "applied", "ready"
 BEGINS, OVER = "begins", "over"
 """Of an attempt: its executor has it; nothing of it runs any more."""
 
+STAGES = (APPLIED, READY, BEGINS, OVER)
+"""All that is said: whatever else has the field is a handler's."""
+
 
 def say(stage: str, fields: Mapping[str, object]) -> None:
     """Write a line to the parent: at once, and one of its own whatever a handler has printed without an end."""

@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 
 from farandole.cli.dev.project import changed, stamp
-from farandole.cli.dev.stages import STAGE
+from farandole.cli.dev.stages import STAGE, STAGES
 
 RESTART_AFTER_S = 1.0
 """Wait before a process that died by itself is started again; doubled by each death that follows soon."""
@@ -131,7 +131,7 @@ def _fields(text: str) -> Mapping[str, object] | str:
             found: Mapping[str, object] = json.loads(text)
         except (ValueError, RecursionError):
             return text
-        if STAGE in found or _is_logged(found):
+        if found.get(STAGE) in STAGES or _is_logged(found):
             return found
     return text
 
@@ -244,6 +244,11 @@ class UnitCrew:
         self.is_ending = True
         for each in self._processes:
             each.kill() if each is self._coming else each.end()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether none of its processes is alive."""
+        return all(each.code is not None for each in self._processes)
 
     def wait(self, until: float) -> None:
         """Until they have ended, at the latest at an instant of the monotonic clock."""

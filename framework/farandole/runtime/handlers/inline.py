@@ -1,19 +1,24 @@
 """Handlers called at once, on the loop's own thread: for one-threaded drivers such as a test harness.
 
-An async handler is run to its end on a loop of its own; where one runs already, as in an async
-test, that needs a thread of its own too. A handler cannot time out here; a
+An async handler is run to its end on a loop of its own. Where one runs already, as in an async
+test, handlers are called in a thread beside it. A handler cannot time out here; a
 driver that wants a time-out answers the attempt itself.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextvars import copy_context
+from typing import TypeVar
 
 from farandole.definition.spec import AgentSpec
 from farandole.runtime.attempts import Attempt, Done, Outcome
-from farandole.runtime.handlers.calls import run_async, run_plain
+from farandole.runtime.context import AttemptContext
+from farandole.runtime.handlers.calls import cancelled_itself, run_async, run_plain
 from farandole.runtime.handlers.environment import Environment
+
+T = TypeVar("T")
 
 
 class InlineExecutor:
@@ -31,11 +36,7 @@ class InlineExecutor:
         env = self._env
         attempt.started = env.clock.monotonic()
         context = env.context(attempt)
-        if attempt.spec.is_async:
-            outcome = _to_its_end(run_async(attempt.spec, attempt.call, context, env.payloads))
-        else:
-            outcome = run_plain(attempt.spec, attempt.call, context, env.payloads)
-        env.results.put(attempt, outcome)
+        env.results.put(attempt, without_a_loop(lambda: self._called(attempt, context)))
 
     def call_off(self, attempt: Attempt) -> None:
         """Nothing is ever under way."""
@@ -52,12 +53,33 @@ class InlineExecutor:
     def close(self) -> None:
         """Nothing to stop."""
 
+    def _called(self, attempt: Attempt, context: AttemptContext) -> Outcome:
+        spec, call, payloads = attempt.spec, attempt.call, self._env.payloads
+        if not spec.is_async:
+            return run_plain(spec, call, context, payloads)
+        try:
+            return asyncio.run(run_async(spec, call, context, payloads))
+        except asyncio.CancelledError:
+            return cancelled_itself()
 
-def _to_its_end(work: Coroutine[object, object, Outcome]) -> Outcome:
-    """What a coroutine returns. A thread that runs a loop can run no second one."""
+
+def without_a_loop(work: Callable[[], T]) -> T:
+    """What a function returns that is called where no event loop runs: in this thread, or else beside it.
+
+    A thread that runs a loop can run no second one: neither we for an async handler, nor a plain handler that calls
+    `asyncio.run`. Who is interrupted meanwhile waits no longer.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1, "farandole-inline") as aside:
-        return aside.submit(copy_context().run, asyncio.run, work).result()
+        return work()
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # it is the caller's
+            done.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(run,), name="farandole-inline", daemon=True).start()
+    return done.result()

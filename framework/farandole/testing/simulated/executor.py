@@ -17,7 +17,7 @@ from farandole.definition.context import FencingToken
 from farandole.definition.spec import AgentSpec
 from farandole.errors import RetryableStepError, TerminalStepError
 from farandole.runtime.attempts import Attempt, Call, Done, Outcome
-from farandole.runtime.handlers.calls import failure_of, run_async, run_plain, timed_out
+from farandole.runtime.handlers.calls import cancelled_itself, failure_of, run_async, run_plain, timed_out
 from farandole.runtime.handlers.environment import Environment
 from farandole.testing.interrupting import passing_interruptions
 from farandole.testing.simulated.effects import Effect, telling
@@ -197,6 +197,8 @@ class PipelineExecutor:
             return self.runner.run(asyncio.wait_for(work, self._left_s(attempt)), context=contextvars.copy_context())
         except TimeoutError:
             return timed_out(attempt.call)
+        except asyncio.CancelledError:
+            return cancelled_itself()
         except EndlessWait:
             raise HandlerWaitsForEver(spec) from None
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import NoReturn
 
-from farandole.errors import DefinitionError
+from farandole.errors import DefinitionError, FarandoleError
 from farandole.testing.simulated.seen import Seen
 from farandole.testing.simulated.story import shown
 
@@ -43,11 +43,26 @@ def refuse_pending(given: Callable[..., object], result: object) -> None:
         _refuse(given, f"one that returns a {type(result).__name__}")
 
 
+def asked(given: Callable[..., object], *arguments: object) -> object:
+    """What a function of the author's returns that checks nothing: one that fails says nothing of the handlers.
+
+    Raises:
+        DefinitionError: it raised something, an exit included, which would end a command as if all were well.
+    """
+    try:
+        return given(*arguments)
+    except FarandoleError:
+        raise
+    except (Exception, SystemExit) as error:
+        expected = f"expected {name_of(given)} to do its part, but it raised {_told(given, error)}"
+        raise DefinitionError(f"{expected}. Nothing more was lived", place=_place(given)) from error
+
+
 def broken(check: Invariant, seen: Seen) -> tuple[str, str] | None:
     """The invariant's name and what it says, if it does not hold.
 
     Whatever it raises says so: what `pytest.fail` and `pytest.skip` raise is no `Exception`, and a skipped test is
-    green.
+    green, as is a command that `sys.exit()` has ended.
 
     Raises:
         DefinitionError: it returned something that has yet to be run.
@@ -55,7 +70,7 @@ def broken(check: Invariant, seen: Seen) -> tuple[str, str] | None:
     name = name_of(check)
     try:
         held = check(seen)
-    except (KeyboardInterrupt, SystemExit):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:
         return name, _told(check, error)
@@ -74,7 +89,7 @@ def name_of(check: Callable[..., object]) -> str:
     return str(getattr(check, "__name__", repr(check))).lstrip("_")
 
 
-def _told(check: Invariant, error: BaseException) -> str:
+def _told(check: Callable[..., object], error: BaseException) -> str:
     """What was raised, and where: a bare `assert x` says nothing more, and one name may have five of them."""
     text = shown(str(error).strip().partition("\n")[0])
     told = f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -87,7 +102,10 @@ def _told(check: Invariant, error: BaseException) -> str:
 
 
 def _refuse(given: Callable[..., object], kind: str) -> NoReturn:
-    code = getattr(given, "__code__", None)
-    place = f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
     expected = f"expected {name_of(given)} to be a plain function, but found {kind}"
-    raise DefinitionError(f"{expected}, of which nothing would be run", place=place)
+    raise DefinitionError(f"{expected}, of which nothing would be run", place=_place(given))
+
+
+def _place(given: Callable[..., object]) -> str:
+    code = getattr(given, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from farandole.definition.pipelines import Pipeline
+from farandole.definition.pipelines import Pipeline, require_pipeline
 from farandole.errors import DefinitionError
 from farandole.events.avro import Schema
 from farandole.kernel.settle import WITH_OUTPUT
+from farandole.runtime.handlers.inline import without_a_loop
 from farandole.testing.simulated.executor import HandlerWaitsForEver
 from farandole.testing.simulated.invariants import (
     Invariant,
+    asked,
     broken,
     every_run_ends,
     name_of,
@@ -25,7 +27,7 @@ from farandole.testing.simulated.plan import Plan, drawn
 from farandole.testing.simulated.sample import params_of
 from farandole.testing.simulated.seen import Seen
 from farandole.testing.simulated.shrink import shrunk
-from farandole.testing.simulated.story import Story
+from farandole.testing.simulated.story import Story, shown
 from farandole.testing.simulated.world import NAMES, PipelineWorld
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -112,6 +114,11 @@ class Simulation:
     """`params` draws the arguments of one run by name; without it they are drawn from the pipeline's schema.
 
     Invariants raise, or return False, when they do not hold. That every run ends is always checked.
+
+    Raises:
+        TypeError: it is no pipeline, or `params` is no function.
+        ValueError: `runs_max` is below 1.
+        DefinitionError: `params` is a coroutine function or a generator.
     """
 
     pipeline: Pipeline[..., object]
@@ -120,6 +127,15 @@ class Simulation:
     _invariants: list[Invariant] = field(default_factory=list)
     _before: list[Callable[[], object]] = field(default_factory=list)
     _seed: int | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        require_pipeline(self.pipeline)
+        if self.runs_max < 1:
+            raise ValueError(f"runs_max: expected at least 1, but found {self.runs_max}: nothing would be started")
+        if self.params is not None:
+            if not callable(self.params):
+                raise TypeError(f"params: expected a function that draws them, but found {shown(repr(self.params))}")
+            refuse_unrun(self.params)
 
     @property
     def seed(self) -> int | None:
@@ -157,15 +173,15 @@ class Simulation:
         Raises:
             ValueError: `seeds` is below 1.
             ContractError: `params` gave something that the pipeline does not take.
-            DefinitionError: an invariant returned something that has yet to be run, or a handler without a time-out
-                waits for ever.
+            DefinitionError: an invariant returned something that has yet to be run, `params` or what `before` was
+                given raised something, or a handler without a time-out waits for ever.
         """
         if seeds < 1:
             raise ValueError(f"expected at least 1 seed, but found {seeds}: nothing would be lived")
         report = Report(self.pipeline.name)
         try:
             with _quiet():
-                self._live_through(range(start, start + seeds), report)
+                without_a_loop(lambda: self._live_through(range(start, start + seeds), report))
         finally:
             self._seed = None
         return report
@@ -195,7 +211,7 @@ class Simulation:
         """One world: what was seen, the broken invariant with its error, the story."""
         with _seeded(plan.seed):
             for reset in self._before:
-                refuse_pending(reset, reset())
+                refuse_pending(reset, asked(reset))
             world = PipelineWorld(self.pipeline, plan, self._drawn_params)
             try:
                 seen = world.live()
@@ -225,8 +241,11 @@ class Simulation:
 
     def _drawn_params(self, rng: random.Random) -> tuple[Mapping[str, object], bytes]:
         if self.params is not None:
-            given = dict(self.params(rng))
-            return given, self.pipeline.encode_params(**given)
+            given = asked(self.params, rng)
+            if not isinstance(given, Mapping):
+                found = shown(repr(given))
+                raise DefinitionError(f"{name_of(self.params)}: expected arguments by name, but it returned {found}")
+            return dict(given), self.pipeline.encode_params(**given)
         schema = self.pipeline.definition.params_schema
         plain = params_of(schema, rng)
         assert isinstance(plain, dict)

@@ -2,7 +2,8 @@
 
 `await asyncio.sleep(30)` in a handler ends at once, and `time()` is exactly 30 s later: the machine's
 clock has no part in it, so that a seed says the same on a busy machine. Jobs of threads are
-waited for on the machine's time, and take none here; so are sockets, for a while.
+waited for on the machine's time, and take none here; so are sockets, for a while. Who asks again
+and again without waiting takes time as well, or a time-out would never come.
 """
 
 import asyncio
@@ -20,6 +21,12 @@ a server of a test may take."""
 SOCKET_S = 1.0
 """Machine's seconds for a socket to answer before a time-out comes: an idle one must not make each sleep a real one."""
 
+TURNS_FREE = 10_000
+"""Turns of the loop one after the other in which nothing is waited for, and that take no time: work, not polling."""
+
+TURN_S = 0.000_1
+"""What each further one takes: somewhat more than on a machine, so that a time-out of a minute comes in seconds."""
+
 
 class EndlessWait(Exception):
     """What is awaited never comes: no time-out, and nobody who would wake the loop."""
@@ -32,7 +39,13 @@ class _Jumping(selectors.SelectSelector):
         self.jobs = 0
         """Jobs of threads under way."""
 
+        self._turns = 0
+        """Turns without a wait since the last one with it."""
+
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._turns = self._turns + 1 if timeout is not None and timeout <= 0 else 0
+        if self._turns > TURNS_FREE and not self.jobs:
+            self.jump(TURN_S)
         if timeout is None:
             if ready := super().select(STILL_MAX_S if not self.jobs else None):
                 return ready

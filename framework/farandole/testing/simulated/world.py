@@ -64,6 +64,8 @@ class PipelineWorld:
     story: Story = field(default_factory=Story)
 
     def __post_init__(self) -> None:
+        # First, for what the author draws them with may fail, and nobody would close what was made before.
+        starts = sorted(map(self._start, range(1, self.plan.runs + 1)), key=lambda each: each.step)
         self.rng = random.Random(self.plan.seed)
         self.clock = ManualClock()
         self.chaos = Chaos(self.plan.seed, rates(self.plan.kinds))
@@ -93,7 +95,7 @@ class PipelineWorld:
             self.artifacts,
             self.story,
             random.Random(f"caller/{self.plan.seed}"),
-            sorted(map(self._start, range(1, self.plan.runs + 1)), key=lambda each: each.step),
+            starts,
         )
 
     def live(self) -> Seen:

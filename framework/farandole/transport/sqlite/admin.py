@@ -39,6 +39,7 @@ class SqliteAdmin:
             raise TransportError(str(error)) from error
         with self._file.writing as db:
             made = [spec.name for spec in topics if catalog.create(db, spec)]
+        self._file.require_in_place()  # after the commit, as couriers do: nobody opens the other file any more
         self._shared.bells.ring()
         return made
 
@@ -52,6 +53,7 @@ class SqliteAdmin:
             catalog.check_config(topic, config)
             with self._file.writing as db:
                 catalog.configure(db, topic, config)
+            self._file.require_in_place()
         except (Refusal, ValueError) as error:
             raise TransportError(f"{topic}: {error}. Nothing was changed") from error
 
@@ -100,6 +102,7 @@ class SqliteAdmin:
                 missing = {at: positions_[at] for at, position in known.items() if position is None}
                 transactions.check_metadata(group, missing)
                 transactions.put_positions(db, self._view.catalog, group, missing)
+            self._file.require_in_place()
         except Refusal as refusal:
             raise TransportError(str(refusal)) from refusal
 

@@ -104,9 +104,10 @@ class Bell:
                 os.write(self._hand, b"!")
 
     def close(self) -> None:
-        """Take it down."""
+        """Take it down; where that cannot be, on a disk that is read-only by now, it stays as a dead process's does."""
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
         with self._lock:
             held = {self._ear, self._hand} - {-1}
             self._ear = self._hand = -1

@@ -96,8 +96,8 @@ class SqliteEdge:
         try:
             while not self._closed:
                 sleeper.clear()
-                self._file.observe()
                 try:
+                    self._file.observe()
                     found = feed.fetch(POLL_MAX_RECORDS)
                 except LogBusy:  # the file is being recovered after a crash, or closed by the last but us
                     found = []

@@ -1,5 +1,7 @@
 """What SQLite says, in the grammar of our errors, with a way out; a traceback helps nobody here."""
 
+import errno
+import os
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -11,6 +13,10 @@ from farandole.errors import FatalTransportError, TransportError
 DAMAGE: Final = (msgspec.MsgspecError, TypeError, ValueError, LookupError, ArithmeticError)
 """What reading rows raises that are not as we write them. SQLite looks after its pages and not after what is in them: a
 flipped bit in a body, or a table that somebody has edited, is a sound file to it."""
+
+
+FILES_OF_A_LOG: Final = 3
+"""That a connection opens: the log, its WAL, and the index of that."""
 
 
 class LogBusy(TransportError):
@@ -43,6 +49,11 @@ def told(path: Path, error: sqlite3.Error) -> TransportError:
                 f"{path}: expected to be allowed to write it and beside it, but it is read-only ({error}). "
                 "Change its owner or mode, or choose another place for the log"
             )
+        case sqlite3.SQLITE_CANTOPEN if lack := _lack_of_descriptors():
+            return TransportError(
+                f"{path}: expected to open the log, but {lack}. Raise the limit of open files (`ulimit -n`), or let "
+                "the process hold fewer"
+            )
         case sqlite3.SQLITE_CANTOPEN:
             return FatalTransportError(
                 f"{path}: expected a file that can be opened or made, but it cannot ({error}). "
@@ -50,6 +61,20 @@ def told(path: Path, error: sqlite3.Error) -> TransportError:
             )
         case _:
             return TransportError(f"{path}: expected the log to answer, but {_name(error)}: {error}")
+
+
+def _lack_of_descriptors() -> str:
+    """Why the process can open nothing more, if it cannot: SQLite keeps that to itself."""
+    held: list[int] = []
+    try:
+        for _ in range(FILES_OF_A_LOG):
+            held.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as bad:
+        return os.strerror(bad.errno) if bad.errno in (errno.EMFILE, errno.ENFILE) else ""
+    finally:
+        for each in held:
+            os.close(each)
+    return ""
 
 
 def no_log(path: Path, why: str) -> FatalTransportError:

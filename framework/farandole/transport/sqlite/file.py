@@ -58,7 +58,7 @@ class File:
             raise told(self.path, error) from None
         try:
             self._prepare(settings)
-            self._inode = _inode(self.path)
+            self._inodes = {each: _inode(each) for each in (self.path, beside(self.path, "wal"))}
         except sqlite3.Error as error:
             self.db.close()
             raise told(self.path, error) from None
@@ -110,16 +110,17 @@ class File:
             pause = min(pause * 1.5, RETRY_MAX_S)
 
     def require_in_place(self) -> None:
-        """See that the file is still the one at its path.
+        """See that the file is still the one at its path, and so the WAL, which lives as long as anybody has it open.
 
         Raises:
-            FatalTransportError: it was removed or replaced: whoever opens the path now is on another log.
+            FatalTransportError: one was removed or replaced: whoever opens the path now is on another log.
         """
-        if _inode(self.path) != self._inode:
-            raise FatalTransportError(
-                f"{self.path}: expected the log to stay where it is, but it was removed or replaced while in use. "
-                "What was written since is lost to others; start the processes anew"
-            )
+        for path, inode in self._inodes.items():
+            if _inode(path) != inode:
+                raise FatalTransportError(
+                    f"{path}: expected the log to stay where it is, but it was removed or replaced while in use. "
+                    "What was written since is lost to others; start the processes anew"
+                )
 
     def roll_back(self) -> None:
         """Forget what was begun; some errors have done so already."""
@@ -286,6 +287,12 @@ def _inode(path: Path) -> int:
         return -1
 
 
+def beside(path: Path, what: str) -> Path:
+    """The place of what belongs to a log: beside the file itself, where SQLite looks, also for who came by a link."""
+    file = Path(os.path.realpath(path))
+    return file.with_name(f"{file.name}-{what}")
+
+
 def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -294,6 +301,6 @@ def _make_folder(path: Path) -> None:
             f"{path}: expected a folder for the log that exists or can be made, but {bad.strerror or bad}. "
             "Change its owner or mode, or choose another place for the log"
         ) from None
-    kind = machine.remote_kind(path.parent)
+    kind = machine.remote_kind(Path(os.path.realpath(path)).parent)
     if kind:
         raise ConfigError(f"{path}: expected a file system of this machine, but it is {kind}. {_ELSEWHERE}")

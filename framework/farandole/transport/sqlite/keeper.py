@@ -16,7 +16,7 @@ from farandole.errors import FarandoleError
 from farandole.transport.sqlite import upkeep
 from farandole.transport.sqlite.bell import Bells
 from farandole.transport.sqlite.catalog import Catalog
-from farandole.transport.sqlite.file import File
+from farandole.transport.sqlite.file import File, beside
 from farandole.transport.sqlite.settings import SqliteSettings
 
 LOOK_EVERY_S = 1.0
@@ -44,6 +44,8 @@ class Turn:
 
     def take(self) -> bool:
         """Whether it is ours."""
+        if self._held >= 0 and not self._is_in_place():
+            self.leave()  # somebody has removed the folder: on the one that is there now others take theirs
         if self._held >= 0:
             return True
         try:
@@ -66,6 +68,12 @@ class Turn:
             os.close(self._held)
             self._held = -1
 
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._held), os.stat(self._folder))
+        except OSError:
+            return False
+
 
 class Keeper:
     """The thread; errors are logged once a minute, and tried again."""
@@ -73,7 +81,7 @@ class Keeper:
     def __init__(self, settings: SqliteSettings, bells: Bells) -> None:
         self._settings = settings
         self._bells = bells
-        self._wal = settings.path.with_name(settings.path.name + "-wal")
+        self._wal = beside(settings.path, "wal")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="farandole.keeper", daemon=True)
         self._told_at = -60.0

@@ -5,6 +5,7 @@ sets; it means nothing in another boot, hence the boot's id beside it.
 """
 
 import contextlib
+import os
 import subprocess
 import time
 from functools import cache
@@ -50,11 +51,11 @@ def remote_kind(folder: Path, mounts: str | None = None) -> str:
     """The kind of a folder's file system if it is another machine's; empty if it is ours, or unknown."""
     if mounts is None:
         try:
-            mounts = MOUNTS.read_text()
+            mounts = os.fsdecode(MOUNTS.read_bytes())  # names of folders, in whatever encoding
         except OSError:
             return ""
     place, best, kind = str(folder.resolve()), -1, ""
-    for line in mounts.splitlines():
+    for line in mounts.split("\n"):
         before, _, after = line.partition(" - ")
         fields, rest = before.split(), after.split()
         if len(fields) < 5 or not rest:

@@ -1,9 +1,10 @@
 """What the parts of one process share: where the log is, its bells, and the keeper while anybody is there."""
 
 import threading
+from dataclasses import replace
 
 from farandole.transport.sqlite.bell import Bell, Bells
-from farandole.transport.sqlite.file import File
+from farandole.transport.sqlite.file import File, beside
 from farandole.transport.sqlite.keeper import Keeper
 from farandole.transport.sqlite.settings import SqliteSettings
 
@@ -15,9 +16,9 @@ class Shared:
     """Counts the parts, so that what is shared is let go of with the last one. Thread-safe."""
 
     def __init__(self, settings: SqliteSettings) -> None:
-        self.settings = settings
-        folder = settings.path.with_name(f"{settings.path.name}-{BELLS}")
-        self.bells = Bells(folder)
+        # From where the process is now: files are opened later, and a handler may go elsewhere (`os.chdir`).
+        self.settings = replace(settings, path=settings.path.absolute())
+        self.bells = Bells(beside(self.settings.path, BELLS))
         self._lock = threading.Lock()
         self._parts = 0
         self._members = 0
