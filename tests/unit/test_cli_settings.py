@@ -197,6 +197,7 @@ def test_the_environment_overrides_a_dotted_name_of_the_file(
         ('[agent]\nsession_timeout = "4s"', r"settings: agent\.session_timeout: expected 6 to 15 s"),
         ('[agent]\ndrain_budget = "soon"', "drain_budget: expected a duration such as '10s'"),
         ("[agent]\nthreads = 0", r"agent\.threads: expected at least 1, but found 0"),
+        ("[agent]\ndrain_budget = -5", r"agent\.drain_budget: expected a time of at least 0, but found -5 s"),
         ("[coordinator]\nbatch_records = 0", r"coordinator\.batch_records: expected at least 1"),
         ('[coordinator]\nsession_timeout = "20s"', "session_timeout: expected 6 to 15 s"),
         ('[registry]\nurl = "ftp://there"', r"registry url: expected http\(s\)"),

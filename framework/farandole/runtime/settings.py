@@ -100,6 +100,8 @@ class AgentLimits:
             value = getattr(self, each.name)
             if isinstance(value, int) and not isinstance(value, bool) and value < 1:
                 raise ConfigError(f"{each.name}: expected at least 1, but found {value}")
+            if isinstance(value, timedelta) and value < timedelta():
+                raise ConfigError(f"{each.name}: expected a time of at least 0, but found {value.total_seconds():g} s")
 
 
 @dataclass(frozen=True, slots=True)
