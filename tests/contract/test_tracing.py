@@ -298,7 +298,10 @@ def test_without_a_provider_nothing_is_made_and_the_callers_context_travels_on(c
     assert set(SEEN) == {("0" * 32, "0" * 16)}
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "00-xyz-1-01", "00-" + "0" * 32 + "-" + "0" * 16 + "-01"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "nonsense", "00-xyz-1-01", f"00-{'0' * 32}-{'0' * 16}-01", f"00-{'a' * 32}-{'b' * 16}-fff"],
+)
 def test_context_that_is_none_begins_a_trace(text: str) -> None:
     assert not trace.get_current_span(tracing.parent(text)).get_span_context().is_valid
 

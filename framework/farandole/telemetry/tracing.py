@@ -12,6 +12,9 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags,
 NAME = "farandole"
 """Of the instrumentation."""
 
+FLAGS_CHARACTERS = 2
+"""Hexadecimal. Source: W3C Trace Context, version 00."""
+
 
 def tracer() -> Tracer | None:
     """What makes spans in this process; None where no SDK was set up, by code or by `opentelemetry-instrument`."""
@@ -40,6 +43,8 @@ def parent(traceparent: str) -> context.Context:
         _, trace_id, span_id, flags = traceparent.split("-")[:4]
         it = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16)))
     except ValueError:
+        return context.Context()
+    if len(flags) != FLAGS_CHARACTERS:  # ours would have as many, and what reads them refuses that
         return context.Context()
     return trace.set_span_in_context(NonRecordingSpan(it), context.Context())
 
