@@ -36,7 +36,10 @@ FENCE_TRIES = 5
 
 _WAY_OUT = "stop all coordinators and run `farandole coordinator reposition`"
 _DELETED = f"were deleted, or the topic was; the home is stopped: {_WAY_OUT}"
-_MISSING = f"if it never had one, run `farandole apply`; if it had, it has expired: {_WAY_OUT}"
+_MISSING = (
+    "it is looked for again, for a broker that has just started may not have read it yet; "
+    f"if it never had one, run `farandole apply`; if it had, it has expired: {_WAY_OUT}"
+)
 
 Ask = Callable[[Request, Callable[[Reply], None]], None]
 

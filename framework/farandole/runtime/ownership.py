@@ -195,7 +195,8 @@ class Ownership:
         if position is None:
             agent = p.at.topic.rpartition(".")[2]
             way_out = (
-                f"run `farandole apply`; if it had one, stop the unit and run `farandole agent reposition {agent}`"
+                "it is looked for again, for a broker that has just started may not have read it yet; if it never had "
+                f"one, run `farandole apply`; if it had one, stop the unit and run `farandole agent reposition {agent}`"
             )
             self.stop(p, f"it has no start position (R8): {way_out}", now + MISSING_RETRY_S)
             return
