@@ -138,6 +138,10 @@ class Follower:
         self.acknowledged = dict.fromkeys(settled, 20.0)
         self.settled = settled
 
+    def under_way(self, instant: float) -> set[str]:
+        """All of them, from when they were acknowledged until they ended."""
+        return {run for run, at in self.acknowledged.items() if at <= instant < self.settled[run]}
+
     def start(self, count: int) -> list[str]:
         """They end at once."""
         return list(self.settled)[:count]
