@@ -18,6 +18,7 @@ from farandole.testing.inprocess import InProcess
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.kafka.admin import KafkaAdmin
 from farandole.transport.kafka.member import KafkaMember
+from farandole.transport.kafka.pending import pending as never_settled
 from farandole.transport.kafka.reader import KafkaReader
 from farandole.transport.port import (
     Commit,
@@ -150,8 +151,11 @@ def test_one_pending_position_blocks_committed_for_all_but_not_our_stable_read(k
         with pytest.raises(KafkaException) as blocked:
             stranger.committed([KafkaPartition(at.topic, at.partition) for at in (pending, free)], BLOCKED_SECONDS)
         stable = member.ask(ReadPositions([pending, free]))
+        told = never_settled(KafkaSettings(kafka), [kit.name("group")])
         producer.abort_transaction(CALL_TIMEOUT_SECONDS)
 
+    assert told == [], "its transaction is open on the log, and will end"
+    assert never_settled(KafkaSettings(kafka), [kit.name("group")]) == []
     assert blocked.value.args[0].code() == KafkaError._TIMED_OUT
     assert dict(stable.positions) == {free: Position(2, "two")}
     assert member.positions([pending, free]) == {pending: Position(1, "one"), free: Position(2, "two")}

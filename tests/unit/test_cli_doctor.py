@@ -23,6 +23,7 @@ from farandole.testing.registry import registry_server
 from farandole.transport.drift import Fault
 from farandole.transport.kafka.forgotten import Forgotten
 from farandole.transport.kafka.inspection import Inspected, OpenTransaction
+from farandole.transport.kafka.pending import Pending
 from farandole.transport.port import TopicPartition
 
 GIB = 1024**3
@@ -107,6 +108,11 @@ CASES: Mapping[str, tuple[Facts, Severity, str]] = {
         replace(SOUND, forgotten=(Forgotten(TopicPartition("ns.events", 3), 17, "ns.c.0", "CompleteCommit", 1, 2, 3),)),
         Severity.ERROR,
         "kafka-transactions.sh --bootstrap-server kafka:9093 abort --topic ns.events --partition 3 --start-offset 17",
+    ),
+    "pending_positions": (
+        replace(SOUND, pending=(Pending("ns.orders", (TopicPartition("ns.inbox.charge", 3),) * 2, 7),)),
+        Severity.ERROR,
+        "restart broker 7 in order",
     ),
     "foreign_member": (replace(SOUND, groups={"ns.orders": ("kcat",)}), Severity.ERROR, "end the process 'kcat'"),
     "slot_clash": (replace(SOUND, groups={"ns.orders": ("ns.orders.0",) * 2}), Severity.ERROR, "--slot"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from farandole.transport.drift import Fault
 from farandole.transport.kafka.forgotten import Forgotten
 from farandole.transport.kafka.inspection import Inspected
+from farandole.transport.kafka.pending import Pending
 
 
 class Severity(Enum):
@@ -60,6 +61,9 @@ class Facts:
     inspected: Inspected = field(default_factory=Inspected)
     forgotten: tuple[Forgotten, ...] = ()
     """Transactions that nobody ends any more."""
+
+    pending: tuple[Pending, ...] = ()
+    """Positions that wait for the end of a transaction which has ended."""
 
     topics: Mapping[str, TopicFact] = field(default_factory=dict)
     drift: tuple[Fault, ...] = ()

@@ -43,6 +43,7 @@ def findings(facts: Facts) -> list[Finding]:
         _clock,
         _transactions,
         _forgotten,
+        _pending,
         _members,
         _inboxes,
         _connection,
@@ -276,6 +277,19 @@ def _forgotten(facts: Facts) -> Iterator[Finding]:
             "a broker that started after a crash left its markers out: readers of these partitions wait for ever",
             f"{commands} (its broker rolled it back, in nearly all cases; if records of it are visible in another "
             "partition, it was committed, and is torn by that)",
+        )
+
+
+def _pending(facts: Facts) -> Iterator[Finding]:
+    for each in facts.pending:
+        first, more = each.places[0], len(each.places) - 1
+        yield Finding(
+            E,
+            "pending_positions",
+            f"positions of {each.group} on {first.topic}[{first.partition}]{f' and {more} more' if more else ''} wait "
+            f"for a transaction that has ended",
+            f"broker {each.broker} has mixed up what it read when it started; who takes these partitions waits",
+            f"restart broker {each.broker} in order: it reads the positions of its groups anew",
         )
 
 

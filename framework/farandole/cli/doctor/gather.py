@@ -18,6 +18,7 @@ from farandole.transport.drift import faults, partitions_of_homes
 from farandole.transport.kafka import KafkaTransport
 from farandole.transport.kafka.forgotten import forgotten
 from farandole.transport.kafka.inspection import Inspected, inspect
+from farandole.transport.kafka.pending import pending
 from farandole.transport.kafka.survey import Survey
 from farandole.transport.topology import agent_topics, system_topics
 
@@ -70,6 +71,7 @@ class Gatherer:
             self._try(survey.brokers, {}),
             self._try(lambda: inspect(self._kafka, self._prefix), Inspected()),
             tuple(self._try(lambda: forgotten(self._kafka, self._prefix), [])),
+            tuple(self._try(lambda: pending(self._kafka, sorted(groups)), [])),
             {name: TopicFact(*each) for name, each in topics.items()},
             self._try(lambda: faults(admin, declared), ()) if partitions > 0 else (),
             partitions != 0,

@@ -97,6 +97,26 @@ def left_by(settings: KafkaSettings, transactional_id: str) -> list[TopicPartiti
     return sorted({each.at for each in found if each.transactional_id == transactional_id})
 
 
+async def open_in_positions(client: AIOKafkaClient, group: str) -> set[tuple[int, int]]:
+    """Producer id and first offset of what is open where the positions of a group are, which has others' too.
+
+    Raises:
+        AccessDenied: we may not look there.
+        TransportError: it has no leader, or another error.
+    """
+    cluster = await client.fetch_all_metadata()
+    count = len(cluster.partitions_for_topic(OFFSETS) or ())
+    number = _place_of(group, count) if count else 0
+    leader = cluster.leader_for_partition(Place(OFFSETS, number)) if count else None
+    if leader is None or leader < 0:
+        raise NotReady(_unled([TopicPartition(OFFSETS, number)]))
+    answer = await client.send(leader, _DescribeProducers([(OFFSETS, [number], {})]))
+    ((_, ((_, error, _, producers, _),), _),) = answer.topics
+    if error:
+        raise _refusal(KafkaError(error), f"producers of {OFFSETS}/{number}")
+    return {(producer, start) for producer, _, _, _, _, start, _ in producers if start >= 0}
+
+
 async def _certainly(client: AIOKafkaClient, prefix: str, is_whole: bool, group: str = "") -> list[Forgotten]:
     """As `forgotten` if `is_whole`. Else for a writer of this group: what it may not look at is passed over, and what
     cannot be asked now is an error."""

@@ -44,13 +44,21 @@ def read_positions(
         AccessDenied: we may not see the group.
         TransportError: there was no answer.
     """
-    about = f"positions of {group}"
     topics = None if partitions is None else _by_topic(partitions)
-    answer = ask_patiently(settings, client_id, about, lambda client: _fetch(client, group, topics, stable))
-    if answer.error_code:
-        error = KafkaError(answer.error_code)
-        raise unauthorized(error, about) if error.code() in UNAUTHORIZED else TransportError(f"{about}: {error.str()}")
-    return _read(answer, about)
+    answer = ask_patiently(
+        settings, client_id, f"positions of {group}", lambda client: _fetch(client, group, topics, stable)
+    )
+    return _read(answer, group)
+
+
+async def fetched(client: AIOKafkaClient, group: str, *, stable: bool) -> Mapping[TopicPartition, Position | None]:
+    """All of a group, asked through a client that is there.
+
+    Raises:
+        AccessDenied: we may not see the group.
+        TransportError: the answer is an error.
+    """
+    return _read(await _fetch(client, group, None, stable), group)
 
 
 async def _fetch(client: AIOKafkaClient, group: str, topics: list[Any] | None, stable: bool) -> Any:
@@ -71,7 +79,11 @@ def _by_topic(partitions: Sequence[TopicPartition]) -> list[Any]:
     return [(name, sorted({at.partition for at in partitions if at.topic == name}), {}) for name in names]
 
 
-def _read(answer: Any, about: str) -> dict[TopicPartition, Position | None]:
+def _read(answer: Any, group: str) -> dict[TopicPartition, Position | None]:
+    about = f"positions of {group}"
+    if answer.error_code:
+        error = KafkaError(answer.error_code)
+        raise unauthorized(error, about) if error.code() in UNAUTHORIZED else TransportError(f"{about}: {error.str()}")
     found: dict[TopicPartition, Position | None] = {}
     for topic, partitions, _ in answer.topics:
         for number, offset, _, metadata, error_code, _ in partitions:
