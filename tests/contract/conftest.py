@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from farandole.cli.main import app
 from farandole.testing.conformance import Hang
 from farandole.testing.inprocess import InProcess
-from farandole.transport.port import NewRecord, Position, TopicPartition, Transport
+from farandole.transport.port import NewRecord, Polled, Position, TopicPartition, Transport, Trouble
 
 # Longer than any case takes, so that it is never the broker's own clean-up that ends the transaction.
 TRANSACTION_TIMEOUT_MS = 120_000
@@ -92,3 +92,33 @@ def farandole(cluster: InProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         return result
 
     return type_
+
+
+class Away:
+    """A reader of a log that has gone away, which it says at each poll, and a clock that its polls move."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def poll(self, timeout: float) -> Sequence[Polled]:
+        self.now += timeout
+        assert self.now < 600, "it is waited for without end"
+        return [Trouble("unreachable", "no broker answers")]
+
+    def position(self, at: TopicPartition) -> None:
+        return None
+
+    def assign(self, positions: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def away() -> Away:
+    """In the place of a reader, and of `time`."""
+    return Away()

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import avro.datafile
 import avro.io
@@ -27,9 +27,12 @@ from farandole.client.archived import Files
 from farandole.client.archiving import Archiver, Lost, Report
 from farandole.errors import ConfigError, StoreError, TransportError
 from farandole.transport.memory import MemoryTransport
-from farandole.transport.port import Isolation, NewRecord, Polled, TopicPartition, TopicSpec, Transport, Trouble
+from farandole.transport.port import Isolation, NewRecord, TopicPartition, TopicSpec, Transport
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport, upkeep
 from farandole.transport.sqlite.file import File
+
+if TYPE_CHECKING:
+    from tests.contract.conftest import Away
 
 TOPIC = "ns.events"
 LATER = datetime.now(UTC) + timedelta(days=30)
@@ -430,33 +433,11 @@ def test_record_of_a_clock_that_was_ahead_keeps_nothing_out_that_retention_takes
     assert held(tmp_path / "archive") == {0: [0, 1, 2]}
 
 
-class _Away:
-    """A reader of a log that has gone away, which it says at each poll."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def poll(self, timeout: float) -> Sequence[Polled]:
-        self.now += timeout
-        assert self.now < 600, "it is waited for without end"
-        return [Trouble("unreachable", "no broker answers")]
-
-    def position(self, at: TopicPartition) -> None:
-        return None
-
-    def assign(self, positions: object) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def test_log_that_goes_away_meanwhile_is_told_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_that_goes_away_meanwhile_is_told_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: "Away"
+) -> None:
     """Each time that it said so counted as a sign of life: a run from cron waited for ever, with the archive locked."""
-    archiver, away = Archiver(log_of(3), Archive(tmp_path), "tests.archive"), _Away()
+    archiver = Archiver(log_of(3), Archive(tmp_path), "tests.archive")
     archiver.close()
     archiver._reader = away
     monkeypatch.setattr(archiving, "time", away)

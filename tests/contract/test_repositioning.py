@@ -4,10 +4,10 @@ import asyncio
 import dataclasses
 import sqlite3
 from collections import defaultdict
-from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -34,14 +34,15 @@ from farandole.transport.port import (
     Isolation,
     MemberSettings,
     NewRecord,
-    Polled,
     Position,
     TopicPartition,
     TopicSpec,
     Transport,
-    Trouble,
 )
 from farandole.transport.sqlite import SqliteSettings, SqliteTransport
+
+if TYPE_CHECKING:
+    from tests.contract.conftest import Away
 
 AGENTS = ("begin", "left", "right", "meet", "last")
 WITHIN = timedelta(seconds=30)
@@ -334,33 +335,11 @@ def test_coordinators_whose_positions_stand_or_who_run_are_left_alone(stopped: I
     member.close()
 
 
-class _Away:
-    """A log that cannot be reached while it is read, and a clock that its polls move."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def poll(self, timeout: float) -> Sequence[Polled]:
-        self.now += timeout
-        assert self.now < 600, "it is waited for without end"
-        return [Trouble("unreachable", "no broker answers")]
-
-    def position(self, at: TopicPartition) -> None:
-        return None
-
-    def assign(self, positions: object) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def test_log_that_goes_away_while_homes_are_looked_for_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_that_goes_away_while_homes_are_looked_for_is_told_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, away: "Away"
+) -> None:
     """Each time that it said so counted as a sign of life, and the command waited for ever."""
-    transport, topics, away = MemoryTransport(), Topics(), _Away()
+    transport, topics = MemoryTransport(), Topics()
     transport.admin().create([TopicSpec(topics.events, 1), TopicSpec(topics.commands, 1)])
     transport.producer("tests").send(NewRecord(topics.events, b"k", b"v", partition=0))
     log = coordinating._Log(transport, transport.admin(), topics)
