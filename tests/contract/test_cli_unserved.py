@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +24,7 @@ from farandole.errors import WaitTimedOut
 from farandole.events import facts
 from farandole.events.avro import Schema
 from farandole.events.outgoing import Origin, event_record
+from farandole.testing.cluster import wait_until
 from farandole.testing.inprocess import PARTITIONS, InProcess
 from farandole.testing.threads import Threads
 from farandole.transport.memory import MemoryTransport
@@ -76,10 +76,7 @@ def outgrown(cluster: InProcess) -> Iterator[InProcess]:
 
 def until(condition: Callable[[], bool], what: str) -> None:
     """Wait for it."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
+    wait_until(condition, timedelta(seconds=20), what)
 
 
 def waits_of(farandole: Typed, run: str) -> list[str]:

@@ -63,7 +63,7 @@ def test_position_that_stays_pending_although_nothing_is_open_is_told_with_its_b
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The story: an only broker began to read its positions, resigned, began again, and let the first reading end in
-    # the second's place. A commit was replayed over its own end, and half of a unit's inboxes waited for seven minutes.
+    # the second's place. Half of a unit's inboxes had their positions pending from then on, as far as anybody looked.
     stuck = Look({ONE: BEFORE, OTHER: AFTER})
 
     assert found(monkeypatch, stuck) == [Pending(GROUP, (ONE,), 3)]

@@ -288,7 +288,7 @@ def _pending(facts: Facts) -> Iterator[Finding]:
             "pending_positions",
             f"positions of {each.group} on {first.topic}[{first.partition}]{f' and {more} more' if more else ''} wait "
             f"for a transaction that has ended",
-            f"broker {each.broker} has mixed up what it read when it started; who takes these partitions waits",
+            f"broker {each.broker} may have mixed up what it read when it started; who takes these partitions waits",
             f"restart broker {each.broker} in order: it reads the positions of its groups anew",
         )
 

@@ -1,9 +1,9 @@
 """Positions that wait for the end of a transaction which has ended: a broker keeps in memory what its log has settled.
 
 A broker that becomes a group's coordinator twice within seconds, as an only one does when it starts after a crash, may
-let the first load of the group's positions end in the second's place, and replay a commit over its own end [Kafka
-4.3.1: "Ignored load completion ... because context is in ACTIVE state"; decision 0112]. Whoever takes such a
-partition waits for its position until that broker reads its log anew.
+let the first load of the group's positions end in the second's place [Kafka 4.3.1: "Ignored load completion ...
+because context is in ACTIVE state"; decision 0112]. A commit replayed over its own end would look so: whoever takes
+such a partition waits for its position.
 """
 
 import asyncio
