@@ -20,8 +20,11 @@ from farandole.events.avro import Schema, SchemaBook
 from farandole.events.topics import Topics
 from farandole.transport.drift import require_topics
 from farandole.transport.memory import MemoryTransport
+from farandole.transport.memory.admin import MemoryAdmin
 from farandole.transport.memory.log import PartitionLog
-from farandole.transport.port import NewRecord, Position, TopicPartition, TopicSpec
+from farandole.transport.port import NewRecord, Position, TopicPartition, TopicSpec, Transport
+from farandole.transport.sqlite import SqliteTransport
+from farandole.transport.sqlite.settings import SqliteSettings
 
 TOPICS = Topics("ns")
 
@@ -104,6 +107,76 @@ def test_of_two_units_that_take_an_agent_at_the_same_time_one_is_refused() -> No
     apply(transport, plan(transport, TOPICS, first))
     with pytest.raises(ConfigError, match="belongs to shop"):
         apply(transport, plan(transport, TOPICS, second))
+
+
+@pytest.fixture(params=["memory", "embedded"])
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Transport:
+    """A log to which nothing was applied."""
+    if request.param == "memory":
+        return MemoryTransport()
+    return SqliteTransport(SqliteSettings(tmp_path / "log.sqlite"))
+
+
+BANK = Deployment("bank", ("refund",))
+
+
+def test_of_two_first_applies_with_different_partitions_the_second_is_refused_and_leaves_nothing(
+    fresh: Transport,
+) -> None:
+    """Both were told "applied". P was recorded as 6 over topics of 12, and every later plan was refused: six topics
+    with another number than P, which no `apply` can mend.
+    """
+    twelve = plan(fresh, TOPICS, SHOP, partitions=12)
+    six = plan(fresh, TOPICS, BANK, partitions=6)
+    apply(fresh, twelve)
+
+    with pytest.raises(ConfigError, match=r"^ns: expected P to be 6, but .* made ns\.commands with 12 partitions"):
+        apply(fresh, six)
+
+    assert read_rows(fresh, fresh.admin(), TOPICS.definitions)["group:coordinator"] == "12"
+    assert not fresh.admin().topics([TOPICS.inbox("refund"), TOPICS.dead("refund")]), "its next plan wants 12 of each"
+    apply(fresh, plan(fresh, TOPICS, BANK))
+    assert require_topics(fresh.admin(), TOPICS, ["charge", "refund"]) == 12
+    assert plan(fresh, TOPICS, SHOP).is_empty
+    assert plan(fresh, TOPICS, BANK).is_empty
+
+
+def test_two_first_applies_with_the_same_partitions_both_succeed(fresh: Transport) -> None:
+    plans = [plan(fresh, TOPICS, unit, partitions=3) for unit in (SHOP, BANK)]
+
+    for each in plans:
+        apply(fresh, each)
+
+    assert require_topics(fresh.admin(), TOPICS, ["charge", "refund"]) == 3
+    assert plan(fresh, TOPICS, SHOP).is_empty
+    assert plan(fresh, TOPICS, BANK).is_empty
+
+
+def test_number_of_homes_that_another_apply_recorded_first_stands() -> None:
+    """As the owner of an inbox: the row of whoever came second stood, because it is the latest."""
+    transport = MemoryTransport()
+    made = plan(transport, TOPICS, SHOP, partitions=6)
+    transport.admin().create(made.create)
+    producer = transport.producer("another")
+    producer.send(NewRecord(TOPICS.definitions, b"group:coordinator", b"12", partition=0))
+    producer.flush(1.0)
+
+    with pytest.raises(ConfigError, match="expected P to be 6, but another `apply` has recorded 12"):
+        apply(transport, made)
+
+    assert rows(transport)["group:coordinator"] == "12"
+
+
+def test_topic_that_another_apply_made_and_no_broker_tells_of_yet_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transport = MemoryTransport()
+    made = plan(transport, TOPICS, SHOP, partitions=3)
+    apply(transport, made)
+    monkeypatch.setattr(MemoryAdmin, "topics", lambda admin, names=None: {})
+
+    with pytest.raises(NotReady, match=r"ns\.commands: another `apply` has just made it"):
+        apply(transport, made)
 
 
 def test_apply_gives_start_positions_to_coordinators_and_unit() -> None:

@@ -15,7 +15,7 @@ from farandole.errors import ConfigError, DefinitionError
 from farandole.events.avro import Schema
 from farandole.events.topics import Topics
 from farandole.transport.drift import Fault
-from farandole.transport.topology import Override
+from farandole.transport.topology import Override, home_topics
 
 TOPICS = Topics("ns")
 
@@ -125,6 +125,44 @@ def test_other_number_of_home_partitions_is_refused() -> None:
         plan.check()
 
 
+def plan_with(*overrides: Override, faults: tuple[Fault, ...] = ()) -> Plan:
+    """A plan with three home partitions and a user's topic files."""
+    return make_plan(TOPICS, SHOP, NOTHING, wanted_topics(TOPICS, SHOP, 3, overrides), faults)
+
+
+@pytest.mark.parametrize("topic", ["ns.commands", "ns.events", "ns.runs", "ns.settled", "ns.control", "ns.telemetry"])
+def test_topic_file_that_gives_one_home_topic_another_number_is_refused(topic: str) -> None:
+    """`partitions: 24` for `events` stood in our own docs. `apply` made it so, and no process ever started on that:
+    `expected 12 partitions, but found 24; apply cannot mend it`. The next plan had nothing to do.
+    """
+    plan = plan_with(Override(topic, 24), Override("ns.inbox.<agent>", 24))
+
+    assert plan.partitions == 3
+    with pytest.raises(ConfigError, match=rf"{topic}: expected 3 partitions, but 24 are asked for; .* its topic file"):
+        plan.check()
+
+
+def test_topic_file_that_cuts_a_table_which_every_process_reads_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"ns\.definitions: expected 1 partitions, but 3 are asked for"):
+        plan_with(Override("ns.definitions", 3)).check()
+
+
+def test_topic_file_that_is_refused_for_its_partitions_is_not_told_twice() -> None:
+    """Once with the number that all home topics have as what is expected, and once with its own."""
+    plan = plan_with(Override("ns.events", 24), faults=(Fault("ns.events", "partitions", "24", "3"),))
+
+    (refusal,) = plan.refusals
+    assert "expected 3 partitions, but 24 are asked for" in refusal
+
+
+def test_topic_files_that_give_all_home_topics_the_same_number_say_what_p_is() -> None:
+    plan = plan_with(*(Override(name, 6) for name in home_topics(TOPICS)))
+
+    plan.check()
+    assert plan.partitions == 6
+    assert dict(plan.rows)["group:coordinator"] == "6"
+
+
 def test_drifted_setting_is_mended() -> None:
     plan = plan_of(
         observed=Observed(3, APPLIED, {"f1": "schema"}), faults=(Fault("ns.runs", "retention.ms", "1", "2"),)
@@ -224,3 +262,14 @@ def test_unit_of_which_one_schema_passes_for_another_is_refused() -> None:
 
     with pytest.raises(DefinitionError, match=r"schema mark_input: .* Rename the field"):
         deployment_of(Named("shop", Path("shop"), unit))
+
+
+def test_pipeline_that_is_gone_from_the_code_is_told_for_as_long_as_it_can_be_started() -> None:
+    """`plan` said that the log was as the code says, while a forgotten timetable went on with the code of old."""
+    without = replace(SHOP, definitions=())
+    told = ("pipeline orders: on the log, and no longer in unit shop: it can still be started",)
+
+    assert plan_of(without, Observed(3, APPLIED)).notes == told
+    assert plan_of(SHOP, Observed(3, APPLIED)).notes == ()
+    assert plan_of(without, Observed(3, APPLIED | {"inbox:charge": "other"})).notes == ()
+    assert plan_of(without, Observed(3, APPLIED | {"pipeline:orders": "rubbish"})).notes == ()

@@ -3,7 +3,10 @@
 import asyncio
 from contextlib import aclosing
 
+import pytest
+
 from farandole.client.scan import places_of, scan, span, table
+from farandole.errors import TransportError
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.port import NewRecord, TopicPartition, TopicSpec
 
@@ -67,3 +70,22 @@ def test_table_keeps_the_latest_of_each_key_and_drops_what_was_removed() -> None
         return {key: record.value for key, record in rows.items()}
 
     assert asyncio.run(asyncio.wait_for(read(), 10)) == {b"a": b"2"}
+
+
+def test_what_is_closed_in_the_midst_of_reading_is_no_whole_table() -> None:
+    """Whoever listed runs as the client was closed got 1,500 of 2,500, and a run that had succeeded was not found."""
+    transport = log_with(*((0, b"%d" % n, b"v") for n in range(2_000)))
+    at = TopicPartition("t", 0)
+
+    async def read() -> int:
+        edge = transport.edge("tests")
+        seen = 0
+        async with aclosing(scan(edge, [at])) as records:
+            async for _ in records:
+                seen += 1
+                if seen == 1:
+                    await edge.close()
+        return seen
+
+    with pytest.raises(TransportError, match=r"t/0: expected to read on to the end, but the client was closed"):
+        asyncio.run(asyncio.wait_for(read(), 10))

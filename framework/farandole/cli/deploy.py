@@ -151,4 +151,4 @@ def _print(made: "Plan", json: bool) -> None:
         if not line.startswith("refused: "):  # `check` has them, with what follows
             typer.echo(line)
     if made.is_empty and not made.refusals:
-        typer.echo("nothing to do: the log is as the code says")
+        typer.echo("nothing to do" if made.notes else "nothing to do: the log is as the code says")

@@ -33,10 +33,11 @@ from farandole.transport.port import (
     Producer,
     Record,
     TopicPartition,
+    TopicSpec,
     Transport,
 )
 from farandole.transport.tables import Follower, Table
-from farandole.transport.topology import HOME_PARTITIONS, Override
+from farandole.transport.topology import HOME_PARTITIONS, Override, system_topics
 
 READ_TIMEOUT = 30.0
 """Longest that reading a table may take, seconds: longer than an open transaction of a dead writer holds it up."""
@@ -75,17 +76,16 @@ def apply(transport: Transport, it: Plan) -> None:
     """Carry out a plan.
 
     Raises:
-        ConfigError: something is in its way, and nothing was changed; or another unit took an inbox meanwhile.
+        ConfigError: something is in its way, and nothing was changed; or another unit took an inbox meanwhile, or made
+            the namespace with another P.
         TransportError: it broke off; do it again.
         NotReady: it broke off because the brokers cannot do it yet.
     """
     it.check()
     with _admin(transport) as admin:
-        if it.create:
-            admin.create(it.create)
+        fresh = _create(admin, it)
         for topic in dict.fromkeys(fault.topic for fault in it.mend):
             admin.configure(topic, {fault.what: fault.expected for fault in it.mend if fault.topic == topic})
-        fresh = {spec.name: spec.partitions for spec in it.create}
         for group, topic in it.starts:
             _start(admin, group, topic, fresh.get(topic))
     producer = transport.producer(f"{it.topics.namespace}.apply")
@@ -93,24 +93,67 @@ def apply(transport: Transport, it: Plan) -> None:
         _publish(producer, it)
         if lost := _lost(transport, it):
             _send(producer, it.topics.definitions, sorted(lost.items()))  # as they were
-            told = ", ".join(f"{key.removeprefix(INBOX)} to {unit}" for key, unit in sorted(lost.items()))
-            raise ConfigError(
-                f"unit {it.deployment.unit}: expected the inboxes of its agents to be its own, but another `apply` "
-                f"gave them away meanwhile: {told}. Do not start it: rename the agents, or deploy them with that unit"
-            )
+            raise _refusal(it, lost)
     finally:
         producer.close()
 
 
+def _create(admin: Admin, it: Plan) -> dict[str, int]:
+    """Make what is missing, and say how many partitions each of these topics has now.
+
+    Those of the namespace come first, so that an `apply` which comes second with another P leaves nothing behind: not
+    even an inbox with fewer partitions than its next plan would want.
+
+    Raises:
+        ConfigError: so it is.
+        NotReady: what another one has just made is not known to every broker yet.
+    """
+    ours = {spec.name for spec in system_topics(it.topics)}
+    first = [spec for spec in it.create if spec.name in ours]
+    made = _made(admin, first)
+    for spec in first:
+        if made[spec.name] != spec.partitions:
+            raise _late(it, f"made {spec.name} with {made[spec.name]} partitions instead of {spec.partitions}")
+    return made | _made(admin, [spec for spec in it.create if spec.name not in ours])
+
+
+def _made(admin: Admin, specs: Sequence[TopicSpec]) -> dict[str, int]:
+    """Partitions of these topics by name: of what we make as we want them, of what somebody else made as they are."""
+    ours = set(admin.create(specs)) if specs else set()
+    others = [spec.name for spec in specs if spec.name not in ours]
+    found = admin.topics(others) if others else {}
+    for name in others:
+        if name not in found:
+            raise NotReady(f"{name}: another `apply` has just made it, but not every broker knows of it yet; try again")
+    return {spec.name: found[spec.name].partitions if spec.name in found else spec.partitions for spec in specs}
+
+
+def _late(it: Plan, fact: str) -> ConfigError:
+    return ConfigError(
+        f"{it.topics.namespace}: expected P to be {it.partitions}, but another `apply` has {fact} since this plan was "
+        "made: P is fixed at the first one. Leave the setting `partitions` out, or give it that number, and apply again"
+    )
+
+
+def _refusal(it: Plan, lost: Mapping[str, str]) -> ConfigError:
+    if homes := lost.get(GROUP + COORDINATOR):
+        return _late(it, f"recorded {homes}")
+    told = ", ".join(f"{key.removeprefix(INBOX)} to {unit}" for key, unit in sorted(lost.items()))
+    return ConfigError(
+        f"unit {it.deployment.unit}: expected the inboxes of its agents to be its own, but another `apply` "
+        f"gave them away meanwhile: {told}. Do not start it: rename the agents, or deploy them with that unit"
+    )
+
+
 def _lost(transport: Transport, it: Plan) -> dict[str, str]:
-    """Rows of owners that we wrote, and somebody else had written since we looked: the first on the log stands."""
-    ours = {key for key, _ in it.rows if key.startswith(INBOX)}
+    """Owners and P that we wrote, and somebody else had written since we looked: the first on the log stands."""
+    ours = dict(it.rows)
     if not ours:
         return {}
     claims = _Claims(it.topics.definitions)
     with _admin(transport) as admin:
         _follow_to_end(transport, admin, claims)
-    return {key: unit for key, unit in claims.first.items() if key in ours and unit != it.deployment.unit}
+    return {key: value for key, value in claims.first.items() if value != ours.get(key, value)}
 
 
 class _Claims(Table[str]):
@@ -194,7 +237,7 @@ def _follow_to_end(transport: Transport, admin: Admin, table: Table[str]) -> Non
 def _start(admin: Admin, group: str, topic: str, created: int | None) -> None:
     """Start positions for every partition without one: what is in the topic was written for this group.
 
-    `created`: partitions of a topic made just now, which begins at 0 though it may have no leader to say so yet.
+    `created`: partitions of a topic made since the plan, which begins at 0 though it may have no leader to say so yet.
     """
     count = created or admin.topics([topic])[topic].partitions
     places = [TopicPartition(topic, number) for number in range(count)]

@@ -17,7 +17,14 @@ from farandole.artifacts import ArtifactStore
 from farandole.client.direct import begun_id, directly, send_start
 from farandole.client.following import Ending, Start
 from farandole.client.given import Given
-from farandole.client.payload import definition_of, framed_input, framed_params, only_params, result_of
+from farandole.client.payload import (
+    definition_of,
+    framed_input,
+    framed_params,
+    only_params,
+    params_by_name,
+    result_of,
+)
 from farandole.client.rerun import prepare_rerun
 from farandole.client.run import GRACE, Followed, Run, follow
 from farandole.client.session import Rerun, Session
@@ -138,7 +145,7 @@ class Client:
             if isinstance(pipeline, str):
                 given = only_params(pipeline, args, kwargs)
                 definition = await self._named(pipeline, chosen)
-                params = framed_params(definition, given)
+                params = await params_by_name(self.session, definition, given)
             else:
                 require_pipeline(pipeline, " or the name of one,")
                 definition, returns = pipeline.definition, pipeline.result_type

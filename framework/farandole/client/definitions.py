@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
+from farandole.client.joint import Joint
 from farandole.client.scan import existing_places, table
 from farandole.definition.model import Definition
 from farandole.definition.published import read_published
@@ -47,16 +48,19 @@ class DefinitionBook:
         self._names: dict[str, str] = {}
         self._owners: dict[str, str] = {}
         self._homes = 0
-        self._reading = asyncio.Lock()
+        self._reading = Joint(self._read, "farandole-definitions")
         self._read_at = float("-inf")
         self._beside: asyncio.Task[None] | None = None
 
     async def refresh(self) -> None:
-        """Read the table to its present end.
+        """Read the table to its present end, once for all who ask meanwhile.
 
         Raises:
             ConfigError: the topic does not exist.
         """
+        await self._reading.asked()
+
+    async def _read(self) -> None:
         self._read_at = asyncio.get_running_loop().time()
         rows = await table(self._edge, await existing_places(self._edge, self._topic))
         self._names, self._owners = {}, {}
@@ -88,9 +92,7 @@ class DefinitionBook:
         """
         age = asyncio.get_running_loop().time() - self._read_at
         if name not in self._names or age > NAMES_AGE_LIMIT:
-            async with self._reading:
-                if name not in self._names or asyncio.get_running_loop().time() - self._read_at > NAMES_AGE_LIMIT:
-                    await self.refresh()
+            await self.refresh()
         elif age > NAMES_AGE_MAX and (self._beside is None or self._beside.done()):
             self._beside = asyncio.create_task(self._refresh_beside(), name="farandole-definitions")
         found = self._definitions.get(self._names.get(name, ""))

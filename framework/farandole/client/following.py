@@ -153,7 +153,7 @@ class Following:
             return
         self._known.set()
         self.has_begun |= kind == _STARTED
-        if kind == _STARTED and not self._ours.is_set() and self._is_begun_by_us(record):
+        if kind == _STARTED and not self._ours.is_set() and self.is_begun_by_us(record):
             self._ours.set()
         if kind == _HELD:
             self.hold()
@@ -171,7 +171,7 @@ class Following:
         elif not self._doubt.done():
             self._doubt.set_result(ending)
 
-    def _is_begun_by_us(self, beginning: Record) -> bool:
+    def is_begun_by_us(self, beginning: Record) -> bool:
         """Whether a run begins by our command, or just as we asked for it."""
         if self._start is None or self.is_answer(beginning):
             return True

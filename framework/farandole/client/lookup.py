@@ -49,7 +49,7 @@ LIVE = frozenset({"running", "held", "stopping"})
 async def head_of(session: Session, run_id: str) -> RunHead | None:
     """The run's head: of a live run, or the stub of an ended one within the dedupe window."""
     place = await session.at_home(session.topics.runs, run_id)
-    row = (await table(session.edge, [place], lambda key: key == run_id.encode())).get(run_id.encode())
+    row = (await session.looking.rows(place, run_id)).get(run_id.encode())
     return read_head(row) if row is not None else None
 
 
@@ -109,7 +109,10 @@ async def _states_of(session: Session, run_ids: Set[str]) -> tuple[dict[str, Run
     out: dict[str, Run] = {}
     torn: set[str] = set()
     for run_id, records in parts.items():
-        head = decode(records[""]) if "" in records else None
+        try:
+            head = decode(records[""]) if "" in records else None
+        except RecordError:  # a stranger's, or of a newer coordinator
+            continue
         definition = await session.book.by_hash(head.definition) if isinstance(head, RunHead) else None
         if definition is None:
             continue
@@ -124,15 +127,14 @@ async def _states_of(session: Session, run_ids: Set[str]) -> tuple[dict[str, Run
 async def state_records(session: Session, run_id: str) -> Mapping[str, bytes]:
     """All state records of a run by part (`''` is the head), as `kernel.snapshot.read_run` takes them."""
     place = await session.at_home(session.topics.runs, run_id)
-    own, below = run_id.encode(), run_id.encode() + b"#"
-    rows = await table(session.edge, [place], lambda key: key == own or key.startswith(below))
+    rows = await session.looking.rows(place, run_id)
     return {key.decode(errors="replace").partition("#")[2]: record.value or b"" for key, record in rows.items()}
 
 
 async def settled_of(session: Session, run_id: str) -> SettledRun | None:
     """The final state of an ended run, for as long as `settled` keeps it."""
     place = await session.at_home(session.topics.settled, run_id)
-    row = (await table(session.edge, [place], lambda key: key == run_id.encode())).get(run_id.encode())
+    row = (await session.looking.rows(place, run_id)).get(run_id.encode())
     return read_settled(row) if row is not None else None
 
 
@@ -164,9 +166,9 @@ def read_head(record: Record) -> RunHead:
     """A record of `runs` under a run's own key.
 
     Raises:
-        RecordError: it is something else.
+        RecordError: it is something else; it says where.
     """
-    found = decode(record.value or b"")
+    found = _decoded(record, "RunHead")
     if not isinstance(found, RunHead):
         raise RecordError(f"{record.place}: expected a RunHead, but found {type(found).__name__}")
     return found
@@ -176,9 +178,16 @@ def read_settled(record: Record) -> SettledRun:
     """A record of `settled`.
 
     Raises:
-        RecordError: it is something else.
+        RecordError: it is something else; it says where.
     """
-    found = decode(record.value or b"")
+    found = _decoded(record, "SettledRun")
     if not isinstance(found, SettledRun):
         raise RecordError(f"{record.place}: expected a SettledRun, but found {type(found).__name__}")
     return found
+
+
+def _decoded(record: Record, expected: str) -> object:
+    try:
+        return decode(record.value or b"")
+    except RecordError as error:
+        raise RecordError(f"{record.place}: expected a {expected}, but {error}", reason=error.reason) from error

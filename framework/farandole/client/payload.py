@@ -4,7 +4,9 @@ Which schema a payload has is known from the definition its run is pinned to, ne
 from the bytes.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from farandole.artifacts import ArtifactStore, check_out
 from farandole.client.following import Ending
@@ -12,7 +14,7 @@ from farandole.client.session import Session
 from farandole.definition.model import Definition, Step
 from farandole.definition.types import from_plain
 from farandole.errors import ClaimBroken, RecordError, RunNotFound
-from farandole.events.avro import Schema
+from farandole.events.avro import Schema, SchemaBook
 from farandole.events.claims import is_claim
 from farandole.ids import is_text
 
@@ -56,7 +58,10 @@ async def result_of(session: Session, ending: Ending, hint: Definition | None, r
     definition = await definition_of(session, ending.definition, hint)
     if definition.output_schema is None:
         return None
-    plain = plain_of(definition.output_schema, ending.output, session.artifacts)
+    if is_claim(ending.output) is None:
+        plain = plain_of(definition.output_schema, ending.output, session.artifacts)
+    else:  # a store may take its time, and is asked by plain functions
+        plain = await asyncio.to_thread(plain_of, definition.output_schema, ending.output, session.artifacts)
     return plain if returns is None else from_plain(plain, returns, what="result")
 
 
@@ -87,6 +92,34 @@ def framed_params(definition: Definition, params: Mapping[str, object] | str | b
         RecordError: they do not fit.
     """
     return _framed(definition.params_schema, params)
+
+
+async def params_by_name(session: Session, definition: Definition, params: Mapping[str, object] | str | bytes) -> bytes:
+    """Params of a start by name, as `framed_params`; those that fit what the pipeline was before are read as that.
+
+    Who starts runs may be replaced after the pipeline was: a param that is gone since is ignored.
+
+    Raises:
+        RecordError: they fit neither.
+    """
+    try:
+        return framed_params(definition, params)
+    except RecordError:
+        for before in (await session.book.every()).values():
+            if before.name == definition.name and before.params_schema != definition.params_schema:
+                with suppress(RecordError):
+                    return as_now(before, framed_params(before, params), definition)
+        raise
+
+
+def as_now(before: Definition, framed: bytes, now: Definition) -> bytes:
+    """Params that the definition before has framed, as the present one has them.
+
+    Raises:
+        RecordError: they do not fit it.
+    """
+    schema = Schema.parse(now.params_schema)
+    return schema.encode(SchemaBook([Schema.parse(before.params_schema)]).decode_as(schema, framed))
 
 
 def framed_input(step: Step, value: object) -> bytes:

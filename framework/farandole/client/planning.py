@@ -5,17 +5,26 @@ should be. Refusals come here, so that `plan` shows them too: an inbox belongs t
 P is fixed at the first `apply`, a pipeline has an owner.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from farandole.definition.model import Definition
+from farandole.definition.published import read_published
 from farandole.errors import ConfigError, DefinitionError, RecordError
 from farandole.events.avro import Schema, mistaken
 from farandole.events.topics import Topics
 from farandole.transport.drift import Fault
 from farandole.transport.port import TopicSpec
-from farandole.transport.topology import Override, agent_topics, overridden, own_topic, system_topics
+from farandole.transport.topology import (
+    Override,
+    agent_topics,
+    home_topics,
+    overridden,
+    own_topic,
+    system_topics,
+)
 
 COORDINATOR = "coordinator"
 """Unit of the coordinators: its group reads `commands` and `events`."""
@@ -148,24 +157,54 @@ def make_plan(
     ours = {spec.name for spec in system_topics(topics)}
     found = [fault for fault in found if fault.topic in ours or not _is_grown(fault)]
     missing = {fault.topic for fault in found if fault.what == "missing"}
-    commands = next(spec for spec in wanted if spec.name == topics.commands)
+    partitions = _home_partitions(topics, wanted)
+    uneven = dict(_uneven(topics, wanted, partitions))
     return Plan(
         topics,
         deployment,
-        commands.partitions,
+        partitions,
         create=tuple(spec for spec in wanted if spec.name in missing),
         mend=tuple(fault for fault in found if fault.what != "missing" and fault.is_mendable),
         starts=tuple(_starts(topics, deployment, rows, missing | observed.grown)),
         schemas=tuple(each for each in deployment.schemas or {} if each not in (observed.schemas or {})),
         changes=tuple(_changes(deployment, rows)),
-        rows=tuple(_new_rows(topics, deployment, rows, commands.partitions)),
+        rows=tuple(_new_rows(topics, deployment, rows, partitions)),
         refusals=(
+            *uneven.values(),
             *_not_ours(deployment, rows),
             *_misread(deployment, observed),
-            *(fault.line for fault in found if not fault.is_mendable),
+            *(fault.line for fault in found if not fault.is_mendable and fault.topic not in uneven),
         ),
         notes=tuple(_notes(deployment, rows)),
     )
+
+
+def _home_partitions(topics: Topics, wanted: Sequence[TopicSpec]) -> int:
+    """P: what most home topics are to have, as a process finds it (`partitions_of_homes`)."""
+    homes = set(home_topics(topics))
+    counts = Counter(spec.partitions for spec in wanted if spec.name in homes)
+    return min(counts, key=lambda count: (-counts[count], count))
+
+
+def _uneven(topics: Topics, wanted: Sequence[TopicSpec], partitions: int) -> Iterator[tuple[str, str]]:
+    """Topics with numbers on which no process would start, nor could any `apply` mend it: a topic keeps its partitions.
+
+    With the refusal of each.
+    """
+    declared = {spec.name: spec.partitions for spec in system_topics(topics, partitions)}
+    homes = set(home_topics(topics))
+    for spec in wanted:
+        expected = declared.get(spec.name, spec.partitions)
+        if spec.partitions == expected:
+            continue
+        why = "every process reads all of it"
+        if spec.name in homes:
+            why = "all home topics have the same number, which is the setting `partitions` at the first `apply`"
+        yield (
+            spec.name,
+            f"{spec.name}: expected {expected} partitions, but {spec.partitions} are asked for; {why}. "
+            "Leave `partitions` out of its topic file",
+        )
 
 
 def _is_grown(fault: Fault) -> bool:
@@ -242,3 +281,17 @@ def _notes(deployment: Deployment, rows: Mapping[str, str]) -> Iterator[str]:
         homeless = sorted(agent for agent in strangers if INBOX + agent not in rows)
         if homeless:
             yield f"pipeline {definition.name}: no unit consumes the inbox of {', '.join(homeless)} yet"
+    for name in sorted(_left_over(deployment, rows)):
+        yield f"pipeline {name}: on the log, and no longer in unit {deployment.unit}: it can still be started"
+
+
+def _left_over(deployment: Deployment, rows: Mapping[str, str]) -> Iterator[str]:
+    """Pipelines whose agents are all of this unit, which has them no more."""
+    names = {definition.name for definition in deployment.definitions}
+    for key, digest in rows.items():
+        name = key.removeprefix(PIPELINE)
+        if key.startswith(PIPELINE) and name not in names:
+            with suppress(DefinitionError):  # whoever wrote that row wrote no definition
+                steps = read_published(digest, rows.get(digest, "")).steps.values()
+                if all(rows.get(INBOX + step.agent) == deployment.unit for step in steps):
+                    yield name

@@ -4,10 +4,13 @@ Answers come from the topics alone, each read to the end that stands at the call
 kept between calls. Knows nothing of terminals.
 """
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
+from typing import TypeVar
 
 from farandole.client.lookup import (
     LIVE,
@@ -40,6 +43,10 @@ from farandole.ids import NO_ITEM
 from farandole.kernel.state import DEADLINE_PASSED, Run
 from farandole.transport.port import Record
 
+log = logging.getLogger("farandole.client")
+
+Row = TypeVar("Row")
+
 _STARTED = type_name(RunStarted).encode()
 _SETTLED = type_name(RunSettled).encode()
 _REFUSED = type_name(RunRefused).encode()
@@ -52,6 +59,9 @@ LIMITS = ("retry_budget", "run_deadline", "step_deadline")
 
 DIGITS_MAX = 19
 """Of an item or an attempt in a header: both have 64 bits at most. Python refuses to read thousands."""
+
+TOLD_MAX = 1_000
+"""Rows that were left out of a list of which it is known that they were told; a place and a reason each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +92,37 @@ class RunDetail:
 
 
 async def list_runs(session: Session, *, pipeline: str = "", status: str = "", limit: int = 0) -> list[RunStatus]:
-    """Runs, the latest start first; of one pipeline, of one status, at most `limit` (0: all)."""
+    """Runs, the latest start first; of one pipeline, of one status, at most `limit` (0: all).
+
+    A row that cannot be read is left out and told in the log: the others are still true.
+    """
     ended = await table(session.edge, await existing_places(session.edge, session.topics.settled))
     heads = await table(
         session.edge, await existing_places(session.edge, session.topics.runs), lambda key: b"#" not in key
     )
     rows: dict[str, RunStatus] = {}
-    for record in ended.values():
-        final = read_settled(record)
+    for final in _readable(ended.values(), read_settled):
         rows[final.run] = final_status(final)
-    for record in heads.values():
-        head = read_head(record)
+    for head in _readable(heads.values(), read_head):
         if head.status in LIVE or head.run not in rows:
             rows[head.run] = live_status(head)
     wanted = [each for each in rows.values() if pipeline in ("", each.pipeline) and status in ("", each.status)]
     wanted.sort(key=lambda each: each.started_at, reverse=True)
     return wanted[:limit] if limit else wanted
+
+
+def _readable(records: Iterable[Record], read: Callable[[Record], Row]) -> Iterator[Row]:
+    for record in records:
+        try:
+            yield read(record)
+        except RecordError as error:
+            _tell_of(str(error))
+
+
+@lru_cache(maxsize=TOLD_MAX)
+def _tell_of(trouble: str) -> None:
+    """Once for each place: who lists runs every second would fill the log with one of them."""
+    log.warning("%s. It was left out", trouble)
 
 
 async def run_records(session: Session, run_id: str) -> list[Record]:

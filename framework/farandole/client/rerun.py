@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from farandole.client.lookup import status_of
-from farandole.client.payload import definition_of, framed_params, plain_of
+from farandole.client.payload import as_now, definition_of, params_by_name, plain_of
 from farandole.client.query import event_of, run_records
 from farandole.client.scan import header, header_text
 from farandole.client.session import Rerun, Session
@@ -50,7 +50,7 @@ async def prepare_rerun(session: Session, run_id: str, params: Mapping[str, obje
         )
     try:
         if params is not None:
-            framed = framed_params(definition, params)
+            framed = await params_by_name(session, definition, params)
         else:
             assert isinstance(started, RunStarted)
             framed = await _reframed(session, started, definition)
@@ -69,4 +69,4 @@ async def _reframed(session: Session, started: RunStarted, now: Definition) -> b
     if before.params_schema == now.params_schema:
         return started.params
     plain = plain_of(before.params_schema, started.params, session.artifacts)
-    return Schema.parse(now.params_schema).encode(plain)
+    return as_now(before, Schema.parse(before.params_schema).encode(plain), now)

@@ -6,8 +6,8 @@ read once: all that was committed before is in them, all that comes later is on 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, Literal, TypeVar
@@ -15,12 +15,13 @@ from typing import Generic, Literal, TypeVar
 from farandole.client.following import Ending, Following, Start
 from farandole.client.lookup import RunStatus, head_of, is_answered, settled_of, state_of, status_of
 from farandole.client.query import goes_on
-from farandole.client.scan import BEGINNING, header, span
+from farandole.client.scan import BEGINNING, header, scan, span
 from farandole.client.session import Session
 from farandole.client.tail import Subscription
 from farandole.definition.policy import duration, duration_text
 from farandole.errors import (
     FarandoleError,
+    RecordError,
     RunCancelled,
     RunError,
     RunFailed,
@@ -38,6 +39,7 @@ from farandole.kernel.state import Run as State
 from farandole.transport.port import Record, TopicPartition
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 WhenHeld = Literal["raise", "wait"]
 """What who waits for a run does when it is held: be told at once, or wait for what a person makes of it."""
@@ -125,13 +127,16 @@ class Run(Generic[R]):
             RunRefused, RunFailed, RunCancelled, RunTimedOut: so it ended, with the reason.
             RunHeld: it waits for a person, at the latest `hold_max` of its pipeline. With `held="wait"` the wait goes
                 on; so it does where it is asked again, until the run ends or is held once more.
-            WaitTimedOut: `timeout` passed; the run goes on.
+            WaitTimedOut: `timeout` passed, and the run goes on, or its result could not be read by then.
             RunNotFound: nothing is known of a run that was not started here.
             RecordError: its end is a record that this client cannot read; a newer coordinator wrote it.
             TransportError: the client was closed meanwhile, or the log is lost to this process.
         """
+        return await self._within(timeout, self._result(held))
+
+    async def _result(self, held: WhenHeld) -> R:
         following = self._followed.following
-        ending = await self._within(timeout, following.wait_for_result if self._ends_early else following.wait, held)
+        ending = await self._ended(following.wait_for_result if self._ends_early else following.wait, held)
         if ending.outcome in _ERRORS:
             text = f"run {self.id}: expected a result, but it {_told(ending)}"
             raise _ERRORS[ending.outcome](text, run_id=self.id)
@@ -147,17 +152,24 @@ class Run(Generic[R]):
             RecordError: its end is a record that this client cannot read; a newer coordinator wrote it.
             TransportError: the client was closed meanwhile, or the log is lost to this process.
         """
-        return await self._within(timeout, self._followed.following.wait, held)
+        return await self._within(timeout, self._ended(self._followed.following.wait, held))
 
-    async def _within(self, timeout: str | timedelta | None, wait: _Wait, held: WhenHeld) -> Ending:
-        limit = duration(timeout) if timeout is not None else None
-        try:
-            async with asyncio.timeout(limit.total_seconds() if limit else None):
-                return await self._ended(wait, None if held == "wait" else self._holds_told)
-        except TimeoutError:
-            assert limit is not None
-            expected = f"run {self.id}: expected it to end within {duration_text(limit)}"
-            raise WaitTimedOut(f"{expected}, but it did not; {await self._standing()}", run_id=self.id) from None
+    async def _within(self, timeout: str | timedelta | None, work: Coroutine[object, object, T]) -> T:
+        with closing(work):  # a wrong `timeout` leaves it unasked
+            limit = duration(timeout) if timeout is not None else None
+            clock = asyncio.timeout(limit.total_seconds() if limit else None)
+            try:
+                async with clock:
+                    return await work
+            except TimeoutError:
+                if limit is None or not clock.expired():
+                    raise  # somebody else's: of a store of artifacts, say
+                raise WaitTimedOut(await self._waited(duration_text(limit)), run_id=self.id) from None
+
+    async def _waited(self, limit: str) -> str:
+        if self._followed.following.ending is not None:
+            return f"run {self.id}: expected its result within {limit}, but it was not read by then; it has ended"
+        return f"run {self.id}: expected it to end within {limit}, but it did not; {await self._standing()}"
 
     async def _standing(self) -> str:
         """How it stands, for who has waited in vain and shall not wait much longer for that."""
@@ -177,6 +189,7 @@ class Run(Generic[R]):
         Raises:
             TransportError: the client was closed meanwhile, or the log is lost to this process.
             RunNotFound: nothing is known of a run that was not started here.
+            RecordError: an event that this client cannot read; a newer coordinator wrote it.
         """
         seen = 0
         async with aclosing(self.watch_records()) as records:
@@ -234,8 +247,9 @@ class Run(Generic[R]):
             raise self._not_found()
         return found
 
-    async def _ended(self, wait: _Wait, holds: int | None) -> Ending:
-        """The end; `holds` is how often it may have been held without our saying so (None: however often)."""
+    async def _ended(self, wait: _Wait, held: WhenHeld) -> Ending:
+        """The end, unless it is held and that was not said yet."""
+        holds = None if held == "wait" else self._holds_told
         following = self._followed.following
         if not self._followed.is_new and not self._looked_up and following.ending is None:
             await self._look_back()
@@ -290,7 +304,21 @@ class Run(Generic[R]):
     async def _is_ours(self, state: State | None) -> bool:
         """Whether the run that the tables know by our id is the one that was asked for."""
         start = self._followed.start
-        return start is None or (state is not None and await is_answered(self._session, state, start.command))
+        if start is None:
+            return True
+        if state is not None:
+            return await is_answered(self._session, state, start.command)
+        return self._followed.following.is_in_doubt and await self._has_begun_as_asked()
+
+    async def _has_begun_as_asked(self) -> bool:
+        """Of a run that ended after we began to follow it and is forgotten since: `events` has its beginning."""
+        at = TopicPartition(self._session.topics.events, self._followed.home)
+        begun: Record | None = None
+        async with self._session.looking.turn, aclosing(scan(self._session.edge, [at])) as records:
+            async for record in records:
+                if header(record, "ce_run") == self.id.encode() and header(record, "ce_type") == _STARTED:
+                    begun = record
+        return begun is not None and self._followed.following.is_begun_by_us(begun)
 
     async def _look_for_the_end(self, state: State | None) -> None:
         following = self._followed.following
@@ -314,7 +342,8 @@ class Run(Generic[R]):
         at = TopicPartition(self._session.topics.events, followed.home)
         past: list[Record] = []
         has_ended = False
-        async with aclosing(span(self._session.edge, {at: begin}, {at: until})) as records:
+        looking, edge = self._session.looking, self._session.edge
+        async with looking.turn, aclosing(span(edge, {at: begin}, {at: until})) as records:
             async for record in records:
                 if header(record, "ce_run") != self.id.encode():
                     continue
@@ -354,6 +383,9 @@ def _standing_text(status: RunStatus) -> str:
 
 
 def _event(record: Record) -> Event:
-    fact = decode(record.value or b"")
+    try:
+        fact = decode(record.value or b"")
+    except RecordError as error:
+        raise RecordError(f"{record.place}: expected an event, but {error}", reason=error.reason) from error
     assert isinstance(fact, Event)
     return fact

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, M
 from contextlib import aclosing
 from typing import cast
 
-from farandole.errors import ConfigError
+from farandole.errors import ConfigError, TransportError
 from farandole.transport.port import Edge, End, Isolation, Record, TopicPartition
 
 BEGINNING = -2
@@ -28,7 +28,11 @@ async def scan(edge: Edge, places: Iterable[TopicPartition]) -> AsyncGenerator[R
 async def span(
     edge: Edge, begin: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
 ) -> AsyncGenerator[Record, None]:
-    """Every committed record from `begin` on and before `ends`."""
+    """Every committed record from `begin` on and before `ends`.
+
+    Raises:
+        TransportError: the edge was closed before all of them were read.
+    """
     left = {at: end for at, end in ends.items() if end > max(begin[at], 0)}
     if not left:
         return
@@ -43,6 +47,8 @@ async def span(
                 del left[at]
             if not left:
                 return
+    places = ", ".join(f"{at.topic}/{at.partition}" for at in sorted(left))
+    raise TransportError(f"{places}: expected to read on to the end, but the client was closed")
 
 
 def _position(item: Record | End) -> int:

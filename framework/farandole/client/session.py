@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from farandole.artifacts import ArtifactStore
 from farandole.client.definitions import DefinitionBook
+from farandole.client.looking import Looking
 from farandole.client.scan import existing_places
 from farandole.client.tail import EventTail
 from farandole.clock import Clock, SystemClock
@@ -47,11 +48,13 @@ class Session:
     clock: Clock = field(default_factory=SystemClock)
     tail: EventTail = field(init=False)
     book: DefinitionBook = field(init=False)
+    looking: Looking = field(init=False)
     _partitions: int = 0
 
     def __post_init__(self) -> None:
         self.tail = EventTail(self.edge, self.topics)
         self.book = DefinitionBook(self.edge, self.topics)
+        self.looking = Looking(self.edge)
 
     async def partitions(self) -> int:
         """P: what `commands` and `events` both have, else (somebody has changed one by hand) what `apply` recorded.

@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import CancelledError
-from contextlib import aclosing
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +38,9 @@ class LoopThread:
     def __init__(self, name: str = "farandole-client") -> None:
         self._loop = asyncio.new_event_loop()
         self._lock = threading.Lock()
+        self._begun: set[asyncio.Task[None]] = set()
+        """What nobody waits for; the loop alone would forget it."""
+
         self.is_stopped = False
         """Whether nothing is handed over any more: what came before is cancelled, nothing is left waiting."""
 
@@ -53,7 +56,11 @@ class LoopThread:
 
         Raises:
             TransportError: the loop was stopped.
+            RuntimeError: this is the loop's own thread, which would wait for itself.
         """
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise _waits_for_itself()
         with self._lock:
             is_open = not self.is_stopped and self._thread.is_alive()  # no thread outlives a fork
             future = asyncio.run_coroutine_threadsafe(work, self._loop) if is_open else None
@@ -68,8 +75,35 @@ class LoopThread:
             future.cancel()
             raise
 
+    def begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do this on the loop, and wait for nothing: neither for it nor for a lock. What it raises is ignored.
+
+        For finalizers. The collector runs them wherever memory is asked for: on the loop's own thread, or on one that
+        holds a lock of the log which the loop wants. Nothing is done where no loop runs: stopped, or in a fork.
+        """
+        if not self.is_stopped and self._thread.is_alive():
+            with suppress(RuntimeError):  # it was closed just now
+                self._loop.call_soon_threadsafe(self._begin, work)
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if not self.is_stopped:  # else it might outlive the loop
+            task = self._loop.create_task(work())
+            self._begun.add(task)
+            task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._begun.discard(task)
+        if not task.cancelled():
+            task.exception()  # has been looked at
+
     def stop(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Take nothing more, do this, cancel what is still under way, and end the thread; twice is harmless."""
+        """Take nothing more, do this, cancel what is still under way, and end the thread; twice is harmless.
+
+        Raises:
+            RuntimeError: this is the loop's own thread, which would wait for itself.
+        """
+        if threading.current_thread() is self._thread:
+            raise _waits_for_itself()
         with self._lock:
             was_stopped, self.is_stopped = self.is_stopped, True
         if was_stopped or not self._thread.is_alive():
@@ -88,6 +122,13 @@ class LoopThread:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._loop.shutdown_asyncgens()
+
+
+def _waits_for_itself() -> RuntimeError:
+    return RuntimeError(
+        "expected a call from a thread of the application, but it came from the client's own, as that of a finalizer "
+        "(`__del__`) may: it would wait for itself for ever. Nothing was done; call from another thread"
+    )
 
 
 class SyncRun(Generic[R]):
@@ -123,7 +164,7 @@ class SyncRun(Generic[R]):
 
 
 def iterate(loop: LoopThread, source: AsyncGenerator[T, None]) -> Iterator[T]:
-    """An asynchronous generator as an iterator for another thread; closed with it."""
+    """An asynchronous generator as an iterator for another thread; closed after it, for which nobody waits."""
 
     async def next_one() -> tuple[T, ...]:
         async for each in source:
@@ -131,14 +172,13 @@ def iterate(loop: LoopThread, source: AsyncGenerator[T, None]) -> Iterator[T]:
         return ()
 
     async def close() -> None:
-        async with aclosing(source):
-            pass
+        await source.aclose()
 
     try:
         while found := loop.call(next_one()):
             yield found[0]
     finally:
-        loop.call(close())
+        loop.begin(close)  # we may be in a finalizer
 
 
 class SyncClient:

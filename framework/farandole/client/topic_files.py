@@ -1,10 +1,11 @@
 """A user's `topics/`: overrides of the declared topics, and own topics, one YAML file each.
 
-    topic: <ns>.events          # `<ns>` stands for the namespace
+    topic: <ns>.inbox.<agent>   # `<ns>` stands for the namespace
     partitions: 24              # `home` and `agent`, as the published form has them, mean P
-    config: {retention.ms: "31536000000"}
+    config: {retention.ms: "1209600000"}
 
-Only what differs needs to stand there; `holds` is for readers. A file that would do nothing, or what `apply` cannot do
+Only what differs needs to stand there; `holds` is for readers. The partitions of home topics are P for all of them,
+which `make_plan` holds them to. A file that would do nothing, or what `apply` cannot do
 or a process then refuses, is an error here: retention that one believes to be set deletes history.
 """
 
