@@ -203,6 +203,67 @@ def test_bodies_of_a_folder_are_found_beside_its_agents(write: Callable[..., Pat
     assert list(unit.pipelines["twice"].definition.steps) == ["take", "take_2"]
 
 
+MAILS = """
+from farandole import agent, pipeline
+
+@agent(name="mail-out")
+def first(to: str) -> str:
+    return to
+
+@agent(name="mail_out")
+def second({parameter}) -> str:
+    return ""
+
+@pipeline(name="send-all")
+def one(to: str) -> str:
+    return first(to)
+
+@pipeline(name="send_all")
+def other({param}) -> str:
+    return first("ada")
+"""
+
+
+@pytest.mark.parametrize(
+    ("parameter", "param", "claim"),
+    [
+        (
+            "count: int",
+            "to: str",
+            "agent mail_out: expected a name that differs .* by more than - and _, but found mail-out",
+        ),
+        (
+            "to: str",
+            "n: int",
+            "but found send-all at .* both have the name send_all_params. Rename one",
+        ),
+    ],
+)
+def test_names_that_differ_by_a_dash_alone_are_refused_where_their_records_differ(
+    write: Callable[..., Path], parameter: str, param: str, claim: str
+) -> None:
+    """Both published the subject `mail_out_input`: a registry refused the second, or took it for a newer version."""
+    with pytest.raises(DefinitionError, match=claim):
+        load_unit(write(mails_RECORDS=MAILS.format(parameter=parameter, param=param)))
+
+
+def test_class_that_is_called_as_the_record_of_a_yaml_files_params_is_told_with_the_place(
+    write: Callable[..., Path],
+) -> None:
+    records = RECORDS + "\n\n@dataclass\nclass takes_params:\n    n: int\n"
+    takes = TAKES.replace("params: {", "params: {more: takes_params, ") + "\n"
+    folder = write(RECORDS=records, agents="from RECORDS import takes_params\n" + dedent(TAKE), takes_yaml=takes)
+
+    with pytest.raises(DefinitionError, match=r"takes\.yaml:\d+:\d+: type takes_params: expected a class of ano"):
+        load_unit(folder)
+
+
+def test_names_that_differ_by_a_dash_alone_pass_where_their_records_are_the_same(write: Callable[..., Path]) -> None:
+    unit = load_unit(write(mails_RECORDS=MAILS.format(parameter="to: str", param="to: str")))
+
+    assert list(unit.agents) == ["mail-out", "mail_out"]
+
+
 @pytest.mark.parametrize(
     ("files", "claim"),
     [
@@ -212,7 +273,7 @@ def test_bodies_of_a_folder_are_found_beside_its_agents(write: Callable[..., Pat
         ),
         ({"broken_RECORDS": "def f(:\n"}, "but it raised SyntaxError"),
         ({"RECORDS": RECORDS}, "expected agents or pipelines, but found none"),
-        ({"takes_yaml": TAKES}, "agents: expected the path of a .py file, but found './agents.py'"),
+        ({"takes_yaml": TAKES}, "agents: expected the path of a .py file, but found './agents.py', and there is no /"),
         (
             {"RECORDS": RECORDS, "agents": TAKE, "a_RECORDS": TAKE},
             "agent take: expected one of this name in a unit, but found another at",

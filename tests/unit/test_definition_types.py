@@ -301,6 +301,20 @@ def test_type_that_cannot_travel_is_refused_with_its_place(tp: object, claim: st
     assert claim in str(refused.value)
 
 
+def test_class_that_is_called_as_the_record_of_all_parameters_is_to_be_renamed() -> None:
+    """`@agent` let it pass, and the pipeline was told: `charge_input.x: expected each name defined once`."""
+
+    @dataclass
+    class charge_input:
+        amount: int
+
+    for members in ([Member("x", charge_input)], [Member("x", list[charge_input]), Member("y", int)]):
+        with pytest.raises(DefinitionError, match=r"the record of all parameters has this one.*Rename the class"):
+            record_text("charge_input", members)
+
+    assert '"name":"charge_input"' in record_text("other_input", [Member("x", charge_input)])
+
+
 def test_two_types_of_one_name_in_one_schema_are_refused() -> None:
     @dataclass
     class Line:

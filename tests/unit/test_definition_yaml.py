@@ -764,3 +764,11 @@ def test_duration_out_of_range_is_refused_with_its_place() -> None:
         DefinitionError, match=r"sample.yaml:6:\d+: .*retry: expected a duration of at most 10,000 days"
     ):
         compiled(sample("ship: {agent: nothing, retry: {total: 10001d}}"))
+
+
+def test_duration_that_is_no_text_is_told_under_its_name_once() -> None:
+    """It was "the file.the file.deadline"."""
+    with pytest.raises(DefinitionError) as refused:
+        compiled(sample("ship: {agent: nothing}", "deadline: 600\n"))
+
+    assert str(refused.value) == "sample.yaml:7:1: the file.deadline: expected a text (quote it), but found 600"

@@ -2,9 +2,9 @@
 
 It copies deeply: all that a `map` or `filter` has kept, for each entry that it keeps; each record or list that is
 selected; each sum of lists; each text that is named. So the work is the square of a list times the size of an entry, or
-of a text that is read in every round, and no other thread runs meanwhile. We go the same way once, not over the entries
-but over what they hold together, as if every `filter` kept all and both sides of a condition were taken. Knows nothing
-of an expression's text, nor of types.
+of a text that is read in every round, and no other thread runs meanwhile. What is compared is counted with it. We go
+the same way once, not over the entries but over what they hold together, as if every `filter` kept all and both sides
+of a condition were taken. Knows nothing of an expression's text, nor of types.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,6 +32,9 @@ Source: measured at 0.2 to 0.7 µs each: 1 s for flat records, at most 4 s, whic
 
 _CHARACTERS = 1000
 """Of a text that are copied, searched or added to another in the time of one value."""
+
+_COMPARED = 4
+"""Values that are compared in the time in which one is copied. Source: measured at 5 ns for ints, 0.1 µs in records."""
 
 _EACH = "[]"
 """Where the entries of a list stand among what is below it."""
@@ -100,6 +103,8 @@ class _Count:
             case Binary(operator="+", left=left, right=right):
                 terms = [of(left), of(right)]
                 return self._copy(replace(_together(terms), longest=sum(each.longest for each in terms)))
+            case Binary(operator="==" | "!=" | "in" as operator, left=left, right=right):
+                return self._compared(operator, of(left), of(right), rounds)
             case Choose(condition=condition, yes=yes, no=no):
                 of(condition)
                 return _together([of(yes), of(no)])
@@ -130,6 +135,15 @@ class _Count:
         kept = base if macro.kind == "filter" else _Extent(rounds + found[-1].values, base.longest, {_EACH: found[-1]})
         self.copied += base.longest * kept.values // 2
         return kept
+
+    def _compared(self, operator: str, one: _Extent, other: _Extent, rounds: int) -> _Extent:
+        """At most as much as the smaller side holds, or all of a list that is searched; a map finds its key at once."""
+        if operator == "in":
+            compared = other.values if _EACH in other.below else 0
+        else:
+            compared = min(one.values, other.values) if one.longest and other.longest else 0
+        self.copied += compared // _COMPARED
+        return _Extent(rounds)
 
     def _read(self, found: _Extent) -> _Extent:
         """What is found by reference, but for the characters of texts."""

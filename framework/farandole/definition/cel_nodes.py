@@ -3,7 +3,7 @@
 Source: the CEL specification, "Syntax" and "Macros".
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 
 MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
@@ -203,24 +203,17 @@ def path_of(node: Node) -> tuple[str, ...] | None:
     return (node.name, *reversed(parts))
 
 
-def renamed(node: Node, old: str, new: str) -> Node:
-    """The tree with a free name replaced."""
-
-    def below(child: Node) -> Node:
-        return renamed(child, old, new)
-
+def rebuilt(node: Node, below: Callable[[Node], Node]) -> Node:
+    """The same node over what `below` makes of each node directly under it."""
     match node:
-        case Name(name=name):
-            return Name(new) if name == old else node
-        case Literal():
+        case Literal() | Name():
             return node
         case Select(base=base, field=field):
             return Select(below(base), field)
         case Has(what=what):
             return Has(Select(below(what.base), what.field))
         case Macro(kind=kind, base=base, variable=variable, arguments=arguments):
-            inner = arguments if variable == old else tuple(map(below, arguments))
-            return Macro(kind, below(base), variable, inner)
+            return Macro(kind, below(base), variable, tuple(map(below, arguments)))
         case Call(function=function, arguments=arguments, target=target):
             return Call(function, tuple(map(below, arguments)), None if target is None else below(target))
         case Items(items=items):
@@ -235,3 +228,12 @@ def renamed(node: Node, old: str, new: str) -> Node:
             return Binary(operator, below(left), below(right))
         case Choose(condition=condition, yes=yes, no=no):
             return Choose(below(condition), below(yes), below(no))
+
+
+def renamed(node: Node, old: str, new: str) -> Node:
+    """The tree with a free name replaced."""
+    if isinstance(node, Name):
+        return Name(new) if node.name == old else node
+    if isinstance(node, Macro) and node.variable == old:
+        return replace(node, base=renamed(node.base, old, new))
+    return rebuilt(node, lambda child: renamed(child, old, new))

@@ -5,9 +5,12 @@ specification: no implicit conversion in arithmetic, comparison across int and d
 looked at where a value is given away, not inside an expression, which may guard itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
+from functools import reduce
 
+from farandole.definition.cel_guards import not_null
 from farandole.definition.cel_nodes import (
     Binary,
     Call,
@@ -25,12 +28,14 @@ from farandole.definition.cel_nodes import (
     path_of,
 )
 from farandole.definition.cel_text import written
+from farandole.definition.type_joins import Apart, joined
 from farandole.definition.value_types import (
     BOOL,
     DOUBLE,
     DURATION,
     INT,
     NULL,
+    NUMBER,
     STRING,
     TIMESTAMP,
     Keyed,
@@ -47,8 +52,8 @@ from farandole.definition.value_types import (
 
 Types = Mapping[str, ValueType]
 
-_NUMBERS = ("int", "double")
-_ORDERED = ("int", "double", "string", "timestamp", "duration", "bool")
+_NUMBERS = ("int", "double", NUMBER.name)
+_ORDERED = (*_NUMBERS, "string", "timestamp", "duration", "bool")
 _FROM: Mapping[str, tuple[tuple[str, ...], ValueType]] = {
     "int": (("int", "double", "string"), INT),
     "double": (("int", "double", "string"), DOUBLE),
@@ -105,22 +110,27 @@ def _infer(node: Node, types: Types) -> ValueType:
         case Name(name=name):
             return types[name] if name in types else _unknown(name, types)
         case Select(base=base, field=field):
-            return _field(base, field, types)
+            guarded = types.get(written(node)) if path_of(node) else None
+            return _field(base, field, types) if guarded is None else guarded
         case Index(base=base, index=index):
             return _index(base, index, types)
         case Has(what=what):
-            _field(what.base, what.field, types)
+            _member(_base(what.base, types), what.base, what.field)
             return BOOL
         case Unary(operator=operator, operand=operand):
-            wanted = ("bool",) if operator == "!" else _NUMBERS  # the package negates no duration, as CEL would
+            wanted = (
+                ("bool",) if operator == "!" else ("int", "double")
+            )  # the package negates no duration, as CEL would
             return _of(operand, types, wanted, operator)
         case Binary(operator=operator, left=left, right=right):
             return _binary(operator, left, right, types)
         case Choose(condition=condition, yes=yes, no=no):
             _of(condition, types, ("bool",), "?")
-            return _common([yes, no], types)
+            return _common(
+                [_value(yes, _guarded(condition, types, True)), _value(no, _guarded(condition, types, False))]
+            )
         case Items(items=items):
-            return Many(_common(list(items), types) if items else None)
+            return Many(_common([_value(each, types) for each in items]) if items else None)
         case Entries(keys=keys, values=values):
             pairs = zip(keys, values, strict=True)
             return Record(None, tuple(Member(key, _value(each, types)) for key, each in pairs))
@@ -145,15 +155,26 @@ def _literal(value: object) -> ValueType:
         case float():
             return DOUBLE
         case _:
-            return Simple("string", str(value))
+            return Simple("string", frozenset({str(value)}))
 
 
 def _unknown(name: str, types: Types) -> ValueType:
     raise TypeProblem(f"expected {_one_of(name, types)}, but found {name!r}")
 
 
-def _one_of(name: str, known: Types | list[str]) -> str:
-    near = get_close_matches(name, list(known), n=1, cutoff=0.5)
+def _guarded(condition: Node, types: Types, holds: bool) -> Types:
+    """The types where the condition has this answer: what it compares with null is not null there.
+
+    A field is found under its whole path, beside the names.
+    """
+    found = {written(each): _infer(each, types) for each in not_null(condition, holds=holds)}
+    sure = {path: tp.inner for path, tp in found.items() if isinstance(tp, Nullable)}
+    return {**types, **sure} if sure else types
+
+
+def _one_of(name: str, names: Iterable[str]) -> str:
+    known = [each for each in names if "." not in each]
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
     return f"{near[0]!r}" if near else f"one of {', '.join(sorted(known))}"
 
 
@@ -170,23 +191,38 @@ def _simple(tp: ValueType) -> str:
 
 def _of(node: Node, types: Types, wanted: tuple[str, ...], where: str) -> ValueType:
     found = _value(node, types)
-    if _simple(found) not in wanted:
+    is_known = _simple(found) in wanted or (_bare(found) == NUMBER and {"int", "double"}.issubset(wanted))
+    if not is_known:
         raise TypeProblem(f"expected {' or '.join(wanted)} for {where}, but {written(node)} is {described(found)}")
     return _bare(found)
 
 
-def _field(base: Node, field: str, types: Types) -> ValueType:
+def _base(base: Node, types: Types) -> ValueType:
     # A path is read field by field, so what lies beside it does not matter.
-    found = _infer(base, types) if path_of(base) else _value(base, types)
+    return _infer(base, types) if path_of(base) else _value(base, types)
+
+
+def _field(base: Node, field: str, types: Types) -> ValueType:
+    return _sure(_member(_base(base, types), base, field), base)
+
+
+def _member(found: ValueType, base: Node, field: str) -> Member:
+    """The field of a base whose type has been found."""
     match found.inner if isinstance(found, Nullable) else found:
         case Record(members=members) as record:
             if member := record.member(field):
-                return member.type
+                return member
             known = [each.name for each in members]
             raise TypeProblem(f"expected a field of {described(record)} ({_one_of(field, known)}), but found {field!r}")
         case Keyed(value=value):
-            return value
+            return Member(field, value)
     raise TypeProblem(f"expected a record at {written(base)}, but it is {described(found)} and has no field {field!r}")
+
+
+def _sure(member: Member, base: Node) -> ValueType:
+    if not member.always:
+        raise TypeProblem(f"expected a field that {written(base)} always has, but some records lack {member.name!r}")
+    return member.type
 
 
 def _index(base: Node, index: Node, types: Types) -> ValueType:
@@ -197,7 +233,7 @@ def _index(base: Node, index: Node, types: Types) -> ValueType:
         case Keyed(value=value) if by == "string":
             return value
         case Record(name=None) if isinstance(index, Literal) and by == "string":
-            return _field(base, str(index.value), types)
+            return _sure(_member(found, base, str(index.value)), base)
     raise TypeProblem(
         f"expected a list with an int or a map with a string, but found {written(base)}[{written(index)}]"
     )
@@ -229,9 +265,9 @@ def _operands(operator: str, one: ValueType, other: ValueType, hint: str = "") -
 def _equality(operator: str, one: ValueType, other: ValueType) -> ValueType:
     for this, that in ((one, other), (other, one)):
         plain = this.inner if isinstance(this, Nullable) else this
-        text = that.literal if isinstance(that, Simple) else None
-        if isinstance(plain, Symbols) and text is not None and text not in plain.symbols:
-            raise TypeProblem(f"expected one of {', '.join(plain.symbols)}, but found {text!r}")
+        texts = that.literals if isinstance(that, Simple) else None
+        if isinstance(plain, Symbols) and texts and texts.isdisjoint(plain.symbols):
+            raise TypeProblem(f"expected one of {', '.join(plain.symbols)}, but found {min(texts)!r}")
     if NULL in (one, other):
         return BOOL
     a, b = _bare(one), _bare(other)
@@ -269,27 +305,20 @@ def _arithmetic(operator: str, one: ValueType, other: ValueType) -> ValueType:
     lists = [each for each in (_bare(one), _bare(other)) if isinstance(each, Many)]
     if operator == "+" and len(lists) == 2:
         first, second = lists
-        if first.item is None or second.item is None or first == second:
-            return second if first.item is None else first
-    hint = "; write double(x), or 2.0 for 2" if {a, b} == set(_NUMBERS) else ""
+        with suppress(Apart):
+            return joined(first, second)
+    is_mixed = {a, b} <= set(_NUMBERS) and (a != b or a == NUMBER.name)
+    hint = "; write double(x), or 2.0 for 2" if is_mixed else ""
     hint = "; write the timestamp first" if (operator, a, b) == ("+", "duration", "timestamp") else hint
     raise _operands(operator, one, other, hint)
 
 
-def _common(nodes: list[Node], types: Types) -> ValueType:
-    """The type of alternatives: equal types, or one of them null."""
-    found = [_value(each, types) for each in nodes]
-    nullable = any(each == NULL or isinstance(each, Nullable) for each in found)
-    rest = [each.inner if isinstance(each, Nullable) else each for each in found if each != NULL]
-    if not rest:
-        return NULL
-    first = rest[0]
-    for each in rest[1:]:
-        if isinstance(first, Simple) and isinstance(each, Simple) and first.name == each.name:
-            first = first if first == each else Simple(first.name)
-        elif each != first:
-            raise TypeProblem(f"expected values of one type, but found {described(first)} and {described(each)}")
-    return Nullable(first) if nullable else first
+def _common(found: list[ValueType]) -> ValueType:
+    """The type of alternatives."""
+    try:
+        return reduce(joined, found)
+    except Apart as bad:
+        raise TypeProblem(str(bad)) from None
 
 
 def _macro(node: Macro, types: Types) -> ValueType:
@@ -299,7 +328,8 @@ def _macro(node: Macro, types: Types) -> ValueType:
         raise TypeProblem(f"expected a list for {node.kind}(), but {written(node.base)} is {described(base)}{hint}")
     if base.item is None:
         return base if node.kind in ("map", "filter") else BOOL
-    inner = {**types, node.variable: base.item}
+    outer = {name: tp for name, tp in types.items() if not name.startswith(f"{node.variable}.")}
+    inner = {**outer, node.variable: base.item}
     if node.kind != "map" or len(node.arguments) == 2:
         _of(node.arguments[0], inner, ("bool",), f"{node.kind}()")
     if node.kind == "map":

@@ -7,12 +7,15 @@ Text is read by our own parser first, within bounds. Knows nothing of steps or r
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Protocol
 
 from farandole.definition.cel_copies import COPIED_MAX, copied
+from farandole.definition.cel_macros import Outcomes, going_on, may_be_decided
 from farandole.definition.cel_nodes import Node, free_paths, null_checks, renamed
+from farandole.definition.cel_package import FUNCTIONS, adapted, said
 from farandole.definition.cel_parser import CHARACTERS_MAX, parse
 from farandole.definition.cel_text import written
 from farandole.definition.cel_tokens import KEYWORDS, RESERVED_WORDS, SyntaxProblem
@@ -100,12 +103,7 @@ class Expression:
                 raise self._error(f"{root!r} has no value")
         read = {root: _pruned(env[root], self._read[root]) for root in self.roots}
         self._check_work(read)
-        try:
-            found = self._program.execute(read)
-        except Exception as bad:
-            if "No such overload" in str(bad) and any(map(has_nan, read.values())):
-                raise self._error("NaN cannot be compared with < <= > >= (`x == x` says whether it is one)") from bad
-            raise self._error(f"{type(bad).__name__}: {bad}") from bad
+        found = self._executed(read)
         if not isinstance(found, _RESULTS):
             raise self._error(f"it gave a {type(found).__name__}, which is no value of ours")
         return _ordered(found)
@@ -119,14 +117,40 @@ class Expression:
         if self._path is None:
             _ = self._program
 
+    def _executed(self, read: dict[str, object]) -> object:
+        try:
+            return self._program.execute({**FUNCTIONS, **read} if self._is_adapted else read)
+        except Exception as bad:
+            if may_be_decided(self.node):
+                with suppress(Exception):
+                    return self._going_on.execute({**FUNCTIONS, **Outcomes().functions, **read})
+            if "No such overload" in str(bad) and any(map(has_nan, read.values())):
+                raise self._error("NaN cannot be compared with < <= > >= (`x == x` says whether it is one)") from bad
+            raise self._error(said(bad)) from bad
+
+    @cached_property
+    def _adapted(self) -> Node:
+        return adapted(self.node)
+
+    @cached_property
+    def _is_adapted(self) -> bool:
+        return self._adapted != self.node
+
     @cached_property
     def _program(self) -> _Program:
+        return self._compiled(written(self._adapted) if self._is_adapted else self.text)
+
+    @cached_property
+    def _going_on(self) -> _Program:
+        return self._compiled(written(going_on(self._adapted)))
+
+    def _compiled(self, text: str) -> _Program:
         import cel
 
         try:
-            return cel.compile(self.text)
+            return cel.compile(text)
         except Exception as bad:
-            raise self._error(f"{type(bad).__name__}: {bad}") from bad
+            raise self._error(said(bad)) from bad
 
     def _check_work(self, read: Mapping[str, object]) -> None:
         most = self._entries_max
@@ -137,7 +161,8 @@ class Expression:
                 raise self._error(f"expected lists of at most {most:,} entries, but found one of {found:,}")
         if (found := copied(self.node, read)) > COPIED_MAX:
             raise self._error(
-                f"expected at most {COPIED_MAX:,} values to be copied on the way, but it may be {found:,}: "
+                f"expected at most {COPIED_MAX:,} values to be copied on the way (what is compared counts too), "
+                f"but it may be {found:,}: "
                 "the lists are too long for what their entries hold, or for the texts that are read with each"
             )
 

@@ -52,6 +52,7 @@ def load_unit(path: Path | str) -> Unit:
         raise DefinitionError("expected a folder, a .py or a .yaml file, but found none", place=str(path))
     if not found.agents and not found.pipelines:
         raise DefinitionError(f"expected agents or pipelines, but found none{_below(root, path)}", place=str(path))
+    _check_records(found)
     return Unit(dict(sorted(found.agents.items())), dict(sorted(found.pipelines.items())))
 
 
@@ -113,6 +114,25 @@ class _Found:
             raise DefinitionError(fact, place=pipeline.place)
 
 
+def _check_records(found: _Found) -> None:
+    """Refuse what differs by - and _ alone, and whose parameters differ: `-` is no letter of Avro's names.
+
+    So the records of both have one name, which stands for one type wherever schemas are looked up by name.
+    """
+    inputs = [("agent", "input", s.name, s.input_schema, s.place) for s in found.agents.values() if not s.whole]
+    params = [("pipeline", "params", p.name, p.definition.params_schema, p.place) for p in found.pipelines.values()]
+    seen: dict[str, tuple[str, str, str]] = {}
+    for kind, suffix, name, schema, place in (*inputs, *params):
+        record = f"{name.replace('-', '_')}_{suffix}"
+        other, text, where = seen.setdefault(record, (name, schema, place))
+        if text != schema:
+            fact = (
+                f"{kind} {name}: expected a name that differs from those of others by more than - and _, but found "
+                f"{other} at {where}, and the records of their parameters both have the name {record}. Rename one"
+            )
+            raise DefinitionError(fact, place=place)
+
+
 def agents_of(module: ModuleType) -> dict[str, AgentSpec]:
     """The agents that a module names, its own and those it imports."""
     found: dict[str, AgentSpec] = {}
@@ -147,13 +167,18 @@ def load_yaml(path: Path) -> tuple[Pipeline[..., object], list[ModuleType]]:
     result: object = None
     if only is not None:
         result = only.spec.result if only.over is None else list[only.spec.result]  # type: ignore[name-defined]
-    return Pipeline[..., object](draft, result), modules
+    try:
+        return Pipeline[..., object](draft, result), modules
+    except DefinitionError as bad:
+        raise bad if bad.place else DefinitionError(bad.message, place=draft.place) from None
 
 
 def _agents_module(path: Path, agents: str) -> ModuleType:
     target = (path.parent / agents).resolve()
     if target.suffix != ".py" or not target.is_file():
-        raise DefinitionError(f"agents: expected the path of a .py file, but found {agents!r}", place=str(path))
+        is_absent = target.suffix == ".py" and not target.exists()
+        fact = f"{agents!r}, and there is no {target}" if is_absent else repr(agents)
+        raise DefinitionError(f"agents: expected the path of a .py file, but found {fact}", place=str(path))
     return load_module(target)
 
 

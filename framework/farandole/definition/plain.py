@@ -7,6 +7,7 @@ put together only when there is one. Knows nothing of schemas.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import cast
 
 from farandole.definition.shapes import Choice, EnumOf, ListOf, MapOf, Maybe, RecordOf, Scalar, Shape
@@ -249,6 +250,7 @@ def _choice(values: tuple[str, ...]) -> Converter:
     return whole
 
 
+@lru_cache(maxsize=4096)  # once per class, however often types name it
 def _record_writer(shape: RecordOf) -> Converter:
     cls, pairs = shape.cls, tuple((each.name, writer(each.shape)) for each in shape.fields)
     is_model = shape.is_model
@@ -270,6 +272,7 @@ def _record_writer(shape: RecordOf) -> Converter:
     return whole
 
 
+@lru_cache(maxsize=4096)
 def _record_reader(shape: RecordOf) -> Converter:
     cls = shape.cls
     fields = tuple((each.name, reader(each.shape), each.required) for each in shape.fields)

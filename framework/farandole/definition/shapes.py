@@ -11,7 +11,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import Enum
 from functools import lru_cache, wraps
@@ -94,11 +94,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class RecordOf:
-    """A dataclass, or a pydantic model if `is_model`."""
+    """A dataclass, or a pydantic model if `is_model`; a class has one shape, so it alone is compared."""
 
     cls: type
-    fields: tuple[Field, ...]
-    is_model: bool = False
+    fields: tuple[Field, ...] = field(compare=False)
+    is_model: bool = field(default=False, compare=False)
 
 
 Shape = Scalar | ListOf | MapOf | Maybe | EnumOf | Choice | RecordOf
@@ -146,28 +146,39 @@ def shape_of(tp: object) -> Shape:
     Raises:
         DefinitionError: the type, or a type inside it, cannot travel; the message names the path to it.
     """
-    return _shape(tp, type_name(tp), ())
+    return _shape(tp, type_name(tp), _Seen())
 
 
-def _shape(tp: object, path: str, above: tuple[type, ...]) -> Shape:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The classes around a type, and those of which the shape is known: each is read once, however often it is named.
+
+    Classes may name the one before them twice, and so on: without this, 14 of them took six seconds.
+    """
+
+    above: tuple[type, ...] = ()
+    records: dict[type, RecordOf] = field(default_factory=dict)
+
+
+def _shape(tp: object, path: str, seen: _Seen) -> Shape:
     tp = _unwrapped(tp)
     if _is_scalar(tp):
         return Scalar(SCALARS[tp])
     origin, args = get_origin(tp), get_args(tp)
     if origin in (Union, types.UnionType):
-        return _union(args, path, above)
+        return _union(args, path, seen)
     if origin is Literal:
         return _literal(args, path)
     if origin in (list, tuple):
-        return _list(tp, path, above)
+        return _list(tp, path, seen)
     if origin is dict:
         if not args:  # typing.Dict: unlike dict it has an origin
             raise _refusal(path, type_name(tp))
         if args[0] is not str:
             raise _refusal(path, f"dict keys of type {type_name(args[0])}", "dict[str, T]: Avro maps have string keys")
-        return MapOf(_shape(args[1], f"{path}{{}}", above))
+        return MapOf(_shape(args[1], f"{path}{{}}", seen))
     if isinstance(tp, type) and origin is None:
-        return _class(tp, path, above)
+        return _class(tp, path, seen)
     raise _refusal(path, type_name(tp))
 
 
@@ -195,12 +206,12 @@ def _refusal(path: str, found: str, expected: str = f"one of {ALLOWED}") -> Defi
     return DefinitionError(f"type {path}: expected {expected}, but found {found}")
 
 
-def _union(args: tuple[object, ...], path: str, above: tuple[type, ...]) -> Shape:
+def _union(args: tuple[object, ...], path: str, seen: _Seen) -> Shape:
     rest = [each for each in args if each is not type(None)]
     if len(rest) != 1 or len(rest) == len(args):
         names = " | ".join(type_name(each) for each in args)
         raise _refusal(path, names, "one type, or one type and None")
-    inner = _shape(rest[0], path, above)
+    inner = _shape(rest[0], path, seen)
     return inner if isinstance(inner, Maybe) else Maybe(inner)
 
 
@@ -212,13 +223,13 @@ def _literal(values: tuple[object, ...], path: str) -> Shape:
     return Choice(texts)
 
 
-def _list(tp: object, path: str, above: tuple[type, ...]) -> Shape:
+def _list(tp: object, path: str, seen: _Seen) -> Shape:
     args = get_args(tp)
     if get_origin(tp) is tuple and (len(args) != 2 or args[1] is not Ellipsis):
         raise _refusal(path, type_name(tp), "tuple[T, ...] (of one type and any length)")
     if not args:  # typing.List: unlike list it has an origin
         raise _refusal(path, type_name(tp))
-    item = _shape(args[0], f"{path}[]", above)
+    item = _shape(args[0], f"{path}[]", seen)
     if _is_empty(item):
         raise _refusal(f"{path}[]", type_name(args[0]), "items that take space (a few bytes could claim millions)")
     return ListOf(item, is_tuple=get_origin(tp) is tuple)
@@ -231,23 +242,27 @@ def _is_empty(shape: Shape) -> bool:
     return isinstance(shape, Scalar) and shape.python is type(None)
 
 
-def _class(cls: type, path: str, above: tuple[type, ...]) -> Shape:
+def _class(cls: type, path: str, seen: _Seen) -> Shape:
     if issubclass(cls, Enum):
         return _enum(cls, path)
     is_model = _is_model(cls)
     if not is_model and not dataclasses.is_dataclass(cls):
         raise _refusal(path, type_name(cls))
-    if cls in above:
-        chain = " -> ".join(each.__name__ for each in (*above[above.index(cls) :], cls))
+    if cls in seen.above:
+        chain = " -> ".join(each.__name__ for each in (*seen.above[seen.above.index(cls) :], cls))
         raise _refusal(path, f"{type_name(cls)} inside itself ({chain})", "a type that does not contain itself")
     if not AVRO_NAME.match(cls.__name__):
         raise _refusal(path, f"{cls.__name__!r}", "a class name of A-Z a-z 0-9 _")
+    if known := seen.records.get(cls):
+        return known
+    below = _Seen((*seen.above, cls), seen.records)
     given = _model_fields(cls, path) if is_model else _dataclass_fields(cls, path)
     fields = [
-        Field(_field_name(name, path), _shape(tp, f"{path}.{name}", (*above, cls)), default, required)
+        Field(_field_name(name, path), _shape(tp, f"{path}.{name}", below), default, required)
         for name, tp, default, required in given
     ]
-    return RecordOf(cls, tuple(fields), is_model)
+    seen.records[cls] = RecordOf(cls, tuple(fields), is_model)
+    return seen.records[cls]
 
 
 def _field_name(name: str, path: str) -> str:

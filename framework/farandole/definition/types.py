@@ -103,7 +103,7 @@ def record_text(name: str, members: Sequence[Member]) -> str:
     Raises:
         DefinitionError: a type cannot travel, or a default cannot be written in a schema.
     """
-    namer = _Namer(name)
+    namer = _Namer(name, taken=name)
     fields = [namer.field(each.name, shape_of(each.type), each.default) for each in members]
     for each, made in zip(members, fields, strict=True):
         if each.default is not MISSING and "default" not in made:
@@ -114,10 +114,11 @@ def record_text(name: str, members: Sequence[Member]) -> str:
 
 
 class _Namer:
-    """Writes out each named type at its first use and names it afterwards."""
+    """Writes out each named type at its first use and names it afterwards; `taken`: the name of a record around all."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, taken: str = "") -> None:
         self.place = place
+        self.taken = taken
         self.written: dict[str, type] = {}
 
     def node(self, shape: Shape, name: str | None = None) -> object:
@@ -152,6 +153,11 @@ class _Namer:
         return {"name": name, "type": node, **extra}
 
     def known(self, cls: type, name: str) -> bool:
+        if name == self.taken:
+            raise DefinitionError(
+                f"type {self.place}: expected a class of another name, for the record of all parameters has this one, "
+                f"but found {cls.__module__}.{cls.__qualname__}. Rename the class"
+            )
         if name not in self.written:
             self.written[name] = cls
             return False

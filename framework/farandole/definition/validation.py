@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from farandole.definition.cel_nodes import null_checks
+from farandole.definition.cel_guards import not_null
+from farandole.definition.cel_nodes import Name, null_checks
 from farandole.definition.cel_parser import VARIABLES_TAKEN
 from farandole.definition.cel_text import written
 from farandole.definition.cel_types import TypeProblem, expression_type
+from farandole.definition.choices import choice_misfit
 from farandole.definition.draft import Draft, Given, StepDraft
 from farandole.definition.expressions import Expression, ExpressionError, compile_expression
 from farandole.definition.inputs import ITEMS_MAX
@@ -22,6 +24,7 @@ from farandole.definition.output import check_output
 from farandole.definition.policy import Join, JoinKind
 from farandole.definition.problems import problem
 from farandole.definition.published import read_published
+from farandole.definition.shapes import shape_of
 from farandole.definition.spec import members_text
 from farandole.definition.value_types import (
     STRING,
@@ -169,7 +172,7 @@ def _step(draft: Draft, read: _Read, types: Mapping[str, ValueType], all_read: M
     where = f"{draft.name}.{step.name}"
     local = dict(types)
     if read.over is not None:
-        local[step.item_name] = _check_over(read.over, where, types)
+        local[step.item_name] = _check_over(read, read.over, where, types)
         _check_item_wise(read, where, all_read)
     if read.when is not None:
         _check_when(read.when, where, local)
@@ -223,8 +226,9 @@ def _check_when(pair: tuple[Given, Expression], where: str, types: Mapping[str, 
         raise problem(pair[0].place, f"{where}.when", fact)
 
 
-def _check_over(pair: tuple[Given, Expression], where: str, types: Mapping[str, ValueType]) -> ValueType:
+def _check_over(read: _Read, pair: tuple[Given, Expression], where: str, types: Mapping[str, ValueType]) -> ValueType:
     found = _typed(pair, f"{where}.map", types)
+    _check_no_vain_guard(read, pair, f"{where}.map", types, ("no guard {} in a map", "but found one"))
     if not isinstance(found, Many):
         raise problem(pair[0].place, f"{where}.map", f"expected a list, but {pair[0].text!r} is {described(found)}")
     if found.item is None:
@@ -265,33 +269,37 @@ def _check_inputs(read: _Read, where: str, types: Mapping[str, ValueType]) -> No
         pair, place = read.inputs[each.name], f"{where}.with.{each.name}"
         found = _typed(pair, place, types)
         if not each.optional:
-            _check_no_vain_guard(read, each.name, place, types)
+            expected = f"{each.name}: T | None for the guard {{}}", "but the agent takes no None"
+            _check_no_vain_guard(read, pair, place, types, expected)
         member = None if spec.whole else members.member(each.name)
-        if bad := misfit(found, member.type if member else members, each.name):
+        bad = misfit(found, member.type if member else members, each.name)
+        if bad := bad or choice_misfit(found, shape_of(each.type), each.name):
             hint = " (a value that may be null needs a guard)" if isinstance(found, Nullable) else ""
             raise problem(pair[0].place, place, f"{bad}{hint}")
 
 
-def _check_no_vain_guard(read: _Read, name: str, where: str, types: Mapping[str, ValueType]) -> None:
-    """A step does not run without what a required input reads, so the input's guard would never be asked."""
-    given, expression = read.inputs[name]
-    for guarded, node in null_checks(expression.node):
+def _check_no_vain_guard(
+    read: _Read, pair: tuple[Given, Expression], where: str, types: Mapping[str, ValueType], said: tuple[str, str]
+) -> None:
+    """A step does not run without what a map or a required input reads, so a guard in it would never be asked."""
+    expected, found = said
+    for guarded, node in null_checks(pair[1].node):
         if guarded in read.parents and not isinstance(types[guarded], Nullable):
-            fact = (
-                f"expected {name}: T | None for the guard {written(node)!r}, "
-                f"since the step does not run where {guarded} was skipped, but the agent takes no None"
-            )
-            raise problem(given.place, where, fact)
+            why = f"since the step does not run where {guarded} was skipped"
+            fact = f"expected {expected.format(repr(written(node)))}, {why}, {found}"
+            raise problem(pair[0].place, where, fact)
 
 
 def _check_when_is_asked(read: _Read, join: Join, where: str, types: Mapping[str, ValueType]) -> None:
-    """A condition that wants a step to have been skipped must be asked when it was: only `all_done` goes on then."""
+    """A condition that can hold where a step was skipped must be asked then: only `all_done` goes on."""
     if read.when is None:
         return
     needed: set[str] = set(read.over[1].roots) if read.over else set()
     needed |= {root for each in read.draft.spec.parameters if not each.optional for root in _roots_of(read, each.name)}
-    for guarded, node in null_checks(read.when[1].node):
-        if node.operator != "==" or guarded not in read.parents or isinstance(types[guarded], Nullable):
+    condition = read.when[1].node
+    refused = not_null(condition)  # null makes it false, and a step that is not asked is skipped as well
+    for guarded, node in null_checks(condition):
+        if guarded not in read.parents or isinstance(types[guarded], Nullable) or Name(guarded) in refused:
             continue
         why = f"since the step does not run where {guarded} was skipped"
         if guarded in needed:

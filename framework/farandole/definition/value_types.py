@@ -11,10 +11,13 @@ from functools import lru_cache
 
 @dataclass(frozen=True, slots=True)
 class Simple:
-    """`bool int double string timestamp duration null`; of a literal string, `literal` is its text."""
+    """`bool int double string timestamp duration null`, or `int or double`.
+
+    `literals` are the texts that a string written in the expression may be; None if they are not known.
+    """
 
     name: str
-    literal: str | None = None
+    literals: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,15 @@ class Nullable:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A field of a record; `default` is its JSON text, None if it has none."""
+    """A field of a record; `default` is its JSON text, None if it has none.
+
+    `always`: false where some of the literal records that stand in one place lack it.
+    """
 
     name: str
     type: "ValueType"
     default: str | None = None
+    always: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,8 @@ ValueType = Simple | Opaque | Symbols | Many | Keyed | Nullable | Record
 
 BOOL, INT, DOUBLE = Simple("bool"), Simple("int"), Simple("double")
 STRING, TIMESTAMP, DURATION, NULL = Simple("string"), Simple("timestamp"), Simple("duration"), Simple("null")
+NUMBER = Simple("int or double")
+"""What `[1, 2.5]` holds: it may be given away as a double, but CEL does not add an int to one."""
 
 _PRIMITIVES: Mapping[str, ValueType] = {
     "boolean": BOOL,
@@ -91,6 +100,7 @@ _PRIMITIVES: Mapping[str, ValueType] = {
     "bytes": Opaque("bytes", '"bytes"'),
 }
 _AVRO = {"bool": "boolean", "int": "long", "double": "double", "string": "string", "null": "null"}
+_AVRO |= {NUMBER.name: "double"}
 _TIMESTAMP = {"logicalType": "timestamp-micros", "type": "long"}
 
 
@@ -159,40 +169,56 @@ def described(tp: ValueType) -> str:
 
 def has_opaque(tp: ValueType) -> Opaque | None:
     """A part of the type that expressions cannot compute with, if there is one."""
+    return _opaque_in(tp, set())
+
+
+def _opaque_in(tp: ValueType, seen: set[int]) -> Opaque | None:
+    """A record is looked into once, however often it is named: types may name the one before them twice, and so on."""
     match tp:
         case Opaque():
             return tp
         case Many(item=inner) | Keyed(value=inner) | Nullable(inner=inner):
-            return None if inner is None else has_opaque(inner)
-        case Record(members=members):
-            return next((found for each in members if (found := has_opaque(each.type))), None)
+            return None if inner is None else _opaque_in(inner, seen)
+        case Record(members=members) if id(tp) not in seen:
+            seen.add(id(tp))
+            return next((found for each in members if (found := _opaque_in(each.type, seen))), None)
         case _:
             return None
 
 
 def misfit(source: ValueType, target: ValueType, path: str = "") -> str | None:
     """Why a value of type `source` cannot be given where `target` is expected; None if it can."""
+    return _misfit(source, target, path, set())
+
+
+_Fitting = set[tuple[int, int]]
+"""Pairs of records, by identity, of which one fits the other, or is being looked at: each pair is looked at once."""
+
+
+def _misfit(source: ValueType, target: ValueType, path: str, fitting: _Fitting) -> str | None:
     if isinstance(target, Nullable):
         if source == NULL:
             return None
-        return misfit(source.inner if isinstance(source, Nullable) else source, target.inner, path)
+        return _misfit(source.inner if isinstance(source, Nullable) else source, target.inner, path, fitting)
     match source, target:
-        case Simple(name="int"), Simple(name="double"):
+        case Simple(name="int" | NUMBER.name), Simple(name="double"):
             return None
-        case Simple(literal=str(text)), Symbols(symbols=symbols) if text in symbols:
-            return None
+        case Simple(literals=frozenset() as texts), Symbols(symbols=symbols):
+            odd = sorted(texts.difference(symbols))
+            return f"{_clash(source, target, path)} {odd[0]!r} (it takes {', '.join(symbols)})" if odd else None
         case Symbols(), Simple(name="string"):
             return None
         case Many(item=None), Many():
             return None
         case Many(item=inner), Many(item=outer) if inner is not None and outer is not None:
-            return misfit(inner, outer, f"{path}[]")
+            return _misfit(inner, outer, f"{path}[]", fitting)
         case Keyed(value=inner), Keyed(value=outer):
-            return misfit(inner, outer, f"{path}[…]")
+            return _misfit(inner, outer, f"{path}[…]", fitting)
         case Record(name=None, members=members), Keyed(value=outer):
-            return next((bad for each in members if (bad := misfit(each.type, outer, f"{path}.{each.name}"))), None)
+            misfits = (_misfit(each.type, outer, f"{path}.{each.name}", fitting) for each in members)
+            return next(filter(None, misfits), None)
         case Record(), Record():
-            return _record_misfit(source, target, path)
+            return _record_misfit(source, target, path, fitting)
         case Simple(name=one), Simple(name=other) if one == other:
             return None
     return None if source == target else _clash(source, target, path)
@@ -203,14 +229,17 @@ def _clash(source: ValueType, target: ValueType, path: str) -> str:
     return f"expected {described(target)}{where}, but found {described(source)}"
 
 
-def _record_misfit(source: Record, target: Record, path: str) -> str | None:
+def _record_misfit(source: Record, target: Record, path: str, fitting: _Fitting) -> str | None:
     if source.name is not None and source.name != target.name:
         return _clash(source, target, path)
+    if (id(source), id(target)) in fitting:
+        return None
+    fitting.add((id(source), id(target)))
     for wanted in target.members:
         given = source.member(wanted.name)
-        if given is None and wanted.default is None:
+        if (given is None or not given.always) and wanted.default is None:
             return f"expected {described(target)} with the field {path}.{wanted.name}, but it is missing"
-        if given is not None and (bad := misfit(given.type, wanted.type, f"{path}.{wanted.name}")):
+        if given is not None and (bad := _misfit(given.type, wanted.type, f"{path}.{wanted.name}", fitting)):
             return bad
     extra = [each.name for each in source.members if target.member(each.name) is None]
     if extra:  # the writer refuses what its schema does not name

@@ -162,8 +162,9 @@ class _At:
         found = self.find(key)
         if found is None:
             return None
+        text = found.text()  # whose error has its place already
         try:
-            return duration_of(key, found.text())
+            return duration_of(key, text)
         except DefinitionError as bad:
             raise DefinitionError(f"{self.where}.{bad.message}", place=found.place) from None
 
