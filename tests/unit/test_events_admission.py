@@ -167,6 +167,8 @@ def test_recursive_schema_never_meets_the_5_kb_datum_that_kills_fastavro() -> No
 BOMBS = [
     ({"type": "array", "items": "boolean"}, b"\xfe\xff\xff\xff\x0f"),
     ({"type": "array", "items": ["null", "int"]}, b"\xfe\xff\xff\xff\x0f"),
+    ({"type": "array", "items": "double"}, b"\xfe\xff\xff\xff\x0f"),
+    ({"type": "array", "items": "float"}, b"\xfe" + b"\xff" * 8 + b"\x01"),
     ({"type": "map", "values": "int"}, b"\xfe\xff\xff\xff\x0f"),
     ({"type": "array", "items": "int"}, b"\xfd\xff\xff\xff\x0f\x02"),
     ("bytes", b"\xfe\xff\xff\xff\x0f"),

@@ -1,6 +1,7 @@
 """JSON from strangers: strict, and converted to the schema's plain values."""
 
 import json
+import math
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from uuid import UUID
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farandole.errors import RecordError
+from farandole.errors import RecordError, SchemaRefused
 from farandole.events.avro import Schema, SchemaBook
 from farandole.events.jsontext import parse_json
 
@@ -160,3 +161,59 @@ JSON = st.recursive(
 @given(JSON)
 def test_strict_json_is_read_as_python_reads_it(value: object) -> None:
     assert parse_json(json.dumps(value).encode()) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("NaN", math.nan), ("Infinity", math.inf), ("-Infinity", -math.inf)], ids=str
+)
+@pytest.mark.parametrize("kind", ["float", "double"])
+def test_floats_that_json_has_no_number_for_are_texts(text: str, number: float, kind: str) -> None:
+    """They are shown so, and were not read: a dead letter with one anywhere could not be repaired in another field."""
+    schema = Schema.parse(json.dumps(kind))
+
+    found = schema.from_json(json.dumps(text).encode())
+
+    assert isinstance(found, float)
+    assert repr(found) == repr(number)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "+Infinity", "Infinity ", "1.5", ""])
+def test_other_texts_are_no_floats(text: str) -> None:
+    with pytest.raises(RecordError, match="double: expected a number, but found str"):
+        Schema.parse('"double"').from_json(json.dumps(text).encode())
+
+
+def test_default_is_a_number_as_avro_has_it() -> None:
+    fields = [{"name": "ratio", "type": "double", "default": "NaN"}]
+
+    with pytest.raises(SchemaRefused, match="default of field ratio"):
+        Schema.parse(json.dumps({"type": "record", "name": "R", "fields": fields}))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("count", "2.5", "expected an integer of 32 bits, but found number 2.5"),
+        ("count", "1.0", "expected an integer of 32 bits, but found number 1.0"),
+        ("ratio", "1e999", "expected a number of 64 bits, but found number 1E+999"),
+        ("text", "0.10", "expected text, but found number 0.10"),
+    ],
+)
+def test_number_that_does_not_fit_is_shown_as_a_number(name: str, text: str, told: str) -> None:
+    """Its author was told of a `Decimal Decimal('2.5')`, which they had not written."""
+    with pytest.raises(RecordError) as refusal:
+        EVERYTHING.from_json(f'{{"text": "x", "{name}": {text}}}'.replace('"text": "x", "text"', '"text"').encode())
+
+    assert told in str(refusal.value)
+
+
+def test_misspelt_name_of_a_field_that_must_be_there_is_named() -> None:
+    """Only that `text` was missing was said, though `txet` stood there."""
+    with pytest.raises(RecordError) as refusal:
+        read({"txet": "x", "count": 1})
+
+    assert str(refusal.value) == (
+        "n.Everything.text: expected a value, for there is no default, but found none; n.Everything has no field txet"
+    )
+    with pytest.raises(RecordError, match=r"found none; n\.Everything has no field txet"):
+        EVERYTHING.encode({"txet": "x", "count": 1})

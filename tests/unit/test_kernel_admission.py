@@ -164,6 +164,19 @@ def test_start_with_params_of_a_schema_that_was_never_applied_is_refused() -> No
     assert refusal(admit(StartRun("p", framed_anew(1)), "r", PIPELINE, LIVE, Moment(NOW))) == "conflict"
 
 
+def test_start_whose_params_name_no_symbol_of_their_enum_is_refused() -> None:
+    """The index -1 was taken for the last symbol, by the reader in C that read params then: a start that could not be
+    read became a run with `mode` REAL."""
+    mode = '{"name":"mode","type":{"type":"enum","name":"Mode","symbols":["DRY","REAL"]}}'
+    definition = replace(PIPELINE, params_schema=f'{{"type":"record","name":"p_params","fields":[{mode}]}}')
+    frame = Schema.parse(definition.params_schema).frame
+
+    answers = [admit(StartRun("p", frame + index), "r", definition, None, Moment(NOW)) for index in (b"\x02", b"\x01")]
+
+    assert isinstance(answers[0], RunStarted)
+    assert refusal(answers[1]) == "params"
+
+
 def test_start_of_an_unknown_pipeline_is_refused() -> None:
     assert refusal(admit(START, "r", None, None, Moment(NOW))) == "unknown_pipeline"
 

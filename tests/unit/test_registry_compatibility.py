@@ -56,6 +56,38 @@ def test_problems_of_two_versions_are_told(new: Schema, old: Schema, mode: Compa
     assert all(part in " ".join(found) for part in told)
 
 
+INSTANT = {"type": "long", "logicalType": "timestamp-micros"}
+
+
+@pytest.mark.parametrize(
+    "wrap", ["%s", '["null", %s]', '{"type": "array", "items": %s}', '{"type": "map", "values": %s}']
+)
+@pytest.mark.parametrize(("one", "other"), [("string", "bytes"), ("bytes", "string")])
+def test_text_that_became_bytes_is_a_problem_both_ways_however_deep_it_stands(wrap: str, one: str, other: str) -> None:
+    """Avro reads the one as the other, so `schema check` said 0; every trigger of a run under way was a dead letter
+    then (`x: expected bytes, but found 'a' (str)`), for an agent takes what its annotation says."""
+    old, new = (record(("a", json.loads(wrap % json.dumps(kind)))) for kind in (one, other))
+
+    found = problems(new, old, Compatibility.FULL)
+
+    assert len(found) == 2
+    assert "backward: " in found[0]
+    assert f"written as {one}, wanted as" in found[0]
+    assert "Avro takes one for the other, an annotation does not" in found[0]
+    assert "forward: " in found[1]
+
+
+@pytest.mark.parametrize(("one", "other"), [("long", INSTANT), (INSTANT, "long")])
+def test_number_or_null_that_became_an_instant_or_null_is_a_problem(one: object, other: object) -> None:
+    """A null of the one is a null of the other, so something could be read, and nothing was said of the rest."""
+    old, new = (record(("a", ["null", kind])) for kind in (one, other))
+
+    found = problems(new, old, Compatibility.FULL)
+
+    assert [each.partition(":")[0] for each in found] == ["backward", "forward"]
+    assert "wanted as null or" in found[0]
+
+
 def test_check_refuses_with_everything_that_is_wrong() -> None:
     with pytest.raises(
         SchemaRefused, match=r"n\.R: expected a version that is full compatible .* It was not published"

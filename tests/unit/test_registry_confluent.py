@@ -194,6 +194,49 @@ def test_id_whose_schema_is_of_no_use_is_asked_for_once_in_a_while(server: Regis
     assert asked == 1
 
 
+def payment(field: dict[str, object]) -> Schema:
+    """A schema of which others differ in the logical type of its only field, and so not in their fingerprint."""
+    return Schema.parse(json.dumps({"type": "record", "name": "Payment", "fields": [{"name": "x", "type": field}]}))
+
+
+def at(unit: str) -> Schema:
+    """A payment at an instant."""
+    return payment({"type": "long", "logicalType": f"timestamp-{unit}"})
+
+
+def amount(scale: int) -> Schema:
+    """A payment of an amount."""
+    return payment({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": scale})
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(at("millis"), at("micros")), (amount(2), amount(4))])
+def test_schema_of_a_stranger_that_differs_from_ours_in_the_unit_alone_is_refused_not_misread(
+    server: RegistryServer, theirs: Schema, ours: Schema
+) -> None:
+    """2026-01-01 in milliseconds was read as 1970-01-21, and 12.34 as 0.1234: a fingerprint leaves logical types out,
+    and inside a payload names its schema by that alone."""
+    it = client(server)
+    it.book.add(ours)
+    server.texts = [theirs.text, ours.text]
+
+    for _ in range(2):
+        with pytest.raises(SchemaRefused, match="registry id 1: expected the Payment that is published here"):
+            it.registry.inbound(b"\0\0\0\0\1body")
+
+    assert theirs.fingerprint == ours.fingerprint
+    assert it.registry.inbound(b"\0\0\0\0\2body") == ours.frame + b"body"
+    assert it.book.find(ours.fingerprint) is ours
+    assert server.asked == ["GET /schemas/ids/1", "GET /schemas/ids/2"]
+
+
+def test_schema_of_a_stranger_that_says_the_same_in_other_words_is_as_good_as_ours(server: RegistryServer) -> None:
+    it, ours = client(server), at("micros")
+    it.book.add(ours)
+    server.texts = [ours.text.replace('"name": "x"', '"name": "x", "doc": "when"')]
+
+    assert it.registry.inbound(b"\0\0\0\0\1body") == ours.frame + b"body"
+
+
 def test_credentials_are_sent_and_never_shown(server: RegistryServer) -> None:
     ours = client(server, "ada", "s3cret")
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from farandole.clock import ManualClock
-from farandole.errors import ConfigError, RegistryError, TransportError, UnknownSchema
+from farandole.errors import ConfigError, RegistryError, SchemaRefused, TransportError, UnknownSchema
 from farandole.events.avro import Schema
 from farandole.registry.exchange import READ_AGAIN, Exchange
 from farandole.registry.http import HttpSettings
@@ -154,6 +154,29 @@ def test_a_registry_that_is_away_is_told_as_such_and_nothing_is_forgotten(server
         ours.outbound(PLAIN)
 
     assert ours.outbound(PLAIN)[:1] == b"\0"
+
+
+def test_a_schema_of_ours_is_looked_for_before_that_of_a_stranger_is_taken_for_it(server: RegistryServer) -> None:
+    """A coordinator knows no schema before it meets it: the stranger's came first, was the one of that fingerprint from
+    then on, and what we wrote ourselves went out under the stranger's id too."""
+    millis, micros = (
+        Schema.parse(
+            '{"type":"record","name":"Order","fields":[{"name":"at",'
+            f'"type":{{"type":"long","logicalType":"timestamp-{unit}"}}}}]}}'
+        )
+        for unit in ("millis", "micros")
+    )
+    server.texts[:] = [millis.text, micros.text]
+    server.subjects["Order"] = [1, 2]
+    rows = Rows(micros)
+    ours = exchange(server, rows)
+
+    with pytest.raises(SchemaRefused, match="whose values mean something else"):
+        ours.inbound(b"\0\0\0\0\1body")
+
+    assert ours.outbound(micros.frame + b"body") == b"\0\0\0\0\2body"
+    assert ours.inbound(b"\0\0\0\0\2body") == micros.frame + b"body"
+    assert rows.reads == 1
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 406, 422])

@@ -7,10 +7,8 @@ anything: who meets an unknown schema asks the registry and adds it to the book.
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from io import BytesIO
 from typing import cast
 
-from fastavro import parse_schema, schemaless_reader
 from fastavro.schema import to_parsing_canonical_form
 from fastavro.types import Schema as FastSchema
 
@@ -22,20 +20,18 @@ from farandole.events.framing import Frame, Kind, single_object, unframe
 from farandole.events.jsonform import JsonForm
 from farandole.events.jsontext import parse_json
 from farandole.events.misfit import Misfit
-from farandole.events.resolution import Read, Resolver, Unresolvable
-from farandole.events.schema_tree import Fixed, Node, Primitive, Record, children, kind_of, tree_json
+from farandole.events.reading import Read
+from farandole.events.resolution import Resolver, Unresolvable
+from farandole.events.schema_tree import Node, Record, children, kind_of, tree_json
 
 SCHEMAS_MAX = 4_096
 """Parsed schemas and compiled pairs that are remembered; a deployment has some hundreds."""
-
-_OWN_READER = frozenset({"decimal", "time-millis", "time-micros", "dataclasses-avroschema-timedelta"})
-"""Logical types that fastavro reads with one context for all threads, past their range, or only if taught to."""
 
 
 class Schema:
     """An admitted schema; make one with `Schema.parse`. Equal texts are equal schemas."""
 
-    __slots__ = ("_default", "_fast", "_head", "_json", "_own", "_tree", "_write", "fingerprint", "name", "text")
+    __slots__ = ("_default", "_head", "_json", "_own", "_tree", "_write", "fingerprint", "name", "text")
 
     def __init__(self, text: str) -> None:
         """Use `parse`, which remembers.
@@ -49,7 +45,6 @@ class Schema:
         fast = cast(FastSchema, tree_json(self._tree))
         try:
             self.fingerprint = crc64_avro(to_parsing_canonical_form(fast).encode())
-            self._fast = None if _needs_own_reader(self._tree) else parse_schema(fast)
         except Exception as bad:  # whatever fastavro has against a schema that is admitted
             told = f"{type(bad).__name__}: {bad!s:.200}"
             raise SchemaRefused(f"{self.name}: expected an Avro schema, but {told}. The schema was refused") from None
@@ -138,18 +133,9 @@ class Schema:
 
     def decode_body(self, body: bytes, writer: "Schema | None" = None) -> object:
         """As `decode`, of a payload without frame that was written by `writer`, or by this schema."""
-        if writer is not None and writer.fingerprint != self.fingerprint:
-            return _read_whole(_resolved(writer, self, is_strict=False), body, writer)
-        if self._fast is None:
+        if writer is None or writer.fingerprint == self.fingerprint:
             return _read_whole(self._own, body, self)
-        stream = BytesIO(body)
-        try:
-            plain: object = schemaless_reader(stream, self._fast, None)
-        except Exception as bad:  # whatever a C reader makes of bytes that are not its schema's
-            raise _undecodable(self, bad) from None
-        if stream.tell() != len(body):
-            raise _undecodable(self, f"{len(body) - stream.tell()} bytes are left over")
-        return plain
+        return _read_whole(_resolved(writer, self, is_strict=False), body, writer)
 
     def decode_version(self, body: bytes, writer: "Schema") -> object:
         """As `decode_body`, where `writer` is another version of this type, and not a stranger's.
@@ -159,8 +145,8 @@ class Schema:
         return _read_whole(_resolved(writer, self, is_strict=True), body, writer)
 
     def cannot_read(self, writer: "Schema") -> str | None:
-        """Why nothing that `writer`, another version, writes can be read by this one; None if it can, or some of it."""
-        found = _resolved(writer, self, is_strict=True)
+        """Why not all that `writer`, another version, writes can be read by this one and by agents; None if it can."""
+        found = _resolved(writer, self, is_strict=True, is_whole=True)
         return str(found) if isinstance(found, Unresolvable) else None
 
     def is_mistaken_for(self, other: "Schema") -> bool:
@@ -262,9 +248,9 @@ def _parse(text: str) -> Schema:
 
 
 @lru_cache(maxsize=SCHEMAS_MAX)
-def _resolved(writer: Schema, reader: Schema, *, is_strict: bool) -> Read | Unresolvable:
+def _resolved(writer: Schema, reader: Schema, *, is_strict: bool, is_whole: bool = False) -> Read | Unresolvable:
     try:
-        return Resolver(reader._default, is_strict).compile(writer._tree, reader._tree, reader.name)
+        return Resolver(reader._default, is_strict, is_whole).compile(writer._tree, reader._tree, reader.name)
     except Unresolvable as bad:
         return bad
 
@@ -291,10 +277,6 @@ def _undecodable(schema: Schema, bad: object) -> RecordError:
 def _unknown(frame: Frame, expected: str) -> UnknownSchema:
     found = frame.id.hex() if isinstance(frame.id, bytes) else f"registry id {frame.id}"
     return UnknownSchema(f"expected a payload of {expected}, but it was written with {found}")
-
-
-def _needs_own_reader(tree: Node) -> bool:
-    return any(isinstance(node, Primitive | Fixed) and node.logical in _OWN_READER for node in _nodes(tree))
 
 
 def _nodes(tree: Node) -> Iterator[Node]:

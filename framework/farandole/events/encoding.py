@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from farandole.events.logical import Logical, logical_of
-from farandole.events.misfit import Misfit, misfit, shown
+from farandole.events.misfit import Misfit, misfit, missing, shown
 from farandole.events.schema_tree import Array, Enum, Field, Fixed, Map, Node, Primitive, Record, Union, kind_of
 from farandole.events.wire import DOUBLE, FLOAT, INT_MAX, INT_MIN, LONG_MAX, LONG_MIN, VARINT
 
@@ -73,7 +73,8 @@ class Encoders:
                 elif default is not None:
                     put(default)
                 else:
-                    raise Misfit("a value, for there is no default", "none").under(f".{name}")
+                    strange = unknown_keys(value, (each for each, _, _ in fields), node.name).found
+                    raise missing(node.name, strange).under(f".{name}")
             if given != len(value):
                 raise unknown_keys(value, (name for name, _, _ in fields), node.name)
 

@@ -3,18 +3,19 @@
 Plain JSON: a union's value stands for itself, without Avro's `{"string": …}` around it; the
 first branch that fits takes it. Timestamps, dates and times are ISO 8601 text (or the raw
 integer), decimals are numbers or text, bytes are text of code points 0 to 255 as Avro's own
-JSON has them. Missing fields take their defaults; unknown keys are refused.
+JSON has them, floats that JSON has no number for are text (`_NO_NUMBERS`). Missing fields take
+their defaults; unknown keys are refused. What `cli.output.as_json` shows of a value reads back as it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from math import isfinite
+from math import inf, isfinite, nan
 
 from farandole.errors import SchemaRefused
 from farandole.events.encoding import unknown_keys
 from farandole.events.logical import logical_of
-from farandole.events.misfit import Misfit, misfit
+from farandole.events.misfit import Misfit, missing, shown
 from farandole.events.resolution import fresh
 from farandole.events.schema_tree import Array, Enum, Field, Fixed, Map, Node, Primitive, Record, Union, kind_of
 from farandole.events.wire import FLOAT, INT_MAX, INT_MIN, LONG_MAX, LONG_MIN
@@ -23,6 +24,11 @@ Convert = Callable[[object], object]
 
 DEFAULT_VALUES_MAX = 256
 """Values in one default. They are filled in for nothing that the record says, nested defaults included."""
+
+
+def misfit(expected: str, value: object) -> Misfit:
+    """A misfit that shows what was found; JSON has numbers where we read a `Decimal`."""
+    return Misfit(expected, shown(value, "number" if isinstance(value, Decimal) else ""))
 
 
 @dataclass(slots=True)
@@ -62,7 +68,7 @@ class JsonForm:
         base = _PRIMITIVES[node.kind] if isinstance(node, Primitive) else _fixed(node.size)
         logical = logical_of(node)
         if logical is None:
-            return base
+            return _or_no_number(base) if base in (_double, _float) and self.defaults is not None else base
         if self.defaults is not None or node.logical != "decimal":
             return logical.from_json
         from_raw = logical.from_raw
@@ -86,7 +92,8 @@ class JsonForm:
                 elif default is not None:
                     plain[name] = default()
                 else:
-                    raise Misfit("a value, for there is no default", "none").under(f".{name}")
+                    strange = unknown_keys(value, (each for each, _, _ in fields), node.name).found
+                    raise missing(node.name, strange).under(f".{name}")
             if given != len(value):
                 raise unknown_keys(value, (name for name, _, _ in fields), node.name)
             return plain
@@ -172,6 +179,20 @@ def _float(value: object) -> object:
     except OverflowError:
         raise misfit("a number of 32 bits", value) from None
     return number
+
+
+_NO_NUMBERS = {"NaN": nan, "Infinity": inf, "-Infinity": -inf}
+"""Floats that no JSON number is, by the texts that protobuf's JSON has for them, and that we print."""
+
+
+def _or_no_number(base: Convert) -> Convert:
+    """Of data alone: a default is published, and Avro has no such texts for it."""
+
+    def convert(value: object) -> object:
+        number = _NO_NUMBERS.get(value) if isinstance(value, str) else None
+        return base(value) if number is None else number
+
+    return convert
 
 
 def _bytes(value: object) -> bytes:

@@ -4,6 +4,8 @@ Raised at the leaf; each container on the way out puts its own step in front of 
 so that nothing is paid for paths while values fit. Never leaves `events`.
 """
 
+from decimal import Decimal
+
 SHOWN_MAX = 60
 """Characters of a wrong value that a message shows: enough to recognise it, never a payload in a log."""
 
@@ -32,13 +34,19 @@ def misfit(expected: str, value: object) -> Misfit:
     return Misfit(expected, shown(value))
 
 
-def shown(value: object) -> str:
-    """A wrong value with its type, shortened; Python spells no integer of more than 4,300 digits."""
+def missing(record: str, strange: str) -> Misfit:
+    """A field that must be there and is not. `strange`: keys of no field, one of which may be it, misspelt."""
+    hint = f"; {record} has no field {strange}" if strange else ""
+    return Misfit("a value, for there is no default", f"none{hint}")
+
+
+def shown(value: object, kind: str = "") -> str:
+    """A wrong value with its type, or with `kind`, shortened; Python spells no integer of more than 4,300 digits."""
     if value is None:
         return "null"
-    kind = type(value).__name__
+    kind = kind or type(value).__name__
     try:
-        text = repr(value)
+        text = str(value) if isinstance(value, Decimal) else repr(value)
     except Exception as broken:
         return f"{kind} whose repr raises {type(broken).__name__}"
     return f"{kind} {text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + '…'}"

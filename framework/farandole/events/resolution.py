@@ -15,11 +15,9 @@ from dataclasses import dataclass, field
 
 from farandole.events.encoding import Default
 from farandole.events.logical import logical_of
+from farandole.events.reading import PRIMITIVES, Read, array, fixed, floats, mapping
 from farandole.events.schema_tree import Array, Enum, Field, Fixed, Map, Node, Primitive, Record, Union, kind_of
-from farandole.events.wire import DOUBLE, FLOAT, INT_MAX, INT_MIN, read_length, read_long
-
-Read = Callable[[bytes, int], tuple[object, int]]
-"""The value at a place, and where it ends; IndexError or ValueError where the data is not of its schema."""
+from farandole.events.wire import DOUBLE, FLOAT, read_length
 
 
 class Unresolvable(Exception):  # noqa: N818 - internal; becomes a RecordError at the edge
@@ -32,10 +30,14 @@ class Resolver:
 
     `is_strict`: both are versions of one type, so what only one of them calls an instant was not meant as the other
     reads it. Avro's rules know raw types alone, and strangers write instants as plain numbers.
+
+    `is_whole`: all that the writer may write is to be read, by agents too, who take only what their annotations say:
+    then a branch that nobody reads counts, and so does text where bytes are wanted, or the reverse.
     """
 
     default: Default
     is_strict: bool = False
+    is_whole: bool = False
     _known: dict[tuple[int, int], Read | Unresolvable] = field(default_factory=dict)
 
     def compile(self, writer: Node, reader: Node, place: str) -> Read:
@@ -61,16 +63,16 @@ class Resolver:
     def _compile(self, writer: Node, reader: Node, place: str) -> Read:
         match writer, reader:
             case Union(branches=branches), _:
-                return _union([self._try(branch, reader, place) for branch in branches])
+                return _union([self._try(branch, reader, place) for branch in branches], self.is_whole)
             case _, Union():
                 return self.compile(writer, self._branch(writer, reader, place), place)
             case Record(), Record():
                 _check_names(writer, reader, place)
                 return self._record(writer, reader)
             case Array(items=written), Array(items=wanted):
-                return _array(self.compile(written, wanted, f"{place}[]"))
+                return self._array(written, wanted, place)
             case Map(values=written), Map(values=wanted):
-                return _map(self.compile(written, wanted, f"{place}{{}}"))
+                return mapping(self.compile(written, wanted, f"{place}{{}}"))
             case Enum(), Enum():
                 _check_names(writer, reader, place)
                 return _enum(writer, reader)
@@ -79,9 +81,11 @@ class Resolver:
                 if writer.size != reader.size:
                     raise Unresolvable(f"{place}: written with {writer.size} bytes, wanted with {reader.size}")
                 self._check_meaning(writer, reader, place)
-                return _logical(writer, reader, _fixed(writer.size), place)
+                return _logical(writer, reader, fixed(writer.size), place)
             case Primitive(), Primitive():
                 self._check_meaning(writer, reader, place)
+                if self.is_whole and _are_text_and_bytes(writer, reader):
+                    raise _mismatch(writer, reader, place)
                 return _primitive(writer, reader, place)
         raise _mismatch(writer, reader, place)
 
@@ -95,6 +99,14 @@ class Resolver:
             if not isinstance(self._try(writer, branch, place), Unresolvable):
                 return branch
         raise _mismatch(writer, reader, place)
+
+    def _array(self, written: Node, wanted: Node, place: str) -> Read:
+        match written, wanted:
+            case Primitive("float", None), Primitive("float", None):
+                return floats(FLOAT)
+            case Primitive("double", None), Primitive("double", None):
+                return floats(DOUBLE)
+        return array(self.compile(written, wanted, f"{place}[]"))
 
     def _record(self, writer: Record, reader: Record) -> Read:
         wanted = {each.name: each for each in reader.fields}
@@ -138,7 +150,15 @@ def fresh(default: object) -> Callable[[], object]:
 
 
 def _mismatch(writer: Node, reader: Node, place: str) -> Unresolvable:
-    return Unresolvable(f"{place}: written as {_told(writer)}, wanted as {_told(reader)}")
+    branches = reader.branches if isinstance(reader, Union) else (reader,)
+    is_promoted = any(_are_text_and_bytes(writer, each) for each in branches)
+    why = ": Avro takes one for the other, an annotation does not" if is_promoted else ""
+    return Unresolvable(f"{place}: written as {_told(writer)}, wanted as {_told(reader)}{why}")
+
+
+def _are_text_and_bytes(one: Node, other: Node) -> bool:
+    kinds = {each.kind for each in (one, other) if isinstance(each, Primitive) and each.logical is None}
+    return kinds == {"string", "bytes"}
 
 
 def _told(node: Node) -> str:
@@ -179,7 +199,7 @@ def _meaning(node: Primitive | Fixed) -> str | None:
 
 
 def _primitive(writer: Primitive, reader: Primitive, place: str) -> Read:
-    read_raw = _PRIMITIVES[writer.kind]
+    read_raw = PRIMITIVES[writer.kind]
     if writer.kind == reader.kind:
         return _logical(writer, reader, read_raw, place)
     promote = _PROMOTIONS.get((writer.kind, reader.kind))
@@ -224,64 +244,6 @@ _PROMOTIONS: dict[tuple[str, str], Callable[[object], object]] = {
 }
 
 
-def _null(data: bytes, at: int) -> tuple[object, int]:
-    return None, at
-
-
-def _boolean(data: bytes, at: int) -> tuple[object, int]:
-    byte = data[at]
-    if byte > 1:
-        raise ValueError(f"a boolean of {byte}")
-    return byte == 1, at + 1
-
-
-def _int(data: bytes, at: int) -> tuple[object, int]:
-    number, at = read_long(data, at)
-    if not INT_MIN <= number <= INT_MAX:
-        raise ValueError("an int of more than 32 bits")
-    return number, at
-
-
-def _float(data: bytes, at: int) -> tuple[object, int]:
-    return FLOAT.unpack(_taken(data, at, 4))[0], at + 4
-
-
-def _double(data: bytes, at: int) -> tuple[object, int]:
-    return DOUBLE.unpack(_taken(data, at, 8))[0], at + 8
-
-
-def _bytes(data: bytes, at: int) -> tuple[bytes, int]:
-    length, at = read_length(data, at)
-    return _taken(data, at, length), at + length
-
-
-def _string(data: bytes, at: int) -> tuple[object, int]:
-    raw, at = _bytes(data, at)
-    return raw.decode(), at
-
-
-def _taken(data: bytes, at: int, length: int) -> bytes:
-    if at + length > len(data):
-        raise IndexError(f"{length} bytes wanted, {len(data) - at} left")
-    return data[at : at + length]
-
-
-_PRIMITIVES: dict[str, Read] = {
-    "null": _null,
-    "boolean": _boolean,
-    "int": _int,
-    "long": read_long,
-    "float": _float,
-    "double": _double,
-    "bytes": _bytes,
-    "string": _string,
-}
-
-
-def _fixed(size: int) -> Read:
-    return lambda data, at: (_taken(data, at, size), at + size)
-
-
 def _enum(writer: Enum, reader: Enum) -> Read:
     known = [symbol if symbol in reader.symbols else reader.default for symbol in writer.symbols]
 
@@ -296,9 +258,10 @@ def _enum(writer: Enum, reader: Enum) -> Read:
     return read
 
 
-def _union(branches: list[Read | Unresolvable]) -> Read:
-    if all(isinstance(branch, Unresolvable) for branch in branches):
-        raise next(branch for branch in branches if isinstance(branch, Unresolvable))
+def _union(branches: list[Read | Unresolvable], is_whole: bool) -> Read:
+    unread = [branch for branch in branches if isinstance(branch, Unresolvable)]
+    if len(unread) == len(branches) or (unread and is_whole):
+        raise unread[0]
 
     def read(data: bytes, at: int) -> tuple[object, int]:
         index, at = read_length(data, at)
@@ -308,49 +271,5 @@ def _union(branches: list[Read | Unresolvable]) -> Read:
         if isinstance(branch, Unresolvable):
             raise Unresolvable(str(branch))
         return branch(data, at)
-
-    return read
-
-
-def _block(data: bytes, at: int) -> tuple[int, int, int | None]:
-    """Items in the next block, where they begin, and where they end if the writer said so."""
-    count, at = read_long(data, at)
-    if count >= 0:
-        return count, at, None
-    size, at = read_length(data, at)
-    return -count, at, at + size
-
-
-def _check_block(at: int, end: int | None) -> None:
-    if end is not None and at != end:
-        raise ValueError(f"a block that ends {at - end} bytes off")
-
-
-def _array(read_item: Read) -> Read:
-    def read(data: bytes, at: int) -> tuple[object, int]:
-        items: list[object] = []
-        while True:
-            count, at, end = _block(data, at)
-            if count == 0:
-                return items, at
-            for _ in range(count):  # ends with the data: admitted items take at least a byte
-                item, at = read_item(data, at)
-                items.append(item)
-            _check_block(at, end)
-
-    return read
-
-
-def _map(read_value: Read) -> Read:
-    def read(data: bytes, at: int) -> tuple[object, int]:
-        values: dict[str, object] = {}
-        while True:
-            count, at, end = _block(data, at)
-            if count == 0:
-                return values, at
-            for _ in range(count):
-                raw, at = _bytes(data, at)
-                values[raw.decode()], at = read_value(data, at)
-            _check_block(at, end)
 
     return read

@@ -44,6 +44,8 @@ def read_long(data: bytes, at: int) -> tuple[int, int]:
     """
     byte = data[at]
     at += 1
+    if byte < 0x80:  # -64 to 63, as most counts and branches are
+        return (byte >> 1) ^ -(byte & 1), at
     rest, shift = byte & 0x7F, 7
     while byte > 0x7F:
         byte = data[at]
@@ -60,10 +62,11 @@ def read_long(data: bytes, at: int) -> tuple[int, int]:
 def read_length(data: bytes, at: int) -> tuple[int, int]:
     """A length at `at`, and where it ends; errors as `read_long`, and ValueError if it is negative."""
     first = data[at]
-    if (
-        first > 0x7F and not first & 1 and (second := data[at + 1]) < 0x80
-    ):  # 64 to 8,191: no call for most that are long
-        return (first & 0x7F | second << 7) >> 1, at + 2
+    if not first & 1:  # up to 8,191: no call for most
+        if first < 0x80:
+            return first >> 1, at + 1
+        if (second := data[at + 1]) < 0x80:
+            return (first & 0x7F | second << 7) >> 1, at + 2
     length, at = read_long(data, at)
     if length < 0:
         raise ValueError(f"a length of {length}")

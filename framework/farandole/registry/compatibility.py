@@ -2,7 +2,8 @@
 
 Avro's rules as the reference implementation has them, then our own reader's, which also
 refuses logical types that differ: a timestamp in microseconds read as milliseconds is a
-value, only the wrong one.
+value, only the wrong one. Nor does it take text for bytes, or the reverse, as Avro does:
+an agent whose annotation says the one refuses the other.
 """
 
 import warnings

@@ -30,10 +30,17 @@ _INCOMPATIBLE, _NOT_FOUND, _INVALID = 409, 404, 422
 class ConfluentRegistry:
     """A `SchemaRegistry` over HTTP; what it finds, it adds to `book`."""
 
-    def __init__(self, http: JsonHttp, book: SchemaBook, clock: Clock | None = None) -> None:
-        """Asks nothing before the first question."""
+    def __init__(
+        self,
+        http: JsonHttp,
+        book: SchemaBook,
+        clock: Clock | None = None,
+        meet: Callable[[bytes], None] = lambda fingerprint: None,
+    ) -> None:
+        """Asks nothing before the first question. `meet` adds our schema of a fingerprint to `book`, if any."""
         self._http = http
         self._book = book
+        self._meet = meet
         self._clock = clock or SystemClock()
         self._ids: dict[bytes, int] = {}
         self._unknown: dict[bytes | int, tuple[float, UnknownSchema | SchemaRefused]] = {}
@@ -94,10 +101,20 @@ class ConfluentRegistry:
         """Nothing is held open."""
 
     def _fetch(self, schema_id: int) -> Schema:
+        """A schema that is told from one of ours by logical types alone is none of a payload that we could read.
+
+        Inside, payloads name their schema by its fingerprint, which leaves logical types out (decision 0012).
+        """
         try:
             schema = _schema(self._http.ask("GET", f"/schemas/ids/{schema_id}"))
         except TooLarge as bad:  # and stays so: to wait for it would stop the partition for good
             raise SchemaRefused(str(bad)) from None
+        self._meet(schema.fingerprint)
+        if schema.fingerprint in self._book and schema.is_mistaken_for(self._book.find(schema.fingerprint)):
+            raise SchemaRefused(
+                f"registry id {schema_id}: expected the {schema.name} that is published here, but found one of the "
+                f"same fingerprint ({schema.fingerprint.hex()}) whose values mean something else, such as another unit"
+            )
         self._learn(schema, schema_id)
         return schema
 

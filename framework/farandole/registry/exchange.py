@@ -33,7 +33,7 @@ class Exchange:
         once = replace(settings, attempts_max=1, timeout=min(settings.timeout, ASK_TIMEOUT))
         self._clock = clock or SystemClock()
         self._book = SchemaBook()
-        self._registry = ConfluentRegistry(JsonHttp(once), self._book, self._clock)
+        self._registry = ConfluentRegistry(JsonHttp(once), self._book, self._clock, lambda name: self._learn({name}))
         self._patient = ConfluentRegistry(JsonHttp(settings), self._book, self._clock)
         self._topic = topic
         self._missing: dict[bytes, float] = {}
