@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, assert_type, cast
 
 import pytest
 
@@ -343,6 +343,22 @@ def test_result_that_takes_longer_than_the_wait_times_out_and_the_run_goes_on(cl
 
     with pytest.raises(WaitTimedOut, match="goes on"):
         run.result("100ms")
+
+    GATE.set()
+    assert run.result("20s") == Number(5)
+
+
+def test_wait_with_a_wrong_limit_or_word_is_refused_in_its_own_words(client: SyncClient) -> None:
+    """`timeout=5` was a wrong pipeline (`DefinitionError`), and `held="wiat"` was taken for "raise"."""
+    run, wrong = client.start(stand, Number(4)), cast(Any, 5)
+
+    for ask in (run.result, run.ended):
+        with pytest.raises(TypeError, match=r"timeout: .*timedelta\(seconds=5\) is one"):
+            ask(wrong)
+        with pytest.raises(ValueError, match="timeout: expected a duration"):
+            ask("5")
+        with pytest.raises(ValueError, match="held: expected 'raise' or 'wait', but found 'wiat'"):
+            ask("20s", held=cast(Any, "wiat"))
 
     GATE.set()
     assert run.result("20s") == Number(5)

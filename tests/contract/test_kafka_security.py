@@ -15,7 +15,7 @@ from farandole.testing.broker.secured import SecuredBroker, expired
 from farandole.testing.conformance import CASES, Case, Hang, Kit
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.kafka.acls import Grant, grant
-from farandole.transport.port import Isolation, NewRecord, TopicPartition, TopicSpec
+from farandole.transport.port import Isolation, NewRecord, Position, TopicPartition, TopicSpec
 
 pytestmark = pytest.mark.xdist_group("secured")
 
@@ -128,6 +128,56 @@ def test_both_clients_are_refused_what_was_not_granted(way: Way, secured: Secure
         asyncio.run(send())
     with pytest.raises(AccessDenied, match="farandole acls"):
         transport.admin().topics([unique])
+
+
+def test_who_may_write_nowhere_is_told_so_by_an_edge(secured: SecuredBroker, unique: str) -> None:
+    """The story: a client that lacked the right to write was told that the cluster cannot be reached. Without any topic
+    to write to, the broker refuses the producer itself."""
+    secured.add_user("reader")
+    grant(KafkaSettings(secured.plaintext), "User:reader", [Grant("topic", unique, False, "Read")])
+    KafkaTransport(KafkaSettings(secured.plaintext)).admin().create([TopicSpec(unique, 1)])
+    transport = WAYS[2].transport(secured, "reader")
+
+    async def send() -> None:
+        edge = transport.edge(f"{unique}.edge")
+        try:
+            await edge.send(NewRecord(unique, b"k", b"v"))
+        finally:
+            await edge.close()
+
+    with pytest.raises(AccessDenied, match=r"CLUSTER_AUTHORIZATION_FAILED.*farandole acls.*Nothing was sent"):
+        asyncio.run(send())
+
+
+def test_who_may_write_another_topic_is_told_so_of_this_one_by_an_edge(secured: SecuredBroker, unique: str) -> None:
+    secured.add_user("writer")
+    others = Grant("topic", f"{unique}.other", False, "Write")
+    grant(KafkaSettings(secured.plaintext), "User:writer", [Grant("topic", unique, False, "Read"), others])
+    KafkaTransport(KafkaSettings(secured.plaintext)).admin().create([TopicSpec(unique, 1)])
+    transport = WAYS[2].transport(secured, "writer")
+
+    async def send() -> None:
+        edge = transport.edge(f"{unique}.edge")
+        try:
+            await edge.send(NewRecord(unique, b"k", b"v"))
+        finally:
+            await edge.close()
+
+    with pytest.raises(AccessDenied, match=rf"{unique}: the record was refused: .*TOPIC_AUTHORIZATION_FAILED.*acls"):
+        asyncio.run(send())
+
+
+def test_start_positions_without_a_right_to_their_transactional_id_are_refused_and_not_awaited(
+    secured: SecuredBroker, unique: str
+) -> None:
+    """The story: `apply` with all rights but this one was told `NotReady`, and tried again for two minutes."""
+    secured.add_user("deployer")
+    granted = [Grant("topic", unique, False, "Read"), Grant("group", unique, False, "Read")]
+    grant(KafkaSettings(secured.plaintext), "User:deployer", granted)
+    KafkaTransport(KafkaSettings(secured.plaintext)).admin().create([TopicSpec(unique, 1)])
+
+    with pytest.raises(AccessDenied, match=r"start positions of .*TRANSACTIONAL_ID_AUTHORIZATION_FAILED.*acls"):
+        WAYS[2].transport(secured, "deployer").admin().start_positions(unique, {TopicPartition(unique, 0): Position(0)})
 
 
 @pytest.mark.parametrize(

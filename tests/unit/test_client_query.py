@@ -10,12 +10,13 @@ import pytest
 from farandole.client.applying import apply, plan
 from farandole.client.lookup import head_of, settled_of, states_of
 from farandole.client.planning import Deployment
-from farandole.client.query import list_runs
+from farandole.client.query import GivenUp, StepRow, _with_errors, list_runs
 from farandole.client.session import Session
 from farandole.errors import RecordError
 from farandole.events.catalogue import encode
 from farandole.events.tables import RunControl, RunHead, SettledRun
 from farandole.events.topics import Topics
+from farandole.ids import NO_ITEM
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.port import NewRecord
 
@@ -104,3 +105,16 @@ def test_states_of_several_runs_leave_out_one_that_cannot_be_read() -> None:
             await session.close()
 
     assert asyncio.run(asyncio.wait_for(ask(), 30)) == 0
+
+
+def test_step_with_several_items_given_up_on_tells_how_many_there_are_beside_the_first() -> None:
+    """Of three, `run show` told "item 0" alone, as if the others had gone well."""
+    rows = [StepRow(step, "a", "dead", 3, 3, 0, None) for step in ("three", "one", "whole")]
+    gone = {("three", n): GivenUp(1, "too large", "") for n in (0, 1, 2)}
+    gone |= {("one", 4): GivenUp(1, "too large", ""), ("whole", NO_ITEM): GivenUp(1, "too large", "")}
+
+    assert [row.error for row in _with_errors(rows, gone)] == [
+        "item 0 and 2 more: dead letter: too large",
+        "item 4: dead letter: too large",
+        "dead letter: too large",
+    ]

@@ -3,8 +3,8 @@
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from farandole.errors import FatalTransportError
-from farandole.transport.kafka.errors import error_of, told, trouble_kind, verdict_of_abort
+from farandole.errors import AccessDenied, FatalTransportError, NotReady, TransportError
+from farandole.transport.kafka.errors import error_of, failure, told, trouble_kind, verdict_of_abort
 from farandole.transport.kafka.polling import Outage
 from farandole.transport.port import TopicPartition, Verdict
 
@@ -85,3 +85,21 @@ def test_fatal_error_of_a_consumer_ends_its_process() -> None:
 
     with pytest.raises(FatalTransportError, match="us: it can not go on"):
         list(outage.troubles())
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (TimeoutError(), NotReady),
+        (KafkaException(KafkaError(KafkaError.INVALID_REPLICATION_FACTOR)), NotReady),
+        (KafkaException(KafkaError(KafkaError.TOPIC_EXCEPTION)), TransportError),
+        (KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)), AccessDenied),
+        (KafkaException(KafkaError(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)), AccessDenied),
+    ],
+)
+def test_failure_of_a_call_says_who_must_act(cause: Exception, kind: type[TransportError]) -> None:
+    """A missing right to create was an error of no kind, without the verb that prints rights."""
+    found = failure("topic t: it was not created", cause)
+
+    assert type(found) is kind
+    assert ("farandole acls" in str(found)) == (kind is AccessDenied)

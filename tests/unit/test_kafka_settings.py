@@ -8,7 +8,8 @@ import pytest
 
 from farandole.errors import ConfigError
 from farandole.transport.kafka import KafkaSettings
-from farandole.transport.kafka.security import for_aiokafka
+from farandole.transport.kafka.names import NAMES
+from farandole.transport.kafka.security import _untold, for_aiokafka, require_told
 from farandole.transport.kafka.settings import FIXED, require
 from farandole.transport.port import MemberSettings
 
@@ -49,6 +50,22 @@ def test_transactional_producer_is_told_what_rule_14_demands() -> None:
 def test_settings_that_decide_the_guarantee_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         KafkaSettings("host:9092", {name: "x"})
+
+
+@pytest.mark.parametrize(
+    ("proper", "known_as"),
+    [
+        ("auto.commit.enable", "enable.auto.commit"),
+        ("metadata.broker.list", "bootstrap.servers"),
+        ("request.required.acks", "acks"),
+    ],
+)
+def test_settings_that_decide_the_guarantee_are_refused_by_their_other_names(proper: str, known_as: str) -> None:
+    """The story: `bootstrap.servers` is another name of `metadata.broker.list`, which was taken: every client of
+    librdkafka's went to a cluster that nobody had named as the log, and those of aiokafka to the one in `bootstrap`."""
+    assert {proper, known_as} <= FIXED
+    with pytest.raises(ConfigError, match=proper):
+        KafkaSettings("host:9092", {proper: "elsewhere:9092"})
 
 
 def test_settings_of_the_user_reach_every_client() -> None:
@@ -152,9 +169,53 @@ def test_sasl_password_mechanisms_are_told_with_their_credentials(mechanism: str
         ({"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "OAUTHBEARER"}, "sasl.oauthbearer.method"),
         ({"security.protocol": "SSL", "enable.ssl.certificate.verification": "no"}, "certificate.verification"),
         ({"security.protocol": "SSL", "ssl.ca.pem": "-----BEGIN"}, "ssl.ca.pem"),
+        ({"security.protocol": "SSL", "ssl.crl.location": "crl.pem"}, r"ssl\.crl\.location: .*no word for this"),
+        ({"security.protocol": "SSL", "ssl.curves.list": "P-521"}, r"ssl\.curves\.list: .*no word for this"),
+        ({"security.protocol": "SSL", "ssl.sigalgs.list": "RSA+SHA512"}, r"ssl\.sigalgs\.list: .*no word for this"),
+        ({"security.protocol": "SSL", "ssl.one.day": "x"}, r"ssl\.one\.day: .*no word for this"),
+        ({"sasl.kerberos.principal": "me"}, r"sasl\.kerberos\.principal: .*no word for this"),
+        ({"enable.sasl.oauthbearer.unsecure.jwt": "true"}, r"unsecure\.jwt: .*no word for this"),
+        ({"https.ca.pem": "-----BEGIN"}, r"https\.ca\.pem: .*no word for this"),
+        ({"security.protocol": "SSL", "ssl.cipher.suites": "TLS_AES_256_GCM_SHA384"}, r"cipher\.suites: .*TLS 1\.2"),
+        (
+            {"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", "sasl.mechanisms": "SCRAM-SHA-256"},
+            "found PLAIN and SCRAM-SHA-256",
+        ),
         ({"security.protocol": "SSL", "ssl.ca.location": "/nowhere/ca.pem"}, "ssl"),
     ],
 )
 def test_security_that_both_clients_cannot_share_is_refused_by_name(settings: dict[str, str], what: str) -> None:
     with pytest.raises(ConfigError, match=what):
         for_aiokafka(settings)
+
+
+def test_cipher_suites_are_told_to_both_clients() -> None:
+    """The story: librdkafka offered the one suite that was asked for, and aiokafka all seventeen."""
+    told = for_aiokafka({"security.protocol": "SSL", "ssl.cipher.suites": "ECDHE-RSA-AES256-GCM-SHA384"})["ssl_context"]
+
+    assert isinstance(told, ssl.SSLContext)
+    offered = {each["name"] for each in told.get_ciphers()}
+    assert {name for name in offered if not name.startswith("TLS_")} == {"ECDHE-RSA-AES256-GCM-SHA384"}
+
+
+def test_every_name_that_is_documented_is_one_that_both_clients_are_told() -> None:
+    for each in NAMES:
+        assert not _untold({each.name: each.default}), each.name
+
+
+def test_name_that_is_no_matter_of_security_is_taken() -> None:
+    assert for_aiokafka({"socket.timeout.ms": "1234"}) == {"security_protocol": "PLAINTEXT"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "what"),
+    [
+        ({"ssl.curves.list": "P-521"}, r"ssl\.curves\.list: .*no word for this"),
+        ({"ssl.ca.lokation": "ca.pem"}, r"ssl\.ca\.lokation: .*did you mean ssl\.ca\.location\?"),
+    ],
+)
+def test_name_that_librdkafka_does_not_know_is_told_from_one_that_aiokafka_has_no_word_for(
+    extra: dict[str, str], what: str
+) -> None:
+    with pytest.raises(ConfigError, match=what):
+        require_told(KafkaSettings("127.0.0.1:1", extra))

@@ -2,15 +2,21 @@
 
 import asyncio
 import json
+import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 from aiokafka.errors import KafkaError
 
-from farandole.errors import TransportError
-from farandole.transport.kafka.security import ANSWER_BYTES_MAX, NoToken, OidcTokens, for_aiokafka
+from farandole.errors import ConfigError, TransportError
+from farandole.transport.kafka.security import for_aiokafka
+from farandole.transport.kafka.tokens import ANSWER_BYTES_MAX, NoToken, OidcTokens
 
 
 class _Endpoint(BaseHTTPRequestHandler):
@@ -46,6 +52,14 @@ class _Endpoint(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
         """Say nothing."""
+
+
+class Applications(ThreadPoolExecutor):
+    """The threads of the loop, which are none of ours."""
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Not for us."""
+        raise AssertionError("a thread of the application's was taken")
 
 
 @pytest.fixture
@@ -119,3 +133,56 @@ def test_answer_that_is_no_token_is_none_and_the_secret_goes_nowhere_else(
         asyncio.run(OidcTokens(settings(endpoint)).token())
 
     assert len(_Endpoint.asked) == 1
+
+
+def test_extensions_go_to_the_brokers_with_the_tokens_of_both_clients(endpoint: str) -> None:
+    """The story: librdkafka sent them and aiokafka did not, so that a cluster that is chosen by them took one client
+    and refused the other."""
+    told = {**settings(endpoint), "sasl.oauthbearer.extensions": "logicalCluster=lkc-1, identityPoolId=a=b,,empty="}
+
+    assert OidcTokens(told).extensions() == {"logicalCluster": "lkc-1", "identityPoolId": "a=b", "empty": ""}
+    assert OidcTokens(settings(endpoint)).extensions() == {}
+
+
+@pytest.mark.parametrize("text", ["a", "=b", "a1=b", "auth=b", "a=b,a=c", "a=b\\,c", "a=\u00e9", "a=\x01"])
+def test_extensions_that_librdkafka_would_refuse_or_read_otherwise_are_refused(endpoint: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"sasl\.oauthbearer\.extensions: expected name=value"):
+        OidcTokens({**settings(endpoint), "sasl.oauthbearer.extensions": text})
+
+
+def test_token_takes_no_thread_of_the_application(endpoint: str) -> None:
+    """An endpoint that does not answer held one of the loop's for ten seconds."""
+
+    async def ask() -> str:
+        asyncio.get_running_loop().set_default_executor(Applications())
+        return str(await OidcTokens(settings(endpoint)).token())
+
+    assert asyncio.run(ask()) == "token-1"
+
+
+def test_authority_of_the_token_endpoint_is_told_to_both_clients(endpoint: str, tmp_path: Path) -> None:
+    """librdkafka trusted it, and aiokafka the machine's."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    server = HTTPServer(("127.0.0.1", 0), _Endpoint)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    told = settings(f"https://127.0.0.1:{server.server_port}/token")
+    try:
+        with pytest.raises(NoToken, match="CERTIFICATE_VERIFY_FAILED"):
+            asyncio.run(OidcTokens(told).token())
+        token = asyncio.run(OidcTokens({**told, "https.ca.location": str(tmp_path / "ca.pem")}).token())
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    assert token == "token-1"
+
+
+def test_authority_that_is_not_there_is_refused(endpoint: str) -> None:
+    with pytest.raises(ConfigError, match=r"https\.ca\.location"):
+        OidcTokens({**settings(endpoint), "https.ca.location": "/nowhere/ca.pem"})

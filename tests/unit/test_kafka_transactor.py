@@ -5,17 +5,19 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
-from farandole.errors import TransportError
-from farandole.transport.kafka import KafkaSettings
+from farandole.errors import AccessDenied, TransportError
+from farandole.transport.kafka import KafkaSettings, transactions
 from farandole.transport.kafka.forgotten import Forgotten
-from farandole.transport.kafka.transactions import MISDATED_S, Outcome, Transactor
+from farandole.transport.kafka.transactions import MISDATED_S, NEVER_JOINED, Outcome, Snapshot, Transactor
 from farandole.transport.port import Verdict
 
 T = TypeVar("T")
 
 REFUSED = Outcome(Verdict.REFUSED)
+
+SNAPSHOT = Snapshot(None, NEVER_JOINED)
 
 
 @pytest.fixture
@@ -64,3 +66,40 @@ def test_what_is_open_under_ones_name_is_asked_until_it_is_answered(monkeypatch:
     one._require_alone()
 
     assert asked == ["ns."] * 3
+
+
+class Unauthorized:
+    """A producer that may not do one thing: its call raises that."""
+
+    def __init__(self, call: str, code: int) -> None:
+        self._call, self._code = call, code
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        def called(*_: object) -> None:
+            if name == self._call:
+                raise KafkaException(KafkaError(self._code, "no", txn_requires_abort=True))
+
+        return called
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        ("init_transactions", KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        ("send_offsets_to_transaction", KafkaError.GROUP_AUTHORIZATION_FAILED),
+    ],
+)
+def test_transaction_that_we_have_no_right_to_says_so_in_its_outcome(
+    call: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The story: the code was in the text alone, so that whoever could not go on without the right tried again."""
+    monkeypatch.setattr(transactions, "Producer", lambda _: Unauthorized(call, code))
+    monkeypatch.setattr(transactions, "RETRY_PAUSE", 0.0)
+    one = Transactor(KafkaSettings("localhost:1"), "ns.unit.0")
+    one._is_alone = True
+
+    outcome = one.commit((), {}, SNAPSHOT)
+
+    assert outcome.verdict is Verdict.ABORTED
+    assert isinstance(outcome.error, AccessDenied)
+    assert "farandole acls" in str(outcome.error)

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self, TypeVar, cast, overload
 
 from farandole.artifacts import ArtifactStore
+from farandole.client.arguments import require_text
 from farandole.client.direct import begun_id, directly, send_start
 from farandole.client.following import Ending, Start
 from farandole.client.given import Given
@@ -133,10 +134,12 @@ class Client:
                 that is too old; or no pipeline of that name was applied (`UnknownPipeline`). What else the coordinator
                 refuses (a conflict, a `Pipeline` that was not applied) is raised by `Run.result`.
             ConfigError: the namespace was never applied.
-            TypeError: it is no pipeline; or one by name was given arguments other than `params`.
+            TypeError: it is no pipeline; or one by name was given arguments other than `params`; or the id is no text.
             TransportError: the start was not acknowledged. With an id chosen here starting again is safe; the
                 message says so, or that the run may have begun.
         """
+        if run_id is not None:
+            require_text("run_id", run_id)
         if run_id is not None and not is_run_id(run_id):
             raise RunRefused(f"run id: expected {RUN_ID_SHAPE}, but found {run_id[:140]!r}")
         chosen = run_id or generated_run_id(self._clock.now(), secrets.randbits(UUID_BITS))
@@ -180,7 +183,11 @@ class Client:
             RunNotFound: nothing is known of it, or its beginning is no longer on the log.
             RunRefused: it has not ended, or its params do not fit the pipeline as it is now; or `new_id` is its own.
             ConfigError: the pipeline is no longer applied.
+            TypeError: an id is no text.
         """
+        require_text("run_id", run_id)
+        if new_id is not None:
+            require_text("new_id", new_id)
         if new_id == run_id:  # the same start once more, which is answered by how it ended
             raise RunRefused(
                 f"run {run_id}: expected another id for the new run, but found its own. Nothing was started; "
@@ -241,8 +248,9 @@ class Client:
         Raises:
             RunNotFound: no run can have such an id.
             ConfigError: the namespace was never applied.
-            TypeError: it is no pipeline.
+            TypeError: it is no pipeline; or the id is no text.
         """
+        require_text("run_id", run_id)
         if pipeline is not None:
             require_pipeline(pipeline)
         session = self.session

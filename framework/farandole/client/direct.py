@@ -10,7 +10,7 @@ from datetime import datetime
 from farandole.client.session import Session
 from farandole.definition.graph import graph_of
 from farandole.definition.model import Definition
-from farandole.errors import ConfigError, RecordError, TransportError
+from farandole.errors import AccessDenied, ConfigError, NotReady, RecordError, TransportError
 from farandole.events.facts import RunStarted, StepScheduled
 from farandole.events.outgoing import Origin, Trigger, trigger_record
 from farandole.ids import attempt_id, consequence_id, sha256
@@ -60,12 +60,15 @@ async def send_start(session: Session, trigger: Trigger, definition: Definition)
     """Write the trigger, once.
 
     Raises:
+        AccessDenied, NotReady: it was not written.
         TransportError: it was not acknowledged; the run may have begun.
     """
     origin = Origin(session.source, session.clock.now(), definition=definition.hash)
     it = trigger_record(session.topics, trigger, cause="", origin=origin)
     try:
         await session.edge.send(NewRecord(it.topic, it.key.encode(), it.value, it.headers))
+    except (AccessDenied, NotReady) as error:
+        raise type(error)(f"run {trigger.run}: it was not started: {error}") from error
     except TransportError as error:
         raise TransportError(
             f"run {trigger.run}: its start was not acknowledged: {error}. It was not repeated: the run may have begun, "

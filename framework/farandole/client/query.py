@@ -5,6 +5,7 @@ kept between calls. Knows nothing of terminals.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -69,7 +70,7 @@ class StepRow:
     """One step of a run as its state tells. `status` is a word of `kernel.state.Status`, in lower case.
 
     `attempt`: how many there were, of a mapped step those of all its items, as the final state says too. `error`: why
-    it was given up on, where it was; of a mapped step that of the first item.
+    it was given up on, where it was; of a mapped step that of the first item, with the number of the others.
     """
 
     step: str
@@ -253,8 +254,10 @@ def _with_reason(wait: Wait, gave_up: Mapping[tuple[str, int], GivenUp]) -> Wait
 
 def _with_errors(rows: Iterable[StepRow], gave_up: Mapping[tuple[str, int], GivenUp]) -> tuple[StepRow, ...]:
     told: dict[str, str] = {}
+    items = Counter(step for step, item in gave_up if item != NO_ITEM)
     for (step, item), each in sorted(gave_up.items()):
-        told.setdefault(step, each.told if item == NO_ITEM else f"item {item}: {each.told}")
+        more = f" and {items[step] - 1} more" if items[step] > 1 else ""
+        told.setdefault(step, each.told if item == NO_ITEM else f"item {item}{more}: {each.told}")
     return tuple(replace(row, error=told.get(row.step, "")) for row in rows)
 
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, Literal, TypeVar
 
+from farandole.client.arguments import limit_of, require_when_held
 from farandole.client.following import Ending, Following, Start
 from farandole.client.lookup import RunStatus, head_of, is_answered, settled_of, state_of, status_of
 from farandole.client.query import goes_on
 from farandole.client.scan import BEGINNING, header, scan, span
 from farandole.client.session import Session
 from farandole.client.tail import Subscription
-from farandole.definition.policy import duration, duration_text
+from farandole.definition.policy import duration_text
 from farandole.errors import (
     FarandoleError,
     RecordError,
@@ -131,6 +132,7 @@ class Run(Generic[R]):
             RunNotFound: nothing is known of a run that was not started here.
             RecordError: its end is a record that this client cannot read; a newer coordinator wrote it.
             TransportError: the client was closed meanwhile, or the log is lost to this process.
+            TypeError, ValueError: `timeout` is no text such as `10s` and no timedelta, or `held` is another word.
         """
         return await self._within(timeout, self._result(held))
 
@@ -148,6 +150,7 @@ class Run(Generic[R]):
         Raises:
             RunHeld: it waits for a person; as `result`.
             WaitTimedOut: `timeout` passed; the run goes on.
+            TypeError, ValueError: as `result`.
             RunNotFound: nothing is known of a run that was not started here.
             RecordError: its end is a record that this client cannot read; a newer coordinator wrote it.
             TransportError: the client was closed meanwhile, or the log is lost to this process.
@@ -156,7 +159,7 @@ class Run(Generic[R]):
 
     async def _within(self, timeout: str | timedelta | None, work: Coroutine[object, object, T]) -> T:
         with closing(work):  # a wrong `timeout` leaves it unasked
-            limit = duration(timeout) if timeout is not None else None
+            limit = limit_of(timeout)
             clock = asyncio.timeout(limit.total_seconds() if limit else None)
             try:
                 async with clock:
@@ -249,6 +252,7 @@ class Run(Generic[R]):
 
     async def _ended(self, wait: _Wait, held: WhenHeld) -> Ending:
         """The end, unless it is held and that was not said yet."""
+        require_when_held(held)
         holds = None if held == "wait" else self._holds_told
         following = self._followed.following
         if not self._followed.is_new and not self._looked_up and following.ending is None:

@@ -12,7 +12,7 @@ from farandole.client.looking import Looking
 from farandole.client.scan import existing_places
 from farandole.client.tail import EventTail
 from farandole.clock import Clock, SystemClock
-from farandole.errors import RunNotFound, RunRefused, TransportError
+from farandole.errors import AccessDenied, NotReady, RunNotFound, RunRefused, TransportError
 from farandole.events.catalogue import encode, type_name
 from farandole.events.commands import Command
 from farandole.events.envelope import Envelope
@@ -95,6 +95,7 @@ class Session:
         Raises:
             RunRefused: the command is too large to be written.
             RunNotFound: no run can have such an id.
+            AccessDenied, NotReady: it was not written.
             TransportError: it was not written, or perhaps it was: sending the same once more is safe.
         """
         run_id = command.run_id or ""
@@ -121,8 +122,11 @@ class Session:
         record = NewRecord(self.topics.commands, run_id.encode(), value, headers, home)
         try:
             await self.edge.send(record)
+        except AccessDenied as error:
+            raise AccessDenied(f"run {run_id}: {type(command).__name__} was refused: {error}") from error
         except TransportError as error:
-            raise TransportError(
+            kind = NotReady if isinstance(error, NotReady) else TransportError
+            raise kind(
                 f"run {run_id}: {type(command).__name__} was not acknowledged: {error}. "
                 "Sending it again with the same run id is safe."
             ) from error

@@ -335,12 +335,13 @@ class Edge(Protocol):
         """Write and wait for the acknowledgement: (partition, offset).
 
         Raises:
+            AccessDenied, NotReady: it was certainly not written.
             TransportError: refused, or in doubt (the message says which); never repeated by itself.
         """
         ...
 
     def tail(self, positions: Mapping[TopicPartition, int]) -> AsyncIterator[Record | End]:
-        """Read-committed records from positions on (-2 beginning, -1 end), for ever; close the iterator to stop."""
+        """Read-committed records from positions on (-2 beginning, -1 end), until the iterator or the edge is closed."""
         ...
 
     async def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Mapping[TopicPartition, int]:

@@ -18,10 +18,10 @@ DENIED_AFTER = 1.0
 _TLS_WAY_OUT = (
     "see that ssl.ca.location is the brokers' authority, and our certificate is theirs to trust and not expired"
 )
-_SASL_WAY_OUT = "see sasl.mechanism, sasl.username and sasl.password (or sasl.oauthbearer.*)"
+SASL_WAY_OUT = "see sasl.mechanism, sasl.username and sasl.password (or sasl.oauthbearer.*)"
 _WAYS_OUT = {
-    KafkaError._AUTHENTICATION: _SASL_WAY_OUT,
-    KafkaError.SASL_AUTHENTICATION_FAILED: _SASL_WAY_OUT,
+    KafkaError._AUTHENTICATION: SASL_WAY_OUT,
+    KafkaError.SASL_AUTHENTICATION_FAILED: SASL_WAY_OUT,
     KafkaError._SSL: _TLS_WAY_OUT,
 }
 

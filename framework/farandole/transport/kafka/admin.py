@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from farandole.errors import NotReady
+from farandole.errors import AccessDenied, NotReady
 from farandole.transport.kafka.errors import error_of, failure, told
 from farandole.transport.kafka.queries import Queries
 from farandole.transport.kafka.settings import KafkaSettings
@@ -73,7 +73,8 @@ class KafkaAdmin:
         """Create what is missing, and wait until every partition has a leader.
 
         Raises:
-            TransportError: one was refused; those before it may exist by now.
+            AccessDenied: we may not create one; those before it may exist by now, as after any error.
+            TransportError: one was refused.
             NotReady: the brokers are too few, or did not answer in time.
         """
         if not topics:
@@ -171,6 +172,7 @@ class KafkaAdmin:
         which is why nobody else may have one.
 
         Raises:
+            AccessDenied: we have no right to; told at once, for trying again cannot help.
             NotReady: they could not be committed; `apply` may be run again.
         """
         # No slot's id: names begin with a letter. The same for every `apply`, so that the last one wins.
@@ -184,6 +186,8 @@ class KafkaAdmin:
                 if not missing:
                     return
                 outcome = transactor.commit((), missing, never_joined)
+                if isinstance(outcome.error, AccessDenied):
+                    raise AccessDenied(f"start positions of {group}: they were not committed: {outcome.error}")
                 if outcome.verdict in (Verdict.DOUBT, Verdict.FENCED):
                     transactor.renew()
             if self._missing(group, positions):

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from aiokafka import errors as aio
 from aiokafka.client import AIOKafkaClient
 
-from farandole.errors import TransportError
+from farandole.errors import NotReady, TransportError
+from farandole.transport.kafka.aio_errors import AWAY, unreached
 from farandole.transport.kafka.messages import UNSPOKEN
 from farandole.transport.kafka.security import for_aiokafka
 from farandole.transport.kafka.settings import BROKER_MIN, KafkaSettings
@@ -28,7 +28,9 @@ def ask(settings: KafkaSettings, client_id: str, question: Callable[[AIOKafkaCli
     """What a question brings. Blocking, in a thread of its own: the caller may have an event loop.
 
     Raises:
-        TransportError: the cluster cannot be reached.
+        NotReady: the cluster cannot be reached, or not yet.
+        AccessDenied: it does not allow us what we ask.
+        TransportError: it answers with another error.
     """
     answer: Future[T] = Future()
 
@@ -48,14 +50,15 @@ def ask_patiently(
     """As `ask`, of a question that is asked again and again until it is answered, or our patience is over.
 
     Raises:
-        TransportError: the cluster cannot be reached, is too old for the question, or there was no answer.
+        NotReady: there was no answer in time; else as `ask`.
+        TransportError: the cluster is too old for the question.
     """
 
     async def patiently(client: AIOKafkaClient) -> T:
         try:
             return await asyncio.wait_for(question(client), settings.patience)
         except TimeoutError:
-            raise TransportError(f"{about}: no answer in {settings.patience} s") from None
+            raise NotReady(f"{about}: no answer in {settings.patience} s") from None
         except UNSPOKEN as error:
             old = f"expected brokers of Kafka {BROKER_MIN} or newer, but one does not answer as they do: {error!r}"
             raise TransportError(f"{about}: {old}") from error
@@ -75,7 +78,7 @@ async def _with_client(
     try:
         await asyncio.wait_for(client.bootstrap(), settings.patience)
         return await question(client)
-    except (aio.KafkaError, OSError, TimeoutError) as error:
-        raise TransportError(f"{settings.bootstrap}: cannot be reached: {error!r}") from error
+    except AWAY as error:
+        raise unreached(error, settings.bootstrap) from error
     finally:
         await client.close()

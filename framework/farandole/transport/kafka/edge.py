@@ -17,10 +17,12 @@ from aiokafka.structs import RecordMetadata
 
 from farandole.errors import TransportError
 from farandole.ids import partition_of
-from farandole.transport.kafka.queries import Queries
+from farandole.transport.kafka.aio_errors import AWAY, denied, unreached
+from farandole.transport.kafka.edge_queries import EdgeQueries
 from farandole.transport.kafka.reader import KafkaReader
 from farandole.transport.kafka.security import for_aiokafka
 from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.kafka.sharing import begun, shared
 from farandole.transport.port import End, Isolation, NewRecord, Record, TopicPartition, Trouble
 from farandole.transport.topology import RECORD_BYTES_MAX
 
@@ -52,9 +54,11 @@ class KafkaEdge:
     def __init__(self, settings: KafkaSettings, client_id: str) -> None:
         self._settings = settings
         self._client_id = client_id
-        self._queries = Queries(settings, client_id)
+        self._queries = EdgeQueries(settings, client_id)
         self._producer: AIOKafkaProducer | None = None
-        self._starting = asyncio.Lock()
+        self._connecting: asyncio.Task[AIOKafkaProducer] | None = None
+        """What all wait for who send before there is a producer; while the cluster is away each would connect anew."""
+
         self._is_closed = False
         self._leaving: set[asyncio.Task[None]] = set()
         """Ends of producers that are not used any more."""
@@ -62,7 +66,12 @@ class KafkaEdge:
         self._counts: dict[str, tuple[int, float]] = {}
 
     async def send(self, record: NewRecord) -> tuple[int, int]:
-        """Write and wait."""
+        """Write and wait; each of its questions (where to, a connection, the answer) at most `call_timeout`.
+
+        Raises:
+            AccessDenied: we may not write there, or not at all.
+            TransportError: it was refused, or is in doubt, or nothing was sent.
+        """
         partition = await self._place(record)
         while True:
             producer = await self._started()
@@ -76,6 +85,7 @@ class KafkaEdge:
 
         Raises:
             ProducerClosed: it takes nothing more. The record has not been written, and nothing is wrong with it.
+            AccessDenied: we may not write there.
             TransportError: it was refused, or is in doubt.
         """
         try:
@@ -87,15 +97,16 @@ class KafkaEdge:
             raise
         except aio.KafkaError as error:
             self._retire(producer)
-            if isinstance(error, _REFUSALS):
-                raise TransportError(f"{record.topic}: the record was refused: {error!r}") from error
-            raise TransportError(f"{record.topic}: in doubt, the record may have been written: {error!r}") from error
+            is_refused = isinstance(error, _REFUSALS)
+            what = "the record was refused" if is_refused else "in doubt, the record may have been written"
+            about = f"{record.topic}: {what}"
+            raise denied(error, about) or TransportError(f"{about}: {error!r}") from error
         except TimeoutError as error:
             raise TransportError(f"{record.topic}: in doubt, the record may have been written: {error!r}") from error
         return told.partition, told.offset
 
     async def tail(self, positions: Mapping[TopicPartition, int]) -> AsyncIterator[Record | End]:
-        """Read-committed records from positions on, for ever.
+        """Read-committed records from positions on, until the edge is closed.
 
         Raises:
             TransportError: a partition does not deliver; that the cluster is away is waited for.
@@ -105,7 +116,7 @@ class KafkaEdge:
         loop = asyncio.get_running_loop()
         try:
             reader.assign(positions)
-            while True:
+            while not self._is_closed:
                 for each in await loop.run_in_executor(thread, reader.poll, SLICE):
                     if not isinstance(each, Trouble):
                         yield each
@@ -118,18 +129,21 @@ class KafkaEdge:
 
     async def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Mapping[TopicPartition, int]:
         """End offsets."""
-        return await asyncio.to_thread(self._queries.ends, partitions, isolation)
+        return await self._queries.ends(partitions, isolation)
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has; 0 if it does not exist."""
-        return await asyncio.to_thread(self._queries.partitions, topic)
+        return await self._queries.partitions(topic)
 
     async def close(self) -> None:
-        """Free everything, in a bounded time: what is in doubt is not waited for."""
-        async with self._starting:  # who connects just now is not cut off in the midst of it
-            self._is_closed = True
-            if self._producer is not None:
-                self._retire(self._producer)
+        """Free everything, in a bounded time: neither what is in doubt is waited for, nor a cluster that is away."""
+        self._is_closed = True
+        self._queries.close()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
+        if self._producer is not None:
+            self._retire(self._producer)
         if self._leaving:
             await asyncio.wait(self._leaving)
 
@@ -141,34 +155,53 @@ class KafkaEdge:
         """
         if self._producer is producer:
             self._producer = None
-            leaving = asyncio.get_running_loop().create_task(_ended(producer), name=f"{self._client_id}.leaving")
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+            self._leave(producer)
+
+    def _leave(self, producer: AIOKafkaProducer) -> None:
+        leaving = asyncio.get_running_loop().create_task(_ended(producer), name=f"{self._client_id}.leaving")
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
 
     async def _started(self) -> AIOKafkaProducer:
-        async with self._starting:
-            if self._is_closed:
-                raise TransportError(f"{self._client_id}: expected an open edge, but it was closed. Nothing was sent")
-            if self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self._settings.bootstrap,
-                    client_id=self._client_id,
-                    acks="all",
-                    enable_idempotence=True,
-                    max_request_size=RECORD_BYTES_MAX,
-                    request_timeout_ms=round(self._settings.patience * 1000),
-                    **for_aiokafka(self._settings.extra),
-                )
-                try:
-                    await asyncio.wait_for(producer.start(), self._settings.patience)
-                except BaseException as error:
-                    await _ended(producer)
-                    if not isinstance(error, aio.KafkaError | OSError | TimeoutError):
-                        raise
-                    where = self._settings.bootstrap
-                    raise TransportError(f"{where}: cannot be reached: {error!r}. Nothing was sent") from error
-                self._producer = producer
+        """A producer that is connected: the one there is, or else the one that all wait for who need it now.
+
+        Raises:
+            NotReady: the cluster cannot be reached.
+            AccessDenied: it does not let us in, or write.
+            TransportError: the edge was closed.
+        """
+        if self._is_closed:
+            raise self._closed()
+        if self._producer is not None:
             return self._producer
+        if self._connecting is None or self._connecting.done():
+            self._connecting = begun(self._connect(), f"{self._client_id}.connecting")
+        return await shared(self._connecting, self._closed)
+
+    async def _connect(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.bootstrap,
+            client_id=self._client_id,
+            acks="all",
+            enable_idempotence=True,
+            max_request_size=RECORD_BYTES_MAX,
+            request_timeout_ms=round(self._settings.patience * 1000),
+            **for_aiokafka(self._settings.extra),
+        )
+        try:
+            async with asyncio.timeout(self._settings.patience):
+                await producer.start()
+        except AWAY as error:
+            self._leave(producer)
+            raise _unsent(unreached(error, self._settings.bootstrap)) from error
+        except BaseException:
+            await _ended(producer)
+            raise
+        self._producer = producer
+        return producer
+
+    def _closed(self) -> TransportError:
+        return TransportError(f"{self._client_id}: expected an open edge, but it was closed. Nothing was sent")
 
     async def _place(self, record: NewRecord) -> int:
         """The partition to write to, the same that Java and the members choose.
@@ -189,6 +222,10 @@ class KafkaEdge:
                 f"{record.topic}/{record.partition}: the record was refused: it has {count} partitions"
             )
         return record.partition
+
+
+def _unsent(error: TransportError) -> TransportError:
+    return type(error)(f"{error}. Nothing was sent")
 
 
 async def _answered(producer: AIOKafkaProducer, record: NewRecord, partition: int) -> RecordMetadata:

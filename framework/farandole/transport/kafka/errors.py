@@ -2,7 +2,8 @@
 
 from confluent_kafka import KafkaError, KafkaException
 
-from farandole.errors import NotReady, TransportError
+from farandole.errors import AccessDenied, NotReady, TransportError
+from farandole.transport.kafka.access import RIGHTS, UNAUTHORIZED
 from farandole.transport.port import Verdict
 
 STALE = frozenset(
@@ -94,8 +95,14 @@ def told(exception: BaseException) -> str:
 
 def failure(message: str, cause: BaseException) -> TransportError:
     """The error of a call that failed because of `cause`: one of the client's, or its own time being over."""
-    awaited = isinstance(cause, TimeoutError) or error_of(cause).code() in AWAITED
-    return NotReady(message) if awaited else TransportError(message)
+    return NotReady(message) if isinstance(cause, TimeoutError) else because(error_of(cause), message)
+
+
+def because(error: KafkaError, message: str) -> TransportError:
+    """The error of a call that failed because of `error`, of the kind that says who must act."""
+    if error.code() in UNAUTHORIZED:
+        return AccessDenied(f"{message.rstrip('.')}. {RIGHTS}")
+    return NotReady(message) if error.code() in AWAITED else TransportError(message)
 
 
 def verdict_of_abort(error: KafkaError) -> Verdict:

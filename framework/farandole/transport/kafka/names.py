@@ -23,6 +23,7 @@ NAMES: tuple[Name, ...] = (
         "ssl.endpoint.identification.algorithm", "https", "`none` takes a certificate for any name; not in production."
     ),
     Name("enable.ssl.certificate.verification", "true", "`false` takes any certificate; not in production."),
+    Name("ssl.cipher.suites", "", "Suites for TLS 1.2, in OpenSSL's words; those of 1.3 are not chosen by it."),
     Name("sasl.mechanism", "", "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER."),
     Name("sasl.username", "", "Of PLAIN and SCRAM."),
     Name("sasl.password", "", "Of PLAIN and SCRAM."),
@@ -31,4 +32,6 @@ NAMES: tuple[Name, ...] = (
     Name("sasl.oauthbearer.client.id", "", "Who we are there."),
     Name("sasl.oauthbearer.client.secret", "", "How we prove it."),
     Name("sasl.oauthbearer.scope", "", "What we ask for."),
+    Name("sasl.oauthbearer.extensions", "", "`name=value,name=value`: told to the brokers with each token (RFC 7628)."),
+    Name("https.ca.location", "", "File of the authorities that the token endpoint's certificate may come from, PEM."),
 )

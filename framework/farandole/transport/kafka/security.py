@@ -1,43 +1,33 @@
 """One set of security settings for both clients: librdkafka's names, told to aiokafka in its own way.
 
 TLS, mTLS, SASL PLAIN, SCRAM and OAUTHBEARER with client credentials (OIDC). What aiokafka has no
-word for is refused, so that the two never connect with different guarantees.
+word for is refused, so that the two never connect with different guarantees: also names that
+librdkafka may have one day.
 """
 
-import asyncio
 import difflib
-import http.client
-import json
 import ssl
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
-from aiokafka import errors as aio
-from aiokafka.abc import AbstractTokenProvider
 from aiokafka.helpers import create_ssl_context
 from confluent_kafka import KafkaException, Producer
 
-from farandole.errors import ConfigError, TransportError
+from farandole.errors import ConfigError
 from farandole.transport.kafka.errors import error_of
 from farandole.transport.kafka.names import NAMES
 from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.kafka.tokens import OAUTH, OidcTokens, required
 from farandole.transport.verification import verifies_certificate, verifies_name
 
-_OAUTH = "sasl.oauthbearer."
-_UNTOLD = ("ssl.ca.pem", "ssl.certificate.pem", "ssl.key.pem", "ssl.keystore.location", "ssl.crl.location")
-"""Security settings of librdkafka that aiokafka has no counterpart for."""
+_TOLD = frozenset(each.name for each in NAMES) | {"sasl.mechanisms"}
+"""What both clients are told: the documented names, and the proper one of `sasl.mechanism`."""
 
-TOKEN_TIMEOUT = 10.0
-ANSWER_BYTES_MAX = 1_048_576
-"""Largest answer of a token endpoint that is read: tokens have kilobytes."""
+_SECURITY = ("enable.sasl.", "enable.ssl.", "https.", "sasl.", "security.", "ssl.")
+"""How the names of librdkafka's settings begin that are about security."""
 
-TOKEN_SHARE = 0.8
-"""Share of a token's life after which it is fetched anew: what librdkafka does."""
+_PEM = ("ssl.ca.pem", "ssl.certificate.pem", "ssl.key.pem", "ssl.keystore.location", "ssl.keystore.password")
+"""Those of which there is another way to say the same."""
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
@@ -50,11 +40,15 @@ def require_told(settings: KafkaSettings) -> None:
     """
     if not settings.extra:
         return
-    for_aiokafka(settings.extra)
+    untold = _untold(settings.extra)
+    if not untold:
+        for_aiokafka(settings.extra)
     try:
         Producer(settings.common("farandole.check"))
     except KafkaException as error:
-        raise ConfigError(_untaken(error_of(error).str(), settings.extra)) from error
+        raise ConfigError(_untaken(error_of(error).str(), settings.extra)) from error  # a name that is not quite one
+    if untold:
+        raise ConfigError(untold)
 
 
 def _untaken(told: str, extra: Mapping[str, str]) -> str:
@@ -73,14 +67,27 @@ def for_aiokafka(settings: Mapping[str, str]) -> dict[str, object]:
     protocol = settings.get("security.protocol", "PLAINTEXT").upper()
     if protocol not in PROTOCOLS:
         raise ConfigError(f"[kafka] security.protocol: expected one of {', '.join(PROTOCOLS)}, but it is {protocol!r}")
-    if untold := sorted(name for name in settings if name in _UNTOLD):
-        raise ConfigError(f"[kafka] {', '.join(untold)}: expected files in PEM format (ssl.*.location) instead")
+    if untold := _untold(settings):
+        raise ConfigError(untold)
     told: dict[str, object] = {"security_protocol": protocol}
     if protocol.endswith("SSL"):
         told["ssl_context"] = _ssl_context(settings)
     if protocol.startswith("SASL"):
         told |= _sasl(settings)
     return told
+
+
+def _untold(settings: Mapping[str, str]) -> str:
+    """Why settings cannot be told to aiokafka; empty if all can. The others are no matter of security."""
+    names = sorted(name for name in settings if name.startswith(_SECURITY) and name not in _TOLD)
+    if not names:
+        return ""
+    if all(name in _PEM for name in names):
+        return f"[kafka] {', '.join(names)}: expected files in PEM format (ssl.*.location) instead"
+    return (
+        f"[kafka] {', '.join(names)}: expected security that both clients can be told, but aiokafka, which sends for "
+        "applications, has no word for this; docs/reference/configuration.md lists what both know"
+    )
 
 
 def _ssl_context(settings: Mapping[str, str]) -> ssl.SSLContext:
@@ -96,6 +103,8 @@ def _ssl_context(settings: Mapping[str, str]) -> ssl.SSLContext:
         )
     except OSError as error:
         raise ConfigError(f"[kafka] ssl.*.location: expected files in PEM format, but: {error}") from error
+    if suites := settings.get("ssl.cipher.suites"):
+        _choose(context, suites)
     if not verifies_name(settings):
         context.check_hostname = False
     if not verifies_certificate(settings):
@@ -104,11 +113,27 @@ def _ssl_context(settings: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
+def _choose(context: ssl.SSLContext, suites: str) -> None:
+    """By the same call as librdkafka's, `SSL_CTX_set_cipher_list`: it passes over names of TLS 1.3, which stays as it
+    is, and refuses a list that has no other."""
+    try:
+        context.set_ciphers(suites)
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"[kafka] ssl.cipher.suites: expected OpenSSL's names, one of them at least for TLS 1.2, but: {error}"
+        ) from error
+
+
 def _sasl(settings: Mapping[str, str]) -> dict[str, object]:
-    mechanism = (settings.get("sasl.mechanism") or settings.get("sasl.mechanisms") or "").upper()
+    said = {settings[name].upper() for name in ("sasl.mechanism", "sasl.mechanisms") if settings.get(name)}
+    if len(said) > 1:
+        raise ConfigError(
+            f"[kafka] sasl.mechanism, sasl.mechanisms: expected one, but found {' and '.join(sorted(said))}"
+        )
+    mechanism = said.pop() if said else ""
     if mechanism == "OAUTHBEARER":
-        if settings.get(f"{_OAUTH}method") != "oidc":
-            raise ConfigError(f"[kafka] {_OAUTH}method: expected 'oidc', the only one that both clients know")
+        if settings.get(f"{OAUTH}method") != "oidc":
+            raise ConfigError(f"[kafka] {OAUTH}method: expected 'oidc', the only one that both clients know")
         return {"sasl_mechanism": mechanism, "sasl_oauth_token_provider": OidcTokens(settings)}
     if mechanism not in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
         raise ConfigError(
@@ -117,66 +142,6 @@ def _sasl(settings: Mapping[str, str]) -> dict[str, object]:
         )
     return {
         "sasl_mechanism": mechanism,
-        "sasl_plain_username": _required(settings, "sasl.username"),
-        "sasl_plain_password": _required(settings, "sasl.password"),
+        "sasl_plain_username": required(settings, "sasl.username"),
+        "sasl_plain_password": required(settings, "sasl.password"),
     }
-
-
-def _required(settings: Mapping[str, str], name: str) -> str:
-    if not (value := settings.get(name)):
-        raise ConfigError(f"[kafka] {name}: expected it with the SASL mechanism that was chosen, but it is missing")
-    return value
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: object, **__: object) -> None:
-        return None
-
-
-class NoToken(TransportError, aio.KafkaError):  # type: ignore[misc]  # aiokafka has no types
-    """There was none. Of both families: what aiokafka does not know ends its sender for good."""
-
-
-class OidcTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no types
-    """Access tokens by client credentials (RFC 6749, section 4.4), as librdkafka's `oidc` method fetches them."""
-
-    def __init__(self, settings: Mapping[str, str]) -> None:
-        self._url = _required(settings, f"{_OAUTH}token.endpoint.url")
-        self._client_id = _required(settings, f"{_OAUTH}client.id")
-        self._secret = _required(settings, f"{_OAUTH}client.secret")
-        self._scope = settings.get(f"{_OAUTH}scope", "")
-        self._token = ""
-        self._until = 0.0
-        # The secret follows no redirect. Proxies are the environment's, as they are librdkafka's by libcurl.
-        self._open = urllib.request.build_opener(_NoRedirect()).open
-
-    async def token(self) -> str:
-        """A token that is good for a while.
-
-        Raises:
-            NoToken: the endpoint gave none.
-        """
-        if time.monotonic() >= self._until:
-            try:
-                self._token, seconds = await asyncio.to_thread(self._fetch)
-            except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, RecursionError) as error:
-                raise NoToken(f"{self._url}: expected an access token, but: {error!r}") from error
-            self._until = time.monotonic() + TOKEN_SHARE * seconds
-        return self._token
-
-    def _fetch(self) -> tuple[str, float]:
-        form = {"grant_type": "client_credentials", **({"scope": self._scope} if self._scope else {})}
-        credentials = b64encode(f"{self._client_id}:{self._secret}".encode()).decode()
-        request = urllib.request.Request(
-            self._url, urllib.parse.urlencode(form).encode(), {"Authorization": f"Basic {credentials}"}
-        )
-        try:
-            with self._open(request, timeout=TOKEN_TIMEOUT) as answer:
-                raw = answer.read(ANSWER_BYTES_MAX + 1)
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise
-        if len(raw) > ANSWER_BYTES_MAX:
-            raise ValueError(f"expected at most {ANSWER_BYTES_MAX} bytes of answer")
-        body = json.loads(raw)
-        return str(body["access_token"]), float(body.get("expires_in", 60))

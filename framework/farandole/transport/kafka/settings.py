@@ -16,6 +16,7 @@ from farandole.transport.topology import RECORD_BYTES_MAX
 FIXED = frozenset(
     {
         "acks",
+        "auto.commit.enable",
         "auto.offset.reset",
         "bootstrap.servers",
         "client.id",
@@ -28,9 +29,11 @@ FIXED = frozenset(
         "group.protocol",
         "isolation.level",
         "max.poll.interval.ms",
+        "metadata.broker.list",
         "partition.assignment.strategy",
         "partitioner",
         "queued.max.messages.kbytes",
+        "request.required.acks",
         "retry.backoff.max.ms",
         "retry.backoff.ms",
         "session.timeout.ms",
@@ -38,7 +41,8 @@ FIXED = frozenset(
         "transactional.id",
     }
 )
-"""Settings that decide the guarantee; they are ours alone."""
+"""Settings that decide the guarantee, or where it holds; they are ours alone. Under every name that librdkafka has for
+them: the proper ones of `bootstrap.servers`, `acks` and `enable.auto.commit` are others (its CONFIGURATION.md)."""
 
 ASSIGNORS = ("range", "cooperative-sticky")
 

@@ -27,7 +27,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from farandole.errors import TransportError
 from farandole.transport.kafka.calls import CallWatch
-from farandole.transport.kafka.errors import CLIENT_ERRORS, FENCED, error_of, told, verdict_of_abort
+from farandole.transport.kafka.errors import CLIENT_ERRORS, FENCED, because, error_of, failure, told, verdict_of_abort
 from farandole.transport.kafka.settings import RETRY_BACKOFF_MS, TRANSACTION_MAX, KafkaSettings
 from farandole.transport.port import NewRecord, Position, TopicPartition, Verdict
 
@@ -207,7 +207,8 @@ class Transactor:
                 producer.init_transactions(self._settings.patience)
         except CLIENT_ERRORS as error:
             time.sleep(max(0.0, began + RETRY_PAUSE - time.monotonic()))
-            raise self._say(f"its producer was not initialised: {told(error)}. It is tried again") from error
+            # Not that it is tried again: who starts a group alone does not, where a right is missing.
+            raise failure(f"{self._id}: its producer was not initialised: {told(error)}", error) from error
         self._producer = producer
 
     def _require_alone(self) -> None:
@@ -326,9 +327,9 @@ class _Transaction:
             _hear(self._producer)
             # The broker may have what it seems to have refused, or may get it after the abort.
             if not error.txn_requires_abort() or self.is_suspect():
-                return Outcome(Verdict.DOUBT, TransportError(why))
+                return Outcome(Verdict.DOUBT, because(error, why))
         elif error.fatal():
-            return Outcome(Verdict.DOUBT, TransportError(why))
+            return Outcome(Verdict.DOUBT, because(error, why))
         return self._abort(error, why)
 
     def _abort(self, error: KafkaError, why: str) -> Outcome:
@@ -340,7 +341,7 @@ class _Transaction:
         except CLIENT_ERRORS as second:
             verdict = Verdict.FENCED if error_of(second).code() in FENCED else Verdict.DOUBT
             return Outcome(verdict, TransportError(f"{why}; and then: {told(second)}"))
-        return Outcome(verdict_of_abort(error), TransportError(why))
+        return Outcome(verdict_of_abort(error), because(error, why))
 
 
 def _hear(producer: Producer) -> None:
