@@ -29,6 +29,12 @@ TOPIC_RULE = "1 to 249 of A-Z a-z 0-9 . _ -, and neither . nor .."
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 """Run ids: no `/` and no `#`, which separate the parts of keys; at most 128 characters."""
 
+SLOT = re.compile(r"[A-Za-z0-9_-]{1,63}\Z")
+"""Slots of processes: the last part of a transactional id, which is written beside every position in so much room."""
+
+SLOT_RULE = "1 to 63 of A-Z a-z 0-9 _ -"
+"""`SLOT` in words, for messages."""
+
 NO_ITEM = -1
 """The item number of a step that is not mapped."""
 
@@ -46,6 +52,11 @@ def is_topic(text: str) -> bool:
 def is_run_id(text: str) -> bool:
     """Whether `text` may be a run id."""
     return RUN_ID.match(text) is not None
+
+
+def is_slot(text: str) -> bool:
+    """Whether `text` may tell a process from its peers."""
+    return SLOT.match(text) is not None
 
 
 def is_text(text: str) -> bool:

@@ -153,6 +153,24 @@ def test_start_that_is_refused_meanwhile_is_told_with_its_reason(cluster: InProc
     assert "refused (unknown_pipeline" in done.output
 
 
+def test_start_that_was_refused_is_shown_as_refused_and_is_no_status_of_a_run(cluster: InProcess) -> None:
+    """`run show` said "no coordinator has taken the command, or it refused it", while `run result` knew; and
+    `run list --status refused`, which the list of statuses offered, was always empty."""
+    ask(cluster, "r-10", "thrice")
+    waiting = CliRunner().invoke(app, ["run", "show", "r-10"])
+    with cluster:
+        result = CliRunner().invoke(app, ["run", "result", "r-10", "--wait"])
+        shown = CliRunner().invoke(app, ["run", "show", "r-10"])
+    listed = CliRunner().invoke(app, ["run", "list", "--status", "refused"])
+
+    assert "no coordinator has taken the command" in waiting.output
+    assert (shown.exit_code, shown.output) == (1, result.output)
+    assert "run r-10: it was asked for, but refused (unknown_pipeline" in shown.output
+    assert listed.exit_code == 2
+    assert "expected one of held, running, stopping, succeeded," in listed.output
+    assert "refused, " not in listed.output.partition("but found")[0]
+
+
 def ask(cluster: InProcess, run_id: str, pipeline: str) -> None:
     """A start as kcat sends it."""
     producer = cluster.transport.producer("kcat")

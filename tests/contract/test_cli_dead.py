@@ -53,11 +53,25 @@ def told(number: Number) -> str:
     return tell(double(number))
 
 
+@agent(retry=Retry(attempts=1))
+def stamp(raw: bytes, ratio: float, n: int) -> str:
+    """Takes what JSON has no form of its own for."""
+    if n > 100:
+        raise ValueError("too large")
+    return f"{raw.hex()} {ratio}"
+
+
+@pipeline(owner="tests@example.org")
+def stamped(raw: bytes, ratio: float, n: int) -> str:
+    """Held by a large number."""
+    return stamp(raw, ratio, n)
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
     """A deployment of the pipeline above."""
     folder = tmp_path_factory.mktemp("cli")
-    with InProcess(MemoryTransport(), [told], namespace="farandole", folder=folder) as it:
+    with InProcess(MemoryTransport(), [told, stamped], namespace="farandole", folder=folder) as it:
         yield it
 
 
@@ -155,6 +169,32 @@ def test_edited_payload_that_does_not_fit_is_not_sent_and_not_lost(
     assert '{"m": 7}' in wrong.stdout
     assert "left as it was" in untouched.output
     assert [each["state"] for each in letters(farandole, "--run", unique)] == ["open"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "ratio"), [("é".encode(), "NaN"), (b"\x00\xff\xfe", 0.5), ("é☃".encode(), "-Infinity")]
+)
+@pytest.mark.parametrize("is_edited", [True, False], ids=["edit", "show and replay"])
+def test_repair_of_one_field_leaves_the_bytes_and_floats_of_the_others_alone(
+    farandole: Typed, unique: str, monkeypatch: pytest.MonkeyPatch, raw: bytes, ratio: object, is_edited: bool
+) -> None:
+    """c3a9 came back as e9, b"\\x00\\xff\\xfe" as ten letters; what had a snowman or NaN in it was past repair."""
+    params = json.dumps({"raw": raw.decode("latin-1"), "ratio": ratio, "n": 1000})
+    farandole("run", "start", "stamped", "--id", unique, "--params", params, "--wait", code=11)
+    (letter,) = letters(farandole, "--run", unique)
+
+    if is_edited:
+        monkeypatch.setenv("VISUAL", f"{sys.executable} -c {shlex.quote(REPAIR)}")
+        farandole("dead", "edit", letter["place"], code=0)
+    else:
+        payload = json.loads(farandole("dead", "show", letter["place"], "--json", code=0).stdout)["payload"]
+        repaired = json.dumps({**payload, "n": 7})
+        farandole("dead", "replay", letter["place"], "--input", repaired, "--yes", code=0)
+
+    assert result(farandole, unique, 0) == f"{raw.hex()} {float(str(ratio))}"
+
+
+REPAIR = "import pathlib, sys; it = pathlib.Path(sys.argv[1]); it.write_bytes(it.read_bytes().replace(b'1000', b'7'))"
 
 
 @pytest.mark.parametrize("command", ["no-such-editor-anywhere", "false", "'unbalanced"])
@@ -292,12 +332,12 @@ def test_one_input_is_for_the_one_letter_of_a_run_and_for_no_more(farandole: Typ
     one, other = f"{unique}-one", f"{unique}-other"
     places = [hold(farandole, run) for run in (one, other)]
 
-    none = farandole("dead", "replay", "--run", f"{unique}-nobody", "--input", '{"n": 7}', code=2)
+    none = farandole("dead", "replay", "--run", f"{unique}-nobody", "--input", '{"n": 7}', code=1)
     both = farandole("dead", "replay", *places, "--input", '{"n": 7}', code=2)
     bulk = farandole("dead", "replay", "--where", f"run.startsWith('{unique}')", "--input", '{"n": 7}', code=2)
     farandole("dead", "replay", "--run", one, "--input", '{"n": 7}', code=0)
 
-    assert "none are meant" in none.output
+    assert "none is meant" in none.output
     for refused in (both, bulk):
         assert "exactly one open dead letter" in refused.output
         assert all(place in refused.output for place in places)

@@ -11,7 +11,10 @@ import yaml
 from typer.testing import CliRunner
 
 from farandole.cli.init.laying import TEMPLATES, template_names
+from farandole.cli.leaving import LEAVE_S
 from farandole.cli.main import app
+from farandole.definition.policy import duration
+from farandole.runtime.settings import AgentLimits
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -56,6 +59,16 @@ def test_processes_of_the_compose_file_share_one_artifact_store(tmp_path: Path) 
         assert Path(service["environment"]["FARANDOLE_ARTIFACTS"]).is_relative_to(target), name
     base = (REPOSITORY / "Dockerfile").read_text()
     assert f"chown -R 10001:10001 {target}" in base, "a new volume belongs to whom the folder of the image belongs to"
+
+
+def test_processes_of_the_compose_file_may_finish_what_they_have_begun(tmp_path: Path) -> None:
+    """Compose kills after 10 s, and a process drains for 20: what ran then ran again elsewhere, at each `up`."""
+    assert init(str(tmp_path / "shop"))[0] == 0
+    services = yaml.safe_load((tmp_path / "shop" / "docker-compose.yml").read_text())["services"]
+
+    for name in ("coordinator", "agents"):
+        grace = duration(services[name]["stop_grace_period"]).total_seconds()
+        assert grace >= AgentLimits().drain_budget.total_seconds() + LEAVE_S, name
 
 
 def test_project_asks_no_index_for_farandole(tmp_path: Path) -> None:

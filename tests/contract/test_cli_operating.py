@@ -21,7 +21,7 @@ from farandole.events.catalogue import encode as encode_record
 from farandole.events.tables import RunHead
 from farandole.ids import partition_of
 from farandole.testing.cluster import wait_until
-from farandole.testing.inprocess import InProcess
+from farandole.testing.inprocess import PARTITIONS, InProcess
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import Metadata, encode
 from farandole.transport.metadata import decode as decode_metadata
@@ -293,7 +293,7 @@ def test_reposition_tells_programs_how_much_is_read_from_there_as_it_tells_peopl
     people = CliRunner().invoke(app, [*words, "--dry-run"]).output
     programs = json.loads(CliRunner().invoke(app, [*words, "--dry-run", "--json"]).stdout)
 
-    assert f"{programs['waiting']:,} records are read from there" in people
+    assert f"{programs['waiting']:,} offsets are read from there" in people
     assert programs["waiting"] == 1 or words[0] == "coordinator"
 
 
@@ -450,6 +450,40 @@ def test_produce_of_a_command_is_checked_and_reaches_its_run_s_home(farandole: T
     until(lambda: outcome().exit_code == 0, "the command that was written by hand never ran")
     assert json.loads(outcome().stdout) == {"n": 8}
     assert "expected a command" in refused.output
+
+
+@pytest.mark.parametrize("topic", ["numbers.done", "commands"])
+def test_produce_to_a_partition_that_the_topic_does_not_have_is_refused(farandole: Typed, topic: str) -> None:
+    """It was 3, "unreachable, try again", which nothing would have made better."""
+    value = '{"pipeline": "twice", "params": {"number": {"n": 5}}}'
+
+    refused = farandole("topics", "produce", topic, "--value", value, "--partition", "77", code=2)
+
+    assert "--partition: expected 0 to " in refused.stderr
+    assert "Nothing was written" in refused.stderr
+
+
+def test_produce_of_a_command_to_a_partition_that_is_not_its_run_s_is_refused(farandole: Typed, unique: str) -> None:
+    """The option was passed over in silence."""
+    command = json.dumps({"run_id": unique, "pipeline": "twice", "params": {"number": {"n": 5}}})
+    home = partition_of(unique, PARTITIONS)
+
+    other = ["--partition", str((home + 1) % PARTITIONS)]
+    refused = farandole("topics", "produce", "commands", "--value", command, *other, code=2)
+    taken = told(farandole, "topics", "produce", "commands", "--value", command, "--partition", str(home))["place"]
+
+    assert f"--partition: expected {home}, the home of run {unique}" in refused.stderr
+    assert taken.startswith(f"farandole.commands/{home}/")
+
+
+def test_produce_of_a_command_under_an_id_that_is_none_is_refused_before_it_is_written(farandole: Typed) -> None:
+    """Checked first, it says; the coordinator refused it afterwards (`run_id`), of which nobody heard."""
+    command = '{"run_id": "cmd 4", "pipeline": "twice", "params": {"number": {"n": 5}}}'
+
+    refused = farandole("topics", "produce", "commands", "--value", command, code=1)
+
+    assert "run_id: expected 1 to 128 of A-Z" in refused.stderr
+    assert "Nothing was written" in refused.stderr
 
 
 @pytest.mark.parametrize("topic", ["inbox.double", "events", "runs", "farandole.dead.double"])

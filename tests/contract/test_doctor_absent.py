@@ -1,7 +1,10 @@
 """The doctor where something waits for a process that is not there, on the embedded log."""
 
 import json
-from datetime import UTC, datetime
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from farandole.cli.main import app
 from farandole.client.applying import apply, plan
 from farandole.client.planning import Deployment
 from farandole.client.serving import Lag, lags
+from farandole.errors import TransportError
 from farandole.events.topics import Topics
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.port import NewRecord, TopicPartition
@@ -57,7 +61,7 @@ def test_command_that_waits_without_a_coordinator_is_an_error_with_the_command(p
     code, found = doctor()
 
     assert code == 1
-    assert "1 records in farandole.commands wait" in found["no_coordinator"]["fact"]
+    assert "1 offset (of records and markers) in farandole.commands wait" in found["no_coordinator"]["fact"]
     assert "farandole coordinator run" in found["no_coordinator"]["fix"]
 
 
@@ -91,4 +95,96 @@ def test_inbox_of_a_unit_that_was_away_for_longer_than_its_records_are_kept_is_a
     (only,) = absent(lags(transport, topics, ["charge"]), topics)
 
     assert only.code == "unserved_inbox"
-    assert f"4 records in {inbox} wait" in only.fact
+    assert f"4 offsets (of records and markers) in {inbox} wait" in only.fact
+
+
+# --- a log on which no command works -------------------------------------------------------------
+
+
+def log_of(project: Path) -> Path:
+    """Where the log of a project is."""
+    path = project / ".farandole" / "log.db"
+    path.parent.mkdir(exist_ok=True)
+    return path
+
+
+def test_database_of_another_program_in_the_place_of_the_log_is_an_error_and_stays_as_it_is(project: Path) -> None:
+    """It found nothing, with exit code 0, while every other command was refused."""
+    with closing(sqlite3.connect(log_of(project))) as db:
+        db.execute("CREATE TABLE theirs (x)")
+        db.commit()
+    before = log_of(project).read_bytes()
+
+    code, found = doctor()
+
+    assert (code, list(found)) == (1, ["log_foreign"])
+    assert log_of(project).read_bytes() == before
+
+
+def test_empty_file_in_the_place_of_the_log_is_told_as_one_to_which_nothing_was_applied(project: Path) -> None:
+    """It found nothing; and it made a log of the file, by looking."""
+    log_of(project).touch()
+
+    code, found = doctor()
+
+    assert (code, list(found)) == (0, ["not_applied"])
+    assert found["not_applied"]["severity"] == "note"
+    assert log_of(project).stat().st_size == 0
+
+
+def test_namespace_that_was_never_applied_is_an_error_where_another_one_was() -> None:
+    """`--namespace typo` found nothing, of a deployment on which no command works."""
+    assert CliRunner().invoke(app, ["apply", "numbers", "--yes"]).exit_code == 0
+
+    ran = CliRunner().invoke(app, ["doctor", "--json", "--namespace", "farandle"])
+    (found,) = json.loads(ran.stdout)["findings"]
+
+    assert (ran.exit_code, found["code"], found["severity"]) == (1, "not_applied", "error")
+    assert "namespace farandle was never applied, but farandole was" in found["fact"]
+
+
+def test_log_of_which_nothing_can_be_told_is_never_called_sound(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the log answered with an error was nothing to tell."""
+    assert CliRunner().invoke(app, ["apply", "numbers", "--yes"]).exit_code == 0
+
+    def broken(*given: object) -> list[Lag]:
+        raise TransportError("log.db: expected rows as farandole writes them, but one gave ValueError")
+
+    monkeypatch.setattr("farandole.cli.doctor.absent.lags", broken)
+    code, found = doctor()
+
+    assert (code, list(found)) == (1, ["log_unseen"])
+
+
+@pytest.fixture
+def held_log(project: Path) -> Iterator[Path]:
+    """A log whose write lock another program holds, and processes that wait for it for a moment only."""
+    assert CliRunner().invoke(app, ["apply", "numbers", "--yes"]).exit_code == 0
+    assert CliRunner().invoke(app, ["run", "start", "twice", "--params", '{"n": 1}']).exit_code == 0
+    (project / "farandole.toml").write_text('[embedded]\npatience = "200ms"\n')
+    with closing(sqlite3.connect(log_of(project), isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        yield log_of(project)
+
+
+def test_write_lock_that_nobody_gets_is_an_error_and_who_counts_as_gone_is_not_blamed(held_log: Path) -> None:
+    """All stood still, and nothing was found: readers do not notice. Who cannot write does not seem to run either."""
+    code, found = doctor()
+
+    assert (code, list(found)) == (1, ["log_locked"])
+    assert "for more than 200ms" in found["log_locked"]["fact"]
+    assert f"{held_log.name}-shm" in found["log_locked"]["fix"]
+
+
+@pytest.mark.parametrize("words", [("lag",), ("run", "list")], ids=" ".join)
+def test_who_seems_not_to_run_while_the_log_is_locked_is_told_with_that_reason(
+    held_log: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """`run list` said that no coordinator runs, of one that was alive and could not say so."""
+    monkeypatch.setattr("farandole.cli.unserved.LOCK_WAIT", timedelta(milliseconds=100))
+
+    ran = CliRunner().invoke(app, words)
+
+    assert ran.exit_code == 0
+    assert f"{held_log}: another process holds the write lock" in ran.stderr
+    assert "no coordinator runs" not in ran.output

@@ -201,6 +201,15 @@ def test_unreachable_log_exits_with_3_and_says_where_to_look(
     assert "farandole.toml" in result.output
 
 
+@pytest.mark.parametrize("age", ["0s", "-1d", "old"])
+def test_age_that_is_no_duration_is_told_with_its_option(cli: CliRunner, tmp_path: Path, age: str) -> None:
+    """It said what it expected and not of what: the command has other options that could be meant."""
+    told = cli.invoke(app, ["archive", "run", "--older-than", age, "--into", str(tmp_path)])
+
+    assert told.exit_code == 2
+    assert "--older-than: expected a duration" in told.output
+
+
 def test_version_is_that_of_the_package(cli: CliRunner) -> None:
     result = cli.invoke(app, ["version", "--json"])
 

@@ -46,6 +46,8 @@ def test_every_documented_variable_sets_its_key(monkeypatch: pytest.MonkeyPatch)
         "profile": "development",
         "log.format": "text",
         "embedded.synchronous": "full",
+        "embedded.bytes_max": "1000000",
+        "metrics.listen": ":9464",
     }
     for each in settings_known():
         value = special.get(each.key, values.get(each.type, "text"))

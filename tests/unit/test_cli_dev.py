@@ -4,25 +4,26 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from farandole.cli.dev.narrator import Told, told_of
+from farandole.cli.dev.narrator import Narrator, Told, told_of
 from farandole.cli.dev.project import alone, changed, find_units, newcomers, stamp
 from farandole.cli.dev.screen import Screen
 from farandole.cli.dev.session import _to_show
 from farandole.cli.dev.stages import APPLIED
 from farandole.cli.dev.unit import Child, Said, UnitCrew, _fields
-from farandole.errors import ConfigError
+from farandole.errors import ConfigError, FatalTransportError
 from farandole.events import facts
 from farandole.events.catalogue import encode
-from farandole.transport.port import Record
+from farandole.transport.port import Record, Transport
 
 PATIENCE_S = 25.0
 
@@ -499,3 +500,46 @@ def test_folder_that_cannot_hold_the_lock_is_refused_with_a_way_out(tmp_path: Pa
 
     with pytest.raises(ConfigError, match="make the folder writable"), alone(tmp_path / ".farandole"):
         pass
+
+
+class _Gone:
+    """A log whose file was taken away."""
+
+    def reader(self, name: str) -> "_Gone":
+        return self
+
+    def assign(self, places: object) -> None:
+        pass
+
+    def poll(self, timeout: float) -> list[object]:
+        raise FatalTransportError("log.db: expected the log to stay where it is, but it was removed")
+
+    def close(self) -> None:
+        raise FatalTransportError("log.db: it is gone")
+
+
+def test_narrator_that_has_lost_the_log_says_so_in_a_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Exception in thread narrator:` and a traceback came before the message that says what to do."""
+    uncaught: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", uncaught.append)
+
+    Narrator(cast(Transport, _Gone()), "farandole.events", 1, lambda told: None).stop()
+
+    assert not uncaught
+    assert "what happens to runs is no longer shown: log.db" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_nothing_that_an_exception_says_is_obeyed_by_the_terminal_of_dev(capsys: pytest.CaptureFixture[str]) -> None:
+    """The line of the event wrote NUL and ESC out; the traceback below it coloured the terminal red."""
+    said = "\x00 \x1b[31mred"
+    fields = {"time": "2026-01-01T12:30:05.008Z", "message": said, "cart": said}
+
+    Screen().log("greetings", {**fields, "error": f"Traceback:\n\tValueError: {said}"})
+
+    out = capsys.readouterr().out
+    assert not {"\x00", "\x1b"} & set(out)
+    assert out.count("\\x00 \\x1b[31mred") == 3
+    assert "Traceback:\n\tValueError" in out.expandtabs(8).replace("        ", "\t")

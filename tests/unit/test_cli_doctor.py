@@ -257,6 +257,8 @@ MACHINE: Mapping[str, Local] = {
             folder=replace(ROOM, is_writable=False, is_on_read_only=True),
         )
     ),
+    "log_foreign": Local(log=replace(LOG, is_foreign=True, version=7)),
+    "log_locked": Local(log=replace(LOG, locked_for=timedelta(seconds=10))),
     "log_newer": Local(log=replace(LOG, version=2)),
     "log_on_network": Local(log=replace(LOG, folder=replace(ROOM, filesystem="nfs4"))),
     "readable_secrets": Local(readable_secrets=Path("farandole.toml")),

@@ -118,3 +118,22 @@ def test_a_stub_stands_in_for_a_handler(harness: Harness[..., Any]) -> None:
 def test_an_unknown_agent_is_refused_with_those_there_are(harness: Harness[..., Any]) -> None:
     with pytest.raises(DefinitionError, match="charge, notify"):
         harness.fail("chargee")
+
+
+def test_attempts_of_a_step_that_does_not_exist_are_refused_and_not_counted_as_none(harness: Harness[..., Any]) -> None:
+    """A misspelt assertion `run.attempts("chargge") == 0` held whatever the run had done."""
+    run = harness.run(order=order())
+
+    with pytest.raises(
+        DefinitionError, match=r"orders: expected one of its steps \(.*charge, notify.* but found chargge"
+    ):
+        run.attempts("chargge")
+    with pytest.raises(DefinitionError, match=r"orders: expected one of its agents \(.*charge, notify.* found chargge"):
+        run.calls("chargge")
+
+
+@pytest.mark.parametrize("given", [5, None, "a price"])
+def test_a_stub_that_cannot_be_called_is_refused_at_once(harness: Harness[..., Any], given: Any) -> None:
+    """It was taken, and each attempt then failed with "'int' object is not callable"."""
+    with pytest.raises(TypeError, match="stub of charge: expected a function in place of its handler, but found"):
+        harness.stub("charge", given)

@@ -92,3 +92,32 @@ def test_exception_that_cannot_be_printed_costs_the_traceback_alone(monkeypatch:
     monkeypatch.setattr(traceback.TracebackException, "from_exception", broken)
 
     assert "LookupError" in trace_of(ValueError("x"))
+
+
+def test_traceback_of_a_group_has_where_it_was_raised_and_where_each_of_it_was() -> None:
+    """Exceptions that were put into a group without being raised left a log line without a single frame."""
+
+    def fails() -> None:
+        raise LookupError("raised")
+
+    def raises_group() -> None:
+        caught = [raised(fails), ValueError("only put into it")]
+        raise BaseExceptionGroup("several", caught)
+
+    def raises_one() -> None:
+        raise ExceptionGroup("one", [ValueError("only put into it")])
+
+    told, of_one = failure_of(raised(raises_group)), failure_of(raised(raises_one))
+
+    assert "in raises_group" in told.trace
+    assert "in fails" in told.trace
+    assert "ValueError: only put into it" in told.trace
+    assert told.error.startswith("LookupError: raised")
+    assert "in raises_one" in of_one.trace
+
+
+def test_group_of_what_a_handler_says_on_purpose_needs_no_traceback() -> None:
+    def refuses() -> None:
+        raise ExceptionGroup("both", [TerminalStepError("no name"), RetryableStepError("busy")])
+
+    assert failure_of(raised(refuses)).trace == ""

@@ -14,7 +14,7 @@ from farandole.telemetry.exposition import Exposition
 from farandole.telemetry.health import Pulse
 from farandole.telemetry.measures import LABELS_MAX, Distribution, Totals
 from farandole.telemetry.samples import plain
-from farandole.telemetry.server import parse_address
+from farandole.telemetry.settings import parse_address
 
 COUNTER = Metric("things_total", Kind.COUNTER, "Things.", ("kind",))
 SPREAD = Metric("waits_seconds", Kind.HISTOGRAM, "Waits.", ("kind",))

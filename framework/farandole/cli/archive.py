@@ -47,10 +47,11 @@ def run_archive(
 
     from farandole.artifacts.archive import Archive
     from farandole.cli.connect import looked_at, topics_of
+    from farandole.cli.texts import given_duration
     from farandole.client.archiving import Archiver
-    from farandole.definition.policy import duration
 
-    age = duration(older_than)
+    age = given_duration("--older-than", older_than)
+    assert age is not None  # it has a default
     settings = target.settings()
     names = topics_of(settings)
     archive = Archive(into or settings.artifacts / "archive")

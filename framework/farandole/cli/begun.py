@@ -5,6 +5,7 @@ any partition, so an id that is nowhere yet is given a moment too, instead of re
 """
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 
 import typer
@@ -42,8 +43,7 @@ async def until_begun(client: Client, run_id: str) -> None:
         records = await run_records(session, run_id)
         if goes_on(records):
             return
-        for record in records:
-            _require_not_refused(record, asked)
+        require_not_refused(records, asked)
         saying = asyncio.create_task(_say_later(run_id, asked))
         try:
             async with asyncio.timeout(None if asked is not None else MOMENT_S):
@@ -80,6 +80,16 @@ async def _say_later(run_id: str, asked: Asked | None) -> None:
             "`farandole lag` says whether a coordinator runs",
             err=True,
         )
+
+
+def require_not_refused(records: Iterable[Record], asked: Asked | None) -> None:
+    """Look for the refusal of a start that has begun no run.
+
+    Raises:
+        RunRefused: one of the run's records is that.
+    """
+    for record in records:
+        _require_not_refused(record, asked)
 
 
 def _require_not_refused(record: Record, asked: Asked | None) -> None:

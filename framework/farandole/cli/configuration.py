@@ -159,9 +159,10 @@ SECTION_HEADS: Mapping[str, str] = {
     "kafka": """\
 ## `[kafka]`
 
-Names are librdkafka's; both clients (confluent-kafka and aiokafka) get the same. Names other than these are taken if
-librdkafka knows them. What decides the guarantee cannot be set (R14). In the environment dots are underscores:
-`sasl.password` is `FARANDOLE_KAFKA__SASL_PASSWORD`. See `docs/how-to/secure-kafka.md`.
+Names are librdkafka's; both clients (confluent-kafka and aiokafka) get the same. Of security there are no others than
+these; names that are no matter of security are taken if librdkafka knows them. What decides the guarantee cannot be
+set (R14). In the environment dots are underscores: `sasl.password` is `FARANDOLE_KAFKA__SASL_PASSWORD`. See
+`docs/how-to/secure-kafka.md`.
 """,
     "embedded": """\
 ## `[embedded]`

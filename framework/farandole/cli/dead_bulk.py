@@ -88,10 +88,15 @@ async def ask_all(
 def _require_one(letters: Sequence[DeadLetter], option: str) -> None:
     if len(letters) == 1:
         return
+    if not letters:
+        raise RunError(
+            f"{option}: expected exactly one open dead letter that it is for, but none is meant. Nothing was asked; "
+            "`farandole dead list --all` has those that are closed too."
+        )
     places = "".join(f"\n  {each.place}  {each.run}  {where(each)}" for each in letters[:LETTERS_SHOWN])
     raise ConfigError(
-        f"{option}: expected exactly one open dead letter that it is for, but {len(letters) or 'none'} are meant. "
-        f"Nothing was asked{'; name one of them:' if letters else '.'}{places}"
+        f"{option}: expected exactly one open dead letter that it is for, but {len(letters)} are meant. "
+        f"Nothing was asked; name one of them:{places}"
     )
 
 

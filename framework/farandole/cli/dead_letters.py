@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import typer
 
 from farandole.cli.dead_filter import PAYLOAD
-from farandole.cli.output import ago, as_fields, as_json, instant, is_narrow, print_table, shorten, visible
+from farandole.cli.output import ago, as_fields, instant, is_narrow, json_text, print_table, shorten, visible
 from farandole.client import Client
 from farandole.client.dead import OPEN, QUARANTINED, DeadLetter, Group, dead_record, input_of, is_start
 from farandole.errors import RecordError
@@ -88,7 +88,7 @@ def print_letter(letter: DeadLetter, given: object, problem: str) -> None:
     for name, value in facts:
         if value:
             typer.echo(f"{name:<{NAME_WIDTH}}{visible(value)}")
-    told = problem or json.dumps(as_json(given), indent=2, ensure_ascii=False)
+    told = problem or json_text(given, is_ascii=is_narrow())
     typer.echo(f"{PAYLOAD:<{NAME_WIDTH}}" + visible(told, keep="\n"))
     if letter.state == OPEN:
         typer.echo(f"\ntry it again:              farandole dead replay {letter.place}")
@@ -126,16 +126,17 @@ async def decoded(client: Client, letter: DeadLetter, record: Record) -> tuple[o
 async def exported(client: Client, letter: DeadLetter, record: Record) -> str:
     """A letter as one line of JSON: its fields, its input decoded, and the record as it stands, in base64."""
     given, problem = await decoded(client, letter, record)
-    return json.dumps(
+    return json_text(
         {
-            **{name: as_json(value) for name, value in as_fields(letter).items()},
-            PAYLOAD: as_json(given),
+            **as_fields(letter),
+            PAYLOAD: given,
             "problem": problem,
             "key": _base64(record.key),
             "value": _base64(record.value),
             "headers": [[name, _base64(value)] for name, value in record.headers],
         },
-        ensure_ascii=is_narrow(),
+        indent=None,
+        is_ascii=is_narrow(),
     )
 
 

@@ -3,7 +3,6 @@
 Which code belongs to which error: `exit_codes` has the table. A defect of ours keeps its traceback.
 """
 
-import os
 import sys
 from contextvars import ContextVar
 from typing import Any
@@ -14,6 +13,7 @@ from typer.core import TyperGroup
 from farandole.cli.exit_codes import FAILED, INTERRUPTED, UNREACHABLE, USAGE
 from farandole.cli.output import visible
 from farandole.cli.overview import SECTIONS
+from farandole.cli.streams import CLOSED, give_up_output, is_missed, is_of_output
 from farandole.errors import (
     AccessDenied,
     ConfigError,
@@ -50,6 +50,23 @@ class ReportingGroup(TyperGroup):
                 rows = [(name.ljust(width), self.commands[name].get_short_help_str(room)) for name in names]
                 formatter.write_dl(rows)
 
+    def main(self, *args: Any, **more: Any) -> Any:
+        """All of it, `--help` and the last flush included: there is no command yet, or no more, that could fail."""
+        try:
+            try:
+                return super().main(*args, **more)
+            finally:
+                sys.stdout.flush()
+        except OSError as error:
+            if not is_of_output(error):
+                raise
+            sys.exit(give_up_output(error))
+        except SystemExit as way_out:
+            if way_out.code or not is_missed():
+                raise
+            typer.echo(CLOSED, err=True)
+            sys.exit(FAILED)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; what it raises of ours becomes a message and an exit code."""
         try:
@@ -62,16 +79,10 @@ class ReportingGroup(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:  # `| head` has seen enough
-            _let_go_of_output()
-            raise typer.Exit(FAILED) from None
-
-
-def _let_go_of_output() -> None:
-    """Send what is still buffered nowhere, or the interpreter complains of the pipe once more when it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+        except OSError as error:  # `| head` has seen enough, or the disk behind it is full
+            if not is_of_output(error):
+                raise
+            raise typer.Exit(give_up_output(error)) from None
 
 
 def exit_code(error: FarandoleError) -> int:

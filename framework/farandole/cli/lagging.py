@@ -1,9 +1,9 @@
-"""`farandole lag`: how far every unit is behind, in records and in time, once or again and again."""
+"""`farandole lag`: how far every unit is behind, in offsets and in time, once or again and again."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 HEAD = ("UNIT", "TOPIC", "BEHIND", "OLDEST", "PROCESSES", "NOTE")
 
 
-def show_lags(transport: Transport, topics: Topics, agents: Sequence[str], *, every: float, json: bool) -> None:
-    """Print the lags; with `every` above zero again after so many seconds, until Ctrl-C."""
+def show_lags(
+    transport: Transport, topics: Topics, agents: Sequence[str], *, every: float, json: bool
+) -> Sequence[Lag]:
+    """Print the lags, and give them; with `every` above zero again after so many seconds, until Ctrl-C."""
     if every:
-        return _watch(transport, topics, agents, every, json)
-    _print(lags(transport, topics, agents), json=json)
+        _watch(transport, topics, agents, every, json)
+    found = lags(transport, topics, agents)
+    _print(found, json=json)
+    return found
 
 
 def _print(found: Sequence[Lag], *, json: bool, indent: int | None = 2) -> None:
@@ -53,7 +57,7 @@ def note_of(lag: Lag) -> str:
     return "no process" if not lag.processes else ""
 
 
-def _watch(transport: Transport, topics: Topics, agents: Sequence[str], every: float, json: bool) -> None:
+def _watch(transport: Transport, topics: Topics, agents: Sequence[str], every: float, json: bool) -> NoReturn:
     """In a terminal the table is drawn in place, with how fast each lag changes; else tables one below another."""
     from rich.console import Console
 

@@ -28,9 +28,13 @@ class LogSettings:
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
-            raise ConfigError(f"--log-level: expected one of {', '.join(LEVELS)}, but found {self.level!r}")
+            raise ConfigError(f"log.level or {_told('--log-level', LEVELS, self.level)}")
         if self.format not in FORMATS:
-            raise ConfigError(f"--log-format: expected one of {', '.join(FORMATS)}, but found {self.format!r}")
+            raise ConfigError(f"log.format or {_told('--log-format', FORMATS, self.format)}")
+
+
+def _told(option: str, known: tuple[str, ...], found: str) -> str:
+    return f"{option}: expected one of {', '.join(known)}, but found {found!r}"
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

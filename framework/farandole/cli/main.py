@@ -29,6 +29,7 @@ from farandole.cli.init import command as init
 from farandole.cli.leaving import leaving
 from farandole.cli.logs import setup_logging
 from farandole.cli.options import Json
+from farandole.cli.streams import open_streams
 
 app = typer.Typer(
     name="farandole",
@@ -115,7 +116,8 @@ def _print_version(json: bool = False) -> None:
 
 
 def main() -> None:
-    """Entry point of the installed command. What libraries log is told by our errors, once and with a way out."""
+    """Carry out the command that was typed. What libraries log is told by our errors, once and with a way out."""
+    open_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that has no `├` is no reason to end
     setup_logging()

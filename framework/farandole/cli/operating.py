@@ -28,19 +28,29 @@ def lag(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Between two looks.")] = EVERY_S,
 ) -> None:
-    """Show how far coordinators and agents are behind, since when, and whether anybody is there to catch up."""
+    """Show how far coordinators and agents are behind, since when, and whether anybody is there to catch up.
+
+    BEHIND counts offsets: those of records, and of the markers of transactions between them.
+    """
     from farandole.cli.connect import looked_at, topics_of
     from farandole.cli.lagging import show_lags
+    from farandole.cli.unserved import held_off
 
     settings = target.settings()
-    show_lags(looked_at(settings), topics_of(settings), agent or [], every=every if watch else 0.0, json=target.json)
+    every = every if watch else 0.0
+    found = show_lags(looked_at(settings), topics_of(settings), agent or [], every=every, json=target.json)
+    if not any(each.processes for each in found) and (told := held_off(settings)):
+        typer.echo(told, err=True)
 
 
 @on_log
 def list_agents(
     target: Target,
 ) -> None:
-    """List the agents that were applied: their unit, its processes, and what waits for them."""
+    """List the agents that were applied: their unit, its processes, and what waits for them.
+
+    WAITING counts offsets: those of records, and of the markers of transactions between them.
+    """
     from farandole.cli.connect import looked_at, topics_of
     from farandole.cli.lagging import print_agents
     from farandole.cli.output import print_json
@@ -74,7 +84,7 @@ def move_agent(
     if not target.json:
         typer.echo(
             f"agent {agent}: from unit {move.source} to unit {to}, {len(move.positions)} positions; "
-            f"{move.waiting:,} records wait in {move.topic}"
+            f"{move.waiting:,} offsets wait in {move.topic}"
         )
     if not dry_run:
         confirmed("do this?", yes)
@@ -113,7 +123,7 @@ def reposition_agent(
             before = "none" if row["from"] is None else f"{row['from']:,}, which the log does not have"
             typer.echo(f"partition {row['partition']}: {before} -> {row['to']:,}")
         typer.echo(
-            f"agent {agent} of unit {it.unit}: {len(rows)} positions; {it.waiting:,} records are read from there"
+            f"agent {agent} of unit {it.unit}: {len(rows)} positions; {it.waiting:,} offsets are read from there"
         )
     if rows and not dry_run:
         confirmed("do this?", yes)
@@ -147,7 +157,7 @@ def reposition_coordinators(target: Target, yes: Yes = False, dry_run: DryRun = 
             before = "none" if row["from"] is None else f"{row['from']:,}, which the log does not have"
             typer.echo(f"{row['topic']}/{row['partition']}: {before} -> {row['to']:,}")
         typer.echo(
-            f"coordinators: {len(rows)} positions; {it.waiting:,} records are read from there, "
+            f"coordinators: {len(rows)} positions; {it.waiting:,} offsets are read from there, "
             f"{it.passed:,} commands are not read again"
         )
     if rows and not dry_run:

@@ -42,7 +42,10 @@ def prints_aside() -> Iterator[None]:
 
 
 def as_json(value: object) -> object:
-    """A value as JSON can hold it: dataclasses as objects, instants as RFC 3339, bytes as text where they are."""
+    """A value as JSON can hold it: dataclasses as objects, instants as RFC 3339, bytes as code points 0 to 255.
+
+    Payloads are given back as they were shown (`dead edit`, `dead replay --input`): `events.jsonform` reads this form.
+    """
     match value:
         case Enum():
             return value.value
@@ -50,12 +53,14 @@ def as_json(value: object) -> object:
             return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         case None | bool() | int() | float() | str():
             return value
+        case datetime() if value.utcoffset() is None:  # Avro's local kinds: in no zone, and no less in this machine's
+            return value.isoformat()
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case date():
             return value.isoformat()
         case bytes():
-            return value.decode("utf-8", errors="backslashreplace")
+            return value.decode("latin-1")
         case Path() | Decimal():
             return str(value)
         case Mapping():
@@ -74,9 +79,14 @@ def as_fields(value: object) -> dict[str, object]:
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
+def json_text(value: object, *, indent: int | None = 2, is_ascii: bool = False) -> str:
+    """One JSON document that a terminal and an editor may be shown, and that reads back as the same value."""
+    return inert(json.dumps(as_json(value), indent=indent, ensure_ascii=is_ascii, allow_nan=False))
+
+
 def print_json(value: object, *, indent: int | None = 2) -> None:
     """One JSON document; `indent=None` for one line."""
-    typer.echo(inert(json.dumps(as_json(value), indent=indent, ensure_ascii=is_narrow(), allow_nan=False)))
+    typer.echo(json_text(value, indent=indent, is_ascii=is_narrow()))
 
 
 def is_narrow() -> bool:

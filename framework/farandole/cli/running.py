@@ -16,6 +16,7 @@ from farandole.cli.options import (
     UnitName,
     UnitPath,
 )
+from farandole.cli.streams import nobody_waits
 
 if TYPE_CHECKING:
     from farandole.cli.settings import Settings
@@ -59,6 +60,7 @@ def run_agent(
     settings = settings_of(config, bootstrap, namespace, **more)
     setup_logging(settings.log.level, settings.log.format)
     _require_safe(settings)
+    nobody_waits()
     raise typer.Exit(agent_process(transport_of(settings), settings, load(path, unit), slot))
 
 
@@ -81,6 +83,7 @@ def run_coordinator(
     settings = settings_of(config, bootstrap, namespace, **more)
     setup_logging(settings.log.level, settings.log.format)
     _require_safe(settings)
+    nobody_waits()
     raise typer.Exit(coordinator_process(transport_of(settings), settings, slot))
 
 

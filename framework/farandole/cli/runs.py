@@ -1,6 +1,6 @@
 """`farandole run …`: start, rerun, list, show, watch, events, result, release, cancel."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -8,9 +8,6 @@ from farandole.cli import completing
 from farandole.cli.exit_codes import OUTCOMES
 from farandole.cli.options import RunIdArgument
 from farandole.cli.target import Target, on_log
-
-if TYPE_CHECKING:
-    from farandole.client import Client, Run
 
 app = typer.Typer(help="Start runs, and see how they stand.", no_args_is_help=True)
 
@@ -97,7 +94,8 @@ def list_(
     from farandole.client.query import list_runs
     from farandole.errors import ConfigError
 
-    known = [*sorted(LIVE), *(name for name in OUTCOMES if name not in LIVE)]
+    # A start that was refused left no run: `run show` and `run events` know of it, the tables do not.
+    known = [*sorted(LIVE), *(name for name in OUTCOMES if name not in LIVE and name != "refused")]
     if status and status not in known:
         raise ConfigError(f"--status: expected one of {', '.join(known)}, but found {status!r}")
     settings = target.settings()
@@ -197,16 +195,12 @@ def release(
     run: RunIdArgument,
 ) -> None:
     """Let a run go on that is held by an error of its definition or by a trigger that seems lost."""
+    from farandole.cli.asking import ask_release
     from farandole.cli.connect import with_client
     from farandole.cli.output import print_json
 
     settings = target.settings()
-
-    async def ask(client: "Client") -> None:
-        await _going_on(client, run)
-        await client.release(run)
-
-    with_client(settings, ask)
+    with_client(settings, lambda client: ask_release(client, run))
     if target.json:
         print_json({"run": run, "asked": "release"})
     else:
@@ -221,32 +215,13 @@ def cancel(
     reason: Annotated[str, typer.Option(help="Why, for whoever reads the run's history.")] = "",
 ) -> None:
     """Ask that a run stop; steps that have begun are waited for."""
+    from farandole.cli.asking import ask_cancel
     from farandole.cli.connect import with_client
     from farandole.cli.output import print_json
 
     settings = target.settings()
-
-    async def ask(client: "Client") -> None:
-        await (await _going_on(client, run)).cancel(reason)
-
-    with_client(settings, ask)
+    with_client(settings, lambda client: ask_cancel(client, run, reason))
     if target.json:
         print_json({"run": run, "asked": "cancel"})
     else:
         typer.echo(f"asked {run} to stop; `farandole run watch {run}` shows it end")
-
-
-async def _going_on(client: "Client", run: str) -> "Run[object]":
-    """A run of which something can still be asked: the coordinator answers for no other, and nobody would hear.
-
-    Raises:
-        RunNotFound: nothing is known of it.
-        RunError: it has ended.
-    """
-    from farandole.errors import RunError
-
-    handle = await client.run(run)
-    status = await handle.status()
-    if status.is_over:
-        raise RunError(f"run {run}: expected a run that goes on, but it ended {status.status}. Nothing was asked.")
-    return handle

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 import typer
 
 from farandole.cli.advice import Advice, Surroundings, advice
+from farandole.cli.begun import require_not_refused
 from farandole.cli.dead_letters import never_began
 from farandole.cli.output import ago, as_fields, instant, print_json, print_table, shorten, visible
 from farandole.client import Client
 from farandole.client.asking import Asked, start_asked
 from farandole.client.dead import is_start, list_dead
-from farandole.client.query import RunDetail, run_detail
+from farandole.client.query import RunDetail, run_detail, run_records
 from farandole.client.serving import coordinators, serving_of
 from farandole.client.waiting import Wait
 from farandole.errors import AccessDenied, RunNotFound
@@ -44,6 +45,7 @@ async def look_at(client: Client, run_id: str) -> Shown:
 
     Raises:
         RunNotFound: nothing is known of it; where its start was asked, the message says why it has not begun.
+        RunRefused: its start was asked for, and refused.
     """
     asked = await start_asked(client.session, run_id)
     try:
@@ -52,12 +54,12 @@ async def look_at(client: Client, run_id: str) -> Shown:
         starts = [letter for letter in await list_dead(client.session, run_id=run_id) if is_start(letter)]
         if starts:
             raise RunNotFound(never_began(starts[0]), run_id=run_id) from None
+        require_not_refused(await run_records(client.session, run_id), asked)
         if asked is None:
             raise
         raise RunNotFound(
             f"run {run_id}: it was asked for at {instant(asked.at)} ({asked.place}), but it has not begun: "
-            "no coordinator has taken the command, or it refused it. `farandole lag` says whether one runs (farandole "
-            f"coordinator run), `farandole run events {run_id}` what it refused.",
+            "no coordinator has taken the command. `farandole lag` says whether one runs (farandole coordinator run).",
             run_id=run_id,
         ) from None
     is_dead = any(wait.kind == "dead_letter" for wait in detail.waits)

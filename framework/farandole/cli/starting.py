@@ -52,7 +52,11 @@ async def rerun(
 ) -> int:
     """Start an ended run once more under a new id, and give the exit code of the command."""
     limit = given_duration("--timeout", timeout)
-    run = await client.rerun(old, params=params, new_id=run_id)
+    try:
+        run = await client.rerun(old, params=params, new_id=run_id)
+    except RunNotFound:
+        await _require_begun(client, old)
+        raise
     async with patience.while_waiting(partial(agents_left, client, run.id)):
         return await _told_or_waited(run, wait, limit, as_json, is_chosen=run_id is not None)
 
@@ -63,11 +67,20 @@ async def _told_or_waited(
     if not wait and limit is None:
         if is_chosen:
             await _require_not_refused(run)
-        print_json({"run": run.id}, indent=None) if as_json else typer.echo(run.id)
+        _tell_id(run.id, as_json)
         return OK
     if not as_json:
         typer.echo(run.id, err=True)
     return await wait_for(run.id, _itself(run), limit, as_json)
+
+
+def _tell_id(run_id: str, as_json: bool) -> None:
+    """Print it, and where that cannot be done say it aside: the start is sent, and who asks again needs the id."""
+    try:
+        print_json({"run": run_id}, indent=None) if as_json else typer.echo(run_id)
+    except OSError:
+        typer.echo(f"started: {run_id}", err=True)
+        raise
 
 
 async def _require_not_refused(run: Run[object]) -> None:
@@ -98,7 +111,11 @@ async def result_of_run(
         async with patience.while_waiting(partial(agents_left, client, run_id)):
             return await wait_for(run_id, _begun(client, run_id), limit, as_json)
     run = await client.run(run_id)
-    status = await run.status()
+    try:
+        status = await run.status()
+    except RunNotFound:
+        await _require_begun(client, run_id)
+        raise
     if not status.is_over and status.status != "held":
         raise RunError(
             f"run {run_id}: expected a run that has ended, but it is {status.status}. "
@@ -106,6 +123,18 @@ async def result_of_run(
             run_id=run_id,
         )
     return await wait_for(run_id, _itself(run), None, as_json)
+
+
+async def _require_begun(client: Client, run_id: str) -> None:
+    """Say of a run of which the tables know nothing what `run show` says of it: it may be asked for, or refused.
+
+    Raises:
+        RunNotFound: nobody asked for it, or it has not begun.
+        RunRefused: it was asked for, and refused.
+    """
+    from farandole.cli.showing import look_at
+
+    await look_at(client, run_id)
 
 
 async def _begun(client: Client, run_id: str) -> Run[object]:

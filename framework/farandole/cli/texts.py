@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from farandole.cli.output import shorten
+from farandole.cli.streams import is_closed
 from farandole.definition.policy import duration
 from farandole.errors import ConfigError, DefinitionError
 from farandole.ids import is_text
@@ -24,6 +25,8 @@ def read_text(given: str, option: str) -> str:
 
 def _read(given: str) -> str:
     if given == "-":
+        if is_closed(sys.stdin):
+            raise ValueError("standard input is closed")
         return sys.stdin.read()
     return Path(given[1:]).read_text(encoding="utf-8") if given.startswith("@") else given
 

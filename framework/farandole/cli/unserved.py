@@ -7,7 +7,7 @@ but which of its agents still have something to do.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import typer
@@ -27,6 +27,9 @@ a word if it ends well; `dev` is ready in 2 s."""
 
 LOOK_EVERY_MAX = timedelta(minutes=1)
 """Longest between two looks: who waits for an hour costs the log next to nothing."""
+
+LOCK_WAIT = timedelta(seconds=1)
+"""For the write lock, before it is said that nobody gets it: our own transactions take milliseconds."""
 
 NO_COORDINATOR = "no coordinator runs (`farandole coordinator run`)"
 
@@ -114,6 +117,23 @@ def absent(settings: Settings, agents: Collection[str]) -> Missing:
     return Missing(is_alone, gone, tuple(without.items()))
 
 
+def held_off(settings: Settings) -> str:
+    """That nobody can write to the embedded log; empty if somebody can, and on Kafka. Blocking, for a moment.
+
+    Processes tell of themselves by writing: while one holds the lock, all others count as gone, however alive.
+    """
+    if settings.bootstrap is not None or not settings.embedded.path.exists():
+        return ""
+    from farandole.transport.sqlite.lock import is_locked
+
+    if not is_locked(replace(settings.embedded, patience=LOCK_WAIT)):
+        return ""
+    return (
+        f"{settings.embedded.path}: another process holds the write lock: nobody can write, and who runs counts as "
+        "gone; `farandole doctor` says more"
+    )
+
+
 def starts_waiting(settings: Settings) -> str:
     """What keeps runs from beginning; empty if nothing is known to. Blocking.
 
@@ -124,6 +144,8 @@ def starts_waiting(settings: Settings) -> str:
         found = commands_lag(transport, topics)
     except FarandoleError:  # the list itself was told, and who may not ask for the coordinators has it all the same
         return ""
+    if not found.processes and (told := held_off(settings)):
+        return told
     now, one = datetime.now(UTC), found.behind == 1
     waiting = f"{found.behind:,} command{'' if one else 's'} in {found.topic} wait{'s' if one else ''}"
     since = found.oldest if found.behind else None  # without an age: markers alone, which nobody must read

@@ -6,6 +6,7 @@ from typing import Self
 
 from farandole.errors import ConfigError
 from farandole.events.topics import Topics
+from farandole.ids import SLOT_RULE, is_slot
 from farandole.kernel.decision import DEDUPE_WINDOW, STOPPED_WINDOW
 from farandole.transport.port import MemberSettings
 
@@ -89,6 +90,8 @@ class CoordinatorSettings(CoordinatorLimits):
     def __post_init__(self) -> None:
         CoordinatorLimits.__post_init__(self)
         object.__setattr__(self, "topics", Topics(self.namespace))
+        if not is_slot(self.slot):
+            raise ConfigError(f"slot (--slot): expected {SLOT_RULE}, but found {self.slot!r:.80}")
 
     @property
     def client_id(self) -> str:

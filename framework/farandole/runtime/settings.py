@@ -6,7 +6,7 @@ from typing import Self
 
 from farandole.errors import ConfigError
 from farandole.events.topics import Topics
-from farandole.ids import is_name
+from farandole.ids import SLOT_RULE, is_name, is_slot
 from farandole.transport.metadata import WINDOW
 from farandole.transport.port import MemberSettings
 
@@ -128,8 +128,8 @@ class AgentSettings(AgentLimits):
         for what, name in (("unit", self.unit), ("namespace", self.namespace)):
             if not is_name(name):
                 raise ConfigError(f"{what}: expected a name such as 'orders', but found {name!r}")
-        if not self.slot or not all(c.isalnum() or c in "-_" for c in self.slot) or len(self.slot) > 63:
-            raise ConfigError(f"slot: expected letters, digits, '-' and '_', at most 63, but found {self.slot!r}")
+        if not is_slot(self.slot):
+            raise ConfigError(f"slot (--slot): expected {SLOT_RULE}, but found {self.slot!r:.80}")
 
     @property
     def group(self) -> str:

@@ -27,10 +27,11 @@ def section(name: str, kind: type) -> WrapValidator:
     """Builds a section from what a source says: `10s` is a duration, and what its class refuses is told by its name."""
     hints = get_type_hints(kind)
     durations = frozenset(key for key, hint in hints.items() if hint in (timedelta, timedelta | None))
+    numbers = frozenset(key for key, hint in hints.items() if hint in (int, int | None))
 
     def built(value: object, build: ValidatorFunctionWrapHandler) -> object:
         try:
-            return build(dict(_read(value, durations)) if isinstance(value, dict) else value)
+            return build(dict(_read(value, durations, numbers)) if isinstance(value, dict) else value)
         except ConfigError as bad:
             if str(bad).partition(":")[0] not in fields_of(kind):
                 raise
@@ -39,16 +40,25 @@ def section(name: str, kind: type) -> WrapValidator:
     return WrapValidator(built)
 
 
-def _read(value: Mapping[str, object], durations: frozenset[str]) -> Iterator[tuple[str, object]]:
-    """Pydantic reads ISO 8601; people write `10s`."""
+def _read(
+    value: Mapping[str, object], durations: frozenset[str], numbers: frozenset[str]
+) -> Iterator[tuple[str, object]]:
+    """Pydantic reads ISO 8601, seconds without a unit, and truths as 1 and 0; people write `10s`."""
     for name, each in value.items():
-        if name not in durations or not isinstance(each, str):
+        if name in numbers:
+            _refuse_truth(name, each)
+        if name not in durations:
             yield name, each
             continue
         try:
-            yield name, duration(each)
+            yield name, duration(each)  # type: ignore[arg-type]  # the file holds whatever it holds
         except DefinitionError as bad:
             raise ValueError(f"{name}: {bad}") from None
+
+
+def _refuse_truth(name: str, value: object) -> None:
+    if isinstance(value, bool):
+        raise ValueError(f"{name}: expected a whole number, but found {str(value).lower()}")
 
 
 def fields_of(kind: type) -> tuple[str, ...]:
@@ -104,6 +114,13 @@ class Connection(BaseModel):
         if not isinstance(value, dict):
             return value
         return {name: str(each).lower() if isinstance(each, bool) else str(each) for name, each in flat(value)}
+
+    @field_validator("partitions", "replication", mode="before")
+    @classmethod
+    def _is_number(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("expected a whole number")
+        return value
 
     @field_validator("bootstrap")
     @classmethod

@@ -29,6 +29,14 @@ BESIDE_THE_FILE: Mapping[str, str] = {
 """Defaults that belong to a project: two terminals in different folders of it meet, and neither undoes retention."""
 
 
+EXPECTED: Mapping[str, str] = {
+    "path_type": "expected a path, as text",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "expected a whole number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "expected true or false"),
+}
+"""What pydantic says in the words of Python, by its kind of error."""
+
+
 @dataclass(frozen=True, slots=True)
 class Read(Generic[S]):
     """Settings with where they come from. `origins` has the keys that somebody set; `strangers` variables ignored."""
@@ -62,7 +70,7 @@ def read(kind: type[S], config: Path | None = None, flags: Keys | None = None) -
     try:
         settings = kind.model_validate(nested(merged))
     except ValidationError as bad:
-        raise ConfigError(_told(bad, layers)) from None
+        raise ConfigError(_told(kind, bad, layers)) from None
     require(settings, origins)
     return Read(settings, origins, path, strangers)
 
@@ -106,12 +114,15 @@ def _suggestion(name: str, word: str, known: list[str], prefix: str) -> str:
     return f"{name}: expected one of {', '.join(sorted(known))}, but this key is unknown{meant}"
 
 
-def _told(bad: ValidationError, layers: list[Layer]) -> str:
+def _told(kind: type[Connection], bad: ValidationError, layers: list[Layer]) -> str:
     lines, places = [], []
     for error in bad.errors(include_url=False):
         key = ".".join(str(part) for part in error["loc"])
         found = "" if is_secret(key) or isinstance(error["input"], dict | list) else f", but found {error['input']!r}"
-        lines.append(f"{key}: {error['msg'].removeprefix('Value error, ')}{found}")
+        text = EXPECTED.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+        inner = text.partition(":")[0]
+        is_inner = key in kind.sections and inner in fields_of(kind.sections[key])
+        lines.append(f"{key}{'.' if is_inner else ': '}{text}{found}")
         places += [layer.place for layer in layers if any(name.startswith(key) for name in layer.keys)]
     where = f"settings ({places[-1]})" if places else "settings"
     return f"{where}: " + "; ".join(lines)

@@ -25,7 +25,10 @@ DOTTED = "kafka"
 PATHS = ("artifacts", "topics", "embedded.path", "registry.ca", "registry.certificate", "registry.key")
 """Keys that hold paths: relative ones in the file are relative to the file."""
 
-KAFKA_PATHS = frozenset({"ssl.ca.location", "ssl.certificate.location", "ssl.key.location"})
+PATHS_NEEDED = ("artifacts", "topics", "embedded.path")
+"""Those of them that cannot be left empty: an empty path would be the folder of the file itself."""
+
+KAFKA_PATHS = frozenset({"https.ca.location", "ssl.ca.location", "ssl.certificate.location", "ssl.key.location"})
 
 Keys = Mapping[str, object]
 
@@ -56,7 +59,8 @@ def from_file(path: Path) -> Layer:
         ConfigError: it cannot be read, or is not TOML.
     """
     try:
-        content: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors on Windows begin a file with a mark, which is no TOML.
+        content: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         keys = dict(flat(content))
     except RecursionError:
         raise ConfigError(f"{path}: expected a file of TOML, but it is nested far too deep") from None
@@ -64,7 +68,9 @@ def from_file(path: Path) -> Layer:
         raise ConfigError(f"{path}: expected a file of TOML, but {bad}") from None
     for name, value in keys.items():
         is_path = name in PATHS or name.removeprefix(f"{DOTTED}.") in KAFKA_PATHS
-        if is_path and isinstance(value, str):
+        if value == "" and name in PATHS_NEEDED:
+            raise ConfigError(f"settings ({path}): {name}: expected a path, but it is empty; leave it out")
+        if is_path and value and isinstance(value, str):
             keys[name] = str(path.parent / value)
     return Layer(Origin.FILE, keys, str(path))
 

@@ -18,6 +18,7 @@ from typing import Any
 from farandole.errors import ConfigError
 from farandole.telemetry.exposition import Exposition
 from farandole.telemetry.health import Pulse
+from farandole.telemetry.settings import parse_address
 
 CLIENT_TIMEOUT_S = 10
 """A client that says nothing for so long is let go of."""
@@ -74,18 +75,6 @@ class TelemetryServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-
-def parse_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port`, `[v6]:port` or `:port` (every interface).
-
-    Raises:
-        ConfigError: it is none of these.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or int(port[:6]) > 65535 or (":" in host and not host.startswith("[")):
-        raise ConfigError(f"metrics.listen: expected HOST:PORT such as 127.0.0.1:9464, but found {address!r}")
-    return host.strip("[]"), int(port)
 
 
 def _listening(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> "_Server":

@@ -21,11 +21,25 @@ class MetricsSettings:
     """A live run older than this counts as stale; longer than the longest by design."""
 
     def __post_init__(self) -> None:
-        """Refuse what would call every process dead, or every run stale.
+        """Refuse what would call every process dead, or every run stale, and an address that is none.
 
         Raises:
             ConfigError: naming the setting.
         """
+        if self.listen is not None:
+            parse_address(self.listen)
         for name, value in (("live_within", self.live_within), ("stale_after", self.stale_after)):
             if value <= timedelta():
                 raise ConfigError(f"{name}: expected a duration above zero, but found {value.total_seconds():g} s")
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port`, `[v6]:port` or `:port` (every interface).
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port[:6]) > 65535 or (":" in host and not host.startswith("[")):
+        raise ConfigError(f"metrics.listen: expected HOST:PORT such as 127.0.0.1:9464, but found {address!r}")
+    return host.strip("[]"), int(port)

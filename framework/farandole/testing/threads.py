@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from farandole.errors import FarandoleError
+
 log = logging.getLogger("farandole.testing")
 
 STEP_WAIT = 0.05
@@ -57,7 +59,16 @@ class Threads:
             while not self._stop.is_set():
                 loop.step(STEP_WAIT)
         except BaseException as error:
-            self._error = error
-            log.exception("%s ended by an error", type(loop).__name__)
-        finally:
+            self._keep(loop, error)
+        try:
             loop.close()
+        except BaseException as error:  # such as that of a log which is gone: what ended the loop keeps it from closing
+            self._keep(loop, error)
+
+    def _keep(self, loop: Loop, error: BaseException) -> None:
+        """For `check`; the first one explains those after it. An error of ours says all there is without frames."""
+        self._error = self._error or error
+        if isinstance(error, FarandoleError):
+            log.error("%s ended by an error: %s", type(loop).__name__, error)
+        else:
+            log.error("%s ended by an error", type(loop).__name__, exc_info=error)

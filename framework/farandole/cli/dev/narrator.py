@@ -1,7 +1,9 @@
 """Follows `events` from now on and hands each on as a line: what happens to runs, in the log's order."""
 
+import logging
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from typing import NamedTuple
 
@@ -15,6 +17,8 @@ from farandole.ids import NO_ITEM
 from farandole.transport.port import Record, TopicPartition, Transport
 
 POLL_S = 0.2
+
+log = logging.getLogger("farandole.dev")
 
 
 class Told(NamedTuple):
@@ -45,12 +49,13 @@ class Narrator:
 
     def _read(self) -> None:
         try:
-            while not self._stop.is_set():
-                for each in self._reader.poll(POLL_S):
-                    if isinstance(each, Record) and (told := told_of(each)) is not None:
-                        self._tell(told)
-        finally:
-            self._reader.close()
+            with closing(self._reader):
+                while not self._stop.is_set():
+                    for each in self._reader.poll(POLL_S):
+                        if isinstance(each, Record) and (told := told_of(each)) is not None:
+                            self._tell(told)
+        except FarandoleError as error:  # who else works on the log meets it too, and tells what to do
+            log.error("what happens to runs is no longer shown: %s", error)
 
 
 def told_of(record: Record) -> Told | None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from farandole.cli.dev.narrator import Told
+from farandole.cli.output import visible
 
 _TONES = {"good": "green", "bad": "red", "wait": "yellow", "": "default"}
 _LEVELS = {"debug": "dim", "info": "default", "warning": "yellow", "error": "red", "critical": "red"}
@@ -43,7 +44,8 @@ class Screen:
         self._line(told.at, "run", body)
 
     def log(self, unit: str, fields: Mapping[str, object] | str) -> None:
-        """A line that a process wrote: its fields, or text as it is."""
+        """A line that a process wrote: its fields, without what a terminal obeys, or text as it is: a handler's `print`
+        may have colours."""
         if isinstance(fields, str):
             self._line(None, unit, Text(fields))
             return
@@ -52,12 +54,12 @@ class Screen:
         if run := fields.get("run_id"):
             body.append(f"{run}  ", style="cyan")
         body.append(_where(fields))
-        body.append(str(fields.get("message", "")), style=style)
+        body.append(visible(str(fields.get("message", "")), keep="\n\t"), style=style)
         rest = "".join(f" {name}={value}" for name, value in fields.items() if name not in HIDDEN and value != "")
-        body.append(rest, style="dim")
+        body.append(visible(rest, keep="\n\t"), style="dim")
         self._line(datetime.fromisoformat(str(fields["time"])), unit, body)
         if error := fields.get("error"):
-            self._console.print(Text(str(error), style="red"))
+            self._console.print(Text(visible(str(error), keep="\n\t"), style="red"))
 
     def _line(self, at: datetime | None, name: str, body: Text) -> None:
         line = Text(_instant(at) if at is not None else " " * len(_instant(datetime.now(UTC))), style="dim")

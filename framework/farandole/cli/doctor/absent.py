@@ -1,18 +1,20 @@
 """Who is not there though something waits for it: coordinators, agents, or the log itself. On every kind of log."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing
 
 from farandole.cli.connect import topics_of, transport_of
 from farandole.cli.doctor.facts import Finding, Severity
 from farandole.cli.settings import Settings
 from farandole.client.planning import COORDINATOR
 from farandole.client.serving import Lag, lags, nobody_serves
-from farandole.errors import ConfigError, TransportError
+from farandole.errors import ConfigError, RegistryError, TransportError
 from farandole.events.topics import Topics
+from farandole.transport.port import Transport
 
 
 def look_for_absent(settings: Settings) -> list[Finding]:
-    """What waits for nobody; nothing where we cannot see it, which other rules tell."""
+    """What waits for nobody, or why that cannot be told. On Kafka other rules tell that, which see more of it."""
     if settings.bootstrap is None and not settings.embedded.path.exists():
         return [
             Finding(
@@ -24,10 +26,50 @@ def look_for_absent(settings: Settings) -> list[Finding]:
             )
         ]
     topics = topics_of(settings)
+    transport = transport_of(settings)
     try:
-        return list(absent(lags(transport_of(settings), topics), topics))
-    except (ConfigError, TransportError):
-        return []
+        if settings.bootstrap is None and (found := _unapplied(transport, settings, topics)):
+            return [found]
+        return list(absent(lags(transport, topics), topics))
+    except (ConfigError, TransportError) as error:
+        return [] if settings.bootstrap is not None or isinstance(error, RegistryError) else [_unseen(error)]
+
+
+def not_applied(settings: Settings, known: Collection[str] = ()) -> Finding:
+    """A namespace without topics: an error where others have some, since it may be misspelt; a note on an empty log."""
+    last = Topics("").definitions  # what stands behind a namespace
+    others = ", ".join(sorted(name.removesuffix(last) for name in known if name.endswith(last)))
+    return Finding(
+        Severity.ERROR if known else Severity.NOTE,
+        "not_applied",
+        f"{settings.embedded.path}: namespace {settings.namespace} was never applied"
+        + (f", but {others} was" if others else ""),
+        "no process can start, and no run either",
+        f"farandole apply PATH --namespace {settings.namespace}"
+        + (", or name the namespace that is meant (--namespace, FARANDOLE_NAMESPACE, farandole.toml)" if known else ""),
+    )
+
+
+def _unapplied(transport: Transport, settings: Settings, topics: Topics) -> Finding | None:
+    """Whether the namespace was never applied to the embedded log."""
+    with closing(transport.admin()) as admin:
+        known = admin.topics()
+    return None if topics.definitions in known else not_applied(settings, known)
+
+
+def _unseen(error: Exception) -> Finding:
+    return Finding(
+        Severity.ERROR,
+        "log_unseen",
+        str(error),
+        "nothing is known of what waits in it, and no process can work on it",
+        "see what the message names; then farandole doctor once more",
+    )
+
+
+def _behind(it: Lag) -> str:
+    """In offsets: a position does not tell records from the markers of transactions, and to count would be to read."""
+    return f"{it.behind:,} offset{'' if it.behind == 1 else 's'} (of records and markers) in {it.topic}"
 
 
 def absent(found: Iterable[Lag], topics: Topics) -> Iterator[Finding]:
@@ -35,7 +77,7 @@ def absent(found: Iterable[Lag], topics: Topics) -> Iterator[Finding]:
     waiting = [each for each in found if each.processes == 0 and each.behind and each.oldest is not None]
     ours = [each for each in waiting if each.unit == COORDINATOR]
     if ours:
-        told = " and ".join(f"{each.behind:,} records in {each.topic}" for each in ours)
+        told = " and ".join(_behind(each) for each in ours)
         yield Finding(
             Severity.ERROR,
             "no_coordinator",
@@ -57,7 +99,7 @@ def absent(found: Iterable[Lag], topics: Topics) -> Iterator[Finding]:
             yield Finding(
                 Severity.ERROR,
                 "unserved_inbox",
-                f"{each.behind:,} records in {each.topic} wait, and {nobody}",
+                f"{_behind(each)} wait, and {nobody}",
                 f"runs stand still at the steps of agent {agent}",
                 start,
             )

@@ -7,8 +7,8 @@ import typer
 from farandole.cli.options import Bootstrap, ConfigFile, Json, Namespace
 
 if TYPE_CHECKING:
-    from farandole.cli.doctor.facts import Facts, Finding
-    from farandole.cli.settings import Loaded
+    from farandole.cli.doctor.facts import Facts, Finding, Local
+    from farandole.cli.settings import Loaded, Settings
 
 
 def doctor(
@@ -40,10 +40,11 @@ def examine(loaded: "Loaded") -> tuple["Facts | None", list["Finding"]]:
     from farandole.cli.doctor.machine import judge, look
     from farandole.errors import AccessDenied, TransportError
 
-    local = [*registry_findings(loaded.settings), *judge(look(loaded))]
+    seen = look(loaded)
+    local = [*registry_findings(loaded.settings), *judge(seen)]
     order = list(Severity)
     if loaded.settings.bootstrap is None:
-        found = [*look_for_absent(loaded.settings), *local]
+        found = [*_waiting(seen, local, loaded.settings), *local]
         return None, sorted(found, key=lambda each: order.index(each.severity))
     try:
         facts = Gatherer(loaded.settings).facts()
@@ -59,6 +60,17 @@ def examine(loaded: "Loaded") -> tuple["Facts | None", list["Finding"]]:
         return None, [away, *local]
     found = [*findings(facts), *look_for_absent(loaded.settings), *local]
     return facts, sorted(found, key=lambda each: order.index(each.severity))
+
+
+def _waiting(seen: "Local", told: "list[Finding]", settings: "Settings") -> list["Finding"]:
+    """Who is absent from the embedded log. Where that can be used by nobody it was told, and that nobody uses it is no
+    news; nothing is asked of an empty file either, for to open it is to make a log of it."""
+    from farandole.cli.doctor.absent import look_for_absent, not_applied
+    from farandole.cli.doctor.facts import Severity
+
+    if any(each.severity is Severity.ERROR and each.code.startswith("log_") for each in told):
+        return []
+    return [not_applied(settings)] if seen.log is not None and seen.log.is_empty else look_for_absent(settings)
 
 
 def versions(facts: "Facts | None") -> dict[str, str]:

@@ -113,6 +113,15 @@ class FileFact:
     unseen: str = ""
     """Why it could not be looked at, which says nothing of what is in it."""
 
+    is_foreign: bool = False
+    """Whether another application has made it."""
+
+    is_empty: bool = False
+    """Whether nothing was ever made in it."""
+
+    locked_for: timedelta | None = None
+    """How long we waited for its write lock in vain; None: it was to be had, or nobody tried."""
+
 
 @dataclass(frozen=True, slots=True)
 class Local:

@@ -5,11 +5,15 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from farandole.cli.doctor.facts import FileFact, Finding, FolderFact, Local, Severity
-from farandole.cli.settings import Loaded, is_secret
-from farandole.transport.sqlite.schema import VERSION
+from farandole.cli.settings import Loaded, Settings, is_secret
+from farandole.definition.policy import duration_text
+from farandole.transport.sqlite.lock import is_locked
+from farandole.transport.sqlite.schema import APPLICATION_ID, VERSION, identity, is_empty
 
 FREE_MIN = 1024**3
 """Bytes; an hour of payloads at a few hundred KiB a second."""
@@ -21,19 +25,34 @@ WAL_RESETS_WELL = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 """SQLite's versions from which a checkpoint beside a commit damages nothing: two older lines, and all from the last on.
 Source: sqlite.org/wal.html, "The WAL-Reset Bug"."""
 
+LOCK_WAIT_MAX = timedelta(seconds=10)
+"""For the write lock, whatever a process waits: a transaction takes milliseconds, a checkpoint a part of a second."""
+
 E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
 
 def look(loaded: Loaded) -> Local:
     """What is to be seen here; the embedded log only where it is the log that is used."""
     settings = loaded.settings
-    log = settings.embedded.path
     return Local(
         artifacts=folder(settings.artifacts),
-        log=file(log, VERSION) if settings.bootstrap is None and log.exists() else None,
+        log=_log_of(settings) if settings.bootstrap is None and settings.embedded.path.exists() else None,
         readable_secrets=_readable(loaded),
         strangers=loaded.strangers,
     )
+
+
+def _log_of(settings: Settings) -> FileFact:
+    """The log, and whether it can be written: who only reads does not notice that nobody can."""
+    seen = file(settings.embedded.path, VERSION)
+    if not _is_ours(seen) or seen.is_empty:
+        return seen
+    patience = min(settings.embedded.patience, LOCK_WAIT_MAX)
+    return replace(seen, locked_for=patience) if is_locked(replace(settings.embedded, patience=patience)) else seen
+
+
+def _is_ours(it: FileFact) -> bool:
+    return it.integrity == "ok" and not it.is_foreign and it.version <= it.version_known
 
 
 def folder(path: Path) -> FolderFact:
@@ -62,18 +81,20 @@ def _unescaped(place: str) -> str:
 
 def file(path: Path, version_known: int) -> FileFact:
     """A log file, opened read-only; SQLite must write beside it even so, which a disk may not allow."""
-    unseen = ""
+    unseen, foreign, empty = "", False, False
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
         try:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
+            application, version = identity(db)
+            empty = is_empty(db)
+            foreign = not empty and application != APPLICATION_ID
             (integrity,) = db.execute("PRAGMA quick_check(1)").fetchone()
         finally:
             db.close()
     except sqlite3.Error as error:
         is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         version, integrity, unseen = (0, str(error), "") if is_damaged else (0, "", str(error))
-    return FileFact(path, version, version_known, integrity, folder(path.parent), unseen)
+    return FileFact(path, version, version_known, integrity, folder(path.parent), unseen, foreign, empty)
 
 
 def _readable(loaded: Loaded) -> Path | None:
@@ -161,6 +182,14 @@ def _log(it: FileFact) -> Iterator[Finding]:
             "records may be lost or wrong",
             f"stop every process of the project, then: sqlite3 {it.path} .recover | sqlite3 recovered.db",
         )
+    elif it.is_foreign:
+        yield Finding(
+            E,
+            "log_foreign",
+            f"{it.path}: is a database of another application, and no farandole log",
+            "no command works on it, and no process starts; nothing in it was changed",
+            f"mv {it.path} elsewhere, or set another place for the log: path in [embedded] of farandole.toml",
+        )
     elif it.version > it.version_known:
         yield Finding(
             E,
@@ -168,6 +197,14 @@ def _log(it: FileFact) -> Iterator[Finding]:
             f"{it.path}: is of version {it.version}, and this release reads {it.version_known} at most",
             "a newer release has written it; this one does not start on it",
             "install the newer release (`pip install PATH` of its clone or wheel)",
+        )
+    elif it.locked_for is not None:
+        yield Finding(
+            E,
+            "log_locked",
+            f"{it.path}: another process has held the write lock for more than {duration_text(it.locked_for)}",
+            "nothing can be written: every process stands still, and counts as gone to those that look",
+            f"lslocks | grep 'WRITE.*{it.path.name}-shm' names who holds it: end it (kill), or wake it (kill -CONT)",
         )
     if it.folder.filesystem in NETWORK:
         yield Finding(

@@ -22,7 +22,7 @@ from farandole.events.avro import Schema
 from farandole.runtime.attempts import Call, Failed, Outcome, Succeeded
 from farandole.runtime.context import AttemptContext
 from farandole.runtime.handlers.storing import Payloads
-from farandole.runtime.handlers.traces import TRACE_MAX, place_of, trace_of
+from farandole.runtime.handlers.traces import place_of, trace_of
 from farandole.runtime.writable import writable
 from farandole.telemetry.tracing import within
 
@@ -114,12 +114,17 @@ def cancelled_itself() -> Failed:
 
 
 def failure_of(error: BaseException) -> Failed:
-    """What an exception of a handler says of its attempt; one of a group alone says what it would have said itself."""
+    """What an exception of a handler says of its attempt; one of a group alone says what it would have said itself.
+
+    The traceback is the group's, which has theirs: those that were only put into it were raised nowhere.
+    """
     match tuple(_leaves(error)):
         case (only,):
-            return _failure_of_one(only)
+            failure = _failure_of_one(only)
         case several:
-            return _failure_of_all([_failure_of_one(each) for each in several])
+            failure = _failure_of_all([_failure_of_one(each) for each in several])
+    is_group = isinstance(error, BaseExceptionGroup)
+    return replace(failure, trace=writable(trace_of(error))) if is_group and failure.trace else failure
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -144,7 +149,7 @@ def _failure_of_all(failures: Sequence[Failed]) -> Failed:
     shown = "; ".join(dict.fromkeys(each.error for each in failures))[:ERROR_MAX]
     causes = sorted({each.fingerprint for each in failures})
     fingerprint = causes[0] if len(causes) == 1 else _digest("\n".join(causes))
-    trace = "\n\n".join(each.trace for each in failures if each.trace)[:TRACE_MAX]
+    trace = next((each.trace for each in failures if each.trace), "")  # whether there is one: that of the group is told
     retryable = all(each.retryable for each in failures)
     return Failed(kind, shown, fingerprint, retryable, max(waits, default=None), trace)
 

@@ -73,8 +73,12 @@ class Harness(Generic[P, R]):
 
         Raises:
             DefinitionError: the pipeline has no such agent.
+            TypeError: `handler` cannot be called.
         """
-        self._stage.script.stubs[self._known(agent)] = handler
+        name = self._known(agent)
+        if not callable(handler):
+            raise TypeError(f"stub of {name}: expected a function in place of its handler, but found {handler!r}")
+        self._stage.script.stubs[name] = handler
         return self
 
     @property
@@ -93,7 +97,9 @@ class Harness(Generic[P, R]):
         run_id = f"run-{len(self._runs) + 1}"
         plain = self._pipeline.bind(*args, **kwargs)
         params = Schema.parse(self._pipeline.definition.params_schema).encode(plain)
-        run: HarnessRun[R] = HarnessRun(run_id, self._result, lambda: self._stage.executor.calls)
+        run: HarnessRun[R] = HarnessRun(
+            run_id, self._pipeline.definition, self._result, lambda: self._stage.executor.calls
+        )
         self._runs[run_id] = run
         self._send(StartRun(self._pipeline.definition.name, params, run_id))
         return run

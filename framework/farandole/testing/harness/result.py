@@ -1,12 +1,13 @@
 """What a test may ask of a run in the harness; everything is read from the topics."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from farandole.definition.agents import Agent
-from farandole.errors import RunCancelled, RunError, RunFailed, RunHeld, RunRefused, RunTimedOut
+from farandole.definition.model import Definition
+from farandole.errors import DefinitionError, RunCancelled, RunError, RunFailed, RunHeld, RunRefused, RunTimedOut
 from farandole.events import facts
 from farandole.testing.harness.executor import HandlerCall
 
@@ -25,11 +26,22 @@ def name_of(step: "Agent[..., object] | str") -> str:
     return step if isinstance(step, str) else step.spec.name
 
 
+def _known(given: "Agent[..., object] | str", definition: Definition, what: str, known: Collection[str]) -> str:
+    """Its name: of one that does not exist, `== 0` would hold whatever happened."""
+    name = name_of(given)
+    if name not in known:
+        raise DefinitionError(
+            f"{definition.name}: expected one of its {what} ({', '.join(sorted(known))}), but found {name}"
+        )
+    return name
+
+
 @dataclass(slots=True)
 class HarnessRun(Generic[R]):
     """One run. `events` are its facts in the order of the log; `decode` makes the typed result."""
 
     id: str
+    definition: Definition
     decode: Callable[[bytes | None], R]
     calls_of: Callable[[], Sequence[HandlerCall]]
     events: list[facts.Event] = field(default_factory=list)
@@ -80,13 +92,21 @@ class HarnessRun(Generic[R]):
         return ""
 
     def attempts(self, step: "Agent[..., object] | str") -> int:
-        """How many attempts of a step have reported, all items together."""
-        name = name_of(step)
+        """How many attempts of a step have reported, all items together.
+
+        Raises:
+            DefinitionError: the pipeline has no such step.
+        """
+        name = _known(step, self.definition, "steps", self.definition.steps)
         return sum(isinstance(e, facts.AgentFact) and e.step == name for e in self.events)
 
     def calls(self, agent: "Agent[..., object] | str") -> int:
-        """How many times an agent's handler ran for this run: more than its attempts if it was delivered twice."""
-        name = name_of(agent)
+        """How many times an agent's handler ran for this run: more than its attempts if it was delivered twice.
+
+        Raises:
+            DefinitionError: the pipeline has no such agent.
+        """
+        name = _known(agent, self.definition, "agents", {each.agent for each in self.definition.steps.values()})
         return sum(call.agent == name and call.run == self.id for call in self.calls_of())
 
     def dead_letters(self) -> list[facts.StepDeadLettered]:
