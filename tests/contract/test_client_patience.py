@@ -16,6 +16,7 @@ from farandole.artifacts import ArtifactStore
 from farandole.client import lookup
 from farandole.client.applying import apply, plan
 from farandole.client.planning import Deployment
+from farandole.events.claims import Claim
 from farandole.events.topics import Topics
 from farandole.testing.inprocess import InProcess
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
@@ -58,16 +59,16 @@ class SlowStore:
         self.gate = threading.Event()
         self.failure: Exception | None = None
 
-    def put(self, data: bytes) -> str:
+    def put(self, data: bytes) -> Claim:
         """Keep it."""
         return self._store.put(data)
 
-    def get(self, ref: str) -> bytes:
+    def get(self, claim: Claim) -> bytes:
         """What was kept."""
         self.gate.wait(30)
         if self.failure is not None:
             raise self.failure
-        return self._store.get(ref)
+        return self._store.get(claim)
 
 
 def test_wait_for_a_result_in_a_slow_store_keeps_its_time_out_and_leaves_the_loop_to_others(
