@@ -16,7 +16,7 @@ from farandole.artifacts import ArtifactStore
 from farandole.client import lookup
 from farandole.client.applying import apply, plan
 from farandole.client.planning import Deployment
-from farandole.events.claims import Claim
+from farandole.events.tables import Claim
 from farandole.events.topics import Topics
 from farandole.testing.inprocess import InProcess
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
