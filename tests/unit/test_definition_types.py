@@ -489,3 +489,9 @@ def test_value_goes_there_and_back_through_avro_unchanged(basket: Basket) -> Non
     plain = to_plain(basket, Basket)
 
     assert from_plain(coded(schema_text(Basket), plain), Basket) == basket
+
+
+def test_default_that_no_schema_holds_is_refused_with_those_that_one_holds() -> None:
+    """It said that the default was none that a schema can hold; which ones are stood nowhere."""
+    with pytest.raises(DefinitionError, match=r"or None for `T \| None`\), but found b'x'\. Default to None"):
+        record_text("r", [Member("raw", bytes, b"x")])

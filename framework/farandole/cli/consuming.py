@@ -1,6 +1,5 @@
 """`topics consume`: committed records as they stand, decoded."""
 
-import json
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 
 import typer
 
-from farandole.cli.output import as_json, instant, print_json, visible
+from farandole.cli.output import instant, json_text, print_json, visible
 from farandole.cli.texts import encodable
 from farandole.client import Client
 from farandole.client.published import book_of
@@ -159,4 +158,4 @@ def _print(it: Readable, *, headers: bool, as_json: bool) -> None:
 
 
 def _line(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(as_json(value), ensure_ascii=False)
+    return value if isinstance(value, str) else json_text(value, indent=None)

@@ -108,7 +108,9 @@ def record_text(name: str, members: Sequence[Member]) -> str:
     for each, made in zip(members, fields, strict=True):
         if each.default is not MISSING and "default" not in made:
             raise DefinitionError(
-                f"{name}.{each.name}: expected a default that a schema can hold, but found {each.default!r}"
+                f"{name}.{each.name}: expected a default that a schema can hold (a text, number, truth value, list or "
+                f"dict of its type, or None for `T | None`), but found {each.default!r}. Default to None, and let the "
+                "handler put in what that means"
             )
     return canonical_json({"type": "record", "name": name, "fields": fields})
 
