@@ -161,3 +161,12 @@ def test_id_of_a_start_that_cannot_be_told_is_said_aside(
 
     begun = said.stderr.removeprefix("started: ").strip()
     assert begun in farandole("topics", "consume", "commands", "--json", code=0).stdout
+
+
+def test_id_of_a_start_is_said_aside_where_standard_output_was_closed_from_the_beginning(
+    farandole: Typed, cluster: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farandole.cli.starting.is_closed", lambda stream: True)
+    said = farandole("run", "start", "twice", "--params", '{"number": {"n": 4}}', code=0)
+
+    assert said.stderr == f"started: {said.stdout}"

@@ -234,3 +234,21 @@ def test_limit_of_the_wait_is_told_as_it_was_given_for_a_run_that_goes_on_too(cl
 
     assert done.exit_code == 1
     assert "expected it to end within 300ms, but it did not; it goes on" in done.output
+
+
+@pytest.mark.parametrize("verb", ["show", "release"])
+def test_run_whose_definition_is_gone_is_told_with_that_and_not_as_one_that_has_not_begun(
+    cluster: InProcess, verb: str
+) -> None:
+    """Of a run that the tables knew it said that no coordinator had taken the command."""
+    with cluster:
+        started = CliRunner().invoke(app, ["run", "start", "twice", "--params", '{"n": 1}', "--id", "r-1", "--wait"])
+        assert started.exit_code == 0
+        producer = cluster.transport.producer("somebody")
+        producer.send(NewRecord(cluster.topics.definitions, twice.definition.hash.encode(), None))
+        producer.flush(10)
+
+        told = CliRunner().invoke(app, ["run", verb, "r-1"])
+
+    assert "has not begun" not in told.output
+    assert f"definition {twice.definition.hash[:12]}" in told.output

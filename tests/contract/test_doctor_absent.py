@@ -19,6 +19,10 @@ from farandole.errors import TransportError
 from farandole.events.topics import Topics
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.port import NewRecord, TopicPartition
+from farandole.transport.sqlite import SqliteSettings
+from farandole.transport.sqlite.errors import LogBusy
+from farandole.transport.sqlite.file import File
+from farandole.transport.sqlite.lock import is_locked
 
 UNIT = """
 from farandole import agent, pipeline
@@ -188,3 +192,19 @@ def test_who_seems_not_to_run_while_the_log_is_locked_is_told_with_that_reason(
     assert ran.exit_code == 0
     assert f"{held_log}: another process holds the write lock" in ran.stderr
     assert "no coordinator runs" not in ran.output
+
+
+def test_log_that_others_write_without_a_pause_is_busy_and_not_locked(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three busy writers, and `lag` said that nobody could write and that whoever runs counts as gone."""
+    assert CliRunner().invoke(app, ["apply", "numbers", "--yes"]).exit_code == 0
+
+    def had_by_another(file: File) -> None:
+        with closing(sqlite3.connect(log_of(project))) as db, db:
+            db.execute("CREATE TABLE others (a)")
+        raise LogBusy("another one has it, one after the other")
+
+    monkeypatch.setattr(File, "begin", had_by_another)
+
+    assert not is_locked(SqliteSettings(log_of(project)))

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from farandole.client.joint import Joint
+from farandole.errors import TransportError
 
 
 class Oracle:
@@ -96,3 +97,41 @@ def test_failure_that_nobody_waits_for_any_more_is_no_news(caplog: pytest.LogCap
 
     assert asyncio.run(live())
     assert not caplog.records
+
+
+def test_question_that_was_cancelled_is_put_again_for_who_asks_later() -> None:
+    """Whoever cancelled all tasks of the loop and went on got that cancellation from every later call, for ever."""
+
+    async def live() -> tuple[list[object], int]:
+        oracle = Oracle()
+        joint = Joint(oracle.ask, "tests")
+        waiting = [asyncio.create_task(joint.asked()) for _ in range(2)]
+        await asyncio.sleep(0)
+        for each in asyncio.all_tasks() - {asyncio.current_task(), *waiting}:
+            each.cancel()
+        told: list[object] = await asyncio.gather(*waiting, return_exceptions=True)
+        oracle.gate.set()
+        return told, await asyncio.wait_for(joint.asked(), 10)
+
+    told, later = asyncio.run(live())
+
+    assert [type(each) for each in told] == [TransportError] * 2
+    assert later == 1
+
+
+def test_close_ends_what_is_asked_and_what_is_to_be_asked_next() -> None:
+    async def live() -> tuple[list[object], set[str]]:
+        oracle = Oracle()
+        joint = Joint(oracle.ask, "tests")
+        first = asyncio.create_task(joint.asked())
+        await settle()
+        second = asyncio.create_task(joint.asked())
+        await settle()
+        await joint.close()
+        told: list[object] = await asyncio.gather(first, second, return_exceptions=True)
+        return told, {task.get_name() for task in asyncio.all_tasks()} & {"tests"}
+
+    told, left = asyncio.run(live())
+
+    assert [type(each) for each in told] == [TransportError] * 2
+    assert left == set()

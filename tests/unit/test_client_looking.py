@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
+import pytest
+
 from farandole.client.looking import READINGS_MAX, Looking
 from farandole.client.scan import closing
 from farandole.transport.memory import MemoryTransport
@@ -109,3 +111,24 @@ def test_run_of_which_there_is_nothing_has_no_rows() -> None:
         return len(await asyncio.wait_for(looking.rows(PLACES[0], "run-24"), 10))
 
     assert asyncio.run(live()) == 0
+
+
+def test_readings_of_a_partition_that_delivers_nothing_keep_no_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight who watched runs of a partition without a leader, and no other run of the client was found any more."""
+    monkeypatch.setattr("farandole.client.looking.TURN_MAX", 0.05)
+    transport = log_with(1)
+
+    async def live() -> tuple[int, int]:
+        looking, stands = Looking(transport.edge("tests")), asyncio.Event()
+
+        async def hold() -> None:
+            async with looking.turn():
+                await stands.wait()
+
+        holding = [asyncio.create_task(hold()) for _ in range(READINGS_MAX)]
+        found = len(await asyncio.wait_for(looking.rows(PLACES[0], "run-0"), 10))
+        stands.set()
+        await asyncio.gather(*holding)
+        return found, looking._free._value
+
+    assert asyncio.run(live()) == (2, READINGS_MAX)

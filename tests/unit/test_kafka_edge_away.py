@@ -162,3 +162,22 @@ def test_who_may_not_write_this_topic_is_told_that_a_right_is_missing() -> None:
 
     with pytest.raises(AccessDenied, match=r"t: the record was refused: .*TOPIC_AUTHORIZATION_FAILED.*farandole acls"):
         asyncio.run(edge_that_waits().send(RECORD))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_certain"),
+    [(aio.ClusterAuthorizationFailedError(), True), (aio.SaslAuthenticationFailed("late"), False)],
+    ids=["refused", "in doubt"],
+)
+def test_missing_right_is_told_as_such_only_where_the_record_was_certainly_not_written(
+    error: Exception, is_certain: bool
+) -> None:
+    """`AccessDenied` promises that, and a client says of it that nothing was started; it was told of a doubt too."""
+    Producer.refused = [error]
+    Producer.let.set()
+
+    with pytest.raises(TransportError) as told:
+        asyncio.run(edge_that_waits().send(RECORD))
+
+    assert told.type is (AccessDenied if is_certain else TransportError)
+    assert ("in doubt" in str(told.value)) is not is_certain

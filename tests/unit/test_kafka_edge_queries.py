@@ -114,3 +114,19 @@ def test_closing_waits_for_no_answer_and_tells_who_asked(silent: Silent) -> None
 
     assert isinstance(error, TransportError)
     assert "was closed. Nothing was asked" in str(error)
+
+
+def test_who_asks_for_ends_is_told_when_the_edge_is_closed(silent: Silent) -> None:
+    """Each was told at its own limit only, of no answer: a closed client did not end a look-up that had just begun."""
+
+    async def closed() -> list[object]:
+        edge = edge_of()
+        asking = [asyncio.ensure_future(edge.ends([AT], Isolation.COMMITTED)) for _ in range(MANY)]
+        await asyncio.sleep(0)
+        await edge.close()
+        return await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), ENDS_WITHIN_S)
+
+    told = asyncio.run(closed())
+
+    assert [type(each) for each in told] == [TransportError] * MANY
+    assert all("closed" in str(each) for each in told)

@@ -13,6 +13,7 @@ from farandole.cli.output import ago, as_fields, instant, print_json, print_tabl
 from farandole.client import Client
 from farandole.client.asking import Asked, start_asked
 from farandole.client.dead import is_start, list_dead
+from farandole.client.lookup import status_of
 from farandole.client.query import RunDetail, run_detail, run_records
 from farandole.client.serving import coordinators, serving_of
 from farandole.client.waiting import Wait
@@ -51,6 +52,8 @@ async def look_at(client: Client, run_id: str) -> Shown:
     try:
         detail = await run_detail(client.session, run_id)
     except RunNotFound:
+        if await status_of(client.session, run_id) is not None:  # it is its definition that is not on the log
+            raise
         starts = [letter for letter in await list_dead(client.session, run_id=run_id) if is_start(letter)]
         if starts:
             raise RunNotFound(never_began(starts[0]), run_id=run_id) from None

@@ -1,6 +1,7 @@
 """`run start`, `run rerun` and `run result`: what became of the run, in words and as an exit code."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable
 from contextlib import aclosing, suppress
 from datetime import timedelta
@@ -11,6 +12,7 @@ import typer
 from farandole.cli.begun import until_begun
 from farandole.cli.exit_codes import OK, OUTCOMES
 from farandole.cli.output import print_json, visible
+from farandole.cli.streams import is_closed
 from farandole.cli.texts import given_duration
 from farandole.cli.unserved import Patience, agents_left, agents_of
 from farandole.client import Client, Ending, Run
@@ -81,6 +83,8 @@ def _tell_id(run_id: str, as_json: bool) -> None:
     except OSError:
         typer.echo(f"started: {run_id}", err=True)
         raise
+    if is_closed(sys.stdout):
+        typer.echo(f"started: {run_id}", err=True)
 
 
 async def _require_not_refused(run: Run[object]) -> None:

@@ -111,10 +111,11 @@ class DefinitionBook:
             log.warning("%s was not read anew: %s", self._topic, bad)
 
     async def close(self) -> None:
-        """End what is being read beside a start."""
+        """End what is being read, also beside a start."""
         if self._beside is not None:
             self._beside.cancel()
             await asyncio.gather(self._beside, return_exceptions=True)
+        await self._reading.close()
 
     async def by_hash(self, digest: str) -> Definition | None:
         """The definition of that hash, or None if it was never published."""

@@ -6,6 +6,8 @@ waiters used up the files of their process [measured: 4,679 threads].
 
 import asyncio
 from collections import defaultdict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from functools import partial
 
 from farandole.client.joint import Joint
@@ -15,6 +17,9 @@ from farandole.transport.port import Edge, Record, TopicPartition
 READINGS_MAX = 8
 """Partitions that are read at once. Most of a reading is waiting for the broker, so more of them would be quicker,
 and dearer in threads."""
+
+TURN_MAX = 2.0
+"""How long a reading counts among them, seconds: several times what one takes on a busy machine."""
 
 Rows = dict[bytes, Record]
 """Latest records by key."""
@@ -27,8 +32,7 @@ class Looking:
         self._edge = edge
         self._asked: defaultdict[TopicPartition, set[bytes]] = defaultdict(set)
         self._readings: dict[TopicPartition, Joint[dict[bytes, Rows]]] = {}
-        self.turn = asyncio.Semaphore(READINGS_MAX)
-        """To be held by whoever reads a partition for one run, and asks for nothing else meanwhile."""
+        self._free = asyncio.Semaphore(READINGS_MAX)
 
     async def rows(self, at: TopicPartition, run_id: str) -> Rows:
         """The rows under a run's id and its parts' (`<id>#...`), of those that were committed before this call."""
@@ -38,9 +42,35 @@ class Looking:
             self._readings[at] = Joint(partial(self._read, at), f"farandole-look-{at.topic}-{at.partition}")
         return (await self._readings[at].asked()).get(run, {})
 
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None, None]:
+        """One of the `READINGS_MAX`, for whoever reads a partition; a late one no longer counts.
+
+        Else eight readings of a partition that nobody leads would keep all others of the client waiting.
+        """
+        await self._free.acquire()
+        counted = [True]
+
+        def give_back() -> None:
+            if counted:
+                counted.pop()
+                self._free.release()
+
+        late = asyncio.get_running_loop().call_later(TURN_MAX, give_back)
+        try:
+            yield
+        finally:
+            late.cancel()
+            give_back()
+
+    async def close(self) -> None:
+        """End the readings that are under way; who waits for one is told."""
+        for reading in self._readings.values():
+            await reading.close()
+
     async def _read(self, at: TopicPartition) -> dict[bytes, Rows]:
         wanted = self._asked.pop(at)  # all of them wait for this reading; who comes later waits for the next one
-        async with self.turn:
+        async with self.turn():
             rows = await table(self._edge, [at], lambda key: _run_of(key) in wanted)
         found: defaultdict[bytes, Rows] = defaultdict(dict)
         for key, record in rows.items():

@@ -95,20 +95,25 @@ def framed_params(definition: Definition, params: Mapping[str, object] | str | b
 
 
 async def params_by_name(session: Session, definition: Definition, params: Mapping[str, object] | str | bytes) -> bytes:
-    """Params of a start by name, as `framed_params`; those that fit what the pipeline was before are read as that.
+    """Params of a start by name, as `framed_params`; if they do not fit, by what the pipeline has now or had before.
 
-    Who starts runs may be replaced after the pipeline was: a param that is gone since is ignored.
+    Who starts runs may be replaced after the pipeline was: a param that is gone since is ignored. What is left out has
+    the default of the version that framed it, as for a caller who has its `Pipeline`.
 
     Raises:
-        RecordError: they fit neither.
+        RecordError: they fit none, or not what the pipeline is now.
     """
     try:
         return framed_params(definition, params)
     except RecordError:
-        for before in (await session.book.every()).values():
-            if before.name == definition.name and before.params_schema != definition.params_schema:
-                with suppress(RecordError):
-                    return as_now(before, framed_params(before, params), definition)
+        every = (await session.book.every()).values()
+        now = await session.book.by_name(definition.name)  # as of this moment; what we were given may be older
+        before = [it for it in every if it.name == now.name and it.params_schema != now.params_schema]
+        for each in (now, *before):
+            with suppress(RecordError):
+                framed = framed_params(each, params)
+                as_now(each, framed, now)  # refused here, where somebody is told
+                return framed  # the coordinator knows every schema that the params had
         raise
 
 

@@ -318,7 +318,7 @@ class Run(Generic[R]):
         """Of a run that ended after we began to follow it and is forgotten since: `events` has its beginning."""
         at = TopicPartition(self._session.topics.events, self._followed.home)
         begun: Record | None = None
-        async with self._session.looking.turn, aclosing(scan(self._session.edge, [at])) as records:
+        async with self._session.looking.turn(), aclosing(scan(self._session.edge, [at])) as records:
             async for record in records:
                 if header(record, "ce_run") == self.id.encode() and header(record, "ce_type") == _STARTED:
                     begun = record
@@ -347,7 +347,7 @@ class Run(Generic[R]):
         past: list[Record] = []
         has_ended = False
         looking, edge = self._session.looking, self._session.edge
-        async with looking.turn, aclosing(span(edge, {at: begin}, {at: until})) as records:
+        async with looking.turn(), aclosing(span(edge, {at: begin}, {at: until})) as records:
             async for record in records:
                 if header(record, "ce_run") != self.id.encode():
                     continue

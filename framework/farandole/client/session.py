@@ -134,5 +134,6 @@ class Session:
     async def close(self) -> None:
         """End what is read, the tail and the edge."""
         await self.book.close()
+        await self.looking.close()
         await self.tail.close()
         await self.edge.close()

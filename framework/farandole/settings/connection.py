@@ -35,7 +35,7 @@ def section(name: str, kind: type) -> WrapValidator:
         except ConfigError as bad:
             if str(bad).partition(":")[0] not in fields_of(kind):
                 raise
-            raise ConfigError(f"settings: {name}.{bad}") from None
+            raise ValueError(str(bad)) from None  # told with its section, and where that stands
 
     return WrapValidator(built)
 

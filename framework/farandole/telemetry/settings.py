@@ -27,19 +27,19 @@ class MetricsSettings:
             ConfigError: naming the setting.
         """
         if self.listen is not None:
-            parse_address(self.listen)
+            parse_address(self.listen, "listen")
         for name, value in (("live_within", self.live_within), ("stale_after", self.stale_after)):
             if value <= timedelta():
                 raise ConfigError(f"{name}: expected a duration above zero, but found {value.total_seconds():g} s")
 
 
-def parse_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port`, `[v6]:port` or `:port` (every interface).
+def parse_address(address: str, setting: str = "metrics.listen") -> tuple[str, int]:
+    """Host and port of `host:port`, `[v6]:port` or `:port` (every interface); `setting` is what is refused.
 
     Raises:
         ConfigError: it is none of these.
     """
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port[:6]) > 65535 or (":" in host and not host.startswith("[")):
-        raise ConfigError(f"metrics.listen: expected HOST:PORT such as 127.0.0.1:9464, but found {address!r}")
+        raise ConfigError(f"{setting}: expected HOST:PORT such as 127.0.0.1:9464, but found {address!r}")
     return host.strip("[]"), int(port)

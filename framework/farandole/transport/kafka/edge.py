@@ -43,6 +43,7 @@ _REFUSALS = (
     aio.RecordListTooLargeError,
     aio.InvalidTimestampError,
     aio.TopicAuthorizationFailedError,
+    aio.ClusterAuthorizationFailedError,
     aio.UnsupportedVersionError,
 )
 """After these a record has certainly not been written; after any other nobody knows."""
@@ -100,7 +101,8 @@ class KafkaEdge:
             is_refused = isinstance(error, _REFUSALS)
             what = "the record was refused" if is_refused else "in doubt, the record may have been written"
             about = f"{record.topic}: {what}"
-            raise denied(error, about) or TransportError(f"{about}: {error!r}") from error
+            told = denied(error, about) if is_refused else None  # what is in doubt may have been written
+            raise told or TransportError(f"{about}: {error!r}") from error
         except TimeoutError as error:
             raise TransportError(f"{record.topic}: in doubt, the record may have been written: {error!r}") from error
         return told.partition, told.offset

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from farandole.errors import NotReady, TransportError
 from farandole.transport.kafka.queries import GRACE, Queries
@@ -31,6 +31,7 @@ class EdgeQueries:
         self._seconds = settings.patience + 2 * GRACE  # the client gives up before, and says why
         self._threads = ThreadPoolExecutor(THREADS, f"{client_id}.asking")
         self._counting: dict[str, asyncio.Task[int]] = {}
+        self._under_way: set[asyncio.Future[Any]] = set()
         self._is_closed = False
 
     async def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Mapping[TopicPartition, int]:
@@ -49,18 +50,26 @@ class EdgeQueries:
     def close(self) -> None:
         """Wait for no answer; a thread ends when the client gives up what it asks."""
         self._is_closed = True
-        for each in self._counting.values():
+        for each in (*self._counting.values(), *self._under_way):
             each.cancel()
         self._threads.shutdown(wait=False)
 
     async def _asked(self, ask: Callable[[], T], about: str) -> T:
         if self._is_closed:
             raise self._closed()
+        answer = asyncio.get_running_loop().run_in_executor(self._threads, ask)
+        self._under_way.add(answer)
         try:
             async with asyncio.timeout(self._seconds):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+                await asyncio.wait((answer,))
         except TimeoutError as error:
             raise NotReady(f"{about}: no answer in {self._seconds:.0f} s") from error
+        finally:
+            self._under_way.discard(answer)
+            answer.cancel()  # whoever asked has gone, or it has been answered
+        if answer.cancelled():
+            raise self._closed()
+        return answer.result()
 
     def _closed(self) -> TransportError:
         return TransportError(f"{self._client_id}: expected an open edge, but it was closed. Nothing was asked")

@@ -9,13 +9,19 @@ from farandole.transport.sqlite.settings import SqliteSettings
 
 
 def is_locked(settings: SqliteSettings) -> bool:
-    """Whether the write lock was not to be had within the patience of a process; what else is wrong is no lock.
+    """Whether the write lock was not to be had within the patience of a process, and nobody wrote meanwhile.
 
-    It is let go at once, with nothing written. The log must exist: `File` makes one.
+    What else is wrong is no lock. It is let go at once, with nothing written. The log must exist: `File` makes one.
     """
     try:
         with closing(File(settings)) as log:
-            log.begin()
+            log.observe()
+            before = log.moves
+            try:
+                log.begin()
+            except LogBusy:
+                log.observe()
+                return log.moves == before  # else it was not held, but had by others
             log.roll_back()
     except LogBusy:
         return True
