@@ -69,6 +69,10 @@ def test_condition_that_could_hold_for_a_skipped_step_needs_a_join_that_asks_it(
         "params.force && (first != null && first > 10)",
         "!(first == null || params.force)",
         "first != null && first > 3 || first != null && params.force",
+        "first != null ? first > 10 : false",
+        "first == null ? false : true",
+        "first != null || false",
+        "params.force ? first != null : first != null && first > 3",
     ],
 )
 def test_condition_that_null_makes_false_needs_no_join_since_a_skip_is_the_answer_either_way(when: str) -> None:

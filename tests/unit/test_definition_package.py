@@ -52,9 +52,44 @@ def test_text_of_a_timestamp_ends_with_z(text: str, found: object) -> None:
     assert compile_expression(text).evaluate({"s": SUMMER, "t": at}) == found
 
 
-def test_timestamp_beyond_the_years_of_cel_is_an_error() -> None:
+@pytest.mark.parametrize("text", ["{}", "{}.getFullYear()", "string({})", "[{}]"])
+def test_timestamp_beyond_the_years_of_cel_has_neither_value_nor_parts(text: str) -> None:
     with pytest.raises(ExpressionError, match="out of range"):
-        compile_expression('timestamp("0001-01-01T00:00:00+05:00") == null').evaluate({})
+        compile_expression(text.format('timestamp("0001-01-01T00:00:00+05:00")')).evaluate({})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('timestamp(s) == timestamp("2026-01-01T00:00:00.1234567Z")', True),
+        ("timestamp(s) > timestamp(t)", True),
+        ("timestamp(s) == timestamp(t)", False),
+        ('timestamp("2026-01-01T02:00:00.1234567+02:00") == timestamp(s)', True),
+    ],
+)
+def test_instants_finer_than_a_microsecond_are_compared_in_full(text: str, found: bool) -> None:
+    """Turned to UTC on the way, they lost what .NET writes in seven digits, but for texts that ended with `Z`."""
+    given = {"s": "2026-01-01T00:00:00.1234567Z", "t": "2026-01-01T00:00:00.1234561Z"}
+
+    assert compile_expression(text).evaluate(given) is found
+
+
+def test_what_has_no_value_is_told_once_and_logged_by_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """The package logged a warning for each entry whose function raised: ten thousand from a hundred texts."""
+    text = "xs.exists(x, xs.exists(y, timestamp(y).getFullYear() > 2000 || -n > 0))"
+
+    with pytest.raises(ExpressionError, match="out of range"):
+        compile_expression(text).evaluate({"xs": ["0001-01-01T00:00:00+05:00"] * 20, "n": -(2**63)})
+
+    assert not caplog.records
+
+
+def test_calls_of_ours_count_as_work() -> None:
+    """A thousand signs in each of a million rounds were five minutes of a coordinator."""
+    text = "xs.all(x, xs.all(y, [" + ", ".join(["-y"] * 40) + "] != []))"
+
+    with pytest.raises(ExpressionError, match="values to be copied"):
+        compile_expression(text).evaluate({"xs": list(range(1000))})
 
 
 @pytest.mark.parametrize("text", ["-n", "-(-n)", "---n", "-(-9223372036854775808)", "[n].map(x, -x)"])

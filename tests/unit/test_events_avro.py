@@ -446,3 +446,51 @@ def test_book_finds_by_fingerprint_and_by_registry_id() -> None:
 
 def test_same_text_is_the_same_schema_object() -> None:
     assert Schema.parse(ORDER) is Schema.parse(str(ORDER))
+
+
+def named(kind: str, namespace: str, **more: object) -> dict[str, object]:
+    """A type `Changed` of that namespace."""
+    return {"type": kind, "name": "Changed", "namespace": namespace, **more}
+
+
+@pytest.mark.parametrize(
+    ("branches", "value"),
+    [
+        (
+            [
+                named("record", "order", fields=[{"name": "note", "type": "string", "default": ""}]),
+                named("record", "stock", fields=[{"name": "sku", "type": "string"}]),
+            ],
+            {"sku": "A-1"},
+        ),
+        (
+            [
+                named("record", "a", fields=[{"name": "v", "type": "double"}]),
+                named("record", "b", fields=[{"name": "v", "type": "long"}, {"name": "w", "type": "int"}]),
+            ],
+            {"v": 2**53 + 1, "w": 1},
+        ),
+        (
+            [named("enum", "a", symbols=["X"], default="X"), named("enum", "b", symbols=["Q"])],
+            "Q",
+        ),
+        (
+            [
+                {
+                    "type": "record",
+                    "name": "A",
+                    "aliases": ["B"],
+                    "fields": [{"name": "n", "type": "int", "default": 1}],
+                },
+                {"type": "record", "name": "B", "fields": [{"name": "m", "type": "int"}]},
+            ],
+            {"m": 5},
+        ),
+    ],
+    ids=["records", "numbers", "enums", "alias"],
+)
+def test_own_payload_of_a_union_is_of_the_branch_that_it_was_written_by(branches: list[object], value: object) -> None:
+    """Names are compared without their namespace between versions, and the first branch that fitted took the value."""
+    schema = Schema.parse(json.dumps({"type": "record", "name": "E", "fields": [{"name": "body", "type": branches}]}))
+
+    assert schema.decode(schema.encode({"body": value})) == {"body": value}

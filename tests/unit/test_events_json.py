@@ -177,6 +177,12 @@ def test_floats_that_json_has_no_number_for_are_texts(text: str, number: float, 
     assert repr(found) == repr(number)
 
 
+@pytest.mark.parametrize("branches", [["double", "string"], ["string", "double"], ["null", "float", "string"]])
+def test_text_that_may_be_a_float_stays_a_text_where_texts_may_stand(branches: list[str]) -> None:
+    """A dead letter with the text `NaN` had the number when it was put back."""
+    assert Schema.parse(json.dumps(branches)).from_json(b'"NaN"') == "NaN"
+
+
 @pytest.mark.parametrize("text", ["nan", "inf", "+Infinity", "Infinity ", "1.5", ""])
 def test_other_texts_are_no_floats(text: str) -> None:
     with pytest.raises(RecordError, match="double: expected a number, but found str"):

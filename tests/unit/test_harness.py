@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from farandole import DefinitionError, RunCancelled, RunHeld, RunTimedOut, TerminalStepError
+from farandole import DefinitionError, RunCancelled, RunHeld, RunTimedOut, TerminalStepError, agent, pipeline
 from farandole.definition.loading import load_module, load_unit
 from farandole.definition.types import from_plain
 from farandole.testing.harness import Harness
@@ -137,3 +137,24 @@ def test_a_stub_that_cannot_be_called_is_refused_at_once(harness: Harness[..., A
     """It was taken, and each attempt then failed with "'int' object is not callable"."""
     with pytest.raises(TypeError, match="stub of charge: expected a function in place of its handler, but found"):
         harness.stub("charge", given)
+
+
+@agent(name="send-mail")
+def mail(n: int) -> int:
+    """An agent whose steps have another name."""
+    return n
+
+
+@pipeline(owner="tests@example.org")
+def letters(n: int) -> int:
+    """Two steps of it."""
+    return mail(mail(n))
+
+
+def test_attempts_of_an_agent_are_those_of_all_its_steps() -> None:
+    """A step is named without the `-` of its agent: none of them was found, and so none was counted."""
+    with Harness(letters) as harness:
+        run = harness.run(n=1)
+
+        assert run.attempts(mail) == 2
+        assert run.calls(mail) == 2

@@ -237,6 +237,14 @@ def test_schema_of_a_stranger_that_says_the_same_in_other_words_is_as_good_as_ou
     assert it.registry.inbound(b"\0\0\0\0\1body") == ours.frame + b"body"
 
 
+def test_text_that_a_stranger_says_to_be_a_uuid_is_read_as_the_text_that_it_is(server: RegistryServer) -> None:
+    it, ours = client(server), payment({"type": "string"})
+    it.book.add(ours)
+    server.texts = [payment({"type": "string", "logicalType": "uuid"}).text]
+
+    assert it.registry.inbound(b"\0\0\0\0\1body") == ours.frame + b"body"
+
+
 def test_credentials_are_sent_and_never_shown(server: RegistryServer) -> None:
     ours = client(server, "ada", "s3cret")
 

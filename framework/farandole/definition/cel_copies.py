@@ -23,6 +23,7 @@ from farandole.definition.cel_nodes import (
     Select,
     children,
 )
+from farandole.definition.cel_package import is_put_right
 
 COPIED_MAX = 5_000_000
 """Most values copied, as a `filter` copies of 1,000 records of eight numbers, or of 340 with twenty lines.
@@ -115,10 +116,13 @@ class _Count:
                 below = dict(zip(keys, map(of, values), strict=True))
                 return _Extent(rounds + sum(each.values for each in below.values()), len(keys), below)
             case Call(function="string", arguments=(what,)):
+                self._call(rounds)
                 return of(what)
             case Macro():
                 return self._gone_through(node, env, rounds)
             case _:
+                if is_put_right(node):
+                    self._call(rounds)
                 for child in children(node):
                     of(child)
                 return _Extent(rounds)
@@ -144,6 +148,10 @@ class _Count:
             compared = min(one.values, other.values) if one.longest and other.longest else 0
         self.copied += compared // _COMPARED
         return _Extent(rounds)
+
+    def _call(self, rounds: int) -> None:
+        """A function of ours is called from the package's language: as long as some values take to be compared."""
+        self.copied += rounds // _COMPARED
 
     def _read(self, found: _Extent) -> _Extent:
         """What is found by reference, but for the characters of texts."""

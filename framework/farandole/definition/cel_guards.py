@@ -3,9 +3,14 @@
 Knows nothing of types nor of steps.
 """
 
-from farandole.definition.cel_nodes import Binary, Literal, Node, Unary, path_of
+from collections.abc import Set
+
+from farandole.definition.cel_nodes import Binary, Choose, Literal, Node, Unary, path_of
 
 _NULL = Literal(None)
+
+_Sure = Set[Node] | None
+"""Paths that are not null; None where the condition never has this answer."""
 
 
 def not_null(condition: Node, *, holds: bool = True) -> frozenset[Node]:
@@ -13,13 +18,32 @@ def not_null(condition: Node, *, holds: bool = True) -> frozenset[Node]:
 
     So where one of them is null, a condition that is to hold is false whatever else it says.
     """
+    return frozenset(_sure(condition, holds) or ())
+
+
+def _sure(condition: Node, holds: bool) -> _Sure:
     match condition:
+        case Literal(value=bool() as value):
+            return frozenset() if value is holds else None
         case Unary(operator="!", operand=operand):
-            return not_null(operand, holds=not holds)
+            return _sure(operand, not holds)
         case Binary(operator="&&" | "||" as operator, left=left, right=right):
-            one, other = not_null(left, holds=holds), not_null(right, holds=holds)
-            return one | other if holds is (operator == "&&") else one & other
+            one, other = _sure(left, holds), _sure(right, holds)
+            return _both(one, other) if holds is (operator == "&&") else _either(one, other)
+        case Choose(condition=which, yes=yes, no=no):
+            taken = _both(_sure(which, True), _sure(yes, holds))
+            return _either(taken, _both(_sure(which, False), _sure(no, holds)))
         case Binary(operator="==" | "!=" as operator, left=left, right=right) if holds is (operator == "!="):
             sides = ((left, right), (right, left))
             return frozenset(side for side, beside in sides if beside == _NULL and path_of(side) is not None)
     return frozenset()
+
+
+def _both(one: _Sure, other: _Sure) -> _Sure:
+    return None if one is None or other is None else one | other
+
+
+def _either(one: _Sure, other: _Sure) -> _Sure:
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other

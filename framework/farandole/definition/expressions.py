@@ -8,14 +8,14 @@ Text is read by our own parser first, within bounds. Knows nothing of steps or r
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Protocol
 
 from farandole.definition.cel_copies import COPIED_MAX, copied
 from farandole.definition.cel_macros import Outcomes, going_on, may_be_decided
 from farandole.definition.cel_nodes import Node, free_paths, null_checks, renamed
-from farandole.definition.cel_package import FUNCTIONS, adapted, said
+from farandole.definition.cel_package import Ours, adapted
 from farandole.definition.cel_parser import CHARACTERS_MAX, parse
 from farandole.definition.cel_text import written
 from farandole.definition.cel_tokens import KEYWORDS, RESERVED_WORDS, SyntaxProblem
@@ -106,7 +106,10 @@ class Expression:
         found = self._executed(read)
         if not isinstance(found, _RESULTS):
             raise self._error(f"it gave a {type(found).__name__}, which is no value of ours")
-        return _ordered(found)
+        try:
+            return _ordered(found)
+        except OverflowError as bad:
+            raise self._error(str(bad)) from None
 
     def check_compiles(self) -> None:
         """Have the package compile it, which happens at the first evaluation otherwise.
@@ -118,15 +121,21 @@ class Expression:
             _ = self._program
 
     def _executed(self, read: dict[str, object]) -> object:
+        ours = Ours()
         try:
-            return self._program.execute({**FUNCTIONS, **read} if self._is_adapted else read)
+            found = self._program.execute({**ours.functions, **read} if self._is_adapted else read)
         except Exception as bad:
-            if may_be_decided(self.node):
+            if may_be_decided(self.node) and not ours.failed:
                 with suppress(Exception):
-                    return self._going_on.execute({**FUNCTIONS, **Outcomes().functions, **read})
-            if "No such overload" in str(bad) and any(map(has_nan, read.values())):
+                    found = self._going_on.execute({**ours.functions, **Outcomes().functions, **read})
+                    if not ours.failed:
+                        return found
+            if not ours.failed and "No such overload" in str(bad) and any(map(has_nan, read.values())):
                 raise self._error("NaN cannot be compared with < <= > >= (`x == x` says whether it is one)") from bad
-            raise self._error(said(bad)) from bad
+            raise self._error(ours.failed or f"{type(bad).__name__}: {bad}") from bad
+        if ours.failed:
+            raise self._error(ours.failed)
+        return found
 
     @cached_property
     def _adapted(self) -> Node:
@@ -150,7 +159,7 @@ class Expression:
         try:
             return cel.compile(text)
         except Exception as bad:
-            raise self._error(said(bad)) from bad
+            raise self._error(f"{type(bad).__name__}: {bad}") from bad
 
     def _check_work(self, read: Mapping[str, object]) -> None:
         most = self._entries_max
@@ -229,7 +238,12 @@ def _pruned(value: object, tree: _Tree | None) -> object:
 
 
 def _ordered(value: object) -> object:
-    """The package gives maps in an order of its own, another one in each process; ours must not differ."""
+    """The package gives maps in an order of its own, another one in each process; ours must not differ.
+
+    And instants with the offset that their text had; ours are UTC.
+    """
     if isinstance(value, dict):
         return {key: _ordered(value[key]) for key in sorted(value)}
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo is not None else value
     return [_ordered(each) for each in value] if isinstance(value, list) else value

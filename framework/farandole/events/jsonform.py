@@ -4,7 +4,8 @@ Plain JSON: a union's value stands for itself, without Avro's `{"string": …}` 
 first branch that fits takes it. Timestamps, dates and times are ISO 8601 text (or the raw
 integer), decimals are numbers or text, bytes are text of code points 0 to 255 as Avro's own
 JSON has them, floats that JSON has no number for are text (`_NO_NUMBERS`). Missing fields take
-their defaults; unknown keys are refused. What `cli.output.as_json` shows of a value reads back as it.
+their defaults; unknown keys are refused. What `cli.output.as_json` shows of a value reads back as it,
+but for a union in which several branches are texts.
 """
 
 from collections.abc import Callable
@@ -274,10 +275,13 @@ def _map(convert_value: Convert) -> Convert:
 def _union(node: Union, converts: list[Convert]) -> Convert:
     names = " or ".join(getattr(branch, "name", kind_of(branch)) for branch in node.branches)
     containers = [isinstance(branch, Record | Array | Map) for branch in node.branches]
+    tried = list(zip(converts, containers, strict=True))
+    are_floats = [isinstance(branch, Primitive) and branch.kind in ("float", "double") for branch in node.branches]
+    for_texts = [tried[number] for number in sorted(range(len(tried)), key=are_floats.__getitem__)]
 
     def convert(value: object) -> object:
         deepest: Misfit | None = None
-        for convert_branch, is_container in zip(converts, containers, strict=True):
+        for convert_branch, is_container in for_texts if isinstance(value, str) else tried:  # "NaN" may be a text
             try:
                 return convert_branch(value)
             except Misfit as bad:

@@ -95,7 +95,8 @@ class Resolver:
 
     def _branch(self, writer: Node, reader: Union, place: str) -> Node:
         same = [branch for branch in reader.branches if kind_of(branch) == kind_of(writer)]
-        for branch in [*same, *reader.branches]:
+        very = [branch for branch in same if getattr(branch, "name", None) == getattr(writer, "name", None)]
+        for branch in [*very, *same, *reader.branches]:  # by an alias, or a last part alone, others may pass for it
             if not isinstance(self._try(writer, branch, place), Unresolvable):
                 return branch
         raise _mismatch(writer, reader, place)

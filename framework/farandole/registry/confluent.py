@@ -110,7 +110,7 @@ class ConfluentRegistry:
         except TooLarge as bad:  # and stays so: to wait for it would stop the partition for good
             raise SchemaRefused(str(bad)) from None
         self._meet(schema.fingerprint)
-        if schema.fingerprint in self._book and schema.is_mistaken_for(self._book.find(schema.fingerprint)):
+        if schema.fingerprint in self._book and _mean_something_else(schema, self._book.find(schema.fingerprint)):
             raise SchemaRefused(
                 f"registry id {schema_id}: expected the {schema.name} that is published here, but found one of the "
                 f"same fingerprint ({schema.fingerprint.hex()}) whose values mean something else, such as another unit"
@@ -175,3 +175,8 @@ def _schema(answer: object) -> Schema:
 
 def _unusable(no: Refused) -> RegistryError:
     return RegistryError(f"registry: expected an answer, but it refused the question ({no})")
+
+
+def _mean_something_else(one: Schema, other: Schema) -> bool:
+    """Of equal fingerprints: an instant in another unit, and not a text that is said to be a UUID as well."""
+    return one.is_mistaken_for(other) and bool(one.cannot_read(other) or other.cannot_read(one))

@@ -92,13 +92,17 @@ class HarnessRun(Generic[R]):
         return ""
 
     def attempts(self, step: "Agent[..., object] | str") -> int:
-        """How many attempts of a step have reported, all items together.
+        """How many attempts of a step, or of all steps of an agent, have reported, all items together.
 
         Raises:
             DefinitionError: the pipeline has no such step.
         """
-        name = _known(step, self.definition, "steps", self.definition.steps)
-        return sum(isinstance(e, facts.AgentFact) and e.step == name for e in self.events)
+        if isinstance(step, str):
+            steps = {_known(step, self.definition, "steps", self.definition.steps)}
+        else:
+            agent = self._agent(step)
+            steps = {name for name, each in self.definition.steps.items() if each.agent == agent}
+        return sum(isinstance(e, facts.AgentFact) and e.step in steps for e in self.events)
 
     def calls(self, agent: "Agent[..., object] | str") -> int:
         """How many times an agent's handler ran for this run: more than its attempts if it was delivered twice.
@@ -106,8 +110,11 @@ class HarnessRun(Generic[R]):
         Raises:
             DefinitionError: the pipeline has no such agent.
         """
-        name = _known(agent, self.definition, "agents", {each.agent for each in self.definition.steps.values()})
+        name = self._agent(agent)
         return sum(call.agent == name and call.run == self.id for call in self.calls_of())
+
+    def _agent(self, given: "Agent[..., object] | str") -> str:
+        return _known(given, self.definition, "agents", {each.agent for each in self.definition.steps.values()})
 
     def dead_letters(self) -> list[facts.StepDeadLettered]:
         """The attempts that were given up on."""
