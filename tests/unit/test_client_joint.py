@@ -128,7 +128,7 @@ def test_close_ends_what_is_asked_and_what_is_to_be_asked_next() -> None:
         second = asyncio.create_task(joint.asked())
         await settle()
         await joint.close()
-        told: list[object] = await asyncio.gather(first, second, return_exceptions=True)
+        told: list[object] = [*await asyncio.gather(first, second, return_exceptions=True)]
         return told, {task.get_name() for task in asyncio.all_tasks()} & {"tests"}
 
     told, left = asyncio.run(live())
