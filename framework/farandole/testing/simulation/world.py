@@ -34,8 +34,9 @@ STEPS_MAX = 20_000
 """Steps after which the second phase has failed: everything must have ended (L1)."""
 
 STEPS_MAX_SLOW = 60_000
-"""The same where each poll, or each batch, is one record: every record is a transaction of up to 60 steps then, and
-four runs over 70 items each, with retries and replays, are 2,000 of them (seeds 1000508, 7014690, 7018850)."""
+"""The same where each poll, or each batch, or what is in flight, is one record: every record is a transaction of up to
+60 steps then, and four runs over 70 items each, with retries and replays, are 2,000 of them (seeds 1000508, 7014690,
+7018850, 7135798). And where many runs begin at once (7117707: ten, in 45,750 steps)."""
 
 REMINDERS_EVERY = 10
 """Steps between two looks at the instants that coordinators are reminded of."""
@@ -150,7 +151,7 @@ class World:
             with self.hub as broker:
                 self.replays.look(broker, self._numbers)
         self.calm()
-        is_slow = 1 in (self.sizes.poll_records, self.sizes.batch_records)
+        is_slow = 1 in (self.sizes.poll_records, self.sizes.batch_records, self.sizes.window) or self.sizes.crowd
         limit = self.steps + (STEPS_MAX_SLOW if is_slow else STEPS_MAX)
         while self.steps < limit:
             self.move()

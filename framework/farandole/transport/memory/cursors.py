@@ -112,8 +112,8 @@ class Cursors:
         except UnknownTopic as refusal:
             _trouble(cursor, "unknown_topic", str(refusal), found)
             return
-        except OutOfRange as refusal:
-            _trouble(cursor, "position_out_of_range", str(refusal), found)
+        except OutOfRange as beyond:  # a name of its own: compiled by mypyc, one name has one type
+            _trouble(cursor, "position_out_of_range", str(beyond), found)
             return
         cursor.told_trouble = False
         if records:
