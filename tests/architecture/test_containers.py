@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from farandole.cli.main import app
+from farandole.testing.broker.settings import SHORT_POSITIONS
 
 FILES = ("docker-compose.yml", "docker-compose.three-brokers.yml")
 OURS = ("coordinator", "orders-1", "orders-2")
@@ -62,6 +63,18 @@ def test_commands_of_the_compose_file_are_commands_of_ours(repository: Path) -> 
         assert asked.exit_code == 0, (name, asked.output)
         for option in (part for part in command if part.startswith("--")):
             assert option in asked.output, (name, option)
+
+
+TEMPLATE = "framework/farandole/cli/init/templates/common/docker-compose.yml"
+
+
+@pytest.mark.parametrize("name", [FILES[0], TEMPLATE])
+def test_only_broker_keeps_its_log_of_positions_as_short_as_the_soak_has_it(name: str, repository: Path) -> None:
+    """Of 500,000 records in it, after an hour, such a broker gave out positions of that hour's beginning."""
+    told = yaml.safe_load((repository / name).read_text())["services"]["kafka"]["environment"]
+
+    for property_, value in SHORT_POSITIONS.items():
+        assert str(told["KAFKA_" + property_.upper().replace(".", "_")]) == value
 
 
 def test_three_brokers_know_each_other_and_replicate_everything(repository: Path) -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from farandole import Context, agent, pipeline
 from farandole.cli.main import app
+from farandole.cli.operating import telling_how_far
 from farandole.client.moving import carry_out, plan_move
 from farandole.client.repositioning import carry_out as reposition
 from farandole.client.repositioning import plan_reposition
@@ -223,8 +224,10 @@ def test_reposition_goes_on_where_the_log_begins_and_touches_no_other_position(s
     it = plan_reposition(transport, topics, "double")
     reposition(transport, it)
 
-    fresh = Position(begin, before[at].metadata)  # the owner's epoch goes on, or fencing tokens would fall
-    assert decode_metadata(fresh.metadata).epoch > 0
+    known = decode_metadata(before[at].metadata)
+    # The owner's epoch goes on, or fencing tokens would fall; by one, so that it is told from the position before.
+    fresh = Position(begin, encode(replace(known, epoch=known.epoch + 1)))
+    assert known.epoch > 0
     assert (it.unit, it.fresh, it.stale) == ("tests", {at: fresh}, {at: before[at].offset})
     assert dict(transport.admin().positions(topics.group("tests"), places)) == {**before, at: fresh}
     assert not plan_reposition(transport, topics, "double").fresh
@@ -248,6 +251,51 @@ def test_reposition_is_rehearsed_asked_for_and_done(
     assert (json.loads(done.stdout)["done"], len(json.loads(done.stdout)["positions"])) == (True, 1)
     assert (again.exit_code, "nothing to do" in again.output) == (0, True)
     assert (unknown.exit_code, "expected one that was applied" in unknown.output) == (2, True)
+
+
+def go_back(it: InProcess) -> Callable[..., Result]:
+    """The broker gives out the positions that `apply` gave, of a unit that has answered something; types."""
+    assert isinstance(it.transport, MemoryTransport)
+    group, inbox = it.topics.group("tests"), it.topics.inbox("double")
+    known = it.transport.admin().positions(group, [TopicPartition(inbox, n) for n in range(PARTITIONS)])
+    with it.transport.hub as broker:
+        for at in known:
+            broker.restore_position(group, at, Position(0))
+    return lambda *arguments: CliRunner().invoke(app, ["agent", "reposition", "double", *arguments])
+
+
+def test_positions_that_went_back_are_rehearsed_told_and_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with InProcess(MemoryTransport(), [twice], namespace="farandole", folder=tmp_path) as it:
+        monkeypatch.setattr("farandole.cli.connect.transport_of", lambda settings: it.transport)
+        start(lambda *arguments, code: CliRunner().invoke(app, [*arguments]), "r-1", 4)
+    type_ = go_back(it)
+
+    rehearsed, listed = type_("--dry-run"), json.loads(type_("--dry-run", "--json").stdout)
+    done, again = type_("--yes"), type_("--yes")
+
+    (row,) = listed["positions"]
+    assert listed["done"] is False
+    assert (row["from"], row["answered"] + 1, row["to"]) == (0, 1, 1)
+    line = f"partition {row['partition']}: 0, which went back: 0 was answered -> 1"
+    assert (rehearsed.exit_code, line in rehearsed.output) == (0, True)
+    assert (done.exit_code, line in done.output, "start unit tests again" in done.output) == (0, True, True)
+    assert (again.exit_code, "nothing to do" in again.output) == (0, True)
+
+
+def test_how_far_a_topic_is_read_is_told_on_standard_error_from_when_it_takes_long(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seldom, often = telling_how_far(60.0), telling_how_far(0.0)
+    for told_ in (seldom, often):
+        told_("farandole.events", 1_000, 5_000)
+        told_("farandole.events", 2_000, 5_000)
+
+    said = capsys.readouterr()
+
+    assert (said.out, said.err) == ("", "still reading farandole.events: 2,000 of 5,000 offsets\n")
 
 
 def test_reposition_while_the_unit_runs_is_refused_with_2(farandole: Typed) -> None:

@@ -4,10 +4,12 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from typer.testing import CliRunner
 
 from farandole.cli.doctor.gather import Gatherer
@@ -15,7 +17,11 @@ from farandole.cli.main import app
 from farandole.cli.settings import load_settings
 from farandole.client.applying import apply, plan
 from farandole.client.planning import Deployment
+from farandole.events.facts import StepSucceeded
+from farandole.events.outgoing import Origin, Outgoing, Trigger, event_record, trigger_record
 from farandole.events.topics import Topics
+from farandole.ids import NO_ITEM, attempt_id
+from farandole.testing.broker import Broker
 from farandole.testing.broker.secured import SecuredBroker
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 
@@ -81,7 +87,7 @@ def test_a_sound_namespace_has_no_errors_and_the_test_brokers_short_retention_is
     code, found = doctor(kafka, applied)
 
     assert code == 0
-    assert found.keys() == {"offsets_retention", "replication", "min_insync"}
+    assert found.keys() == {"offsets_retention", "long_positions_log", "replication", "min_insync"}
     assert found["offsets_retention"]["severity"] == "warning"
     assert "offsets.retention.minutes=43200" in found["offsets_retention"]["fix"]
 
@@ -170,6 +176,69 @@ def test_a_transaction_under_way_is_seen_with_its_age_by_the_clusters_clock(kafk
     assert 0 <= seen.clock_ms - seen.transactions[0].started_ms < WAIT * 1000
     assert abs(seen.clock_ms - seen.asked_ms) < 1_000
     assert after.transactions == ()
+
+
+def answer(kafka: str, topics: Topics, numbers: range) -> None:
+    """Triggers of `charge`, and the facts that name them, without the positions that should stand with these."""
+    now, producer = datetime.now(UTC), Producer({"bootstrap.servers": kafka})
+
+    def write(it: Outgoing) -> None:
+        producer.produce(it.topic, it.value, it.key, 0, headers=list(it.headers))
+
+    for n in numbers:
+        trigger = Trigger(f"r-{n}", "charge", "charge", 1, b"input")
+        cause = attempt_id(f"r-{n}", "charge", NO_ITEM, 1) + "/trigger"
+        origin = Origin("tests", now, input=f"{topics.inbox('charge')}/0/{n}", agent="charge")
+        write(trigger_record(topics, trigger, cause="c", origin=Origin("tests", now)))
+        write(
+            event_record(
+                topics, StepSucceeded(f"r-{n}", "charge", 1, b"output"), event_id="e", cause=cause, origin=origin
+            )
+        )
+    assert producer.flush(WAIT) == 0
+
+
+def test_positions_that_went_back_are_found_until_they_are_given_anew_as_the_finding_says(
+    kafka: str, applied: str
+) -> None:
+    topics = Topics(applied)
+    answer(kafka, topics, range(700))
+
+    code, found = doctor(kafka, applied)
+    words = found["positions_went_back"]["fix"].partition("do farandole ")[2].partition(";")[0]
+    mended = CliRunner().invoke(app, [*words.replace("$agent", "charge").split(), "--yes"])
+    _, left = doctor(kafka, applied)
+
+    assert code == 1
+    assert f"{topics.inbox('charge')}[0] to 0, and 699 was answered" in found["positions_went_back"]["fact"]
+    assert "stop every process of unit orders; for agent in charge;" in found["positions_went_back"]["fix"]
+    assert mended.exit_code == 0, mended.output
+    assert "positions_went_back" not in left
+
+
+def test_an_only_broker_with_a_long_log_of_positions_is_told_until_it_is_set_as_the_finding_says(
+    own_broker: Broker, unique: str
+) -> None:
+    kafka = own_broker.bootstrap
+    transport = KafkaTransport(KafkaSettings(kafka))
+    apply(transport, plan(transport, Topics(unique), Deployment("orders", ("charge",)), partitions=1))
+
+    code, found = doctor(kafka, unique)
+    given = found["long_positions_log"]["fix"].rpartition("--add-config ")[2].split(",")
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in (each.split("=") for each in given)
+    ]
+    admin = AdminClient({"bootstrap.servers": kafka})
+    (altered,) = admin.incremental_alter_configs(
+        [ConfigResource(ResourceType.TOPIC, "__consumer_offsets", incremental_configs=entries)]
+    ).values()
+    altered.result(WAIT)
+    _, left = doctor(kafka, unique)
+
+    assert (code, found["long_positions_log"]["severity"]) == (0, "warning")
+    assert found["long_positions_log"]["fact"].endswith("segment.bytes=104857600 and delete.retention.ms=86400000")
+    assert "long_positions_log" not in left
 
 
 @pytest.mark.xdist_group("secured")

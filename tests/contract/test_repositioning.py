@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farandole import Client, Context, FencingToken, Retry, agent, pipeline
-from farandole.client import coordinating
+from farandole.client import coordinating, stretches
 from farandole.client.coordinating import carry_out as reposition_homes
 from farandole.client.coordinating import plan_homes
 from farandole.client.payload import framed_params
@@ -208,7 +208,7 @@ def test_only_what_was_answered_above_a_position_that_is_behind_the_log_may_be_a
 
     it = plan_reposition(stopped.transport, stopped.topics, "left")
 
-    kept = encode(Metadata("farandole.tests.0", 1, epoch=7))
+    kept = encode(Metadata("farandole.tests.0", 1, epoch=8))  # not that of the position before
     assert (it.stale, it.fresh, it.answered) == ({at: stale}, {at: Position(begin, kept)}, {at: stale + 5})
 
 
@@ -344,9 +344,9 @@ def test_log_that_goes_away_while_homes_are_looked_for_is_told_with_its_reason(
     transport.producer("tests").send(NewRecord(topics.events, b"k", b"v", partition=0))
     log = coordinating._Log(transport, transport.admin(), topics)
     monkeypatch.setattr(transport, "reader", lambda client_id: away)
-    monkeypatch.setattr(coordinating, "time", away)
+    monkeypatch.setattr(stretches, "time", away)
 
     with pytest.raises(TransportError, match=r"up to offset 1, .* \(unreachable: no broker answers\)\..*do it again"):
         list(log._read({TopicPartition(topics.events, 0): 0}))
 
-    assert coordinating.SILENCE_MAX_S < away.now < coordinating.SILENCE_MAX_S + 1
+    assert stretches.SILENCE_MAX_S < away.now < stretches.SILENCE_MAX_S + 1

@@ -16,6 +16,7 @@ from farandole.cli.doctor.findings import findings, kafka_version
 from farandole.cli.doctor.gather import owners_of, readers_of, registry_findings
 from farandole.cli.doctor.machine import file, filesystem, folder, judge, look, sqlite_version
 from farandole.cli.settings import Settings, load, load_settings
+from farandole.client.lately import WentBack
 from farandole.events.catalogue import ALL, schema_of
 from farandole.events.topics import Topics
 from farandole.registry.confluent import subject
@@ -114,6 +115,18 @@ CASES: Mapping[str, tuple[Facts, Severity, str]] = {
         Severity.ERROR,
         "restart broker 7 in order",
     ),
+    "positions_went_back": (
+        replace(SOUND, back=(WentBack("orders", TopicPartition("ns.inbox.charge", 3), 12_040, 51_882),)),
+        Severity.ERROR,
+        "stop every process of unit orders; for agent in charge; do farandole agent reposition $agent "
+        "--bootstrap kafka:9093 --namespace ns; done; then start it again",
+    ),
+    "long_positions_log": (
+        replace(SOUND, positions_log={"segment.bytes": "104857600", "delete.retention.ms": "86400000"}),
+        Severity.WARNING,
+        "kafka-configs.sh --bootstrap-server kafka:9093 --alter --entity-type topics "
+        "--entity-name __consumer_offsets --add-config segment.bytes=1048576,delete.retention.ms=60000",
+    ),
     "foreign_member": (replace(SOUND, groups={"ns.orders": ("kcat",)}), Severity.ERROR, "end the process 'kcat'"),
     "slot_clash": (replace(SOUND, groups={"ns.orders": ("ns.orders.0",) * 2}), Severity.ERROR, "--slot"),
     "random_slot": (replace(SOUND, groups={"ns.orders": ("ns.orders.0badcafe",)}), Severity.WARNING, "StatefulSet"),
@@ -174,6 +187,39 @@ def test_what_a_single_broker_cannot_have_is_only_a_note_in_development() -> Non
         ("replication", Severity.NOTE),
         ("min_insync", Severity.NOTE),
     ]
+
+
+def test_positions_of_a_unit_that_went_back_are_one_finding_with_all_of_its_agents() -> None:
+    inbox = [TopicPartition("ns.inbox.charge", n) for n in range(7)]
+    back = [WentBack("orders", at, 12_040 + at.partition, 51_882) for at in reversed(inbox)]
+    mail = WentBack("mail", TopicPartition("ns.inbox.send", 0), 1, 2)
+    owners = {"ship": "orders", "charge": "orders", "send": "mail"}
+    readers = {"charge": ("ns.orders",), "ship": ("ns.orders",), "send": ("ns.mail",)}
+
+    found = findings(replace(SOUND, back=(*back, mail), owners=owners, readers=readers))
+
+    assert [each.code for each in found] == ["positions_went_back"] * 2
+    assert found[0].fact == "positions of unit mail went back: ns.inbox.send[0] to 1, and 2 was answered"
+    assert "ns.inbox.charge[0] to 12,040, and 51,882 was answered; ns.inbox.charge[1] to 12,041" in found[1].fact
+    assert found[1].fact.endswith("; and 2 partitions more")
+    assert "for agent in charge ship;" in found[1].fix
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_told"),
+    [
+        ({}, False),
+        ({"segment.bytes": "16777216", "delete.retention.ms": "3600000"}, False),
+        ({"segment.bytes": "1048576", "delete.retention.ms": "3600001"}, True),
+        ({"segment.bytes": "16777217", "delete.retention.ms": "60000"}, True),
+        ({"segment.bytes": "104857600"}, True),
+    ],
+    ids=["several_brokers", "short", "ends_stay", "never_cleaned", "one_is_told"],
+)
+def test_log_of_positions_is_long_by_its_segments_or_by_how_long_ends_stay(
+    settings: dict[str, str], is_told: bool
+) -> None:
+    assert [each.code for each in findings(replace(SOUND, positions_log=settings))] == ["long_positions_log"] * is_told
 
 
 @pytest.mark.parametrize("seconds", [1, 9, 14])

@@ -10,7 +10,14 @@ from farandole.events import facts
 from farandole.events.catalogue import decode, encode
 from farandole.events.tables import Claim, RunHead
 from farandole.kernel.decide import follow
-from farandole.kernel.snapshot import RIDES_MAX, group_by_run, read_run, state_records, tombstones
+from farandole.kernel.snapshot import (
+    RIDES_MAX,
+    group_by_run,
+    read_run,
+    state_records,
+    tombstones,
+    whole_records,
+)
 from farandole.kernel.state import Run
 from farandole.kernel.values import Values
 from farandole.testing.sketch import define, framed, node
@@ -133,6 +140,24 @@ def test_run_in_the_place_of_a_stub_is_written_whole() -> None:
 
     assert records == again.table
     assert set(records) == {"r-1", "r-1#p"}
+
+
+def test_run_that_is_written_whole_leaves_nothing_behind_of_what_it_has_no_more() -> None:
+    # The story: an older coordinator could not read the definition; what the run missed was folded at its release, and
+    # the input of an attempt that had been repeated meanwhile stayed in `runs` after the run had ended (seed 1944).
+    stage = Stage(define(node("a"), node("b", "a"), node("c", "b")), pad=LARGE)
+    stage.succeed("a", pad=LARGE)
+    stage.fail("b")
+    before, table = stage.run, {**stage.table}
+    assert "r-1#i/1" in table
+    stage.tell(facts.RetryDue("r-1", "b", 2))
+    stage.succeed("b", pad=LARGE)
+
+    records = dict(whole_records(before, stage.run, stage.now))
+
+    assert [key for key, value in records.items() if value is None] == ["r-1#i/1"]
+    assert {key: value for key, value in (table | records).items() if value is not None} == stage.table
+    assert {key: value for key, value in records.items() if value is not None} == stage.table
 
 
 def test_fact_without_effect_writes_nothing() -> None:

@@ -80,6 +80,10 @@ class Owner:
         request, then = self.asked.pop(0)
         then(Reply(1, request, **reply))  # type: ignore[arg-type]
 
+    def is_over(self) -> bool:
+        """Whether nothing is under way."""
+        return self.committer.flight is None
+
     def wait(self, seconds: float) -> None:
         self.clock.advance(timedelta(seconds=seconds))
 
@@ -275,6 +279,32 @@ def test_result_of_which_the_log_takes_nothing_is_tried_again_after_a_pause_that
         it.wait(pauses[-1] + 0.001)
 
     assert pauses == [0.0, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0]
+
+
+def test_positions_that_went_back_judge_no_transaction() -> None:
+    """What was in doubt had committed, and the broker lost the position of it and of the one before: judged to be
+    without effect, it would have been made again, and stand twice on the log."""
+    it = Owner()
+    it.results(1)
+    first = it.commit()
+    assert first is not None
+    it.answer(verdict=Verdict.COMMITTED)
+    it.ownership.partitions[KEPT].offsets.admit(1)
+    it.committer.planner.add(Answer(it.ownership.partitions[KEPT], 1, [RESULT], 1, 1, lambda *_: None))
+    second = it.commit()
+    assert second is not None
+    it.answer(verdict=Verdict.DOUBT)
+    it.answer()
+
+    it.answer(positions={KEPT: written("me", 1, 0)})
+    assert not it.is_over(), "asked again, until the group tells all that it had been told"
+    it.wait(1)
+    it.committer.submit()
+    it.answer(positions=second.positions)
+
+    assert it.is_over()
+    assert it.ownership.partitions[KEPT].offsets.base == 2
+    assert not it.committer.planner.has_answers
 
 
 def test_committer_knows_that_no_transaction_of_its_process_ends_any_more() -> None:

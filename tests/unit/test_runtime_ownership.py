@@ -212,6 +212,7 @@ def test_partition_whose_position_is_gone_stands_still_until_the_group_has_anoth
         p.opened()
         p.committed = p.offsets.base
     before = ownership.partitions[A]
+    ownership.remembered.note({A: written("me", epoch=4)})
 
     ownership.give_up(before, "its records were deleted", 10.0)
     go_on(ownership, broker, now=20.0)
@@ -223,6 +224,59 @@ def test_partition_whose_position_is_gone_stands_still_until_the_group_has_anoth
 
     assert [(p.at, p.offsets.base) for p in ownership.opening()] == [(A, 7)]
     assert ownership.partitions[B].stage is Stage.RUNNING
+
+
+def test_partition_whose_position_went_back_stands_still_until_it_is_right_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # The story: a broker that was killed twice in a minute gave out positions of an hour ago, and an hour's work was
+    # done once more (docs/decisions/0112).
+    ownership, broker = owning({A: written("me", epoch=3)})
+    ownership.remembered.note({A: written("me", epoch=80)})
+
+    go_on(ownership, broker)
+    assert ownership.partitions[A].stage is Stage.STOPPED
+    assert "its position went back from 40 to 40 (epoch 80 to 3)" in caplog.text
+    assert "farandole agent reposition inbox" in caplog.text
+    broker.positions[A] = written("other", epoch=81)
+    go_on(ownership, broker, now=20.0)
+
+    assert [(p.at, p.epoch) for p in ownership.opening()] == [(A, 81)]
+    assert ownership.stopped == 1, "told once, however often it is looked at"
+
+
+def test_partitions_of_which_nobody_here_knows_wait_with_one_that_went_back() -> None:
+    """A group has one log of positions: what was lost of it, was lost of all."""
+    ownership, broker = owning({A: written("me", epoch=3), B: written("other", epoch=2)})
+    ownership.remembered.note({A: written("me", epoch=80)})
+    go_on(ownership, broker)
+    assert {p.at for p in ownership.at(Stage.STOPPED)} == {A, B}
+
+    ownership.gone([A])
+    go_on(ownership, broker, now=20.0)
+    assert {p.at for p in ownership.at(Stage.STOPPED)} == {B}, "though another process has the other one now"
+    broker.positions = {A: written("other", epoch=81), B: written("other", epoch=9)}
+    go_on(ownership, broker, now=40.0)
+
+    assert [(p.at, p.epoch) for p in ownership.opening()] == [(B, 9)]
+
+
+def test_partition_that_we_know_to_be_right_goes_on_beside_one_that_went_back() -> None:
+    ownership, broker = owning({A: written("me", epoch=3), B: written("me", epoch=9)})
+    ownership.remembered.note({A: written("me", epoch=80), B: written("me", epoch=9)})
+
+    go_on(ownership, broker)
+
+    assert [p.at for p in ownership.opening()] == [B]
+
+
+def test_positions_that_are_gone_altogether_went_back_too() -> None:
+    ownership, broker = owning({A: None, B: Position(0)})
+    ownership.remembered.note({A: written("me")})
+
+    go_on(ownership, broker, steps=3)
+
+    assert {p.at for p in ownership.at(Stage.STOPPED)} == {A, B}
 
 
 def test_answer_to_an_earlier_assignment_says_nothing_of_the_next() -> None:

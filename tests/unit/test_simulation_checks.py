@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from farandole.events import facts
-from farandole.testing.simulation.checks import reported_after_the_end
+from farandole.kernel.place import Place
+from farandole.testing.simulation.checks import places_taken_back, reported_after_the_end
 from farandole.transport.port import Record
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,3 +37,23 @@ def test_a_run_that_was_released_waits_again() -> None:
 
 def test_a_run_whose_patience_passed_waits_for_nobody() -> None:
     assert found(facts.DeadlinePassed("r", "stop"), SETTLED, REPORT) == []
+
+
+def written(*places: Place | None) -> list[str]:
+    """What is wrong with a partition of `runs`."""
+    headers = [() if place is None else (place.header(),) for place in places]
+    return list(places_taken_back(Record("runs", 2, n, b"r", b"", it, 0) for n, it in enumerate(headers)))
+
+
+def test_places_that_go_on_are_right() -> None:
+    assert written(None, Place(1, 0, 1, 5), None, Place(1, 2, 1, 5), Place(7, 2, 3, 9)) == []
+
+
+def test_a_place_that_goes_back_in_anything_is_told() -> None:
+    """A home went on from positions that its broker had lost the end of, and folded a part of its log twice."""
+    here = Place(7, 2, 3, 9)
+
+    for later in (Place(6, 2, 4, 9), Place(7, 1, 4, 9), Place(8, 2, 2, 9), Place(8, 2, 3, 8)):
+        (told,) = written(here, None, later)
+
+        assert told.startswith("home 2: ")

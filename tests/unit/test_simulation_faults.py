@@ -4,7 +4,16 @@ import random
 
 import pytest
 
-from farandole.testing.simulation.faults import CALL_FATES, GROUPS, OFTEN, STEP_KINDS, Chaos, drawn_rates, kind_of
+from farandole.testing.simulation.faults import (
+    CALL_FATES,
+    GROUPS,
+    OFTEN,
+    REWIND,
+    STEP_KINDS,
+    Chaos,
+    drawn_rates,
+    kind_of,
+)
 
 NONE = dict.fromkeys((kind for kinds in GROUPS.values() for kind in kinds), 0.0)
 
@@ -83,3 +92,18 @@ def test_where_only_some_kinds_may_strike_the_others_never_do() -> None:
     drawn = [drawn_rates(random.Random(seed), random.Random(seed), OFTEN) for seed in range(20)]
 
     assert all({kind for kind in STEP_KINDS if each[kind]} == set(OFTEN) for each in drawn)
+
+
+def test_what_is_drawn_apart_leaves_the_other_faults_where_they_were() -> None:
+    """A seed lives as it did before there was such a kind, until one has struck it."""
+    without, beside = ({**NONE, "crash": 0.1, REWIND: rate} for rate in (0.0, 0.3))
+    alone = struck(Chaos(1, without), "step", 200)
+    chaos, steps = Chaos(1, beside), {}
+
+    for number in range(200):
+        chaos.strikes("keeper")
+        if (it := chaos.strikes("step")) is not None:
+            steps[number] = it[0], it[1].random()
+
+    assert {kind_of(name) for name in chaos.told} == {"crash", REWIND}
+    assert steps == alone

@@ -48,3 +48,45 @@ def test_time_that_goes_back_is_told_apart() -> None:
 
     assert it.taken_back == []
     assert it.instants_taken_back == ["unit, inbox[0] by me: 1000 was persisted after 2000"]
+
+
+def test_what_the_broker_lost_is_no_owners_doing() -> None:
+    """From there on owners are held to what it gives out; how far they had been is known until they are there again."""
+    broker, persisted = Broker(), Persisted()
+    broker.create_topic(TopicSpec("inbox", 1))
+
+    def commit(position: Position) -> None:
+        writer = broker.init("me", 60.0)
+        broker.add_positions(writer, GROUP, "", -1, {AT: position})
+        broker.end_transaction(writer, commit=True)
+        broker.transactions.settle()
+        persisted.look(broker, GROUP)
+
+    for offset in (3, 7):
+        commit(at(offset, epoch=offset))
+    broker.lose_positions(GROUP, 1)
+
+    assert persisted.lost(broker, GROUP)
+    assert persisted.is_behind(GROUP, AT)
+    commit(at(5, epoch=4))
+    assert persisted.is_behind(GROUP, AT)
+    commit(at(7, epoch=4))
+    assert not persisted.is_behind(GROUP, AT)
+    assert persisted.taken_back == []
+    commit(at(6, epoch=4))
+    assert len(persisted.taken_back) == 1
+
+
+def test_a_loss_of_what_had_not_moved_is_none() -> None:
+    broker, persisted = Broker(), Persisted()
+    broker.create_topic(TopicSpec("inbox", 1))
+    for _ in range(2):
+        writer = broker.init("me", 60.0)
+        broker.add_positions(writer, GROUP, "", -1, {AT: at(3)})
+        broker.end_transaction(writer, commit=True)
+        broker.transactions.settle()
+        persisted.look(broker, GROUP)
+
+    assert broker.lose_positions(GROUP, 1) == 1
+    assert not persisted.lost(broker, GROUP)
+    assert not persisted.is_behind(GROUP, AT)

@@ -1,6 +1,7 @@
 """`farandole lag`, and of `farandole agent` and `coordinator` what is not a process: list, move, reposition."""
 
-from typing import Annotated
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,8 +9,14 @@ from farandole.cli import completing
 from farandole.cli.options import DryRun, Yes
 from farandole.cli.target import Target, on_log
 
+if TYPE_CHECKING:
+    from farandole.client.stretches import Told
+
 EVERY_S = 2.0
 """Between two looks of `lag --watch`: three calls to the broker each."""
+
+READING_EVERY_S = 5.0
+"""Between two lines on how far a topic is read: nobody wonders earlier."""
 
 
 @on_log
@@ -106,7 +113,11 @@ def reposition_agent(
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Let an agent go on whose positions expired or whose records were deleted. No process of its unit may run."""
+    """Let an agent go on whose positions expired, went back, or lost their records. No process of its unit may run.
+
+    Whether they went back, as those of a broker that lost the end of its log of positions, is told by `events`, which
+    is read from its beginning.
+    """
     from farandole.cli.confirming import confirmed
     from farandole.cli.connect import looked_at, topics_of
     from farandole.cli.output import print_json
@@ -114,13 +125,14 @@ def reposition_agent(
 
     settings = target.settings()
     transport = looked_at(settings)
-    it = plan_reposition(transport, topics_of(settings), agent)
+    it = plan_reposition(transport, topics_of(settings), agent, telling_how_far(READING_EVERY_S))
     rows = [
-        {"partition": at.partition, "from": it.stale[at], "to": position.offset} for at, position in it.fresh.items()
+        {"partition": at.partition, "from": it.stale[at], "to": position.offset, "answered": it.back.get(at)}
+        for at, position in it.fresh.items()
     ]
     if not target.json:
         for row in rows:
-            before = "none" if row["from"] is None else f"{row['from']:,}, which the log does not have"
+            before = "none" if row["from"] is None else f"{row['from']:,}, {_what_is_wrong(row['answered'])}"
             typer.echo(f"partition {row['partition']}: {before} -> {row['to']:,}")
         typer.echo(
             f"agent {agent} of unit {it.unit}: {len(rows)} positions; {it.waiting:,} offsets are read from there"
@@ -132,9 +144,30 @@ def reposition_agent(
         done = bool(rows) and not dry_run
         print_json({"agent": agent, "unit": it.unit, "positions": rows, "waiting": it.waiting, "done": done})
     elif dry_run or not rows:
-        typer.echo("--dry-run: nothing was changed" if rows else "nothing to do: the log has every position")
+        nothing = "nothing to do: the log has every position, and no answer that they do not have"
+        typer.echo("--dry-run: nothing was changed" if rows else nothing)
     else:
         typer.echo(f"done; start unit {it.unit} again")
+
+
+def _what_is_wrong(answered: int | None) -> str:
+    """With a position of an agent; `answered` is the last offset that was, where it went back."""
+    return "which the log does not have" if answered is None else f"which went back: {answered:,} was answered"
+
+
+def telling_how_far(every: float) -> "Told":
+    """Says on standard error how far a topic is read, from when that takes long."""
+    since, topic_before = monotonic(), ""
+
+    def told(topic: str, read: int, of: int) -> None:
+        nonlocal since, topic_before
+        if topic != topic_before:
+            since, topic_before = monotonic(), topic
+        elif monotonic() - since >= every:
+            since = monotonic()
+            typer.echo(f"still reading {topic}: {read:,} of {of:,} offsets", err=True)
+
+    return told
 
 
 @on_log

@@ -151,7 +151,7 @@ def _apply(topics: Topics, publishes: Sequence[str]) -> Iterator[Right]:
 
 def _doctor(topics: Topics) -> Iterator[Right]:
     yield _looking(topics)
-    yield _topics(f"{topics.namespace}.", "who owns which inbox, who has a transaction open", "Read")
+    yield _topics(f"{topics.namespace}.", "who owns which inbox, who has a transaction open, what was answered", "Read")
     yield Right(Resource.GROUP, f"{topics.namespace}.", ("Describe",), "members and positions", is_prefix=True)
     yield Right(
         Resource.TRANSACTIONAL_ID, f"{topics.namespace}.", ("Describe",), "transactions that hang", is_prefix=True

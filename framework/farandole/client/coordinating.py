@@ -12,7 +12,6 @@ what it answered (`ce_input`), in the transaction of the positions that are lost
 Nothing stands twice on the log because of it, so that nothing is written down for whoever judges it (as for agents).
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,17 +21,15 @@ from farandole.client.planning import COORDINATOR, GROUP
 from farandole.client.repositioning import fresh_position
 from farandole.client.scan import header, header_text
 from farandole.client.serving import owners_of
+from farandole.client.stretches import stretch
 from farandole.clock import SystemClock
-from farandole.errors import ConfigError, TransportError
+from farandole.errors import ConfigError
 from farandole.events.catalogue import decode_command, type_name
 from farandole.events.commands import StartRun
 from farandole.events.facts import RunSettled, RunStarted
 from farandole.events.topics import Topics
 from farandole.ids import derived_run_id
-from farandole.transport.port import Admin, Isolation, Position, Record, TopicPartition, Transport, Trouble
-
-SILENCE_MAX_S = 30.0
-"""Longest that nothing comes of a partition that has more, as for `archive run`: twice a broker's slowest answers."""
+from farandole.transport.port import Admin, Isolation, Position, Record, TopicPartition, Transport
 
 _STARTED = type_name(RunStarted).encode()
 _SETTLED = type_name(RunSettled).encode()
@@ -166,34 +163,8 @@ class _Log:
                 found.reach(TopicPartition(topic, record.partition), int(offset) + 1)
 
     def _read(self, begin: Mapping[TopicPartition, int]) -> Iterator[Record]:
-        left = {at: self.ends[at] for at, first in begin.items() if self.ends[at] > max(first, self.begins[at])}
-        if not left:
-            return
-        reader = self._transport.reader(f"{self._topics.namespace}.reposition")
-        try:
-            reader.assign({at: max(begin[at], self.begins[at]) for at in left})
-            heard, why = time.monotonic(), ""
-            while left:
-                for polled in reader.poll(0.2):
-                    if isinstance(polled, Trouble):  # told again and again while the log is away
-                        if polled.at is not None:
-                            raise TransportError(
-                                f"{polled.at.topic}/{polled.at.partition} does not deliver: {polled.error}"
-                            )
-                        why = f" ({polled.kind}: {polled.error})"
-                        continue
-                    heard, why = time.monotonic(), ""
-                    if isinstance(polled, Record) and polled.offset < self.ends[polled.at]:
-                        yield polled
-                left = {at: end for at, end in left.items() if (reader.position(at) or 0) < end}
-                if left and time.monotonic() - heard > SILENCE_MAX_S:
-                    at, end = next(iter(left.items()))
-                    raise TransportError(
-                        f"{at.topic}/{at.partition}: expected records up to offset {end}, but none came for "
-                        f"{SILENCE_MAX_S:.0f} s{why}. Nothing was changed; do it again"
-                    )
-        finally:
-            reader.close()
+        known = {at: max(first, self.begins[at]) for at, first in begin.items()}
+        return stretch(self._transport, f"{self._topics.namespace}.reposition", known, self.ends)
 
 
 def _command(record: Record) -> tuple[StartRun | None, str]:

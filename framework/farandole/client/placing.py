@@ -5,7 +5,8 @@ which `start_positions` must never do: so nobody of the unit may run, and that i
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 
 from farandole.clock import SystemClock
 from farandole.errors import ConfigError, NotJoined, TransportError
@@ -17,6 +18,8 @@ from farandole.transport.port import (
     MemberSettings,
     NewRecord,
     Position,
+    ReadPositions,
+    Reply,
     TopicPartition,
     Transport,
     Verdict,
@@ -24,6 +27,9 @@ from farandole.transport.port import (
 
 JOIN_WAIT_S = 60.0
 """Longest that joining the unit's group and one commit may take: a broker's rebalance delay many times over."""
+
+PENDING_RETRY_S = 0.1
+"""Wait before positions that are pending are asked for again, as of an agent."""
 
 
 def check_stopped(admin: Admin, topics: Topics, *units: str) -> None:
@@ -38,6 +44,63 @@ def check_stopped(admin: Admin, topics: Topics, *units: str) -> None:
                 f"unit {unit}: expected no process of it to run, but found {', '.join(running)}. "
                 "Nothing was moved; stop them first."
             )
+
+
+def settled(transport: Transport, group: str, places: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
+    """The group's positions once no transaction is pending on them; partitions without one are absent.
+
+    What a transaction wrote is read as soon as it has ended, its positions a moment later.
+
+    Raises:
+        TransportError: one is still pending after a minute, or there is no answer.
+    """
+    why = "a transaction is pending on one"
+    with closing(_looks(transport, group, places, JOIN_WAIT_S)) as replies:
+        for reply in replies:
+            if reply.error is None and reply.positions.keys() >= set(places):
+                return {at: position for at, position in reply.positions.items() if position is not None}
+            why = why if reply.error is None else str(reply.error)
+    raise TransportError(f"{group}: its positions could not be read within {JOIN_WAIT_S:.0f} s: {why}. Do it again.")
+
+
+def seen_settled(
+    transport: Transport, group: str, places: Sequence[TopicPartition], seconds: float
+) -> dict[TopicPartition, Position]:
+    """As `settled`, of a group that may be at work: those on which no transaction was pending at one of many looks.
+
+    Raises:
+        TransportError: there is no answer.
+    """
+    found: dict[TopicPartition, Position | None] = {}
+    error: TransportError | None = TransportError(f"{group}: its positions were not told within {seconds:.0f} s")
+    with closing(_looks(transport, group, places, seconds)) as replies:
+        for reply in replies:
+            error = reply.error
+            found = {**reply.positions, **found}
+            if found.keys() >= set(places):
+                break
+    if error is not None:
+        raise error
+    return {at: position for at, position in found.items() if position is not None}
+
+
+def _looks(
+    transport: Transport, group: str, places: Sequence[TopicPartition], seconds: float
+) -> Generator[Reply, None, None]:
+    """The group's positions on which nothing is pending, again and again for so long."""
+    clock = SystemClock()
+    until = clock.monotonic() + seconds
+    member = transport.member(MemberSettings(group, f"{group}.move-{secrets.token_hex(3)}"))
+    try:
+        while clock.monotonic() < until:
+            ticket, reply = member.call(ReadPositions(places, stable=True, group=group)), None
+            while reply is None and clock.monotonic() < until:
+                reply = next((each for each in member.replies(0.2) if each.ticket == ticket), None)
+            if reply is not None:
+                yield reply
+            member.replies(PENDING_RETRY_S)  # a wait: nothing is asked
+    finally:
+        member.close()
 
 
 def place(

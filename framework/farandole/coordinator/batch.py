@@ -26,9 +26,10 @@ from farandole.kernel.decide import follow
 from farandole.kernel.decision import Moment
 from farandole.kernel.evolve import evolve, start
 from farandole.kernel.outbox import Cause, outbox
+from farandole.kernel.place import Place
 from farandole.kernel.settle import WITH_OUTPUT
-from farandole.kernel.snapshot import state_records, tombstones
-from farandole.kernel.state import Run
+from farandole.kernel.snapshot import state_records, tombstones, whole_records
+from farandole.kernel.state import Run, ms
 from farandole.kernel.timers import Timer, timers_after
 from farandole.kernel.values import ClaimNeeded, Values
 
@@ -243,20 +244,32 @@ class Batch:
         self.told.append((run.head.pipeline, events))
         self.timers.extend(timers_after(run, events))
 
+    @property
+    def at(self) -> tuple[int, int]:
+        """Positions of `events` and `commands` once it stands."""
+        return max(self.events_at, self.home.events_at), max(self.commands_at, self.home.commands_at)
+
+    def place(self, now: datetime) -> Place:
+        """Where the home stands once it stands."""
+        return Place(*self.at, self.home.epoch, ms(now))
+
     def state(self, now: datetime) -> list[Outgoing]:
-        """The state records of all touched runs."""
+        """The state records of all touched runs; the last one says where the home stands with them."""
         out: list[Outgoing] = []
         for run_id, after in self.runs.items():
             before = self.home.run(run_id)
+            pairs: list[tuple[str, bytes | None]] = []
             if after is None:
-                pairs: list[tuple[str, bytes | None]] = [*tombstones(before)] if before is not None else []
+                pairs += [] if before is None else tombstones(before)
+            elif before is not None and run_id in self.home.unwritten and not after.is_settled:
+                pairs += whole_records(before, after, now)
             else:
-                if before is not None and run_id in self.home.unwritten and not after.is_settled:
-                    before = before.with_chunks(())
-                pairs = list(state_records(before, after, now))
+                pairs += state_records(before, after, now)
             headers = () if after is None or after.is_settled else self.home.trace_headers(run_id)
             for key, value in pairs:
                 out.append(Outgoing(self.topics.runs, key, value, headers if key == run_id else (), home=run_id))
+        if out:
+            out[-1] = structs.replace(out[-1], headers=(*out[-1].headers, self.place(now).header()))
         return out
 
     @property

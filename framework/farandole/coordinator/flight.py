@@ -11,6 +11,7 @@ from farandole.coordinator.batch import Batch
 from farandole.coordinator.home import Home
 from farandole.events.outgoing import Outgoing
 from farandole.events.topics import Topics
+from farandole.kernel.place import Place
 from farandole.transport.metadata import Metadata, encode
 from farandole.transport.port import Position, TopicPartition
 
@@ -36,6 +37,9 @@ class Flight:
     positions: dict[TopicPartition, Position]
     batches: Sequence[Batch] = ()
     homes: Sequence[Home] = ()
+    places: Sequence[tuple[int, Place]] = ()
+    """Where homes stand of which no state record says it."""
+
     kind: str = "batch"
 
 

@@ -22,7 +22,7 @@ from farandole.coordinator.refold import Refold
 from farandole.coordinator.repair import Repair
 from farandole.coordinator.restore import Restore
 from farandole.coordinator.settings import CoordinatorSettings
-from farandole.coordinator.takeover import Claimed, Stage, Takeover, persisted_now
+from farandole.coordinator.takeover import Claimed, Stage, Takeover, persisted_now, went_on
 from farandole.coordinator.view import View
 from farandole.coordinator.watchdog import Inboxes, Watchdog
 from farandole.coordinator.writing import Writer
@@ -271,6 +271,8 @@ class CoordinatorLoop:
     def _run(self, claimed: Claimed) -> None:
         """The home is ours, its state is here: take records from where it was folded."""
         home = claimed.home
+        self._builder.measures.went_back += went_on(claimed, self._clock)
+        self._instant = None  # told before the clock was raised
         self._takeover.drop(home.number)
         self.homes[home.number] = home
         self._builder.measures.running(home, self._env.clock.monotonic(), ms(self._now()))

@@ -44,6 +44,7 @@ class Measures:
     duration: Distribution = field(default_factory=lambda: Distribution(LONG))
     hold: Distribution = field(default_factory=lambda: Distribution(LONG))
     restore: Distribution = field(default_factory=lambda: Distribution(LONG))
+    went_back: int = 0
     transactions: Distribution = field(default_factory=lambda: Distribution(SHORT))
     live: dict[int, Live] = field(default_factory=dict)
     taken_at: dict[int, float] = field(default_factory=dict)

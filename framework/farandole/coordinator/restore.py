@@ -13,6 +13,7 @@ from farandole.coordinator.home import TRACE_HEADER
 from farandole.coordinator.repair import Repair, tell_left_out
 from farandole.coordinator.takeover import Claimed
 from farandole.definition.graph import Graph
+from farandole.kernel.place import KEY, Place, place_in
 from farandole.kernel.snapshot import StateDamaged, group_by_run, read_run
 from farandole.kernel.state import Run
 from farandole.transport.port import Reader, Record, TopicPartition
@@ -34,6 +35,9 @@ class Restore:
     reading: dict[int, Claimed] = field(default_factory=dict)
     records: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
     at: dict[int, int] = field(default_factory=dict)
+    places: dict[int, Place] = field(default_factory=dict)
+    """The last place that was read, per home."""
+
     traces: dict[int, dict[str, str]] = field(default_factory=dict)
     """What head records say of the traces of their runs, per home; of runs that were traced."""
 
@@ -49,6 +53,7 @@ class Restore:
             number = c.home.number
             self.reading[number], self.records[number], self.at[number] = c, {}, BEGINNING
             self.traces[number] = {}
+            self.places.pop(number, None)
         self._assign()
 
     def has(self, number: int) -> bool:
@@ -61,6 +66,7 @@ class Restore:
         if self.reading.pop(number, None) is not None:
             self.records.pop(number, None)
             self.traces.pop(number, None)
+            self.places.pop(number, None)
             self.at.pop(number, None)
             self._assign()
 
@@ -95,11 +101,13 @@ class Restore:
             return
         if record.value is None:
             records.pop(record.key, None)
-        else:
+        elif record.key != KEY:
             records[record.key] = record.value
         traces = self.traces[record.partition]
         if record.headers or traces:
             _note(traces, record)
+        if record.headers and (place := place_in(record.headers)) is not None:
+            self.places[record.partition] = place
 
     def _complete(self) -> list[Claimed]:
         read = [c for number, c in self.reading.items() if self.at[number] >= c.end or not c.end]
@@ -108,6 +116,7 @@ class Restore:
             number = c.home.number
             runs, damaged, left_out = self._runs(self.records.pop(number))
             c.home.traces.update(self.traces.pop(number))
+            c.place = self.places.pop(number, None)
             del self.reading[number], self.at[number]
             if damaged:
                 self.repair.begin(c, runs, frozenset(damaged), left_out)

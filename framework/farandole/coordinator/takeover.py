@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from farandole.coordinator.home import Home
+from farandole.coordinator.logclock import LogClock
 from farandole.coordinator.patience import RETRY_S
 from farandole.errors import MetadataUnreadable
 from farandole.events.topics import Topics
+from farandole.kernel.place import Place
 from farandole.transport.metadata import Metadata, decode
 from farandole.transport.port import (
     FenceWriter,
@@ -82,6 +84,12 @@ class Claimed:
     stage: Stage = Stage.LAST_WRITER
     metadata: Metadata | None = None
     end: int = 0
+    commands_end: int = 0
+    """Where `commands` ended when `runs` did."""
+
+    place: Place | None = None
+    """Where the home stands as `runs` says it; None if it was not read, or says nothing."""
+
     definitions: int = 0
     """Where `definitions` ended when nobody else could begin runs here any more: read that far before the runs are."""
 
@@ -321,10 +329,11 @@ class Takeover:
     def _writer_of(self, claimed: Claimed) -> str:
         return claimed.metadata.writer if claimed.metadata else ""
 
-    def _read(self, number: int) -> tuple[TopicPartition, TopicPartition]:
+    def _read(self, number: int) -> tuple[TopicPartition, ...]:
         """What is read to the end that it has now: `runs` before anything else, unless the state was kept; `events`
-        before timers are written and commands answered, kept or not: agents wrote there while the home was away."""
-        return TopicPartition(self.topics.runs, number), TopicPartition(self.topics.events, number)
+        before timers are written and commands answered, kept or not: agents wrote there while the home was away.
+        Of `commands` it tells whether a place can be meant."""
+        return (TopicPartition(self.topics.runs, number), *self._partitions(number))
 
     def _ask_ends(self) -> bool:
         group = self._due(Stage.ENDS)
@@ -334,9 +343,10 @@ class Takeover:
         def answered(reply: Reply) -> None:
             for c in group:
                 c.waiting = False
-                runs, events = self._read(c.home.number)
-                if reply.error is None and runs in reply.ends and events in reply.ends:
-                    c.end, c.home.read_first, c.stage = reply.ends[runs], reply.ends[events], Stage.RESTORE
+                runs, events, commands = self._read(c.home.number)
+                if reply.error is None and {runs, events, commands} <= reply.ends.keys():
+                    c.end, c.home.read_first, c.commands_end = (reply.ends[at] for at in (runs, events, commands))
+                    c.stage = Stage.RESTORE
                     c.definitions = reply.ends.get(definitions, 0)
                 else:
                     self._later(c)
@@ -350,8 +360,26 @@ class Takeover:
 
 def persisted_now(claimed: Claimed) -> datetime:
     """The instant that the home's last owner had told."""
-    ms = claimed.metadata.now_ms if claimed.metadata else 0
-    return datetime.fromtimestamp((ms or 0) / 1000, tz=UTC)
+    committed = claimed.metadata.now_ms if claimed.metadata else 0
+    return datetime.fromtimestamp(max(committed or 0, claimed.place.now_ms if claimed.place else 0) / 1000, tz=UTC)
+
+
+def went_on(claimed: Claimed, clock: LogClock) -> bool:
+    """Go on from where `runs` says that the home stands, if its positions went back behind that; whether they did."""
+    home, place = claimed.home, claimed.place
+    if place is None or not place.is_within(home.read_first, claimed.commands_end):
+        return False
+    home.epoch, before = max(home.epoch, place.epoch + 1), home.at
+    home.move(place.events_at, place.commands_at)
+    clock.raise_to(persisted_now(claimed))
+    if home.at == before:
+        return False
+    log.error(
+        "home %d: its positions went back to %d of events and %d of commands: the broker has lost some of what it had "
+        "been told. It goes on from %d and %d, where its state says that it stood. Agents may be stopped for that",
+        *(home.number, *before, *home.at),
+    )
+    return True
 
 
 def _stop(claimed: Claimed, why: str, *, again: bool = False) -> None:

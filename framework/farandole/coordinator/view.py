@@ -54,6 +54,7 @@ class View:
         yield plain(m.TIMERS, sum(len(home.timers) for home in homes))
         yield plain(m.BUFFERED, sum(len(home.events) + len(home.commands) for home in homes))
         yield plain(m.RESTORED_RECORDS, self.restore.read)
+        yield plain(m.WENT_BACK, self.builder.measures.went_back)
 
     def unready(self) -> list[str]:
         """Why it does not serve all of its homes yet; belongs to the loop's thread, between two steps."""

@@ -21,6 +21,7 @@ from farandole.coordinator.takeover import Claimed, Takeover
 from farandole.errors import NotJoined, TransportError
 from farandole.events.outgoing import Outgoing
 from farandole.events.topics import Topics
+from farandole.kernel.place import KEY, Place
 from farandole.kernel.state import ms
 from farandole.transport.fencing import Fencings
 from farandole.transport.metadata import Metadata, encode
@@ -29,6 +30,7 @@ from farandole.transport.port import (
     Commit,
     Isolation,
     Member,
+    NewRecord,
     Position,
     ReadEnds,
     Record,
@@ -105,7 +107,9 @@ class Writer:
         for home in homes:
             stamp = self._stamp(number, home.epoch, clean=clean)
             positions.update(positions_of(self.settings.topics, home, home.at, stamp))
-        return self._send(Flight(number, (), positions, homes=homes, kind="clean" if clean else "positions"))
+        places = [(home.number, Place(*home.at, home.epoch, ms(self.now()))) for home in homes]
+        kind = "clean" if clean else "positions"
+        return self._send(Flight(number, (), positions, homes=homes, places=places, kind=kind))
 
     def batches(self, homes: Iterable[Home]) -> bool:
         """Fold what the homes have buffered, and submit it."""
@@ -211,14 +215,16 @@ class Writer:
     def _flight_of(self, batches: Sequence[Batch]) -> Flight:
         number, now = self._numbers.next(), self.now()
         records: list[Outgoing] = []
+        places: list[tuple[int, Place]] = []
         positions: dict[TopicPartition, Position] = {}
         for batch in batches:
             records += batch.records
-            records += batch.state(now)
-            at = max(batch.events_at, batch.home.events_at), max(batch.commands_at, batch.home.commands_at)
+            records += (state := batch.state(now))
+            if not state:
+                places.append((batch.home.number, batch.place(now)))
             stamp = self._stamp(number, batch.home.epoch)
-            positions.update(positions_of(self.settings.topics, batch.home, at, stamp))
-        return Flight(number, records, positions, batches, [b.home for b in batches])
+            positions.update(positions_of(self.settings.topics, batch.home, batch.at, stamp))
+        return Flight(number, records, positions, batches, [b.home for b in batches], places)
 
     def _stamp(self, number: int, epoch: int, *, clean: bool = False) -> Metadata:
         return Metadata(self.settings.client_id, number, epoch, clean, ms(self.now()), b"")
@@ -231,7 +237,10 @@ class Writer:
                 batch.abandon()
             return False
         self.flight = flight
-        self.ask(Commit(new_records(flight.records, self.partitions), flight.positions, snapshot), self._landed)
+        records = new_records(flight.records, self.partitions)
+        runs = self.settings.topics.runs
+        records += [NewRecord(runs, KEY, b"", (place.header(),), number) for number, place in flight.places]
+        self.ask(Commit(records, flight.positions, snapshot), self._landed)
         return True
 
     def _landed(self, reply: Reply) -> None:

@@ -6,7 +6,7 @@ A reader that does not know the kind passes over its rows, as over every key wit
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -14,6 +14,9 @@ from farandole.errors import RecordError
 
 REPOSITION = "reposition:"
 """Prefix of the keys; agent and instant follow, so that compaction keeps every act."""
+
+LATE = timedelta(seconds=30)
+"""How far the clocks of writers may be apart: what says that it was written later than an act and this, was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,13 @@ def state_records(before: Run | None, after: Run, now: datetime) -> Iterator[tup
     yield after.id, _head_record(after, now)
 
 
+def whole_records(before: Run, after: Run, now: datetime) -> Iterator[tuple[str, bytes | None]]:
+    """As `state_records`, where `runs` may hold less of the run before than is known of it: all of it is written."""
+    stays = set(_keys(after))
+    yield from ((key, None) for key in _keys(before) if key not in stays)
+    yield from state_records(before.with_chunks(()), after, now)
+
+
 def tombstones(run: Run) -> Iterator[tuple[str, None]]:
     """Everything of a run that is to be forgotten."""
     return ((key, None) for key in _keys(run))
@@ -263,5 +270,6 @@ def group_by_run(records: Iterable[tuple[str, bytes]]) -> dict[str, dict[str, by
     runs: dict[str, dict[str, bytes]] = {}
     for key, value in records:
         run, _, part = key.partition("#")
-        runs.setdefault(run, {})[part] = value
+        if run:  # else it says where a home stands
+            runs.setdefault(run, {})[part] = value
     return runs

@@ -188,6 +188,7 @@ class Committer:
     def _stands(self, flight: Flight) -> None:
         self.flight, self._pause, self._not_before = None, 0.0, 0.0
         self.planner.committed(flight, self.ownership.is_current)
+        self.ownership.remembered.note(flight.positions)
         for answer in flight.answers:
             self.load.remove(answer.charge)
         for p in flight.touched.values():
@@ -254,6 +255,9 @@ class Committer:
         def answered(reply: Reply) -> None:
             try:
                 stands = judge_all(asked, reply.positions, self.planner.writer, flight.number)
+                if not stands and self.ownership.remembered.any_behind(reply.positions):
+                    stands = None  # positions that went back do not tell of what was committed since
+                    self.troubles.tell("Judging", self.clock.monotonic(), "positions went back; asking again")
             except MetadataUnreadable as bad:
                 # Its next owner is of a newer version. What was in flight is on the log or in the inbox: begin anew.
                 self.is_dead = True

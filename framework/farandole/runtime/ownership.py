@@ -4,10 +4,11 @@ Asks the broker through `ask`, never blocks, reads no clock.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from farandole.errors import MetadataUnreadable
 from farandole.runtime.partition import Partition, Stage
+from farandole.runtime.remembered import Remembered
 from farandole.transport.metadata import WINDOW, decode
 from farandole.transport.port import (
     FenceWriter,
@@ -40,6 +41,12 @@ _WAITS_FOR = {
     Stage.EPOCH: "its epoch to be committed",
 }
 
+_LOST = (
+    "the broker has lost some of what it had been told. It is looked at again: who keeps the group reads its log anew "
+    "when it is restarted. If that does not help, stop all of the unit and run `farandole agent reposition {agent}`, "
+    "which finds on `events` what was answered. Do not start the unit anew before: it would do all that once more"
+)
+
 log = logging.getLogger("farandole.runtime")
 
 
@@ -54,6 +61,9 @@ class Ownership:
         self._fenced: set[str] = set()
         self._departed: set[str] = set()
         self._failures: dict[str, int] = {}
+        self._back: set[TopicPartition] = set()
+        """Partitions of which the group said less than we know, when it was last asked."""
+        self.remembered = Remembered()
         self.partitions: dict[TopicPartition, Partition] = {}
         self.stopped = 0
         self.fenced = 0
@@ -140,6 +150,7 @@ class Ownership:
         Another assignment takes its place, stopped until the group has a position that is not the refused one.
         """
         self.assigned([p.at])
+        self.remembered.forget(p.at)
         fresh = self.partitions[p.at]
         fresh.refused, fresh.found, fresh.why = p.committed, p.committed, p.why
         self.stop(fresh, why, now + MISSING_RETRY_S)
@@ -180,20 +191,32 @@ class Ownership:
             return False
 
         def answered(reply: Reply) -> None:
+            found = {} if reply.error is not None else reply.positions
+            self._look_back(found)
             for p in group:
                 if not self.is_current(p) or p.stage is not stage:
                     continue
-                if reply.error is None and p.at in reply.positions:
-                    self._take(p, reply.positions[p.at], now)
+                if p.at in found:
+                    self._take(p, found[p.at], now)
                 else:
                     p._not_before = now + RETRY_S
 
-        self._send(ReadPositions([p.at for p in group], stable=stable), group, answered)
+        others = self._back.difference(p.at for p in group)
+        self._send(ReadPositions([*(p.at for p in group), *sorted(others)], stable=stable), group, answered)
         return True
 
+    def _look_back(self, positions: Mapping[TopicPartition, Position | None]) -> None:
+        """Which of them are behind what we have committed ourselves."""
+        for at, position in positions.items():
+            try:
+                is_back = self.remembered.is_behind(at, position)
+            except MetadataUnreadable:
+                is_back = False  # a stop of its own
+            (self._back.add if is_back else self._back.discard)(at)
+
     def _take(self, p: Partition, position: Position | None, now: float) -> None:
+        agent = p.at.topic.rpartition(".")[2]
         if position is None:
-            agent = p.at.topic.rpartition(".")[2]
             way_out = (
                 "it is looked for again, for a broker that has just started may not have read it yet; if it never had "
                 f"one, run `farandole apply`; if it had one, stop the unit and run `farandole agent reposition {agent}`"
@@ -201,6 +224,15 @@ class Ownership:
             self.stop(p, f"it has no start position (R8): {way_out}", now + MISSING_RETRY_S)
             return
         p.found = position.offset
+        if p.at in self._back:
+            far = f"its position went back {self.remembered.told(p.at, position)}"
+            self.stop(p, f"{far}: {_LOST.format(agent=agent)}", now + MISSING_RETRY_S)
+            return
+        if self._back and not self.remembered.has(p.at):
+            # A group has one log of positions: this one is as old, only that nobody here knows it.
+            far = "positions of others of its group went back"
+            self.stop(p, f"{far}: {_LOST.format(agent=agent)}", now + MISSING_RETRY_S)
+            return
         if position.offset == p.refused:
             self.stop(p, p.why, now + MISSING_RETRY_S)
             return

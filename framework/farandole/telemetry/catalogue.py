@@ -107,6 +107,7 @@ TIMERS = _coordinator(G, "timers", "Timers that wait (retries, deadlines, holds,
 BUFFERED = _coordinator(G, "buffered_records", "Records polled and not yet folded.")
 RESTORE = _coordinator(H, "restore_seconds", "From the assignment of a home to its first record folded.", answers="M8")
 RESTORED_RECORDS = _coordinator(C, "restored_records_total", "Records of `runs` read to restore homes.")
+WENT_BACK = _coordinator(C, "positions_went_back_total", "Homes whose positions were behind what `runs` says; mended.")
 
 # --- agents -------------------------------------------------------------------------------------
 

@@ -83,7 +83,7 @@ DECLARED: tuple[Declared, ...] = (
         "runs",
         "<ns>.runs",
         "home",
-        "state of live runs; head records are public",
+        "state of live runs, and where their home stands (`place`); head records are public",
         "partition p belongs to the coordinator of home p",
         (
             _COMPACT,

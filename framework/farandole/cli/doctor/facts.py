@@ -6,6 +6,7 @@ from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 
+from farandole.client.lately import WentBack
 from farandole.transport.drift import Fault
 from farandole.transport.kafka.forgotten import Forgotten
 from farandole.transport.kafka.inspection import Inspected
@@ -64,6 +65,12 @@ class Facts:
 
     pending: tuple[Pending, ...] = ()
     """Positions that wait for the end of a transaction which has ended."""
+
+    back: tuple[WentBack, ...] = ()
+    """Positions that are behind what was answered."""
+
+    positions_log: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the topic of positions, where an only broker has it and we may see them."""
 
     topics: Mapping[str, TopicFact] = field(default_factory=dict)
     drift: tuple[Fault, ...] = ()

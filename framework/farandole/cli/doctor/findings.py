@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from farandole.cli.doctor.facts import Facts, Finding, Severity
+from farandole.cli.doctor.positions import long_log, pending, went_back
 from farandole.settings.production import INSYNC_MIN, REPLICATION_MIN
 from farandole.transport.kafka.settings import BROKER_MIN
 
@@ -43,7 +44,9 @@ def findings(facts: Facts) -> list[Finding]:
         _clock,
         _transactions,
         _forgotten,
-        _pending,
+        pending,
+        went_back,
+        long_log,
         _members,
         _inboxes,
         _connection,
@@ -277,19 +280,6 @@ def _forgotten(facts: Facts) -> Iterator[Finding]:
             "a broker that started after a crash left its markers out: readers of these partitions wait for ever",
             f"{commands} (its broker rolled it back, in nearly all cases; if records of it are visible in another "
             "partition, it was committed, and is torn by that)",
-        )
-
-
-def _pending(facts: Facts) -> Iterator[Finding]:
-    for each in facts.pending:
-        first, more = each.places[0], len(each.places) - 1
-        yield Finding(
-            E,
-            "pending_positions",
-            f"positions of {each.group} on {first.topic}[{first.partition}]{f' and {more} more' if more else ''} wait "
-            f"for a transaction that has ended",
-            f"broker {each.broker} may have mixed up what it read when it started; who takes these partitions waits",
-            f"restart broker {each.broker} in order: it reads the positions of its groups anew",
         )
 
 

@@ -8,6 +8,7 @@ from farandole.cli.doctor.facts import Facts, Finding, Severity, TopicFact
 from farandole.cli.doctor.findings import replicas
 from farandole.cli.settings import Settings
 from farandole.client.applying import read_rows
+from farandole.client.lately import Lately, named_lately, went_back
 from farandole.client.planning import INBOX
 from farandole.errors import AccessDenied, ConfigError, InvariantViolation, TransportError
 from farandole.events.catalogue import ALL, schema_of
@@ -51,6 +52,9 @@ class Gatherer:
         admin = transport.admin()
         admin.topics(())  # The one question that must be answered: else nothing else is asked.
         topics: Mapping[str, tuple[int, int, int, int]] = self._try(lambda: survey.topics(self._prefix), {})
+        is_led = not any(leaderless for _, _, _, leaderless in topics.values())  # else nothing is waited for in vain
+        # Before the owners: meanwhile an agent may be moved to another one, who has its positions then.
+        lately: Lately = self._try(lambda: named_lately(transport, admin, self._topics), {}) if is_led else {}
         owners: Mapping[str, str] = self._try(
             lambda: owners_of(read_rows(transport, admin, self._topics.definitions)), {}
         )
@@ -72,6 +76,8 @@ class Gatherer:
             self._try(lambda: inspect(self._kafka, self._prefix), Inspected()),
             tuple(self._try(lambda: forgotten(self._kafka, self._prefix), [])),
             tuple(self._try(lambda: pending(self._kafka, sorted(groups)), [])),
+            tuple(self._try(lambda: went_back(transport, admin, self._topics, lately, owners), [])),
+            self._try(survey.positions_log, {}),
             {name: TopicFact(*each) for name, each in topics.items()},
             self._try(lambda: faults(admin, declared), ()) if partitions > 0 else (),
             partitions != 0,

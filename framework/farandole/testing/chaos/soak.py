@@ -22,6 +22,7 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
+from farandole.testing.broker.settings import SHORT_POSITIONS
 from farandole.testing.chaos.dying import COMMIT_PATH, HANDLER
 from farandole.testing.chaos.faults import kill, lose_reply, open_transaction, poison, start_again
 from farandole.testing.chaos.growth import Sample, growths
@@ -91,7 +92,7 @@ def soak(minutes: float, every: float, seed: int, folder: Path, report: Report, 
     """All of it; the report counts as for one fault. What was seen is kept, whatever goes wrong."""
     played, began = Counter[str](), time.monotonic()
     with ExitStack() as stack:
-        broker = stack.enter_context(own_broker(log=folder / "broker.log"))
+        broker = stack.enter_context(own_broker(SHORT_POSITIONS, log=folder / "broker.log"))
         stage = stack.enter_context(Stage(broker, f"x{uuid.uuid4().hex[:8]}", folder, replace(PLAN, seed=seed)))
         try:
             stage.up()

@@ -12,20 +12,21 @@ late result (I5, I9). An outcome too many of a record that no act names is what 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from farandole.events import facts
+from farandole.events.acts import LATE
 from farandole.lineage.entries import Entry
 from farandole.testing.history.report import History, Partition
-
-LATE = timedelta(seconds=30)
-"""How far the clocks of writers may be apart. What was written later than an act stood not in its inbox yet: where a
-topic was made anew, another record has the place that the act names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """How often records may have been read: `acts` are the first offset, the end and the instant, by partition."""
+    """How often records may have been read: `acts` are the first offset, the end and the instant, by partition.
+
+    What was written later than an act stood not in its inbox yet: where a topic was made anew, another record has the
+    place that the act names.
+    """
 
     acts: Mapping[Partition, Sequence[tuple[int, int, datetime]]] = field(default_factory=dict)
 

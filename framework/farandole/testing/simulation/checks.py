@@ -6,7 +6,8 @@ itself: what `runs` holds must equal what `events` rebuilds (the replay law).
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from farandole.client.rebuilding import logged
@@ -14,6 +15,7 @@ from farandole.definition.graph import graph_of
 from farandole.events import facts
 from farandole.events.envelope import parse_envelope
 from farandole.ids import NO_ITEM, partition_of
+from farandole.kernel.place import place_in
 from farandole.kernel.rebuild import rebuild
 from farandole.kernel.snapshot import group_by_run, read_run
 from farandole.kernel.state import Run
@@ -210,6 +212,22 @@ def positions_never_go_back(world: World) -> Iterator[str]:
     yield from world.network.persisted.taken_back
 
 
+def places_never_go_back(world: World) -> Iterator[str]:
+    """I9, R12: the place, epoch and instant with which a home's state is written never go back, whatever its broker
+    has lost: nothing that was folded into it is folded once more."""
+    for number in range(world.sizes.partitions):
+        yield from places_taken_back(_read_partition(world, TopicPartition(world.topics.runs, number)))
+
+
+def places_taken_back(runs: Iterable[Record]) -> Iterator[str]:
+    """The places in one partition of `runs` that are behind the one before."""
+    found = ((record, place_in(record.headers)) for record in runs)
+    for (_, before), (record, after) in pairwise((record, place) for record, place in found if place is not None):
+        steps = zip(dataclasses.astuple(before), dataclasses.astuple(after), strict=True)
+        if any(later < earlier for earlier, later in steps):
+            yield f"home {record.partition}: {after} was written after {before}"
+
+
 def timers_are_remembered(world: World) -> Iterator[str]:
     """I8: a coordinator at rest is reminded of every instant that its runs wait for, whatever was aborted before."""
     yield from world.reminders.lost
@@ -288,6 +306,7 @@ CHECKS: tuple[Callable[[World], Iterator[str]], ...] = (
     bitmaps_keep_to_the_window,
     instants_never_go_back,
     positions_never_go_back,
+    places_never_go_back,
     timers_are_remembered,
     cancels_of_live_runs_are_answered,
     what_was_published_follows_from_a_success,

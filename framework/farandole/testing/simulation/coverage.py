@@ -28,6 +28,8 @@ GOALS = (
     "held_for_definition",
     "begun_unread",
     "timed_out_attempt",
+    "positions_went_back",
+    "home_went_on",
 )
 """All above zero over the seeds of `make test`."""
 
@@ -37,6 +39,9 @@ Told = list[tuple[Record, facts.Event]]
 def coverage_of(world: World) -> Counter[str]:
     """How often each rare state occurred, and everything else that was counted."""
     rare = world.rare + states_in(world.clients.events)
+    for body in (process.body for process in world.processes):
+        if body is not None and body.counts is not None:
+            rare.update(body.counts())
     rare["doubt_that_had_committed"] = rare["reply_end"]
     rare["doubt_that_had_not"] = sum(rare[f"lost_{kind}"] for kind in ("produce", "offsets", "end"))
     rare["fused_then_alone"], rare["fused_then_by_coordinator"] = _fused_before(world)

@@ -25,6 +25,10 @@ WEIGHTS = (0.0, 0.0, 1.0, 1.0, 3.0)
 OLDER, OLDER_RATES = "older", (0.0, 0.0, 0.0, 0.2, 0.5)
 """What may befall a coordinator that begins: it is of an older version, which cannot read the definition."""
 
+REWIND, REWIND_RATES = "rewind", (0.0, 0.0, 0.0, 0.0, 0.0, 0.01)
+"""What may befall who keeps the coordinators' group: it begins anew, with a beginning of its log alone. One of six
+may have it, and who is struck is so some five times: of one alone, nothing happens between it and what mends it."""
+
 OFTEN, WEIGHTS_OFTEN = ("cut", "scale"), (0.0, 1.0, 4.0, 8.0)
 """Networks fail more often than machines, and people deploy and scale all day."""
 
@@ -32,14 +36,19 @@ STEP_RATES = (0.001, 0.003, 0.008)
 """Of all kinds together, where nothing is at stake: if everything breaks all the time, nothing can be under way."""
 
 
-GROUPS = {"step": STEP_KINDS, "call": CALL_FATES, "fetch": ("fetch",), "birth": (OLDER,)}
-"""Opportunities: one per step of the world, per exchange with the broker, per fetch, per coordinator that begins."""
+GROUPS = {"step": STEP_KINDS, "call": CALL_FATES, "fetch": ("fetch",), "birth": (OLDER,), "keeper": (REWIND,)}
+"""Opportunities: one per step of the world, per exchange with the broker, per fetch, per coordinator that begins; and
+another per step, of which a seed draws apart, so that none lives otherwise before such a fault has struck it."""
+
+APART = frozenset({"keeper"})
+"""Groups of opportunities that are drawn each from a source of its own."""
 
 
 def drawn_rates(rng: random.Random, apart: random.Random, only: Sequence[str] = ()) -> dict[str, float]:
     """The rates of a seed: per step in which something moved; of `fetch` and fates per call.
 
-    `apart` says how many coordinators are of an older version, so that no other seed lives otherwise for it.
+    `apart` says how many coordinators are of an older version, and whether committed positions are lost, so that no
+    other seed lives otherwise for it.
     `only`: the kinds that may strike at a step, where others shall not; the first of them twice as often.
     """
     call = rng.choice((0.0, 0.01, 0.05, 0.12))
@@ -53,6 +62,7 @@ def drawn_rates(rng: random.Random, apart: random.Random, only: Sequence[str] = 
         **dict.fromkeys(CALL_FATES, call / len(CALL_FATES)),
         "refused": rng.choice((0.0, call / 2, 0.1)),  # most calls are none that it may befall
         OLDER: apart.choice(OLDER_RATES),
+        REWIND: apart.choice(REWIND_RATES),
     }
 
 
@@ -61,7 +71,8 @@ class Chaos:
 
     def __init__(self, seed: int, rates: Mapping[str, float], schedule: Collection[str] | None = None) -> None:
         self._seed = seed
-        self._draw = random.Random(f"{seed}/chaos").random
+        draw = random.Random(f"{seed}/chaos").random
+        self._draws = {it: random.Random(f"{seed}/{it}").random if it in APART else draw for it in GROUPS}
         self._rates = {group: [(kind, rates[kind]) for kind in kinds] for group, kinds in GROUPS.items()}
         self._totals = {group: sum(rate for _, rate in rates) for group, rates in self._rates.items()}
         self._seen = dict.fromkeys(GROUPS, 0)
@@ -79,7 +90,7 @@ class Chaos:
         if self._schedule is not None:
             kind = self._schedule.get((group, number))
         else:
-            drawn = self._draw()
+            drawn = self._draws[group]()
             kind = None if drawn >= total else self._chosen(group, drawn)
         if kind is None:
             return None

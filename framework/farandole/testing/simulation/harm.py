@@ -19,6 +19,9 @@ AT_STAKE = (1, 5, 30)
 """How much likelier a fault is by what is being committed: nothing, results, results of several partitions. Most
 transactions tell of epochs and ends alone, and little can be lost of them."""
 
+LOST_COMMITS = (1, 1, 2, 3, 10, 40)
+"""How many commits of its group a broker loses: the last transactions of one home, or all that a world has done."""
+
 SICK = 0.5
 """How many faults strike whoever is sick."""
 
@@ -41,6 +44,8 @@ class Harm:
 
     def step(self, steps: int) -> None:
         """Whatever strikes at this step of the world, its `steps`-th."""
+        if (keeper := self.chaos.strikes("keeper")) is not None:
+            self.network.tell(self._lose(keeper[1]))
         is_burst = steps < self._burst_until
         at_stake = AT_STAKE[max(process.stake for process in self.processes)]
         for _ in range(max(at_stake, BURST if is_burst else 1)):
@@ -98,6 +103,11 @@ class Harm:
                 self.clock.advance(timedelta(seconds=(leap := how.choice((2, 8, 30)))))
                 self.network.hub.tick()
                 return f"world: {leap} s in which nobody moves"
+
+    def _lose(self, how: random.Random) -> str:
+        """Who keeps the coordinators' group has only a beginning of its log, and none of its members; in words."""
+        lost = self.network.lose_positions(self.retention.topics.group("coordinator"), how.choice(LOST_COMMITS))
+        return f"broker: the coordinators' positions are those of {lost} commits ago, and they are no members any more"
 
     def _scale(self, how: random.Random) -> str:
         """A process more, or the one that was added goes again; in words."""

@@ -272,6 +272,13 @@ class Network:
                     self.persisted.look(broker, each)
             return True
 
+    def lose_positions(self, group: str, commits: int) -> int:
+        """Who keeps a group begins anew without its last commits; how many were lost."""
+        with self.hub as broker:
+            lost = broker.lose_positions(group, commits)
+            self.rare["positions_went_back"] += self.persisted.lost(broker, group)
+        return lost
+
     def _carry_out(self, who: str, kind: str, call: Callable[[Broker], T]) -> T:
         try:
             with self.hub as broker:

@@ -1,6 +1,6 @@
 """One simulated process: a coordinator or an agent that can be stepped, frozen, killed and begun anew."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -48,6 +48,8 @@ class Body:
     loop: Loop
     transport: SimTransport
     executor: Finishing | None = None
+    counts: Callable[[], Mapping[str, int]] | None = None
+    """What it has counted of itself for the coverage goals."""
 
 
 @dataclass(slots=True)
@@ -170,6 +172,8 @@ class Process:
 
     def _forget(self) -> None:
         assert self.body is not None
+        if self.body.counts is not None:
+            self.network.rare.update(self.body.counts())
         self.network.hub.listeners.discard(self.body.transport)
         self.body = None
 

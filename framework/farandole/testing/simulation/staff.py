@@ -60,7 +60,7 @@ class Staff:
         transport = SimTransport(self.network, self.sizes.poll_records, unread=unread)
         environment = Environment(transport, process.clock, self.artifacts, self.rng.random)
         loop = CoordinatorLoop(environment, self.sizes.coordinator(process.name), self.sizes.partitions)
-        return Body(loop, transport)
+        return Body(loop, transport, counts=lambda: {"home_went_on": loop.view.builder.measures.went_back})
 
     def _agent(self, process: Process) -> Body:
         transport = SimTransport(self.network, self.sizes.poll_records, self.sizes.assignor)

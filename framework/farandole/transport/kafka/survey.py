@@ -10,6 +10,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from farandole.errors import AccessDenied
+from farandole.transport.kafka.forgotten import OFFSETS
 from farandole.transport.kafka.queries import Queries
 from farandole.transport.kafka.settings import KafkaSettings
 
@@ -65,6 +67,21 @@ class Survey:
     def assigned(self, group: str) -> frozenset[str]:
         """Topics of which a member of a group has partitions now."""
         return self._queries.assigned(group)
+
+    def positions_log(self) -> Mapping[str, str]:
+        """Settings of the topic of positions, if an only broker has all of it; empty if not, or if we may not see it.
+
+        Raises:
+            TransportError: there was no answer.
+        """
+        found = self._queries.metadata()
+        topic = found.topics.get(OFFSETS)
+        if topic is None or len(found.brokers) > 1 or any(len(it.replicas) > 1 for it in topic.partitions.values()):
+            return {}
+        try:
+            return self._configs(ResourceType.TOPIC, [OFFSETS])[OFFSETS]
+        except AccessDenied:
+            return {}
 
     def _configs(self, kind: ResourceType, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         if not names:

@@ -164,6 +164,14 @@ class Broker:
         """Delete them all, as Kafka does once a group has been empty for `offsets.retention.minutes`."""
         self._positions.forget(group)
 
+    def lose_positions(self, group: str, commits: int) -> int:
+        """Who keeps a group begins anew without the end of its log: the last `commits` are gone, and its members.
+
+        As a broker does that is killed twice in a minute (docs/decisions/0112); how many commits were lost.
+        """
+        self._groups.disband(group)
+        return self._positions.rewind(group, commits)
+
     def all_positions(self, group: str) -> dict[TopicPartition, Position]:
         """Every committed position of a group."""
         return self._positions.all_of(group)

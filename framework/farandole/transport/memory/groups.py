@@ -202,6 +202,13 @@ class Groups:
         if it is not None and it.members.pop(member_id, None) is not None:
             self._lost_one(group, it)
 
+    def disband(self, group: str) -> None:
+        """Nobody is a member any more, and nobody is told: who comes is a new one, in a later generation."""
+        it = self._groups.get(group)
+        if it is not None and it.members:
+            it.members.clear()
+            self._lost_one(group, it)
+
     def check(self, group: str, member_id: str, generation: int) -> None:
         """As `Group.check`; a group that never was refuses every member."""
         self._groups.get(group, Group()).check(member_id, generation)

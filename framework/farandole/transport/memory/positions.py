@@ -3,8 +3,12 @@
 Positions are written by transactions alone (R3). Until a transaction has ended, the positions
 it names are *pending*: a stable read does not answer for them. Of two transactions that name
 the same partition the one that was told its positions later wins, whichever ends first.
+
+A broker keeps all of a group in one log, pending ones too. One that came back with only the
+beginning of that log is what `rewind` makes of it (docs/decisions/0112).
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,6 +22,9 @@ METADATA_CHARACTERS_MAX = 4095
 Source: the broker compares `offset.metadata.max.bytes` (4,096) with `String.length()`, and confluent-kafka 2.16.1
 sends the NUL that ends a C string too: 4,096 characters are refused through it and taken from aiokafka (measured).
 """
+
+KEPT_MAX = 256
+"""How many commits of a group can be taken back: some minutes of a simulated world, and little memory."""
 
 
 class _Told(NamedTuple):
@@ -35,11 +42,19 @@ class _Partition:
     pending: dict[str, _Told] = field(default_factory=dict)
 
 
+class _Commit(NamedTuple):
+    """One commit of a group: what it took the place of, and how many positions the broker had been told by then."""
+
+    before: dict[TopicPartition, _Told | None]
+    told: int
+
+
 class Positions:
     """Positions of all groups."""
 
     def __init__(self) -> None:
         self._groups: dict[str, dict[TopicPartition, _Partition]] = {}
+        self._commits: dict[str, deque[_Commit]] = {}
         self._told = 0
 
     def stage(self, writer: str, group: str, positions: Mapping[TopicPartition, Position]) -> None:
@@ -64,16 +79,41 @@ class Positions:
 
     def settle(self, writer: str, group: str, *, commit: bool) -> None:
         """The transaction of `writer` has ended."""
-        for partition in self._groups.get(group, {}).values():
+        before: dict[TopicPartition, _Told | None] = {}
+        for at, partition in self._groups.get(group, {}).items():
             told = partition.pending.pop(writer, None)
             if told is None or not commit:
                 continue
             if partition.committed is None or partition.committed.number < told.number:
+                before[at] = partition.committed
                 partition.committed = told
+        if before:
+            self._commits.setdefault(group, deque(maxlen=KEPT_MAX)).append(_Commit(before, self._told))
+
+    def rewind(self, group: str, commits: int) -> int:
+        """Take the last commits of a group back, as if its log ended before them; how many were.
+
+        Never the first position of a partition: without one nobody goes on before a person acts. What is pending
+        stays if it was told before; of the rest the log knows nothing, and its transaction will move nothing.
+        """
+        partitions, kept = self._groups.get(group, {}), self._commits.get(group, deque())
+        taken = 0
+        while taken < commits and kept and None not in kept[-1].before.values():
+            for at, told in kept.pop().before.items():
+                partitions[at].committed = told
+            taken += 1
+        if taken:
+            known = kept[-1].told if kept else 0
+            for partition in partitions.values():
+                lost = [writer for writer, told in partition.pending.items() if told.number > known]
+                for writer in lost:
+                    del partition.pending[writer]
+        return taken
 
     def forget(self, group: str) -> None:
         """All that a group has committed: it was away for too long."""
         self._groups.pop(group, None)
+        self._commits.pop(group, None)
 
     def get(
         self, group: str, partitions: Iterable[TopicPartition], *, stable: bool

@@ -1,0 +1,84 @@
+"""Committed positions do not go back by themselves: what a process has committed, it knows (docs/decisions/0112)."""
+
+import pytest
+
+from farandole.errors import MetadataUnreadable
+from farandole.runtime.remembered import Remembered
+from farandole.transport.metadata import Metadata, encode
+from farandole.transport.port import Position, TopicPartition
+
+A, B = TopicPartition("inbox", 0), TopicPartition("inbox", 1)
+
+
+def position(offset: int, epoch: int = 5, *above: int, writer: str = "me") -> Position:
+    """Committed by an owner of that epoch; `above`: what is done behind the position, counted from it."""
+    bits = sum(1 << each for each in above)
+    return Position(
+        offset, encode(Metadata(writer, 1, epoch, bitmap=bits.to_bytes(bits.bit_length() // 8 + 1, "little")))
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "is_behind"),
+    [
+        (position(100, 5, 3, 7), False),
+        (position(104, 5, 3), False),
+        (position(104, 5, 1), True),
+        (position(107, 5), True),
+        (position(108, 5), False),
+        (position(100, 6, 3, 7, writer="other"), False),
+        (position(100, 6, 3, writer="other"), True),
+        (position(99, 6, 4, 8, writer="other"), True),
+        (position(200, 4, writer="other"), True),
+        (Position(0), True),
+        (None, True),
+    ],
+    ids=[
+        "the same",
+        "gone on",
+        "gone on, and one that was done is not",
+        "it stands at one that was done",
+        "all that was done is behind it",
+        "another's, who took over all",
+        "another's, who lacks one",
+        "offset lower",
+        "an epoch before ours",
+        "a start position",
+        "none any more",
+    ],
+)
+def test_position_is_behind_if_it_lacks_anything_that_we_had_done(found: Position | None, is_behind: bool) -> None:
+    remembered = Remembered()
+    remembered.note({A: position(100, 5, 3, 7)})
+
+    assert remembered.is_behind(A, found) is is_behind
+    assert remembered.any_behind({B: Position(0), A: found}) is is_behind
+
+
+def test_of_partitions_that_were_never_ours_nothing_is_known() -> None:
+    remembered = Remembered()
+    remembered.note({A: position(100)})
+
+    assert remembered.has(A)
+    assert not remembered.has(B)
+    assert not remembered.is_behind(B, Position(0))
+
+
+def test_last_transaction_counts_and_a_topic_made_anew_begins_anew() -> None:
+    remembered = Remembered()
+    remembered.note({A: position(100)})
+    remembered.note({A: position(120)})
+    assert remembered.is_behind(A, position(110))
+    assert remembered.told(A, position(110, 3)) == "from 120 to 110 (epoch 5 to 3)"
+
+    remembered.forget(A)
+
+    assert not remembered.is_behind(A, Position(0))
+
+
+def test_position_of_a_newer_version_is_neither_behind_nor_not() -> None:
+    remembered = Remembered()
+    remembered.note({A: position(100)})
+
+    with pytest.raises(MetadataUnreadable):
+        remembered.is_behind(A, Position(100, "f9.future"))
