@@ -14,12 +14,15 @@ from typer.testing import CliRunner, Result
 from farandole import Context, agent, pipeline
 from farandole.cli.main import app
 from farandole.cli.operating import telling_how_far
+from farandole.cli.repositioned import print_reposition
+from farandole.client import placing, repositioning
 from farandole.client.moving import carry_out, plan_move
+from farandole.client.repositioning import Reposition, plan_reposition
 from farandole.client.repositioning import carry_out as reposition
-from farandole.client.repositioning import plan_reposition
 from farandole.events.catalogue import decode
 from farandole.events.catalogue import encode as encode_record
 from farandole.events.tables import RunHead
+from farandole.events.topics import Topics
 from farandole.ids import partition_of
 from farandole.testing.cluster import wait_until
 from farandole.testing.inprocess import PARTITIONS, InProcess
@@ -199,6 +202,12 @@ def test_move_is_rehearsed_asked_for_and_done(
     assert "double  bank" in type_("list").output
 
 
+@pytest.fixture(autouse=True)
+def _certain_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No broker starts here, so that nobody need wait before a second look."""
+    monkeypatch.setattr(placing, "CERTAIN_S", 0.0)
+
+
 def damage(it: InProcess) -> tuple[TopicPartition, int]:
     """Retention takes two records that nobody had read: of the partition, what is left begins there."""
     at = TopicPartition(it.topics.inbox("double"), 0)
@@ -283,6 +292,83 @@ def test_positions_that_went_back_are_rehearsed_told_and_mended(
     assert (rehearsed.exit_code, line in rehearsed.output) == (0, True)
     assert (done.exit_code, line in done.output, "start unit tests again" in done.output) == (0, True, True)
     assert (again.exit_code, "nothing to do" in again.output) == (0, True)
+
+
+def planned(
+    before: Position | None, fresh: int, answered: int | None, *, unanswered: int = 0, is_running: bool = False
+) -> Reposition:
+    """Of one partition."""
+    at = TopicPartition("farandole.inbox.charge", 3)
+    return Reposition(
+        Topics(),
+        "charge",
+        "orders",
+        {at: Position(fresh)},
+        {at: before},
+        {},
+        {} if answered is None else {at: answered},
+        {at: unanswered} if unanswered else {},
+        9,
+        is_running,
+    )
+
+
+@pytest.mark.parametrize(
+    ("it", "line"),
+    [
+        (planned(None, 0, None), "none -> 0"),
+        (planned(Position(4), 7, None), "4, which the log does not have -> 7"),
+        (planned(None, 45, 44), "none, but 44 was answered -> 45"),
+        (planned(Position(3, "alien"), 5, 4), "3, which nobody can read, but 4 was answered -> 5"),
+        (
+            planned(Position(12_040), 51_870, 51_882),
+            "12,040, which went back: 51,882 was answered; 51,870 is the first that was not -> 51,870",
+        ),
+        (
+            planned(Position(100), 16_384, 24_575, unanswered=16_284),
+            "100, which went back: 24,575 was answered; 16,384 is the first that was not -> 16,384, 16,284 without an "
+            "answer are passed over: they are farther below than an agent ever works, or somebody skipped them",
+        ),
+    ],
+    ids=["missing", "gone", "missing_and_told", "unreadable", "holes", "passed_over"],
+)
+def test_position_that_is_given_anew_is_told_with_what_leads_to_it(
+    it: Reposition, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_reposition(it)
+
+    assert capsys.readouterr().out.splitlines()[0] == f"partition 3: {line}"
+
+
+def test_records_without_an_answer_are_passed_over_only_if_somebody_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("farandole.cli.connect.transport_of", lambda settings: MemoryTransport())
+    done: list[Reposition] = []
+    it = planned(Position(100), 16_384, 24_575, unanswered=16_284)
+
+    def plan(*_: object, is_rehearsal: bool) -> Reposition:
+        return replace(it, is_running=is_rehearsal)
+
+    monkeypatch.setattr(repositioning, "plan_reposition", plan)
+    monkeypatch.setattr(repositioning, "carry_out", lambda transport, it: done.append(it))
+
+    def type_(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["agent", "reposition", "charge", *arguments])
+
+    refused, rehearsed, told = type_("--yes"), type_("--dry-run"), json.loads(type_("--dry-run", "--json").stdout)
+    nothing_done = not done
+    passed = type_("--yes", "--pass-over")
+
+    assert (refused.exit_code, "16,284 have none" in refused.output, nothing_done) == (1, True, True)
+    assert (rehearsed.exit_code, "unit orders runs: an indication only" in rehearsed.output) == (0, True)
+    assert told["positions"][0]["unanswered"] == 16_284
+    assert (passed.exit_code, done) == (0, [it])
+
+
+def test_reposition_is_rehearsed_while_the_unit_runs(farandole: Typed) -> None:
+    assert "unit tests runs: an indication" in farandole("agent", "reposition", "double", "--dry-run", code=0).output
 
 
 def test_how_far_a_topic_is_read_is_told_on_standard_error_from_when_it_takes_long(

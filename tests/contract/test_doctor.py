@@ -178,8 +178,9 @@ def test_a_transaction_under_way_is_seen_with_its_age_by_the_clusters_clock(kafk
     assert after.transactions == ()
 
 
-def answer(kafka: str, topics: Topics, numbers: range) -> None:
-    """Triggers of `charge`, and the facts that name them, without the positions that should stand with these."""
+def answer(kafka: str, topics: Topics, numbers: range, *, again: bool = False) -> None:
+    """Triggers of `charge` (none if `again`), and the facts that name them, without the positions that should stand
+    with these."""
     now, producer = datetime.now(UTC), Producer({"bootstrap.servers": kafka})
 
     def write(it: Outgoing) -> None:
@@ -189,7 +190,8 @@ def answer(kafka: str, topics: Topics, numbers: range) -> None:
         trigger = Trigger(f"r-{n}", "charge", "charge", 1, b"input")
         cause = attempt_id(f"r-{n}", "charge", NO_ITEM, 1) + "/trigger"
         origin = Origin("tests", now, input=f"{topics.inbox('charge')}/0/{n}", agent="charge")
-        write(trigger_record(topics, trigger, cause="c", origin=Origin("tests", now)))
+        if not again:
+            write(trigger_record(topics, trigger, cause="c", origin=Origin("tests", now)))
         write(
             event_record(
                 topics, StepSucceeded(f"r-{n}", "charge", 1, b"output"), event_id="e", cause=cause, origin=origin
@@ -214,6 +216,22 @@ def test_positions_that_went_back_are_found_until_they_are_given_anew_as_the_fin
     assert "stop every process of unit orders; for agent in charge;" in found["positions_went_back"]["fix"]
     assert mended.exit_code == 0, mended.output
     assert "positions_went_back" not in left
+
+
+def test_positions_that_went_back_are_found_though_much_was_done_once_more_since(kafka: str, applied: str) -> None:
+    """Of a unit that was started anew all that stands at the ends of `events` is what it has done once more."""
+    topics, done = Topics(applied), 1_200
+    answer(kafka, topics, range(2_000))
+    answer(kafka, topics, range(done), again=True)
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": topics.group("orders"), "enable.auto.commit": False})
+    consumer.commit(offsets=[TopicPartition(topics.inbox("charge"), 0, done)], asynchronous=False)
+    consumer.close()
+
+    code, found = doctor(kafka, applied)
+
+    assert code == 1
+    assert f"{topics.inbox('charge')}[0] to {done:,}, and " in found["positions_went_back"]["fact"]
+    assert "unserved_inbox" not in found
 
 
 def test_an_only_broker_with_a_long_log_of_positions_is_told_until_it_is_set_as_the_finding_says(

@@ -84,6 +84,16 @@ def test_inbox_that_waits_without_a_process_is_an_error_and_markers_alone_are_no
     assert "no process of unit shop runs" in only.fact
 
 
+def test_inbox_of_a_unit_whose_positions_went_back_is_not_told_to_be_served() -> None:
+    """One finding said to stop every process of the unit, and the next one to start it."""
+    then, topics = datetime(2026, 1, 1, tzinfo=UTC), Topics()
+    found = [Lag(unit, topics.inbox(agent), 3, 0, 1, then) for unit, agent in (("shop", "charge"), ("mail", "send"))]
+
+    (only,) = absent(found, topics, {"shop"})
+
+    assert "no process of unit mail runs" in only.fact
+
+
 def test_inbox_of_a_unit_that_was_away_for_longer_than_its_records_are_kept_is_an_error_too() -> None:
     """Its position lay before the beginning, where nothing is read: what waited had no age, and counted as markers."""
     transport, topics = MemoryTransport(), Topics("shop")

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import sqlite3
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farandole import Client, Context, FencingToken, Retry, agent, pipeline
-from farandole.client import coordinating, stretches
+from farandole.client import coordinating, placing, stretches
+from farandole.client.answered import Answers
 from farandole.client.coordinating import carry_out as reposition_homes
 from farandole.client.coordinating import plan_homes
 from farandole.client.payload import framed_params
@@ -24,6 +26,7 @@ from farandole.events.facts import RetryDue, RunStarted
 from farandole.events.topics import Topics
 from farandole.ids import partition_of
 from farandole.kernel.outbox import EPOCH_BITS
+from farandole.kernel.place import KEY, Place, place_in
 from farandole.lineage.entries import Entry
 from farandole.testing.cluster import wait_until
 from farandole.testing.history import History, check_history, collect, lag
@@ -46,6 +49,18 @@ if TYPE_CHECKING:
 
 AGENTS = ("begin", "left", "right", "meet", "last")
 WITHIN = timedelta(seconds=30)
+
+
+@pytest.fixture(autouse=True)
+def _certain_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No broker starts here, so that nobody need wait before a second look."""
+    monkeypatch.setattr(placing, "CERTAIN_S", 0.0)
+
+
+@pytest.fixture
+def untold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`events` does not tell where a unit stood, as where it was emptied; then an inbox is read again on purpose."""
+    monkeypatch.setattr(Answers, "named", lambda self, done: {})
 
 
 TOKENS: dict[str, list[FencingToken]] = defaultdict(list)
@@ -126,6 +141,25 @@ def forget(it: InProcess, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("log", ["memory", "sqlite"])
+def test_nothing_is_answered_again_where_events_tells_where_lost_positions_stood(log: str, tmp_path: Path) -> None:
+    embedded = SqliteTransport(SqliteSettings(tmp_path / "log.db"))
+    stopped = stood_still(MemoryTransport() if log == "memory" else embedded, tmp_path)
+    before = collect(stopped.transport, quiescent=True)
+    forget(stopped, tmp_path)
+    for name in AGENTS:
+        carry_out(stopped.transport, plan_reposition(stopped.transport, stopped.topics, name))
+    with InProcess(stopped.transport, [forked], namespace="farandole", folder=tmp_path) as again:
+        wait_until(lambda: lag(again.transport) == 0, WITHIN, "a lag of 0")
+
+    history = collect(stopped.transport, quiescent=True)
+
+    assert {len(each) for each in TOKENS.values()} == {1}
+    assert len(history.events) == len(before.events)
+    assert check_history(dataclasses.replace(history, repositions=())) == []
+
+
+@pytest.mark.usefixtures("untold")
+@pytest.mark.parametrize("log", ["memory", "sqlite"])
 def test_everything_is_answered_again_and_the_log_says_why(log: str, tmp_path: Path) -> None:
     embedded = SqliteTransport(SqliteSettings(tmp_path / "log.db"))
     stopped = stood_still(MemoryTransport() if log == "memory" else embedded, tmp_path)
@@ -151,6 +185,7 @@ def test_everything_is_answered_again_and_the_log_says_why(log: str, tmp_path: P
     }
 
 
+@pytest.mark.usefixtures("untold")
 def test_every_single_doubling_more_than_the_acts_allow_is_told(stopped: InProcess, tmp_path: Path) -> None:
     """Each record of a run, doubled in turn in a history in which all of it was answered again on purpose."""
     forget(stopped, tmp_path)
@@ -223,6 +258,7 @@ def test_epoch_of_a_lost_position_fits_into_what_a_fencing_token_has_for_it(stop
     assert epochs
 
 
+@pytest.mark.usefixtures("untold")
 def test_positions_that_cannot_be_committed_leave_no_act_behind(stopped: InProcess, tmp_path: Path) -> None:
     forget(stopped, tmp_path)
     it = plan_reposition(stopped.transport, stopped.topics, "left")
@@ -277,8 +313,13 @@ def begun(history: History) -> list[str]:
     return sorted(each.run for each in history.events if isinstance(each.fact, RunStarted))
 
 
-def test_coordinators_go_on_where_they_stood_and_start_nothing_again(stopped: InProcess, tmp_path: Path) -> None:
-    """A namespace that was paused for a week was lost: its homes said `apply`, which did nothing; no command did."""
+def test_coordinators_go_on_where_they_stood_and_start_nothing_again(
+    stopped: InProcess, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A namespace that was paused for a week was lost: its homes said `apply`, which did nothing; no command did.
+
+    Then they were given positions behind those that `runs` tells, and said that the broker had lost some.
+    """
     before = forget_coordinators(stopped)
     command(stopped, StartRun("forked", framed_params(forked.definition, {"number": 3}), "r-new"))
     forget_stubs(stopped)
@@ -287,27 +328,87 @@ def test_coordinators_go_on_where_they_stood_and_start_nothing_again(stopped: In
     reposition_homes(stopped.transport, it)
 
     assert set(it.stale.values()) == {None}
-    assert all(it.fresh[at].offset <= position.offset for at, position in before.items())
+    assert {at: position.offset for at, position in it.fresh.items()} == {at: it.offset for at, it in before.items()}
     assert of_coordinators(stopped) == it.fresh
     assert not plan_homes(stopped.transport, stopped.topics).fresh
     history = goes_on(stopped, tmp_path)
     assert begun(history) == sorted(["r-new", *(f"r-{n}" for n in range(10))])
     assert check_history(history) == []
+    assert "went back" not in caplog.text
 
 
-def test_start_that_was_repeated_and_left_no_answer_is_not_begun_anew(stopped: InProcess, tmp_path: Path) -> None:
-    """What a coordinator says tells only of commands that were answered; a repeated start leaves nothing behind."""
+def last_places(it: InProcess) -> dict[int, tuple[int, int]]:
+    """Where homes stand by the last record of each partition of `runs`."""
+    found: dict[int, tuple[int, int]] = {}
+    assert isinstance(it.transport, MemoryTransport)
+    with it.transport.hub as broker:
+        for number in range(broker.partitions(it.topics.runs)):
+            at = TopicPartition(it.topics.runs, number)
+            records, _ = broker.read(at, 0, 10_000, Isolation.COMMITTED)
+            place = place_in(records[-1].headers)
+            assert place is not None
+            found[number] = place.events_at, place.commands_at
+    return found
+
+
+def test_place_of_a_log_that_was_cut_counts_no_more_once_a_person_has_given_positions(stopped: InProcess) -> None:
+    # The story: `events` had lost its end, and grew past it again before a coordinator began: the place of the old end
+    # counted before what `coordinator reposition` had given, and eleven of thirty runs never ended.
+    homes = {at.partition for at in forget_coordinators(stopped)}
+    producer = stopped.transport.producer("before the cut")
+    for number in homes:
+        header = Place(10_000, 10_000, 9, 1).header()
+        producer.send(NewRecord(stopped.topics.runs, KEY, b"", (header,), number))
+    producer.flush(1)
+
+    it = plan_homes(stopped.transport, stopped.topics)
+    reposition_homes(stopped.transport, it)
+
+    names = (stopped.topics.events, stopped.topics.commands)
+    given = {n: tuple(it.fresh[TopicPartition(name, n)].offset for name in names) for n in homes}
+    assert last_places(stopped) == given
+    assert max(given.values()) < (10_000, 10_000)
+
+
+def keep_places(it: InProcess) -> None:
+    """`runs` says where each home stands."""
+
+
+def forget_places(it: InProcess) -> None:
+    """Coordinators of before 0122 left none."""
+    assert isinstance(it.transport, MemoryTransport)
+    with it.transport.hub as broker:
+        for number in range(broker.partitions(it.topics.runs)):
+            at = TopicPartition(it.topics.runs, number)
+            broker.truncate_before(at, broker.end(at, Isolation.COMMITTED))
+
+
+def outgrow_places(it: InProcess) -> None:
+    """Their topics were made anew, and are shorter."""
+    producer = it.transport.producer("tests")
+    place = Place(1_000_000, 1_000_000, 1, 0)
+    for number in range(it.transport.admin().topics([it.topics.runs])[it.topics.runs].partitions):
+        producer.send(NewRecord(it.topics.runs, KEY, b"", [place.header()], number))
+    producer.flush(20)
+
+
+@pytest.mark.parametrize(("places", "passed"), [(keep_places, 0), (forget_places, 3), (outgrow_places, 3)])
+def test_start_that_was_repeated_and_left_no_answer_is_not_begun_anew(
+    stopped: InProcess, tmp_path: Path, places: Callable[[InProcess], None], passed: int
+) -> None:
+    """What a coordinator says tells only of commands that were answered, but for its place; this one leaves nothing."""
     params = framed_params(forked.definition, {"number": 3})
     for what in (StartRun("forked", params, "r-3"), CancelRun("r-3"), StartRun("forked", params, "r-3")):
         command(stopped, what)
     goes_on(stopped, tmp_path)
     before = forget_coordinators(stopped)
     forget_stubs(stopped)
+    places(stopped)
 
     it = plan_homes(stopped.transport, stopped.topics)
     reposition_homes(stopped.transport, it)
 
-    assert it.passed == 3
+    assert it.passed == passed
     at = TopicPartition(stopped.topics.commands, partition_of("r-3", len(before) // 2))
     assert it.fresh[at].offset == before[at].offset
     assert begun(goes_on(stopped, tmp_path)) == sorted(f"r-{n}" for n in range(10))

@@ -38,7 +38,7 @@ def test_page_is_what_the_code_says() -> None:
             {"commands", "events", "runs", "settled", "control", "inbox.charge", "inbox.ship", "dead.charge"},
         ),
         ("client", {"commands"}),
-        ("apply", {"definitions", "schemas"}),
+        ("apply", {"definitions", "schemas", "runs"}),  # `coordinator reposition` says in `runs` where homes stand
         ("doctor", set()),
     ],
 )
@@ -55,6 +55,17 @@ def test_an_agent_reads_its_own_inbox_only() -> None:
     assert may("orders", "Read", "ns.inbox.charge")
     assert not may("orders", "Read", "ns.inbox.ship")
     assert may("orders", "Write", "payments")
+
+
+def test_who_applies_may_read_all_that_tells_where_positions_stood() -> None:
+    # `agent reposition` ended with TOPIC_AUTHORIZATION_FAILED as soon as there was a dead letter, in any role.
+    assert [name for name in ("events", "inbox.charge", "dead.charge", "commands", "runs") if not reads(name)] == []
+    assert not reads("settled")
+
+
+def reads(name: str) -> bool:
+    """Whether `apply` may."""
+    return may("apply", "Read", f"ns.{name}")
 
 
 @pytest.mark.parametrize("role", ["orders", *ROLES])

@@ -205,6 +205,28 @@ def test_positions_of_a_unit_that_went_back_are_one_finding_with_all_of_its_agen
     assert "for agent in charge ship;" in found[1].fix
 
 
+def test_positions_that_somebody_may_have_set_are_to_be_looked_at_before_records_are_passed_over() -> None:
+    (found,) = findings(CASES["positions_went_back"][0])
+
+    assert "look first, with --dry-run" in found.fix
+    assert "records that were skipped by hand are passed over too" in found.fix
+
+
+def test_log_of_positions_that_may_not_be_seen_is_a_note_with_the_right_that_it_takes() -> None:
+    (found,) = findings(replace(SOUND, positions_log=None))
+
+    assert (found.code, found.severity) == ("not_seen", Severity.NOTE)
+    assert found.fact.startswith("__consumer_offsets: how many brokers have it")
+    assert "--operation Describe --operation DescribeConfigs --topic __consumer_offsets" in found.fix
+
+
+def test_long_log_of_positions_is_told_of_any_broker_that_alone_has_some_of_it() -> None:
+    (found,) = findings(CASES["long_positions_log"][0])
+
+    assert found.fact.startswith("__consumer_offsets has partitions that one broker alone has")
+    assert "only broker" not in found.fact + found.why
+
+
 @pytest.mark.parametrize(
     ("settings", "is_told"),
     [

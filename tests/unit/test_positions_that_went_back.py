@@ -1,13 +1,17 @@
 """`agent reposition` on positions that went back: what was answered is found on the log; only that is passed over."""
 
+import threading
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
 
-from farandole.client import placing
-from farandole.client.placing import settled
+from farandole.client import placing, stretches
+from farandole.client.answered import Answers
+from farandole.client.placing import looked_again, settled
 from farandole.client.repositioning import Reposition, carry_out, fresh_position, plan_reposition
+from farandole.clock import SystemClock
 from farandole.errors import ConfigError, TransportError
 from farandole.events.acts import REPOSITION, ReadAgain, read_repositioned
 from farandole.events.envelope import Envelope
@@ -22,6 +26,12 @@ from farandole.transport.port import NewRecord, Position, TopicPartition, TopicS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AGENT, UNIT = "score", "bank"
+
+
+@pytest.fixture(autouse=True)
+def _certain_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No broker starts here, so that nobody need wait before a second look."""
+    monkeypatch.setattr(placing, "CERTAIN_S", 0.0)
 
 
 @dataclass
@@ -287,12 +297,16 @@ def test_names_that_are_none_are_passed_over() -> None:
     assert found(log.plan()) == {}
 
 
-def test_where_inboxes_were_read_again_on_purpose_they_go_on_behind_what_is_answered() -> None:
+def test_where_inboxes_were_read_again_on_purpose_they_go_on_behind_what_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A unit was repositioned to the beginning, and stopped before it had answered everything again."""
     log = Log()
     log.triggers(20)
     log.answered(*range(15))
-    carry_out(log.transport, log.plan())
+    with monkeypatch.context() as before:  # as long as no answers were looked for where a position is missing
+        before.setattr(Answers, "named", lambda self, done: {})
+        carry_out(log.transport, log.plan())
     log.answered(*range(3))
     log.stands(3, epoch=1_800_000_000)
 
@@ -355,12 +369,12 @@ def test_position_below_the_log_that_went_back_goes_on_where_it_stood() -> None:
     assert it.answered == {}
 
 
-def test_positions_that_are_gone_are_given_anew_at_the_beginning_beside_those_that_went_back() -> None:
+def test_positions_of_which_nothing_is_told_are_given_anew_at_the_beginning_beside_those_that_went_back() -> None:
     log = Log(partitions=2)
     log.triggers(10)
     log.triggers(10, partition=1)
     log.answered(*range(8))
-    log.answered(*range(8), partition=1)
+    log.answered(*range(8), partition=1, generation="-of-a-topic-before")
     at = log.stands(3)
 
     carry_out(log.transport, it := log.plan())
@@ -368,6 +382,81 @@ def test_positions_that_are_gone_are_given_anew_at_the_beginning_beside_those_th
     assert {each.partition: position.offset for each, position in it.fresh.items()} == {0: 8, 1: 0}
     assert it.back == {at: 7}
     assert log.acts() == [(ReadAgain(1, 0, 10),)]
+    assert log.plan().fresh == {}, "the second time there is nothing to do"
+
+
+def test_position_that_is_missing_is_given_anew_where_it_stood() -> None:
+    # A broker whose load was cut short has none of a group that began later; `events` knew, and an hour was done again.
+    log = Log()
+    log.triggers(50)
+    log.answered(*range(45), 47)
+
+    carry_out(log.transport, it := log.plan())
+
+    at = TopicPartition(log.inbox, 0)
+    position = log.transport.admin().positions(log.group, [at])[at]
+    metadata = decode(position.metadata)
+    assert (position.offset, metadata.bitmap, metadata.clean) == (45, bits(45, 47), False)
+    assert 1_700_000_000 < metadata.epoch < 1 << 32
+    assert (it.stale, it.back, it.answered, it.waiting) == ({at: None}, {at: 47}, {}, 4)
+    assert log.acts() == []
+    assert log.plan().fresh == {}
+
+
+def test_position_that_nobody_can_read_is_given_anew_where_it_stood_and_left_alone_where_nothing_is_told() -> None:
+    log = Log(partitions=2)
+    for partition in range(2):
+        log.triggers(20, partition)
+        with log.transport.hub as broker:
+            broker.restore_position(log.group, TopicPartition(log.inbox, partition), Position(3, "another program's"))
+    log.answered(*range(12))
+
+    carry_out(log.transport, it := log.plan())
+
+    assert found(it) == {0: (12, b"")}
+    assert log.plan().fresh == {}
+
+
+def test_what_was_done_above_a_position_below_the_log_is_not_read_again() -> None:
+    """It was given anew at the beginning without its bitmap, and a second time, since it had gone back by that."""
+    log = Log()
+    log.triggers(20)
+    log.answered(*range(5), 10)
+    log.stands(5, 10)
+    with log.transport.hub as broker:
+        broker.truncate_before(TopicPartition(log.inbox, 0), 8)
+
+    carry_out(log.transport, it := log.plan())
+
+    assert found(it) == {0: (8, bits(8, 10))}
+    assert log.plan().fresh == {}
+
+
+@pytest.mark.parametrize("agent", [AGENT, "another"])
+def test_position_that_is_missing_for_a_moment_is_believed_to_be_there(agent: str) -> None:
+    # A broker that had just started said for a second or two that there were no positions; the answer became true.
+    log = Log()
+    log.triggers(9)
+    for n in range(7):
+        log.fact(f"{log.topics.inbox(agent)}/0/{n}", trigger_id(f"r-0-{n}"), f"r-0-{n}")
+
+    def loaded(*_: object) -> None:
+        log.stands(7)
+
+    assert plan_reposition(log.transport, log.topics, AGENT, loaded).fresh == {}
+
+
+def test_second_look_comes_later_than_a_broker_needs_to_load_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, naps = Log(), list[float]()
+    at = log.stands(2)
+    monkeypatch.setattr(placing, "CERTAIN_S", 5.0)
+    monkeypatch.setattr(time, "sleep", naps.append)
+    now = SystemClock().monotonic()
+
+    known = looked_again(log.transport, log.group, [at], now - 3.0)
+
+    assert 1.5 < naps[0] <= 2.0
+    assert known[at].offset == 2
 
 
 def test_positions_that_come_a_moment_after_what_their_transaction_wrote_did_not_go_back() -> None:
@@ -407,6 +496,98 @@ def test_position_that_moved_since_it_was_looked_at_is_left_alone() -> None:
         carry_out(log.transport, it)
 
     assert log.transport.admin().positions(log.group, [at])[at].offset == 6
+
+
+def test_answers_that_came_above_a_position_that_stayed_are_not_forgotten() -> None:
+    # Offsets alone were compared: while the question waited, some were answered above one that hung, and lost.
+    log = Log()
+    log.triggers(30)
+    log.answered(*range(20))
+    log.stands(2)
+    it = log.plan()
+    log.answered(*range(20, 26))
+    at = log.stands(2, *range(3, 26), epoch=4)
+
+    with pytest.raises(ConfigError, match="it ran while its positions were looked at"):
+        carry_out(log.transport, it)
+
+    assert decode(log.transport.admin().positions(log.group, [at])[at].metadata).bitmap == bits(2, *range(3, 26))
+
+
+def test_records_without_an_answer_that_are_passed_over_are_counted() -> None:
+    # Somebody skipped a backlog, and set the position back to do it after all: it was skipped for good, in silence.
+    log, last = Log(partitions=2), 5 * WINDOW
+    for partition in range(2):
+        log.triggers(last + 10, partition)
+        log.answered(*range(100), *range(last - 20, last + 1), partition=partition)
+    log.answered(*range(100, 120), generation="-of-a-topic-before")
+    for partition in range(2):
+        log.stands(100, partition=partition)
+
+    it = log.plan()
+
+    first = last - WINDOW + 1
+    assert {at.partition: position.offset for at, position in it.fresh.items()} == {0: first, 1: first}
+    assert {at.partition: count for at, count in it.unanswered.items()} == {0: first - 100, 1: first - 100}
+
+
+def test_records_that_are_read_again_or_whose_answers_may_be_deleted_are_not_counted_as_passed_over() -> None:
+    log, last = Log(partitions=2), WINDOW + 40
+    for partition in range(2):
+        log.triggers(last + 5, partition)
+    log.answered(3)
+    log.answered(*range(last - 10, last + 1))
+    log.answered(*range(41), 45, last, partition=1)
+    with log.transport.hub as broker:
+        broker.truncate_before(TopicPartition(log.topics.events, 1), 1)  # runs of an odd length: the fact of 3
+    log.stands(0)
+    log.stands(0, partition=1)
+
+    assert log.plan().unanswered == {}
+
+
+def test_dead_letter_that_does_not_tell_its_record_is_no_reason_to_count_it() -> None:
+    log, last = Log(), WINDOW + 10
+    log.triggers(2)
+    log.write(log.inbox, b"k", b"?", [("by", b"kcat")], 0)
+    log.triggers(last)
+    log.fact(f"{log.inbox}/0/{last}", trigger_id(f"r-0-{last - 3}"), f"r-0-{last - 3}")
+    log.quarantined(2, b"")
+    log.stands(0)
+
+    assert list(log.plan().unanswered.values()) == [last - WINDOW]
+
+
+@pytest.mark.parametrize("is_busy", [False, True], ids=["quiet", "busy"])
+def test_transaction_that_nobody_ends_is_told_although_others_write_on(
+    is_busy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any record of any partition was a sign of life, so that on a busy log the command waited for ever."""
+    monkeypatch.setattr(stretches, "SILENCE_MAX_S", 1.0)
+    log, stopped, told = Log(), threading.Event(), list[Exception]()
+    log.triggers(9)
+    log.answered(*range(5))
+    log.stands(1)
+    with log.transport.hub as broker:
+        broker.append_in(broker.init("w", 600.0), NewRecord(log.topics.events, b"k", b"v", partition=0))
+
+    def write() -> None:
+        while not stopped.wait(0.1):
+            log.write(log.topics.events, b"k", b"v", [], 1)
+
+    def look() -> None:
+        try:
+            log.plan()
+        except TransportError as bad:
+            told.append(bad)
+
+    threads = [threading.Thread(target=each, daemon=True) for each in ((write, look) if is_busy else (look,))]
+    for each in threads:
+        each.start()
+    threads[-1].join(30)
+    stopped.set()
+
+    assert ["events/0" in str(each) and "farandole doctor" in str(each) for each in told] == [True]
 
 
 def test_transaction_that_stays_pending_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

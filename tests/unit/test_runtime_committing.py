@@ -11,7 +11,7 @@ from farandole.clock import ManualClock
 from farandole.errors import FatalTransportError, TransportError
 from farandole.runtime.committing import Committer
 from farandole.runtime.lanes import Load
-from farandole.runtime.ownership import Ownership
+from farandole.runtime.ownership import MISSING_RETRY_S, Ownership
 from farandole.runtime.partition import Partition, Stage
 from farandole.runtime.planner import Answer, Limits, Planner
 from farandole.runtime.recording import Counts
@@ -298,13 +298,33 @@ def test_positions_that_went_back_judge_no_transaction() -> None:
 
     it.answer(positions={KEPT: written("me", 1, 0)})
     assert not it.is_over(), "asked again, until the group tells all that it had been told"
-    it.wait(1)
+    it.wait(MISSING_RETRY_S - 0.1)
+    it.committer.submit()
+    assert not it.asked, "not all the time"
+    it.wait(0.1)
     it.committer.submit()
     it.answer(positions=second.positions)
 
     assert it.is_over()
     assert it.ownership.partitions[KEPT].offsets.base == 2
     assert not it.committer.planner.has_answers
+
+
+def test_transaction_in_doubt_does_not_wait_for_a_partition_that_is_no_longer_ours() -> None:
+    it = Owner()
+    it.ownership.remembered.note({LOST: written("me", 1, 50)})
+    for partition in it.ownership.partitions.values():
+        it.reach_end(partition, 7)
+    it.wait(SETTLE_AFTER_S)
+    commit = it.commit()
+    assert commit is not None
+    it.answer(verdict=Verdict.DOUBT)
+    it.answer()
+    it.ownership.gone([LOST])
+
+    it.answer(positions={at: written("other", 1, 3) for at in commit.positions})
+
+    assert it.is_over()
 
 
 def test_committer_knows_that_no_transaction_of_its_process_ends_any_more() -> None:

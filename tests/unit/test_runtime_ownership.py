@@ -16,7 +16,16 @@ from farandole.runtime.recording import Counts
 from farandole.runtime.view import View
 from farandole.telemetry.catalogue import PARTITIONS
 from farandole.transport.metadata import Metadata, decode, encode
-from farandole.transport.port import FenceWriter, ListMembers, Position, ReadPositions, Reply, Request, TopicPartition
+from farandole.transport.port import (
+    FenceWriter,
+    ListMembers,
+    Position,
+    ReadEnds,
+    ReadPositions,
+    Reply,
+    Request,
+    TopicPartition,
+)
 
 A, B = TopicPartition("inbox", 0), TopicPartition("inbox", 1)
 
@@ -27,6 +36,7 @@ class Broker:
 
     positions: dict[TopicPartition, Position | None] = field(default_factory=dict)
     pending: set[TopicPartition] = field(default_factory=set)
+    ends: dict[TopicPartition, int] = field(default_factory=dict)
     members: frozenset[str] = frozenset()
     error: TransportError | None = None
     asked: list[Request] = field(default_factory=list)
@@ -50,6 +60,8 @@ class Broker:
                 return Reply(1, request, positions=found)
             case ListMembers():
                 return Reply(1, request, members=self.members)
+            case ReadEnds():
+                return Reply(1, request, ends=self.ends)
             case _:
                 return Reply(1, request)
 
@@ -226,57 +238,97 @@ def test_partition_whose_position_is_gone_stands_still_until_the_group_has_anoth
     assert ownership.partitions[B].stage is Stage.RUNNING
 
 
+def at_epoch(offset: int, epoch: int) -> Position:
+    return Position(offset, encode(Metadata("other", 1, epoch)))
+
+
 def test_partition_whose_position_went_back_stands_still_until_it_is_right_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     # The story: a broker that was killed twice in a minute gave out positions of an hour ago, and an hour's work was
-    # done once more (docs/decisions/0112).
-    ownership, broker = owning({A: written("me", epoch=3)})
-    ownership.remembered.note({A: written("me", epoch=80)})
+    # done once more (docs/decisions/0122).
+    ownership, broker = owning({A: at_epoch(40, 3)})
+    ownership.remembered.note({A: at_epoch(5000, 80)})
 
     go_on(ownership, broker)
     assert ownership.partitions[A].stage is Stage.STOPPED
-    assert "its position went back from 40 to 40 (epoch 80 to 3)" in caplog.text
+    assert "its position went back from 5000 to 40 (epoch 80 to 3)" in caplog.text
     assert "farandole agent reposition inbox" in caplog.text
-    broker.positions[A] = written("other", epoch=81)
+    broker.positions[A] = at_epoch(5000, 81)
     go_on(ownership, broker, now=20.0)
 
     assert [(p.at, p.epoch) for p in ownership.opening()] == [(A, 81)]
     assert ownership.stopped == 1, "told once, however often it is looked at"
 
 
-def test_partitions_of_which_nobody_here_knows_wait_with_one_that_went_back() -> None:
-    """A group has one log of positions: what was lost of it, was lost of all."""
-    ownership, broker = owning({A: written("me", epoch=3), B: written("other", epoch=2)})
-    ownership.remembered.note({A: written("me", epoch=80)})
+@pytest.mark.parametrize("known", [{A: at_epoch(5000, 80)}, {A: at_epoch(5000, 80), B: at_epoch(7, 1)}])
+def test_partitions_of_a_group_wait_with_one_that_went_back(known: dict[TopicPartition, Position]) -> None:
+    """A group has one log of positions: what was lost of it, was lost of all. What this process had long ago proves
+    nothing of one that another owner had since."""
+    ownership, broker = owning({A: at_epoch(40, 3), B: at_epoch(7, 2)})
+    ownership.remembered.note(known)
     go_on(ownership, broker)
     assert {p.at for p in ownership.at(Stage.STOPPED)} == {A, B}
 
     ownership.gone([A])
     go_on(ownership, broker, now=20.0)
     assert {p.at for p in ownership.at(Stage.STOPPED)} == {B}, "though another process has the other one now"
-    broker.positions = {A: written("other", epoch=81), B: written("other", epoch=9)}
+    broker.positions = {A: at_epoch(5000, 81), B: at_epoch(900, 9)}
     go_on(ownership, broker, now=40.0)
 
     assert [(p.at, p.epoch) for p in ownership.opening()] == [(B, 9)]
 
 
-def test_partition_that_we_know_to_be_right_goes_on_beside_one_that_went_back() -> None:
-    ownership, broker = owning({A: written("me", epoch=3), B: written("me", epoch=9)})
-    ownership.remembered.note({A: written("me", epoch=80), B: written("me", epoch=9)})
+def test_partition_that_another_process_has_now_tells_of_the_group_too() -> None:
+    """After an outage two processes had each other's partitions, and neither saw that its own had gone back."""
+    ownership, broker = owning({B: at_epoch(7, 2)})
+    broker.positions[A] = at_epoch(40, 3)
+    ownership.remembered.note({A: at_epoch(5000, 80)})
 
     go_on(ownership, broker)
 
-    assert [p.at for p in ownership.opening()] == [B]
+    assert {p.at for p in ownership.at(Stage.STOPPED)} == {B}
 
 
-def test_positions_that_are_gone_altogether_went_back_too() -> None:
-    ownership, broker = owning({A: None, B: Position(0)})
-    ownership.remembered.note({A: written("me")})
+def test_answer_that_may_be_a_moment_behind_proves_nothing() -> None:
+    """A transaction is told to be committed before its end stands on the log of positions: whoever got the partition
+    back in between took the last position but one for a loss, and stopped for five seconds (two of sixty seeds)."""
+    ownership, broker = owning({A: at_epoch(40, 3)})
+    ownership.remembered.note({A: at_epoch(41, 3)})
+    broker.pending = {A}
+    go_on(ownership, broker)
+    assert ownership.partitions[A].stage is Stage.POSITIONS
 
-    go_on(ownership, broker, steps=3)
+    broker.pending, broker.positions[A] = set(), at_epoch(41, 3)
+    go_on(ownership, broker, now=10.0)
 
-    assert {p.at for p in ownership.at(Stage.STOPPED)} == {A, B}
+    assert [p.at for p in ownership.opening()] == [A]
+    assert ownership.stopped == 0
+
+
+def test_inbox_that_was_made_anew_is_another_one(caplog: pytest.LogCaptureFixture) -> None:
+    """Only the process that had lost its records forgot what it knew: one that had had the partition before stopped,
+    with all of the unit, and until it was restarted."""
+    ownership, broker = owning({A: at_epoch(40, 1), B: Position(0)})
+    broker.ends = {A: 41, B: 0}
+    ownership.remembered.note({A: at_epoch(5000, 7), B: at_epoch(10, 7)})
+
+    go_on(ownership, broker)
+
+    assert {p.at: p.epoch for p in ownership.opening()} == {A: 1, B: 7}
+    assert "went back" not in caplog.text
+
+
+def test_token_does_not_fall_where_a_process_that_knew_nothing_has_caught_up() -> None:
+    """It had opened the partition under epoch 4, where there had been epoch 80; nothing is left to be done twice."""
+    ownership, broker = owning({A: at_epoch(6000, 4)})
+    ownership.remembered.note({A: at_epoch(5000, 80)})
+
+    go_on(ownership, broker)
+    (p,) = ownership.opening()
+    p.opened()
+
+    assert p.epoch == 81
 
 
 def test_answer_to_an_earlier_assignment_says_nothing_of_the_next() -> None:

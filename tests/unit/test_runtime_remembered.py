@@ -1,4 +1,4 @@
-"""Committed positions do not go back by themselves: what a process has committed, it knows (docs/decisions/0112)."""
+"""Committed positions do not go back by themselves: what a process has committed, it knows (docs/decisions/0122)."""
 
 import pytest
 
@@ -29,9 +29,9 @@ def position(offset: int, epoch: int = 5, *above: int, writer: str = "me") -> Po
         (position(100, 6, 3, 7, writer="other"), False),
         (position(100, 6, 3, writer="other"), True),
         (position(99, 6, 4, 8, writer="other"), True),
-        (position(200, 4, writer="other"), True),
-        (Position(0), True),
-        (None, True),
+        (position(200, 4, writer="other"), False),
+        (Position(0), False),
+        (None, False),
     ],
     ids=[
         "the same",
@@ -42,9 +42,9 @@ def position(offset: int, epoch: int = 5, *above: int, writer: str = "me") -> Po
         "another's, who took over all",
         "another's, who lacks one",
         "offset lower",
-        "an epoch before ours",
-        "a start position",
-        "none any more",
+        "an owner of an epoch before ours, who has done it all",
+        "a start position, of an inbox that was made anew",
+        "none, of one that was deleted",
     ],
 )
 def test_position_is_behind_if_it_lacks_anything_that_we_had_done(found: Position | None, is_behind: bool) -> None:
@@ -52,16 +52,20 @@ def test_position_is_behind_if_it_lacks_anything_that_we_had_done(found: Positio
     remembered.note({A: position(100, 5, 3, 7)})
 
     assert remembered.is_behind(A, found) is is_behind
-    assert remembered.any_behind({B: Position(0), A: found}) is is_behind
 
 
 def test_of_partitions_that_were_never_ours_nothing_is_known() -> None:
     remembered = Remembered()
     remembered.note({A: position(100)})
 
-    assert remembered.has(A)
-    assert not remembered.has(B)
-    assert not remembered.is_behind(B, Position(0))
+    assert remembered.places == {A}
+    assert not remembered.is_behind(B, position(0))
+    assert (remembered.epoch_of(A), remembered.epoch_of(B)) == (5, 0)
+    assert (remembered.is_beyond(A, 99), remembered.is_beyond(A, 100), remembered.is_beyond(B, 0)) == (
+        True,
+        False,
+        False,
+    )
 
 
 def test_last_transaction_counts_and_a_topic_made_anew_begins_anew() -> None:
@@ -73,7 +77,7 @@ def test_last_transaction_counts_and_a_topic_made_anew_begins_anew() -> None:
 
     remembered.forget(A)
 
-    assert not remembered.is_behind(A, Position(0))
+    assert not remembered.is_behind(A, position(0))
 
 
 def test_position_of_a_newer_version_is_neither_behind_nor_not() -> None:

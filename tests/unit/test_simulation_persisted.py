@@ -51,7 +51,7 @@ def test_time_that_goes_back_is_told_apart() -> None:
 
 
 def test_what_the_broker_lost_is_no_owners_doing() -> None:
-    """From there on owners are held to what it gives out; how far they had been is known until they are there again."""
+    """From there on owners are held to what it gives out."""
     broker, persisted = Broker(), Persisted()
     broker.create_topic(TopicSpec("inbox", 1))
 
@@ -67,11 +67,8 @@ def test_what_the_broker_lost_is_no_owners_doing() -> None:
     broker.lose_positions(GROUP, 1)
 
     assert persisted.lost(broker, GROUP)
-    assert persisted.is_behind(GROUP, AT)
     commit(at(5, epoch=4))
-    assert persisted.is_behind(GROUP, AT)
     commit(at(7, epoch=4))
-    assert not persisted.is_behind(GROUP, AT)
     assert persisted.taken_back == []
     commit(at(6, epoch=4))
     assert len(persisted.taken_back) == 1
@@ -89,4 +86,3 @@ def test_a_loss_of_what_had_not_moved_is_none() -> None:
 
     assert broker.lose_positions(GROUP, 1) == 1
     assert not persisted.lost(broker, GROUP)
-    assert not persisted.is_behind(GROUP, AT)

@@ -112,47 +112,40 @@ def reposition_agent(
     ],
     yes: Yes = False,
     dry_run: DryRun = False,
+    pass_over: Annotated[
+        bool, typer.Option("--pass-over", help="Pass over records without an answer, far below the last that has one.")
+    ] = False,
 ) -> None:
     """Let an agent go on whose positions expired, went back, or lost their records. No process of its unit may run.
 
-    Whether they went back, as those of a broker that lost the end of its log of positions, is told by `events`, which
-    is read from its beginning.
+    Where it stood is told by `events`, which is read from its beginning: what was answered there is not read again.
+    With --dry-run the unit may run.
     """
     from farandole.cli.confirming import confirmed
     from farandole.cli.connect import looked_at, topics_of
     from farandole.cli.output import print_json
+    from farandole.cli.repositioned import check_passed_over, print_reposition, reposition_rows
     from farandole.client.repositioning import carry_out, plan_reposition
 
     settings = target.settings()
     transport = looked_at(settings)
-    it = plan_reposition(transport, topics_of(settings), agent, telling_how_far(READING_EVERY_S))
-    rows = [
-        {"partition": at.partition, "from": it.stale[at], "to": position.offset, "answered": it.back.get(at)}
-        for at, position in it.fresh.items()
-    ]
+    told = telling_how_far(READING_EVERY_S)
+    it = plan_reposition(transport, topics_of(settings), agent, told, is_rehearsal=dry_run)
     if not target.json:
-        for row in rows:
-            before = "none" if row["from"] is None else f"{row['from']:,}, {_what_is_wrong(row['answered'])}"
-            typer.echo(f"partition {row['partition']}: {before} -> {row['to']:,}")
-        typer.echo(
-            f"agent {agent} of unit {it.unit}: {len(rows)} positions; {it.waiting:,} offsets are read from there"
-        )
-    if rows and not dry_run:
+        print_reposition(it)
+    if it.fresh and not dry_run:
+        check_passed_over(it, pass_over)
         confirmed("do this?", yes)
         carry_out(transport, it)
     if target.json:
-        done = bool(rows) and not dry_run
+        done, rows = bool(it.fresh) and not dry_run, reposition_rows(it)
         print_json({"agent": agent, "unit": it.unit, "positions": rows, "waiting": it.waiting, "done": done})
-    elif dry_run or not rows:
+    elif dry_run or not it.fresh:
         nothing = "nothing to do: the log has every position, and no answer that they do not have"
-        typer.echo("--dry-run: nothing was changed" if rows else nothing)
+        running = f"; unit {it.unit} runs: an indication only" if it.is_running else ""
+        typer.echo(("--dry-run: nothing was changed" if it.fresh else nothing) + running)
     else:
         typer.echo(f"done; start unit {it.unit} again")
-
-
-def _what_is_wrong(answered: int | None) -> str:
-    """With a position of an agent; `answered` is the last offset that was, where it went back."""
-    return "which the log does not have" if answered is None else f"which went back: {answered:,} was answered"
 
 
 def telling_how_far(every: float) -> "Told":

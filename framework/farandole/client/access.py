@@ -145,6 +145,8 @@ def _apply(topics: Topics, publishes: Sequence[str]) -> Iterator[Right]:
     yield _topics(topics.inbox(""), why, "Read")
     yield _topic(topics.commands, why, "Read")
     yield _topic(topics.events, why, "Read")
+    yield _topics(topics.dead(""), "`agent reposition`: what was given up", "Read")
+    yield _topic(topics.runs, "`coordinator reposition`: where homes stand", "Read", "Write")
     yield Right(Resource.GROUP, f"{topics.namespace}.", ("Read",), why, is_prefix=True)
     yield Right(Resource.TRANSACTIONAL_ID, f"{topics.namespace}.", ("Write", "Describe"), why, is_prefix=True)
 

@@ -4,7 +4,7 @@ have them. Blocking.
 What an agent writes about a record names it (`ce_input`) and stands in the transaction of its position (R3): a fact on
 `events`, also for each step that ran at once with another and for a run that the record starts; a dead letter alone
 where nobody can tell what the record asks for. So on a sound log each record that is named is done by position and
-bitmap, and one that is not proves that the position went back.
+bitmap, and one that is not proves that the position went back; or it tells where one stood that is missing.
 
 A name is believed only if the record that stands at that place is the one that was answered: its id is the fact's
 cause. In a topic that was made anew another record has the place, and may not be passed over.
@@ -82,13 +82,27 @@ class Stand:
     """Where a partition stood before its position went back.
 
     `last` is the highest offset that was answered. `doubted`: up to where records that are read again may have been
-    answered all the same, for what was written of them may be deleted; None if there is no such record.
+    answered all the same, for what was written of them may be deleted; None if there is no such record. `unanswered`:
+    how many below have no answer although it would be there, and are too far below `last` to be read again.
     """
 
     position: int
     bitmap: bytes
     last: int
     doubted: int | None
+    unanswered: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A record without an answer.
+
+    `is_doubted`: it may have been answered all the same. `is_owed`: it was not, as far as the log goes back: what names
+    its place, if anything does, speaks of another record.
+    """
+
+    is_doubted: bool
+    is_owed: bool
 
 
 @dataclass(slots=True)
@@ -186,11 +200,15 @@ class _Reading:
 
     def __init__(self, done: Done, named: _Named, known_from: int) -> None:
         self._done, self._named, self._known_from = done, named, known_from
-        self._doubtful = {offset for offset, _ in named.by_fact | named.by_letter}
+        self._by_letter = {offset for offset, _ in named.by_letter}
+        self._doubtful = self._by_letter | {offset for offset, _ in named.by_fact}
         self._last: int | None = None
         self._answered: set[int] = set()
-        self._left: dict[int, bool] = {}
-        """Records that are not answered, and whether they may be all the same."""
+        self._left: dict[int, _Left] = {}
+        self._owed_below = 0
+        """Records without an answer that are out of hand, for they are too far below one that was answered."""
+        self._owed_above = 0
+        """And those that are so if one more is answered."""
 
     def take(self, record: Record) -> None:
         """The next record."""
@@ -198,10 +216,13 @@ class _Reading:
         is_answered = self._done.is_open(offset) and self._named.is_answered(record)
         if is_answered:
             self._last = offset
+            self._owed_below, self._owed_above = self._owed_below + self._owed_above, 0
         if is_answered or not self._done.is_open(offset) or self._named.is_dead(record):
             self._answered.add(offset)
         else:
-            self._left[offset] = offset in self._doubtful or record.timestamp_ms <= self._known_from
+            is_old = record.timestamp_ms <= self._known_from
+            owed = not is_old and offset not in self._by_letter
+            self._left[offset] = _Left(is_old or offset in self._doubtful, owed)
         if len(self._left) + len(self._answered) > 4 * WINDOW:
             self._forget(offset)
 
@@ -214,14 +235,15 @@ class _Reading:
         if self._last is None:
             return None
         last = max(self._last, self._done.last)
-        left = {offset: doubt for offset, doubt in self._left.items() if last - WINDOW < offset <= last}
+        left = {offset: it for offset, it in self._left.items() if last - WINDOW < offset <= last}
+        below = sum(it.is_owed for offset, it in self._left.items() if offset <= last - WINDOW)
         position = min(left, default=last + 1)
         while position in self._answered:  # dead letters behind the last fact
             position += 1
         bits = sum(1 << (offset - position) for offset in self._answered if position < offset < position + WINDOW)
-        doubted = max((offset for offset, doubt in left.items() if doubt), default=None)
+        doubted = max((offset for offset, it in left.items() if it.is_doubted), default=None)
         bitmap = bits.to_bytes((bits.bit_length() + 7) // 8, "little")
-        return Stand(position, bitmap, last, None if doubted is None else doubted + 1)
+        return Stand(position, bitmap, last, None if doubted is None else doubted + 1, self._owed_below + below)
 
     def _forget(self, offset: int) -> None:
         """Keep what is in the window of the last one that was answered, or of one that is still to come."""
@@ -230,7 +252,10 @@ class _Reading:
         def is_kept(each: int) -> bool:
             return each > offset - WINDOW or last - WINDOW < each <= last
 
-        self._left = {each: doubt for each, doubt in self._left.items() if is_kept(each)}
+        out = [each for each, it in self._left.items() if it.is_owed and not is_kept(each)]
+        self._owed_below += sum(each <= last for each in out)
+        self._owed_above += sum(each > last for each in out)
+        self._left = {each: it for each, it in self._left.items() if is_kept(each)}
         self._answered = {each for each in self._answered if is_kept(each)}
 
 

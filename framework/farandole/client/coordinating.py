@@ -4,32 +4,37 @@ Kafka forgets the positions of a group that stands still for longer than `offset
 default. Where homes stood is found on `events`: what a coordinator writes says how far it had folded (`ce_folded`) and
 what it answered (`ce_input`), in the transaction of the positions that are lost.
 
+- `runs` says where a home stood exactly, beside its state (`kernel.place`): who opens the home goes by that, so that
+  no position is given behind it. A log of before 0122 has no places, and one may be of topics that were made anew.
 - `events` goes on at the furthest position folded up to. From facts behind it nothing followed; folding them once
   more changes nothing.
 - `commands` goes on behind the last that was answered, never at the beginning: starts are known again by what `runs`
   keeps for a day, and would run once more. Nor is a repeated start begun anew that left no answer behind.
 
 Nothing stands twice on the log because of it, so that nothing is written down for whoever judges it (as for agents).
+The new place goes to `runs`, in the transaction of the positions: the one that stands there would count before them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from farandole.client.applying import read_rows
-from farandole.client.placing import check_stopped, place
+from farandole.client.placing import check_stopped, looked_again, place
 from farandole.client.planning import COORDINATOR, GROUP
 from farandole.client.repositioning import fresh_position
 from farandole.client.scan import header, header_text
 from farandole.client.serving import owners_of
 from farandole.client.stretches import stretch
 from farandole.clock import SystemClock
-from farandole.errors import ConfigError
+from farandole.errors import ConfigError, MetadataUnreadable
 from farandole.events.catalogue import decode_command, type_name
 from farandole.events.commands import StartRun
 from farandole.events.facts import RunSettled, RunStarted
 from farandole.events.topics import Topics
 from farandole.ids import derived_run_id
-from farandole.transport.port import Admin, Isolation, Position, Record, TopicPartition, Transport
+from farandole.kernel.place import KEY, Place, place_in
+from farandole.transport.metadata import Metadata, decode
+from farandole.transport.port import Admin, Isolation, NewRecord, Position, Record, TopicPartition, Transport
 
 _STARTED = type_name(RunStarted).encode()
 _SETTLED = type_name(RunSettled).encode()
@@ -45,13 +50,16 @@ class Homes:
     waiting: int
     """Records from the new positions on."""
 
+    places: Mapping[int, Place]
+    """Where the homes stand then, which is said in `runs` too: else the place that stands there would count."""
+
     passed: int
     """Commands without a trace that are not read again: starts of ids that had begun, and what is about no live run."""
 
 
 @dataclass(slots=True)
 class _Found:
-    """What `events` tells of the homes: positions by place, and which of some runs have begun, and ended."""
+    """What the log tells of the homes: positions by place, and which of some runs have begun, and ended."""
 
     positions: dict[TopicPartition, int] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)
@@ -84,7 +92,10 @@ def plan_homes(transport: Transport, topics: Topics) -> Homes:
             )
         check_stopped(admin, topics, COORDINATOR)
         log = _Log(transport, admin, topics)
-        known = admin.positions(topics.group(COORDINATOR), log.places)
+        group, looked_at = topics.group(COORDINATOR), SystemClock().monotonic()
+        known = dict(admin.positions(group, log.places))
+        if missing := [at for at in log.places if at not in known]:
+            known |= looked_again(transport, group, missing, looked_at)
         gone = [at for at in log.places if at not in known or not log.begins[at] <= known[at].offset <= log.ends[at]]
         found, passed = log.stood(gone) if gone else (_Found(), 0)
         now, new = SystemClock().now(), {}
@@ -93,7 +104,8 @@ def plan_homes(transport: Transport, topics: Topics) -> Homes:
             mate = TopicPartition(topics.commands if at.topic == topics.events else topics.events, at.partition)
             new[at] = Position(offset, fresh_position(known.get(at) or known.get(mate), offset, now).metadata)
         stale = {at: known[at].offset if at in known else None for at in gone}
-        return Homes(topics, new, stale, sum(log.ends[at] - new[at].offset for at in gone), passed)
+        waiting = sum(log.ends[at] - new[at].offset for at in gone)
+        return Homes(topics, new, stale, waiting, _places(topics, known, new), passed)
     finally:
         admin.close()
 
@@ -110,29 +122,53 @@ def carry_out(transport: Transport, it: Homes) -> None:
         for topic in (it.topics.commands, it.topics.events):
             if positions := {at: position for at, position in it.fresh.items() if at.topic == topic}:
                 check_stopped(admin, it.topics, COORDINATOR)
-                place(transport, it.topics.group(COORDINATOR), topic, positions)
+                told = [
+                    NewRecord(it.topics.runs, KEY, b"", (it.places[at.partition].header(),), at.partition)
+                    for at in positions
+                ]
+                place(transport, it.topics.group(COORDINATOR), topic, positions, told)
     finally:
         admin.close()
 
 
+def _places(
+    topics: Topics, known: Mapping[TopicPartition, Position], new: Mapping[TopicPartition, Position]
+) -> dict[int, Place]:
+    """Where the homes stand that are given a position; the instant is their last owner's, as far as it is known."""
+    found: dict[int, Place] = {}
+    for number in {at.partition for at in new}:
+        pair = [TopicPartition(name, number) for name in (topics.events, topics.commands)]
+        events, commands = (new.get(at) or known[at] for at in pair)
+        try:
+            told = decode(events.metadata)
+        except MetadataUnreadable:  # it will stop the home, as before
+            told = Metadata()
+        found[number] = Place(events.offset, commands.offset, told.epoch, told.now_ms or 0)
+    return found
+
+
 class _Log:
-    """`events` and `commands`, from the beginnings to the ends that stood at first."""
+    """`events`, `commands` and `runs`, from the beginnings to the ends that stood at first."""
 
     def __init__(self, transport: Transport, admin: Admin, topics: Topics) -> None:
         self._transport = transport
         self._topics = topics
-        specs = admin.topics([topics.events, topics.commands])
+        specs = dict(admin.topics([topics.events, topics.commands, topics.runs]))
+        runs = specs.pop(topics.runs, None)
         if missing := sorted({topics.events, topics.commands} - specs.keys()):
             raise ConfigError(f"{missing[0]}: expected the topic to exist, but it does not. Run `farandole apply`.")
         self.places = [TopicPartition(name, n) for name, spec in specs.items() for n in range(spec.partitions)]
-        self.begins = admin.beginnings(self.places)
-        self.ends = admin.ends(self.places, Isolation.UNCOMMITTED)
+        self._runs = [TopicPartition(topics.runs, n) for n in range(0 if runs is None else runs.partitions)]
+        self.begins = admin.beginnings([*self.places, *self._runs])
+        self.ends = admin.ends([*self.places, *self._runs], Isolation.UNCOMMITTED)
 
     def stood(self, gone: Sequence[TopicPartition]) -> tuple[_Found, int]:
-        """Where homes stood, as far as `events` tells, and how many commands without a trace are passed over."""
+        """Where homes stood, as far as the log tells, and how many commands without a trace are passed over."""
         found, passed = _Found(), 0
         for record in self._read({self._events(at): 0 for at in gone}):
             self._take_traces(record, found)
+        for it, offset in self._told({at.partition for at in gone}):
+            found.reach(it, offset)
         lost = {at: found.positions.get(at, 0) for at in gone if at.topic == self._topics.commands}
         unanswered = [(record.at, record.offset, *_command(record)) for record in self._read(lost)]
         runs = {run for *_, run in unanswered}
@@ -147,6 +183,18 @@ class _Log:
             found.reach(at, offset + 1)
             passed += 1
         return found, passed
+
+    def _told(self, homes: Set[int]) -> Iterator[tuple[TopicPartition, int]]:
+        """Where these homes stand by the last place of each on `runs`, unless that is of topics that were longer."""
+        found: dict[int, Place] = {}
+        for record in self._read({at: 0 for at in self._runs if at.partition in homes}):
+            if (told := place_in(record.headers)) is not None:
+                found[record.partition] = told
+        for number, told in found.items():
+            events, commands = (TopicPartition(it, number) for it in (self._topics.events, self._topics.commands))
+            if told.is_within(self.ends[events], self.ends[commands]):
+                yield events, told.events_at
+                yield commands, told.commands_at
 
     def _events(self, at: TopicPartition) -> TopicPartition:
         return TopicPartition(self._topics.events, at.partition)

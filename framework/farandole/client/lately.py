@@ -1,7 +1,7 @@
 """Whether positions are behind what was answered lately: a look of seconds, for who looks a deployment over. Blocking.
 
-By the proof of `answered`, on the ends of `events` alone. So it may miss what `agent reposition` finds, and tells of
-nothing that is not so:
+By the proof of `answered`, on the ends of `events` and what `since` reads. So it may miss what `agent reposition`
+finds, and tells of nothing that is not so:
 
 - What was answered is read first, and the positions that should have it later. They only advance, so that what is open
   then was answered and is not done, unless its transaction is pending; then nothing is said of it.
@@ -26,7 +26,7 @@ from farandole.errors import RecordError
 from farandole.events.acts import LATE, REPOSITION, ReadAgain, read_repositioned
 from farandole.events.envelope import instant_of
 from farandole.events.topics import Topics
-from farandole.transport.port import Admin, Isolation, Position, TopicPartition, Transport
+from farandole.transport.port import Admin, Isolation, Position, Record, TopicPartition, Transport
 
 TAIL_OFFSETS = 500
 """Of each partition of `events`: 12,000 at most of as many as there are by default, which is a part of a second."""
@@ -34,8 +34,9 @@ TAIL_OFFSETS = 500
 LOOK_S = 5.0
 """Longest that one reading may take; what was read by then is what is known."""
 
-CERTAIN_S = 5.0
-"""Between the two looks: longer than an only broker was seen to load an hour of positions (3.7 s, decision 0112)."""
+CERTAIN_S = 10.0
+"""Between the two looks, where something is suspected: longer than an only broker was seen to load an hour of positions
+(3.8 s, and 8 s on a machine at its limit; decision 0112)."""
 
 _EVER = 1 << 63
 
@@ -75,12 +76,17 @@ def named_lately(transport: Transport, admin: Admin, topics: Topics) -> dict[Top
     begins, ends = admin.beginnings(places), admin.ends(places, Isolation.COMMITTED)
     tail = {at: max(begins[at], ends[at] - TAIL_OFFSETS) for at in places}
     found: dict[TopicPartition, list[Named]] = {}
-    for record in stretch(transport, _client_id(topics), tail, ends, until=time.monotonic() + LOOK_S):
-        place, cause = input_of(record), header(record, "ce_cause")
-        if place is not None and cause and place[0].topic.startswith(topics.inbox("")):
-            at, offset = place
-            found.setdefault(at, []).append(Named(offset, hash(cause), instant_of(record.timestamp_ms)))
+    for record in stretch(transport, client_id(topics), tail, ends, until=time.monotonic() + LOOK_S):
+        take(record, topics, found)
     return found
+
+
+def take(record: Record, topics: Topics, found: dict[TopicPartition, list[Named]]) -> None:
+    """What a record of `events` names, beside what others did."""
+    place, cause = input_of(record), header(record, "ce_cause")
+    if place is not None and cause and place[0].topic.startswith(topics.inbox("")):
+        at, offset = place
+        found.setdefault(at, []).append(Named(offset, hash(cause), instant_of(record.timestamp_ms)))
 
 
 def went_back(
@@ -144,7 +150,7 @@ def _proven(
         if left:
             last[at] = max(left)
     until = time.monotonic() + LOOK_S
-    read = stretch(transport, _client_id(topics), last, {at: it + 1 for at, it in last.items()}, until=until)
+    read = stretch(transport, client_id(topics), last, {at: it + 1 for at, it in last.items()}, until=until)
     for record in read:
         told = record.offset, hash(header(record, "ce_id"))
         if any((each.offset, each.cause) == told for each in its[record.at]):
@@ -172,5 +178,6 @@ def _is_again(
     return any(each.begin <= it.offset < each.end and it.written <= when + LATE for each, when in acts.get(at, ()))
 
 
-def _client_id(topics: Topics) -> str:
+def client_id(topics: Topics) -> str:
+    """Of who looks a deployment over."""
     return f"{topics.namespace}.doctor"

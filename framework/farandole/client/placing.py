@@ -5,6 +5,7 @@ which `start_positions` must never do: so nobody of the unit may run, and that i
 """
 
 import secrets
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 
@@ -28,6 +29,10 @@ from farandole.transport.port import (
 JOIN_WAIT_S = 60.0
 """Longest that joining the unit's group and one commit may take: a broker's rebalance delay many times over."""
 
+CERTAIN_S = 5.0
+"""Between two looks that must both find no position: longer than an only broker was seen to load those of an hour (3.7
+s), while which it may say that there are none (decision 0112)."""
+
 PENDING_RETRY_S = 0.1
 """Wait before positions that are pending are asked for again, as of an agent."""
 
@@ -44,6 +49,18 @@ def check_stopped(admin: Admin, topics: Topics, *units: str) -> None:
                 f"unit {unit}: expected no process of it to run, but found {', '.join(running)}. "
                 "Nothing was moved; stop them first."
             )
+
+
+def looked_again(
+    transport: Transport, group: str, places: Sequence[TopicPartition], since: float
+) -> dict[TopicPartition, Position]:
+    """As `settled`, of partitions that had no position at `since`, on the monotonic clock: long enough after that.
+
+    Raises:
+        TransportError: one is still pending after a minute, or there is no answer.
+    """
+    time.sleep(max(0.0, since + CERTAIN_S - SystemClock().monotonic()))
+    return settled(transport, group, places)
 
 
 def settled(transport: Transport, group: str, places: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:

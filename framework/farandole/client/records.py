@@ -15,6 +15,7 @@ from farandole.events.envelope import instant_of
 from farandole.events.framing import Kind, unframe
 from farandole.events.tables import Claim
 from farandole.events.topics import Topics
+from farandole.kernel.place import KEY, place_in
 from farandole.transport.port import Record
 
 _PRIVATE = frozenset({"state"})
@@ -60,6 +61,9 @@ class Reading:
         value = record.value
         if value is None:
             return "tombstone", None
+        if record.topic == self.topics.runs and record.key == KEY:
+            place = place_in(record.headers)
+            return "place", None if place is None else dataclasses.asdict(place)
         if record.topic == self.topics.commands:
             command = decode_command(value, record.headers)
             return type_name(type(command)), self._opened(command)

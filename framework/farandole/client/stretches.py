@@ -1,7 +1,8 @@
 """Reading partitions from one offset to another, once, for commands that look at whole topics. Blocking.
 
 Outside any group, committed records alone, to ends that are given: what was open before them has ended when they are
-reached. Says how far it has come, and gives up where nothing comes any more. As `scan`, for who has no loop.
+reached. Says how far it has come, and gives up where nothing comes any more of what is left: what others write behind
+an end is no sign of life. As `scan`, for who has no loop.
 """
 
 import math
@@ -12,7 +13,7 @@ from farandole.errors import TransportError
 from farandole.transport.port import Record, TopicPartition, Transport, Trouble
 
 SILENCE_MAX_S = 30.0
-"""Longest that nothing comes of a partition that has more, as for `archive run`: twice a broker's slowest answers."""
+"""Longest that nothing comes of partitions that have more, as for `archive run`: twice a broker's slowest answers."""
 
 Told = Callable[[str, int, int], None]
 """Hears while it is read of a topic, how many offsets were read, and of how many."""
@@ -41,9 +42,10 @@ def stretch(
     if not left:
         return
     places, whole = dict(left), sum(end - begin[at] for at, end in left.items())
+    reached = {at: begin[at] for at in left}
     reader = transport.reader(client_id)
     try:
-        reader.assign({at: begin[at] for at in left})
+        reader.assign(reached)
         heard, why = time.monotonic(), ""
         while left and time.monotonic() < until:
             for polled in reader.poll(0.2):
@@ -53,19 +55,26 @@ def stretch(
                             f"{polled.at.topic}/{polled.at.partition} does not deliver: {polled.error}"
                         )
                     why = f" ({polled.kind}: {polled.error})"
-                    continue
-                heard, why = time.monotonic(), ""
-                if isinstance(polled, Record) and polled.offset < places[polled.at]:
+                elif isinstance(polled, Record) and polled.offset < left.get(polled.at, 0):
                     yield polled
-            reached = {at: reader.position(at) or 0 for at in places}
-            left = {at: end for at, end in left.items() if reached[at] < end}
-            read = sum(max(0, min(reached[at], end) - begin[at]) for at, end in places.items())
+            moved = {at: reader.position(at) or 0 for at in left}
+            if any(moved[at] > reached[at] for at in left):
+                heard, why = time.monotonic(), ""
+            reached |= {at: max(moved[at], reached[at]) for at in left}
+            read = sum(min(reached[at], end) - begin[at] for at, end in places.items())
             told(next(iter(places)).topic, read, whole)
+            before, left = left, {at: end for at, end in left.items() if reached[at] < end}
+            if left and len(left) < len(before):  # nobody needs what stands behind an end
+                reader.assign({at: reached[at] for at in left})
             if left and time.monotonic() - heard > SILENCE_MAX_S:
-                at, end = next(iter(left.items()))
-                raise TransportError(
-                    f"{at.topic}/{at.partition}: expected records up to offset {end}, but none came for "
-                    f"{SILENCE_MAX_S:.0f} s{why}. Nothing was changed; do it again"
-                )
+                raise _silent(*next(iter(left.items())), why)
     finally:
         reader.close()
+
+
+def _silent(at: TopicPartition, end: int, why: str) -> TransportError:
+    """Nothing came of a partition: mostly a transaction stands before the end that nobody ends."""
+    return TransportError(
+        f"{at.topic}/{at.partition}: expected records up to offset {end}, but none came for {SILENCE_MAX_S:.0f} s"
+        f"{why}. `farandole doctor` finds transactions that nobody ends. Nothing was changed; do it again"
+    )

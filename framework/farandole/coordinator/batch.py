@@ -254,7 +254,7 @@ class Batch:
         return Place(*self.at, self.home.epoch, ms(now))
 
     def state(self, now: datetime) -> list[Outgoing]:
-        """The state records of all touched runs; the last one says where the home stands with them."""
+        """The state records of all touched runs."""
         out: list[Outgoing] = []
         for run_id, after in self.runs.items():
             before = self.home.run(run_id)
@@ -268,8 +268,6 @@ class Batch:
             headers = () if after is None or after.is_settled else self.home.trace_headers(run_id)
             for key, value in pairs:
                 out.append(Outgoing(self.topics.runs, key, value, headers if key == run_id else (), home=run_id))
-        if out:
-            out[-1] = structs.replace(out[-1], headers=(*out[-1].headers, self.place(now).header()))
         return out
 
     @property

@@ -22,7 +22,7 @@ from farandole.coordinator.refold import Refold
 from farandole.coordinator.repair import Repair
 from farandole.coordinator.restore import Restore
 from farandole.coordinator.settings import CoordinatorSettings
-from farandole.coordinator.takeover import Claimed, Stage, Takeover, persisted_now, went_on
+from farandole.coordinator.takeover import Claimed, Stage, Takeover, persisted_now
 from farandole.coordinator.view import View
 from farandole.coordinator.watchdog import Inboxes, Watchdog
 from farandole.coordinator.writing import Writer
@@ -258,12 +258,12 @@ class CoordinatorLoop:
 
     def _restored(self) -> bool:
         fresh = self._takeover.at(Stage.RESTORE)
-        kept = [c for c in fresh if c.keeps_state]
-        to_read = [c for c in fresh if not c.keeps_state and not self._restore.has(c.home.number)]
+        waiting = [c for c in fresh if not self._restore.has(c.home.number)]
         # A definition may have been applied, and a run begun, since the table was last read (R13).
-        if to_read := [c for c in to_read if self._definitions.is_ready and self._definitions.has_read(c.definitions)]:
+        ready = self._definitions.is_ready
+        if to_read := [c for c in waiting if c.keeps_state or (ready and self._definitions.has_read(c.definitions))]:
             self._restore.begin(to_read)
-        done = kept + self._restore.step(self._settings.restore_slice)
+        done = self._restore.step(self._settings.restore_slice)
         for claimed in done:
             self._run(claimed)
         return bool(done)
@@ -271,8 +271,9 @@ class CoordinatorLoop:
     def _run(self, claimed: Claimed) -> None:
         """The home is ours, its state is here: take records from where it was folded."""
         home = claimed.home
-        self._builder.measures.went_back += went_on(claimed, self._clock)
-        self._instant = None  # told before the clock was raised
+        self._builder.measures.went_back += claimed.went_back
+        self._clock.raise_to(persisted_now(claimed))  # with what `runs` says of it
+        self._instant = None
         self._takeover.drop(home.number)
         self.homes[home.number] = home
         self._builder.measures.running(home, self._env.clock.monotonic(), ms(self._now()))

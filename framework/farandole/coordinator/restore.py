@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from farandole.coordinator.definitions import NO_GRAPH, DefinitionGone
 from farandole.coordinator.home import TRACE_HEADER
 from farandole.coordinator.repair import Repair, tell_left_out
-from farandole.coordinator.takeover import Claimed
+from farandole.coordinator.takeover import Claimed, go_on
 from farandole.definition.graph import Graph
 from farandole.kernel.place import KEY, Place, place_in
 from farandole.kernel.snapshot import StateDamaged, group_by_run, read_run
@@ -20,6 +20,10 @@ from farandole.transport.port import Reader, Record, TopicPartition
 
 BEGINNING = -2
 """Kafka's logical offset for the first record."""
+
+TAIL = 100
+"""Offsets at the end of `runs` in which the last place is looked for, where the rest need not be read: a record and a
+marker, and what was aborted since."""
 
 
 @dataclass(slots=True)
@@ -48,10 +52,11 @@ class Restore:
     """Whether the last step ended at its bound, so that the next one finds records without waiting."""
 
     def begin(self, claimed: list[Claimed]) -> None:
-        """Read these homes too, from the beginning."""
+        """Read these homes too: from the beginning, or the end alone, of one whose state we may have still."""
         for c in claimed:
             number = c.home.number
-            self.reading[number], self.records[number], self.at[number] = c, {}, BEGINNING
+            begin = max(0, c.end - TAIL) if c.keeps_state else BEGINNING
+            self.reading[number], self.records[number], self.at[number] = c, {}, begin
             self.traces[number] = {}
             self.places.pop(number, None)
         self._assign()
@@ -114,10 +119,17 @@ class Restore:
         done = []
         for c in read:
             number = c.home.number
-            runs, damaged, left_out = self._runs(self.records.pop(number))
-            c.home.traces.update(self.traces.pop(number))
-            c.place = self.places.pop(number, None)
+            records, traces, place = self.records.pop(number), self.traces.pop(number), self.places.pop(number, None)
             del self.reading[number], self.at[number]
+            if c.keeps_state:
+                if _is_last(c, place):
+                    done.append(c)
+                else:
+                    c.keeps_state = False
+                continue
+            go_on(c, place)
+            runs, damaged, left_out = self._runs(records)
+            c.home.traces.update(traces)
             if damaged:
                 self.repair.begin(c, runs, frozenset(damaged), left_out)
             else:
@@ -151,6 +163,14 @@ class Restore:
 
     def _assign(self) -> None:
         self.reader.assign({TopicPartition(self.topic, number): at for number, at in self.at.items()})
+
+
+def _is_last(c: Claimed, place: Place | None) -> bool:
+    """Whether nobody has written state of the home since we did: a broker that lost what others committed since would
+    have us take up what is in memory."""
+    if place is None or c.metadata is None:
+        return not c.end
+    return (place.events_at, place.commands_at, place.epoch) == (*c.home.at, c.metadata.epoch)
 
 
 def _note(traces: dict[str, str], record: Record) -> None:

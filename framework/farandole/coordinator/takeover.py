@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from farandole.coordinator.home import Home
-from farandole.coordinator.logclock import LogClock
 from farandole.coordinator.patience import RETRY_S
 from farandole.errors import MetadataUnreadable
 from farandole.events.topics import Topics
@@ -88,7 +87,10 @@ class Claimed:
     """Where `commands` ended when `runs` did."""
 
     place: Place | None = None
-    """Where the home stands as `runs` says it; None if it was not read, or says nothing."""
+    """Where the home stands as `runs` says it; None if it was not read, or says nothing of these topics."""
+
+    went_back: bool = False
+    """Whether its committed positions were behind that."""
 
     definitions: int = 0
     """Where `definitions` ended when nobody else could begin runs here any more: read that far before the runs are."""
@@ -364,22 +366,22 @@ def persisted_now(claimed: Claimed) -> datetime:
     return datetime.fromtimestamp(max(committed or 0, claimed.place.now_ms if claimed.place else 0) / 1000, tz=UTC)
 
 
-def went_on(claimed: Claimed, clock: LogClock) -> bool:
-    """Go on from where `runs` says that the home stands, if its positions went back behind that; whether they did."""
-    home, place = claimed.home, claimed.place
+def go_on(claimed: Claimed, place: Place | None) -> None:
+    """Go on from where `runs` says that the home stands, if its positions went back behind that."""
+    home = claimed.home
     if place is None or not place.is_within(home.read_first, claimed.commands_end):
-        return False
-    home.epoch, before = max(home.epoch, place.epoch + 1), home.at
+        return
+    claimed.place, home.epoch, before = place, max(home.epoch, place.epoch + 1), home.at
     home.move(place.events_at, place.commands_at)
-    clock.raise_to(persisted_now(claimed))
     if home.at == before:
-        return False
+        return
+    claimed.went_back = True
     log.error(
         "home %d: its positions went back to %d of events and %d of commands: the broker has lost some of what it had "
-        "been told. It goes on from %d and %d, where its state says that it stood. Agents may be stopped for that",
+        "been told. It goes on from %d and %d, where its state says that it stood. Agents may have lost theirs: ask "
+        "`farandole doctor` before one of them is started anew",
         *(home.number, *before, *home.at),
     )
-    return True
 
 
 def _stop(claimed: Claimed, why: str, *, again: bool = False) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from msgspec import structs
+
 from farandole.artifacts import ArtifactStore
 from farandole.coordinator.batch import Batch, StoreAway
 from farandole.coordinator.building import Builder
@@ -25,7 +27,7 @@ from farandole.kernel.place import KEY, Place
 from farandole.kernel.state import ms
 from farandole.transport.fencing import Fencings
 from farandole.transport.metadata import Metadata, encode
-from farandole.transport.outgoing import new_records
+from farandole.transport.outgoing import home_of, new_records
 from farandole.transport.port import (
     Commit,
     Isolation,
@@ -219,12 +221,20 @@ class Writer:
         positions: dict[TopicPartition, Position] = {}
         for batch in batches:
             records += batch.records
-            records += (state := batch.state(now))
-            if not state:
+            records += batch.state(now)
+            if not self._says(records[-1] if records else None, batch.home.number):
                 places.append((batch.home.number, batch.place(now)))
+            else:
+                records[-1] = structs.replace(records[-1], headers=(*records[-1].headers, batch.place(now).header()))
             stamp = self._stamp(number, batch.home.epoch)
             positions.update(positions_of(self.settings.topics, batch.home, batch.at, stamp))
         return Flight(number, records, positions, batches, [b.home for b in batches], places)
+
+    def _says(self, last: Outgoing | None, home: int) -> bool:
+        """Whether the last record of a batch can say where the home stands: state of the home's, which stays."""
+        if last is None or last.topic != self.settings.topics.runs or last.value is None or last.home is None:
+            return False
+        return home_of(last.home, self.partitions) == home  # not that of a run that somebody began in another's home
 
     def _stamp(self, number: int, epoch: int, *, clean: bool = False) -> Metadata:
         return Metadata(self.settings.client_id, number, epoch, clean, ms(self.now()), b"")

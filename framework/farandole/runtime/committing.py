@@ -9,14 +9,14 @@ Belongs to the loop's thread; asks through `ask`, never blocks.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from farandole.clock import Clock
 from farandole.errors import FatalTransportError, MetadataUnreadable, NotJoined
 from farandole.runtime.lanes import Load
-from farandole.runtime.ownership import Ask, Ownership
+from farandole.runtime.ownership import LOST, MISSING_RETRY_S, Ask, Ownership
 from farandole.runtime.partition import Partition, Stage
 from farandole.runtime.planner import Flight, Planner
 from farandole.runtime.recording import Counts, Troubles
@@ -25,9 +25,11 @@ from farandole.transport.fencing import Fencings
 from farandole.transport.port import (
     Commit,
     Member,
+    Position,
     ReadPositions,
     RenewProducer,
     Reply,
+    TopicPartition,
     Verdict,
 )
 
@@ -188,7 +190,8 @@ class Committer:
     def _stands(self, flight: Flight) -> None:
         self.flight, self._pause, self._not_before = None, 0.0, 0.0
         self.planner.committed(flight, self.ownership.is_current)
-        self.ownership.remembered.note(flight.positions)
+        ours = {at for at, p in flight.touched.items() if self.ownership.is_current(p)}
+        self.ownership.remembered.note({at: flight.positions[at] for at in ours})
         for answer in flight.answers:
             self.load.remove(answer.charge)
         for p in flight.touched.values():
@@ -255,14 +258,17 @@ class Committer:
         def answered(reply: Reply) -> None:
             try:
                 stands = judge_all(asked, reply.positions, self.planner.writer, flight.number)
-                if not stands and self.ownership.remembered.any_behind(reply.positions):
-                    stands = None  # positions that went back do not tell of what was committed since
-                    self.troubles.tell("Judging", self.clock.monotonic(), "positions went back; asking again")
+                lost = not stands and self._have_gone_back(flight, reply.positions)
             except MetadataUnreadable as bad:
                 # Its next owner is of a newer version. What was in flight is on the log or in the inbox: begin anew.
                 self.is_dead = True
                 raise FatalTransportError(f"a transaction in doubt cannot be judged: {bad}") from bad
-            if reply.error is not None or stands is None:
+            if lost:
+                agent = next(iter(flight.touched)).topic.rpartition(".")[2]
+                why = f"a transaction is in doubt, and the positions that would tell of it went back: {LOST}"
+                self.troubles.tell("Judging", self.clock.monotonic(), why.format(agent=agent))
+                self._again = (self.clock.monotonic() + MISSING_RETRY_S, partial(self._judge, flight))
+            elif reply.error is not None or stands is None:
                 self._again = (self.clock.monotonic() + PAUSE_MIN_S, partial(self._judge, flight))
             elif stands:
                 self.counts.judged["committed"] += 1
@@ -272,3 +278,8 @@ class Committer:
                 self._without_effect(flight)
 
         self.ask(ReadPositions(asked, stable=True), answered)
+
+    def _have_gone_back(self, flight: Flight, found: Mapping[TopicPartition, Position | None]) -> bool:
+        """Whether the group says less than we know of a partition that is ours still: so nor of what came since."""
+        ours = (at for at, p in flight.touched.items() if self.ownership.is_current(p))
+        return any(self.ownership.remembered.is_behind(at, found.get(at)) for at in ours)

@@ -12,8 +12,10 @@ from farandole.runtime.remembered import Remembered
 from farandole.transport.metadata import WINDOW, decode
 from farandole.transport.port import (
     FenceWriter,
+    Isolation,
     ListMembers,
     Position,
+    ReadEnds,
     ReadPositions,
     Reply,
     Request,
@@ -41,11 +43,14 @@ _WAITS_FOR = {
     Stage.EPOCH: "its epoch to be committed",
 }
 
-_LOST = (
-    "the broker has lost some of what it had been told. It is looked at again: who keeps the group reads its log anew "
-    "when it is restarted. If that does not help, stop all of the unit and run `farandole agent reposition {agent}`, "
-    "which finds on `events` what was answered. Do not start the unit anew before: it would do all that once more"
+_OTHERS = "positions of its group went back, which are kept in one log with its own"
+
+LOST = (
+    "the broker has lost some of what it had been told. Stop every process of the unit, which does no harm; run "
+    "`farandole agent reposition {agent}`, and so for each other agent of the unit: it finds on `events` what was "
+    "answered; then start them. Started anew without that, they would do it all once more. It is looked at again"
 )
+"""What is to be done where positions went back, for a person."""
 
 log = logging.getLogger("farandole.runtime")
 
@@ -63,9 +68,12 @@ class Ownership:
         self._failures: dict[str, int] = {}
         self._back: set[TopicPartition] = set()
         """Partitions of which the group said less than we know, when it was last asked."""
+        self._suspected: set[TopicPartition] = set()
+        """Those of which it says so now, until it is known that the topic is still the one that we knew."""
         self.remembered = Remembered()
         self.partitions: dict[TopicPartition, Partition] = {}
         self.stopped = 0
+        self.went_back = 0
         self.fenced = 0
         self._is_moving = False
         """False once every partition stands still, so that a step costs nothing."""
@@ -192,27 +200,44 @@ class Ownership:
 
         def answered(reply: Reply) -> None:
             found = {} if reply.error is not None else reply.positions
-            self._look_back(found)
+            if stable:
+                self._look_back(found)
             for p in group:
                 if not self.is_current(p) or p.stage is not stage:
                     continue
-                if p.at in found:
+                if p.at in found and not (stable and self._suspected):
                     self._take(p, found[p.at], now)
                 else:
                     p._not_before = now + RETRY_S
 
-        others = self._back.difference(p.at for p in group)
+        # All that we know of the group, for it has one log of positions. An unstable answer may be a moment behind.
+        others = self.remembered.places.difference(p.at for p in group) if stable else ()
         self._send(ReadPositions([*(p.at for p in group), *sorted(others)], stable=stable), group, answered)
         return True
 
     def _look_back(self, positions: Mapping[TopicPartition, Position | None]) -> None:
-        """Which of them are behind what we have committed ourselves."""
-        for at, position in positions.items():
-            try:
-                is_back = self.remembered.is_behind(at, position)
-            except MetadataUnreadable:
-                is_back = False  # a stop of its own
-            (self._back.add if is_back else self._back.discard)(at)
+        """Which of them are behind what we have committed ourselves, in the topic that we knew."""
+        behind = {at for at, position in positions.items() if self._is_behind(at, position)}
+        self._back -= positions.keys() - behind
+        if self._suspected or not behind - self._back:
+            return
+        self._suspected = behind - self._back
+
+        def answered(reply: Reply) -> None:
+            suspected, self._suspected = self._suspected, set()
+            for at in suspected if reply.error is None else ():
+                if at in reply.ends and self.remembered.is_beyond(at, reply.ends[at]):
+                    self.remembered.forget(at)
+                else:
+                    self._back.add(at)
+
+        self._ask(ReadEnds(sorted(self._suspected), Isolation.UNCOMMITTED), answered)
+
+    def _is_behind(self, at: TopicPartition, position: Position | None) -> bool:
+        try:
+            return self.remembered.is_behind(at, position)
+        except MetadataUnreadable:
+            return False  # a stop of its own
 
     def _take(self, p: Partition, position: Position | None, now: float) -> None:
         agent = p.at.topic.rpartition(".")[2]
@@ -224,14 +249,12 @@ class Ownership:
             self.stop(p, f"it has no start position (R8): {way_out}", now + MISSING_RETRY_S)
             return
         p.found = position.offset
-        if p.at in self._back:
-            far = f"its position went back {self.remembered.told(p.at, position)}"
-            self.stop(p, f"{far}: {_LOST.format(agent=agent)}", now + MISSING_RETRY_S)
-            return
-        if self._back and not self.remembered.has(p.at):
-            # A group has one log of positions: this one is as old, only that nobody here knows it.
-            far = "positions of others of its group went back"
-            self.stop(p, f"{far}: {_LOST.format(agent=agent)}", now + MISSING_RETRY_S)
+        if self._back and p.stage is Stage.POSITIONS:
+            # A group has one log of positions: what was lost of it, was lost of all, also where it is not known here.
+            is_known = p.at in self._back
+            self.went_back += 1
+            how = f"its position went back {self.remembered.told(p.at, position)}" if is_known else _OTHERS
+            self.stop(p, f"{how}: {LOST.format(agent=agent)}", now + MISSING_RETRY_S)
             return
         if position.offset == p.refused:
             self.stop(p, p.why, now + MISSING_RETRY_S)
@@ -243,6 +266,7 @@ class Ownership:
             return
         if p.stage is Stage.POSITIONS:
             p.restore(position, metadata)
+            p.epoch = max(p.epoch, self.remembered.epoch_of(p.at))
             return
         p.last_writer = "" if metadata.clean else metadata.writer
         p.stage = Stage.POSITIONS if self._is_harmless(p.last_writer) else Stage.FENCING

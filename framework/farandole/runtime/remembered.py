@@ -1,9 +1,9 @@
 """What this process has committed, against which is held what the group says that it had.
 
 A position never goes back by itself. A broker that is killed twice in a minute may all the same give out positions of
-an hour ago, and what was done since would be done once more (docs/decisions/0112). A process that was there knows
-better, whoever had the partition meanwhile: an owner takes over all that its predecessors had done, under a higher
-epoch. Who sets positions back on purpose (`agent reposition`) does so while no process of the unit runs.
+an hour ago, and what was done since would be done once more (docs/decisions/0122). A process that was there knows
+better, whoever had the partition meanwhile: an owner takes over all that its predecessors had done. Who sets
+positions back on purpose (`agent reposition`) does so while no process of the unit runs.
 """
 
 from collections.abc import Mapping
@@ -26,26 +26,29 @@ class Remembered:
         """Its records are gone, or its topic is another one: what was committed was of those."""
         self._known.pop(at, None)
 
-    def has(self, at: TopicPartition) -> bool:
-        """Whether anything is known of a partition."""
-        return at in self._known
+    @property
+    def places(self) -> frozenset[TopicPartition]:
+        """The partitions of which anything is known."""
+        return frozenset(self._known)
+
+    def epoch_of(self, at: TopicPartition) -> int:
+        """The last epoch that is known of a partition; a token must not fall below it, whatever the group says."""
+        return decode(self._known[at].metadata).epoch if at in self._known else 0
 
     def is_behind(self, at: TopicPartition, found: Position | None) -> bool:
-        """Whether the group says less of a partition than we have committed ourselves; None: it says nothing.
+        """Whether something is done of a partition, as we know, of which the group does not say so.
+
+        None, and a position without metadata, tell nothing: `apply` gives that one to an inbox that it makes anew.
 
         Raises:
             MetadataUnreadable: what was found cannot be read.
         """
         known = self._known.get(at)
-        return known is not None and known is not found and (found is None or _lacks(found, known))
+        return not (known is None or found is None or known is found or not found.metadata) and _lacks(found, known)
 
-    def any_behind(self, found: Mapping[TopicPartition, Position | None]) -> bool:
-        """Whether the group says less of any of them.
-
-        Raises:
-            MetadataUnreadable: what was found cannot be read.
-        """
-        return any(self.is_behind(at, position) for at, position in found.items())
+    def is_beyond(self, at: TopicPartition, end: int) -> bool:
+        """Whether the partition, which ends there, has never come as far as we have: its topic was made anew."""
+        return at in self._known and end < self._known[at].offset
 
     def told(self, at: TopicPartition, found: Position) -> str:
         """In words, how far it went back."""
@@ -55,9 +58,7 @@ class Remembered:
 
 
 def _lacks(found: Position, known: Position) -> bool:
-    """Whether something is done for `known` that is not for `found`."""
-    has, had = decode(found.metadata), decode(known.metadata)
-    if found.offset < known.offset or has.epoch < had.epoch:
+    if found.offset < known.offset:
         return True
-    done = int.from_bytes(had.bitmap, "little") >> (found.offset - known.offset)
-    return bool(done & ~int.from_bytes(has.bitmap, "little"))
+    done = int.from_bytes(decode(known.metadata).bitmap, "little") >> (found.offset - known.offset)
+    return bool(done & ~int.from_bytes(decode(found.metadata).bitmap, "little"))

@@ -13,8 +13,11 @@ from farandole.events.topics import Topics
 from farandole.transport.port import Transport
 
 
-def look_for_absent(settings: Settings) -> list[Finding]:
-    """What waits for nobody, or why that cannot be told. On Kafka other rules tell that, which see more of it."""
+def look_for_absent(settings: Settings, back: Collection[str] = ()) -> list[Finding]:
+    """What waits for nobody, or why that cannot be told. On Kafka other rules tell that, which see more of it.
+
+    `back`: units that must not be started now.
+    """
     if settings.bootstrap is None and not settings.embedded.path.exists():
         return [
             Finding(
@@ -30,7 +33,7 @@ def look_for_absent(settings: Settings) -> list[Finding]:
     try:
         if settings.bootstrap is None and (found := _unapplied(transport, settings, topics)):
             return [found]
-        return list(absent(lags(transport, topics), topics))
+        return list(absent(lags(transport, topics), topics, back))
     except (ConfigError, TransportError) as error:
         return [] if settings.bootstrap is not None or isinstance(error, RegistryError) else [_unseen(error)]
 
@@ -72,8 +75,11 @@ def _behind(it: Lag) -> str:
     return f"{it.behind:,} offset{'' if it.behind == 1 else 's'} (of records and markers) in {it.topic}"
 
 
-def absent(found: Iterable[Lag], topics: Topics) -> Iterator[Finding]:
-    """From lags to findings. A number without an age is of markers alone, which nobody must read."""
+def absent(found: Iterable[Lag], topics: Topics, back: Collection[str] = ()) -> Iterator[Finding]:
+    """From lags to findings. A number without an age is of markers alone, which nobody must read.
+
+    Nothing is said of the units `back`: their positions went back, and to start them is what must not be done.
+    """
     waiting = [each for each in found if each.processes == 0 and each.behind and each.oldest is not None]
     ours = [each for each in waiting if each.unit == COORDINATOR]
     if ours:
@@ -86,7 +92,7 @@ def absent(found: Iterable[Lag], topics: Topics) -> Iterator[Finding]:
             "farandole coordinator run (or farandole dev, in the project's folder)",
         )
     for each in waiting:
-        if each.unit != COORDINATOR:
+        if each.unit != COORDINATOR and each.unit not in back:
             agent = each.topic.removeprefix(topics.inbox(""))
             nobody = f"no process of unit {each.unit} runs"
             start = f"farandole agent run PATH, with the folder of unit {each.unit} (or farandole dev)"

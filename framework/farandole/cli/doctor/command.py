@@ -58,7 +58,8 @@ def examine(loaded: "Loaded") -> tuple["Facts | None", list["Finding"]]:
             f"kcat -L -b {loaded.settings.bootstrap} asks by hand; see bootstrap and [kafka] in farandole.toml",
         )
         return None, [away, *local]
-    found = [*findings(facts), *look_for_absent(loaded.settings), *local]
+    back = {each.unit for each in facts.back}
+    found = [*findings(facts), *look_for_absent(loaded.settings, back), *local]
     return facts, sorted(found, key=lambda each: order.index(each.severity))
 
 

@@ -69,8 +69,8 @@ class Facts:
     back: tuple[WentBack, ...] = ()
     """Positions that are behind what was answered."""
 
-    positions_log: Mapping[str, str] = field(default_factory=dict)
-    """Settings of the topic of positions, where an only broker has it and we may see them."""
+    positions_log: Mapping[str, str] | None = field(default_factory=dict)
+    """Settings of the topic of positions, where one broker alone has some of it; None: we may not see it."""
 
     topics: Mapping[str, TopicFact] = field(default_factory=dict)
     drift: tuple[Fault, ...] = ()

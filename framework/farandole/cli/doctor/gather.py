@@ -1,7 +1,7 @@
 """Collects the facts about a cluster; what it may not see becomes a fact too, and the rest goes on."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from farandole.cli.connect import address_of, kafka_of, topics_of
 from farandole.cli.doctor.facts import Facts, Finding, Severity, TopicFact
@@ -10,6 +10,7 @@ from farandole.cli.settings import Settings
 from farandole.client.applying import read_rows
 from farandole.client.lately import Lately, named_lately, went_back
 from farandole.client.planning import INBOX
+from farandole.client.since import named_since
 from farandole.errors import AccessDenied, ConfigError, InvariantViolation, TransportError
 from farandole.events.catalogue import ALL, schema_of
 from farandole.events.topics import Topics
@@ -21,6 +22,7 @@ from farandole.transport.kafka.forgotten import forgotten
 from farandole.transport.kafka.inspection import Inspected, inspect
 from farandole.transport.kafka.pending import pending
 from farandole.transport.kafka.survey import Survey
+from farandole.transport.port import Admin, Transport
 from farandole.transport.topology import agent_topics, system_topics
 
 T = TypeVar("T")
@@ -54,7 +56,7 @@ class Gatherer:
         topics: Mapping[str, tuple[int, int, int, int]] = self._try(lambda: survey.topics(self._prefix), {})
         is_led = not any(leaderless for _, _, _, leaderless in topics.values())  # else nothing is waited for in vain
         # Before the owners: meanwhile an agent may be moved to another one, who has its positions then.
-        lately: Lately = self._try(lambda: named_lately(transport, admin, self._topics), {}) if is_led else {}
+        lately = self._lately(transport, admin, survey) if is_led else {}
         owners: Mapping[str, str] = self._try(
             lambda: owners_of(read_rows(transport, admin, self._topics.definitions)), {}
         )
@@ -64,7 +66,7 @@ class Gatherer:
             *agent_topics(self._topics, sorted(owners), 0, -1),
         )
         groups: Mapping[str, tuple[str, ...]] = self._try(lambda: survey.groups(self._prefix), {})
-        settings = self._settings
+        settings, no_log = self._settings, cast("Mapping[str, str] | None", {})
         protocol = settings.kafka.get("security.protocol", "PLAINTEXT").upper()
         return Facts(
             address_of(settings),
@@ -77,7 +79,7 @@ class Gatherer:
             tuple(self._try(lambda: forgotten(self._kafka, self._prefix), [])),
             tuple(self._try(lambda: pending(self._kafka, sorted(groups)), [])),
             tuple(self._try(lambda: went_back(transport, admin, self._topics, lately, owners), [])),
-            self._try(survey.positions_log, {}),
+            self._try(survey.positions_log, no_log),
             {name: TopicFact(*each) for name, each in topics.items()},
             self._try(lambda: faults(admin, declared), ()) if partitions > 0 else (),
             partitions != 0,
@@ -90,6 +92,14 @@ class Gatherer:
             tuple(dict.fromkeys(self._untold)),
             tuple(dict.fromkeys(self._unanswered)),
         )
+
+    def _lately(self, transport: Transport, admin: Admin, survey: Survey) -> Lately:
+        """What was answered, as far as a look of seconds tells."""
+        topics = self._topics
+        lately: Lately = self._try(lambda: named_lately(transport, admin, topics), {})
+        owners: Mapping[str, str] = self._try(lambda: owners_of(read_rows(transport, admin, topics.definitions)), {})
+        since: Lately = self._try(lambda: named_since(transport, admin, topics, owners, survey.offsets_at), {})
+        return {at: [*lately.get(at, ()), *since.get(at, ())] for at in {**lately, **since}}
 
     def _positions(self, survey: Survey, group: str) -> frozenset[str]:
         return self._try(lambda: survey.positions(group), frozenset())

@@ -212,6 +212,14 @@ def positions_never_go_back(world: World) -> Iterator[str]:
     yield from world.network.persisted.taken_back
 
 
+def agents_miss_no_positions(world: World) -> Iterator[str]:
+    """R8: no agent stops for positions that went back, for those of agents are never lost here."""
+    bodies = [process.body for process in world.processes if process.body is not None]
+    counted = [body.counts().get("agent_missed_positions", 0) for body in bodies if body.counts is not None]
+    if count := world.network.rare["agent_missed_positions"] + sum(counted):
+        yield f"agents stopped {count} times for positions that, they said, the broker had lost"
+
+
 def places_never_go_back(world: World) -> Iterator[str]:
     """I9, R12: the place, epoch and instant with which a home's state is written never go back, whatever its broker
     has lost: nothing that was folded into it is folded once more."""
@@ -306,6 +314,7 @@ CHECKS: tuple[Callable[[World], Iterator[str]], ...] = (
     bitmaps_keep_to_the_window,
     instants_never_go_back,
     positions_never_go_back,
+    agents_miss_no_positions,
     places_never_go_back,
     timers_are_remembered,
     cancels_of_live_runs_are_answered,

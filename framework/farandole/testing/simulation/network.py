@@ -275,6 +275,7 @@ class Network:
     def lose_positions(self, group: str, commits: int) -> int:
         """Who keeps a group begins anew without its last commits; how many were lost."""
         with self.hub as broker:
+            self.persisted.look(broker, group)  # the last commit of all may have been told to nobody yet
             lost = broker.lose_positions(group, commits)
             self.rare["positions_went_back"] += self.persisted.lost(broker, group)
         return lost

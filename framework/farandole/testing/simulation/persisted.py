@@ -25,9 +25,6 @@ class Persisted:
 
     taken_back: list[str] = field(default_factory=list)
     instants_taken_back: list[str] = field(default_factory=list)
-    _farthest: dict[tuple[str, TopicPartition], int] = field(default_factory=dict)
-    """Where positions stood that the broker has lost, until they have come as far again."""
-
     _latest: dict[tuple[str, TopicPartition], tuple[Position, Mark]] = field(default_factory=dict)
 
     def look(self, broker: Broker, group: str) -> None:
@@ -39,25 +36,15 @@ class Persisted:
             metadata = decode(position.metadata)
             mark = Mark(metadata.epoch, position.offset, metadata.now_ms or 0)
             self._latest[group, at] = position, mark
-            if position.offset >= self._farthest.get((group, at), 0):
-                self._farthest.pop((group, at), None)
             if before is not None:
                 self._compare(f"{group}, {at.topic}[{at.partition}] by {metadata.writer}", before[1], mark)
 
     def lost(self, broker: Broker, group: str) -> bool:
         """The broker has lost what it was told last; whether any position went back by it."""
-        went_back = False
-        for at, position in broker.all_positions(group).items():
-            before = self._latest.pop((group, at), None)
-            if before is not None and position.offset < before[1].offset:
-                went_back = True
-                self._farthest.setdefault((group, at), before[1].offset)
+        found = broker.all_positions(group)
+        before = {at: self._latest.pop((group, at), None) for at in found}
         self.look(broker, group)
-        return went_back
-
-    def is_behind(self, group: str, at: TopicPartition) -> bool:
-        """Whether a position stands where the broker lost its successors, and its state is ahead of it."""
-        return (group, at) in self._farthest
+        return any(known is not None and found[at].offset < known[1].offset for at, known in before.items())
 
     def _compare(self, where: str, before: Mark, mark: Mark) -> None:
         if mark.epoch < before.epoch or mark.offset < before.offset:

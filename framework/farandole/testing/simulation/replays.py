@@ -10,6 +10,7 @@ from farandole.client.rebuilding import logged
 from farandole.definition.graph import Graph
 from farandole.errors import RecordError
 from farandole.events.topics import Topics
+from farandole.kernel.place import place_in
 from farandole.kernel.rebuild import Logged, rebuild
 from farandole.kernel.snapshot import group_by_run, read_run
 from farandole.kernel.state import Run
@@ -33,8 +34,12 @@ class Replays:
             events, runs = (TopicPartition(topic, number) for topic in (self.topics.events, self.topics.runs))
             folded = broker.positions(self.topics.group("coordinator"), [events], stable=True).get(events)
             if folded is not None and all(_is_whole(broker, at) for at in (events, runs)):
-                log = [it for it in _logged(broker, events) if it.folded is not None or it.offset < folded.offset]
-                self._compare(rebuild(log, lambda _: self.graph), dict(self._held(broker, runs)))
+                state = committed(broker, runs)
+                # Positions may be lost: state is as far as it says itself.
+                places = (place_in(record.headers) for record in state)
+                until = max([folded.offset, *(place.events_at for place in places if place is not None)])
+                log = [it for it in _logged(broker, events) if it.folded is not None or it.offset < until]
+                self._compare(rebuild(log, lambda _: self.graph), dict(self._held(state)))
 
     def _compare(self, rebuilt: dict[str, Run], held: dict[str, Run]) -> None:
         for run, one in rebuilt.items():
@@ -43,9 +48,9 @@ class Replays:
                 told = f"{run}: events rebuild {one.head}, {one.chunks}, but runs holds "
                 self.differing[f"{told}{other and other.head}, {other and other.chunks}"] = None
 
-    def _held(self, broker: Broker, at: TopicPartition) -> Iterator[tuple[str, Run]]:
+    def _held(self, state: Iterable[Record]) -> Iterator[tuple[str, Run]]:
         latest: dict[str, bytes] = {}
-        for record in committed(broker, at):
+        for record in state:
             if record.value is None:
                 latest.pop((record.key or b"").decode(), None)
             else:

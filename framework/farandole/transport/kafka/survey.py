@@ -3,17 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import (
     ConfigEntry,
     ConfigResource,
     ListConsumerGroupsResult,
+    ListOffsetsResultInfo,
+    OffsetSpec,
     ResourceType,
 )
 
-from farandole.errors import AccessDenied
+from farandole.errors import AccessDenied, TransportError
+from farandole.transport.kafka.errors import error_of
 from farandole.transport.kafka.forgotten import OFFSETS
 from farandole.transport.kafka.queries import Queries
 from farandole.transport.kafka.settings import KafkaSettings
+from farandole.transport.port import TopicPartition
 
 
 class Survey:
@@ -68,20 +74,48 @@ class Survey:
         """Topics of which a member of a group has partitions now."""
         return self._queries.assigned(group)
 
-    def positions_log(self) -> Mapping[str, str]:
-        """Settings of the topic of positions, if an only broker has all of it; empty if not, or if we may not see it.
+    def offsets_at(self, instants: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        """First offset of a record at or after an instant (ms since 1970); without partitions that have none.
 
         Raises:
             TransportError: there was no answer.
         """
-        found = self._queries.metadata()
-        topic = found.topics.get(OFFSETS)
-        if topic is None or len(found.brokers) > 1 or any(len(it.replicas) > 1 for it in topic.partitions.values()):
+        if not instants:
+            return {}
+        futures = self._queries.client.list_offsets(
+            {Place(*at): OffsetSpec.for_timestamp(ms) for at, ms in instants.items()},
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=self._settings.patience,
+        )
+        found = {
+            TopicPartition(at.topic, at.partition): cast(
+                ListOffsetsResultInfo, self._queries.result(future, f"offsets of {at.topic}/{at.partition}")
+            ).offset
+            for at, future in futures.items()
+        }
+        return {at: offset for at, offset in found.items() if offset >= 0}
+
+    def positions_log(self) -> Mapping[str, str] | None:
+        """Settings of the topic of positions, if one broker alone has some of it; empty if not, None if we may not see.
+
+        Who may not see it is told of no such topic: that there is none yet, its settings tell.
+
+        Raises:
+            TransportError: there was no answer.
+        """
+        topic = self._queries.metadata().topics.get(OFFSETS)
+        if topic is not None and all(len(it.replicas) > 1 for it in topic.partitions.values()):
             return {}
         try:
-            return self._configs(ResourceType.TOPIC, [OFFSETS])[OFFSETS]
+            told = self._configs(ResourceType.TOPIC, [OFFSETS])[OFFSETS]
         except AccessDenied:
-            return {}
+            return None
+        except TransportError as error:
+            cause = error.__cause__
+            if isinstance(cause, KafkaException) and error_of(cause).code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return {}
+            raise
+        return None if topic is None else told
 
     def _configs(self, kind: ResourceType, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         if not names:
