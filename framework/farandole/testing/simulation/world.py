@@ -17,7 +17,7 @@ from farandole.events.topics import Topics
 from farandole.testing.generate import Script, random_chain, random_definition
 from farandole.testing.simulation.clients import Clients
 from farandole.testing.simulation.executor import OWN_TOPIC, Ledger, specs_of
-from farandole.testing.simulation.faults import OFTEN, Chaos, drawn_rates
+from farandole.testing.simulation.faults import ELASTIC, Chaos, drawn_rates
 from farandole.testing.simulation.harm import Harm
 from farandole.testing.simulation.network import Network, SimHub
 from farandole.testing.simulation.process import Process
@@ -98,7 +98,7 @@ class World:
     def __post_init__(self) -> None:
         drawn = random.Random(f"{self.seed}/drawn")
         self.sizes = Sizes.drawn(drawn)
-        rates = drawn_rates(drawn, random.Random(f"{self.seed}/older"), OFTEN if self.sizes.elastic else ())
+        rates = drawn_rates(drawn, random.Random(f"{self.seed}/older"), ELASTIC if self.sizes.elastic else ())
         self.chaos = Chaos(self.seed, rates, self.part.faults)
         self.definition: Definition = random_definition(drawn, self.sizes.shape)
         # Drawn apart, so that nothing else of a seed depends on it.
