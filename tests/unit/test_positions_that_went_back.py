@@ -18,11 +18,11 @@ from farandole.events.envelope import Envelope
 from farandole.events.facts import RunStarted, StepSucceeded
 from farandole.events.outgoing import DEAD_LETTER, Origin, Trigger, event_record, trigger_record
 from farandole.events.topics import Topics
-from farandole.ids import NO_ITEM, attempt_id
+from farandole.ids import NO_ITEM, attempt_id, partition_of
 from farandole.runtime.offsets import Admission, OffsetMap
 from farandole.transport.memory import MemoryTransport
 from farandole.transport.metadata import WINDOW, Metadata, decode, encode
-from farandole.transport.port import NewRecord, Position, TopicPartition, TopicSpec
+from farandole.transport.port import Isolation, NewRecord, Position, TopicPartition, TopicSpec
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AGENT, UNIT = "score", "bank"
@@ -68,11 +68,23 @@ class Log:
             run = f"r-{partition}-{n}{generation}"
             self.fact(f"{self.inbox}/{partition}/{n}", trigger_id(run), run)
 
+    def elsewhere(self, offset: int) -> None:
+        """A fact in the home that is not that of the record's run."""
+        home = partition_of(f"r-0-{offset}", 2)
+        run = next(f"other-{n}" for n in range(99) if partition_of(f"other-{n}", 2) != home)
+        self.fact("elsewhere/0/0", "c", run)
+
+    def forget_first_facts(self) -> None:
+        """Retention takes the first record of each home of `events`."""
+        with self.transport.hub as broker:
+            for home in range(2):
+                broker.truncate_before(TopicPartition(self.topics.events, home), 1)
+
     def fact(self, consumed: str, cause: str, run: str, *, is_start: bool = False) -> None:
         origin = Origin("farandole/bank/0", NOW, input=consumed, agent=AGENT)
         fact = RunStarted(run, "p", "h", b"", "", NOW) if is_start else StepSucceeded(run, "score", 1, b"output")
         it = event_record(self.topics, fact, event_id="e", cause=cause, origin=origin)
-        self.write(self.topics.events, run.encode(), it.value, list(it.headers), len(run) % 2)
+        self.write(self.topics.events, run.encode(), it.value, list(it.headers), partition_of(run, 2))
 
     def quarantined(self, offset: int, value: bytes) -> None:
         """The dead letter of a record that is not ours."""
@@ -345,9 +357,9 @@ def test_records_whose_answers_may_be_deleted_are_written_down_if_they_are_read_
     log = Log()
     log.triggers(10)
     log.answered(3)
+    log.elsewhere(3)
     log.answered(4, 5, 7)
-    with log.transport.hub as broker:
-        broker.truncate_before(TopicPartition(log.topics.events, 1), 1)  # runs of an odd length: the fact of 3
+    log.forget_first_facts()  # that of 3, and another home's
     log.stands(2)
 
     carry_out(log.transport, log.plan())
@@ -531,15 +543,33 @@ def test_records_without_an_answer_that_are_passed_over_are_counted() -> None:
     assert {at.partition: count for at, count in it.unanswered.items()} == {0: first - 100, 1: first - 100}
 
 
+def test_home_whose_facts_are_all_deleted_excuses_its_own_runs_alone() -> None:
+    """One idle home was emptied by retention, and whatever was skipped anywhere was taken for answered long ago."""
+    log, last = Log(), 2 * WINDOW
+    log.triggers(last + 10)
+    log.answered(*range(100), *range(last - 20, last + 1))
+    with log.transport.hub as broker:
+        at = TopicPartition(log.topics.events, 1)
+        broker.truncate_before(at, broker.end(at, Isolation.COMMITTED))
+    log.stands(100)
+
+    it = log.plan()
+
+    passed_over = range(100, last - WINDOW + 1)
+    owed = sum(partition_of(f"r-0-{n}", 2) == 0 for n in passed_over)
+    assert {at.partition: count for at, count in it.unanswered.items()} == {0: owed}
+    assert 3_000 < owed < len(passed_over)
+
+
 def test_records_that_are_read_again_or_whose_answers_may_be_deleted_are_not_counted_as_passed_over() -> None:
     log, last = Log(partitions=2), WINDOW + 40
     for partition in range(2):
         log.triggers(last + 5, partition)
     log.answered(3)
+    log.elsewhere(3)
     log.answered(*range(last - 10, last + 1))
     log.answered(*range(41), 45, last, partition=1)
-    with log.transport.hub as broker:
-        broker.truncate_before(TopicPartition(log.topics.events, 1), 1)  # runs of an odd length: the fact of 3
+    log.forget_first_facts()  # that of 3, and another home's
     log.stands(0)
     log.stands(0, partition=1)
 

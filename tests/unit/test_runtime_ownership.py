@@ -37,6 +37,7 @@ class Broker:
     positions: dict[TopicPartition, Position | None] = field(default_factory=dict)
     pending: set[TopicPartition] = field(default_factory=set)
     ends: dict[TopicPartition, int] = field(default_factory=dict)
+    refused: set[TopicPartition] = field(default_factory=set)
     members: frozenset[str] = frozenset()
     error: TransportError | None = None
     asked: list[Request] = field(default_factory=list)
@@ -55,6 +56,8 @@ class Broker:
         if self.error is not None:
             return Reply(1, request, error=self.error)
         match request:
+            case ReadPositions(partitions=partitions) if self.refused.intersection(partitions):
+                return Reply(1, request, error=TransportError("not authorized"))
             case ReadPositions(partitions=partitions, stable=stable):
                 found = {at: self.positions.get(at) for at in partitions if not (stable and at in self.pending)}
                 return Reply(1, request, positions=found)
@@ -271,10 +274,13 @@ def test_partitions_of_a_group_wait_with_one_that_went_back(known: dict[TopicPar
     assert {p.at for p in ownership.at(Stage.STOPPED)} == {A, B}
 
     ownership.gone([A])
-    go_on(ownership, broker, now=20.0)
+    go_on(ownership, broker, now=20.0, steps=10)
     assert {p.at for p in ownership.at(Stage.STOPPED)} == {B}, "though another process has the other one now"
+    broker.positions[A] = None
+    go_on(ownership, broker, now=40.0, steps=10)
+    assert {p.at for p in ownership.at(Stage.STOPPED)} == {B}, "none is no more than what went back"
     broker.positions = {A: at_epoch(5000, 81), B: at_epoch(900, 9)}
-    go_on(ownership, broker, now=40.0)
+    go_on(ownership, broker, now=60.0, steps=10)
 
     assert [(p.at, p.epoch) for p in ownership.opening()] == [(B, 9)]
 
@@ -317,6 +323,66 @@ def test_inbox_that_was_made_anew_is_another_one(caplog: pytest.LogCaptureFixtur
 
     assert {p.at: p.epoch for p in ownership.opening()} == {A: 1, B: 7}
     assert "went back" not in caplog.text
+
+
+def test_inbox_that_was_deleted_stops_nobody_else() -> None:
+    ownership, broker = owning({B: at_epoch(7, 2)})
+    broker.positions[A], broker.ends = None, {}
+    ownership.remembered.note({A: at_epoch(5000, 80)})
+
+    go_on(ownership, broker)
+
+    assert [p.at for p in ownership.opening()] == [B]
+
+
+def test_position_that_is_missing_where_its_topic_is_as_long_as_it_was_is_lost() -> None:
+    ownership, broker = owning({B: at_epoch(7, 2)})
+    broker.positions[A], broker.ends = None, {A: 6000}
+    ownership.remembered.note({A: at_epoch(5000, 80)})
+
+    go_on(ownership, broker, steps=20)
+
+    assert ownership.opening() == []
+    assert ownership.went_back > 1
+
+
+def test_answer_is_held_against_what_was_known_when_it_was_asked_for() -> None:
+    """It came behind that to a later commit of ours: twice in a row, and a healthy unit was told that the broker had
+    lost its positions."""
+    ownership, broker = owning({B: at_epoch(7, 2)})
+    ownership.remembered.note({A: at_epoch(40, 3)})
+    broker.positions[A] = at_epoch(40, 3)
+    for n in range(8):
+        ownership.step(float(n), may_fence=True)
+        ownership.remembered.note({A: at_epoch(41 + n, 3)})
+        broker.answer()
+        broker.positions[A] = at_epoch(41 + n, 3)
+
+    assert [p.at for p in ownership.opening()] == [B]
+    assert ownership.stopped == 0
+
+
+def test_topic_that_may_not_be_seen_any_more_keeps_no_partition_of_others() -> None:
+    """The rights on a retired agent's inbox went, and the process took over no partition of any agent any more."""
+    ownership, broker = owning({B: at_epoch(7, 2)})
+    ownership.remembered.note({A: at_epoch(40, 3)})
+    broker.refused = {A}
+
+    go_on(ownership, broker)
+
+    assert [p.at for p in ownership.opening()] == [B]
+
+
+def test_partition_whose_records_are_gone_is_no_longer_one_that_went_back() -> None:
+    ownership, broker = owning({A: at_epoch(40, 3), B: at_epoch(7, 2)})
+    ownership.remembered.note({A: at_epoch(5000, 80)})
+    go_on(ownership, broker)
+    ownership.give_up(ownership.partitions[A], "its records were deleted", 10.0)
+    ownership.gone([A])
+
+    go_on(ownership, broker, now=20.0, steps=10)
+
+    assert [p.at for p in ownership.opening()] == [B]
 
 
 def test_token_does_not_fall_where_a_process_that_knew_nothing_has_caught_up() -> None:

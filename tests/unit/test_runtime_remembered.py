@@ -31,7 +31,7 @@ def position(offset: int, epoch: int = 5, *above: int, writer: str = "me") -> Po
         (position(99, 6, 4, 8, writer="other"), True),
         (position(200, 4, writer="other"), False),
         (Position(0), False),
-        (None, False),
+        (None, True),
     ],
     ids=[
         "the same",
@@ -44,7 +44,7 @@ def position(offset: int, epoch: int = 5, *above: int, writer: str = "me") -> Po
         "offset lower",
         "an owner of an epoch before ours, who has done it all",
         "a start position, of an inbox that was made anew",
-        "none, of one that was deleted",
+        "none any more",
     ],
 )
 def test_position_is_behind_if_it_lacks_anything_that_we_had_done(found: Position | None, is_behind: bool) -> None:

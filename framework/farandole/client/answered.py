@@ -10,13 +10,14 @@ A name is believed only if the record that stands at that place is the one that 
 cause. In a topic that was made anew another record has the place, and may not be passed over.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from farandole.client.scan import header, header_text
 from farandole.client.stretches import Told, stretch, unheard
 from farandole.errors import MetadataUnreadable
 from farandole.events.topics import Topics
+from farandole.ids import partition_of
 from farandole.transport.metadata import WINDOW, decode
 from farandole.transport.port import Admin, Isolation, Position, Record, TopicPartition, Transport
 
@@ -134,7 +135,8 @@ class Answers:
     def __init__(self, transport: Transport, admin: Admin, topics: Topics, agent: str, told: Told = unheard) -> None:
         self._transport, self._admin, self._topics, self._told = transport, admin, topics, told
         self._inbox, self._dead = topics.inbox(agent), topics.dead(agent)
-        self._known_from = -1
+        self._known_from: dict[int, int] = {}
+        self._homes = 0
 
     def named(self, done: Mapping[TopicPartition, Done]) -> dict[TopicPartition, _Named]:
         """The partitions of which `events` names records as answered that are not done.
@@ -151,7 +153,8 @@ class Answers:
             if cause and (place := self._consumed(record, done)) is not None:
                 at, offset = place
                 found.setdefault(at, _Named()).by_fact.add((offset, hash(cause)))
-        self._known_from = max((oldest.get(at, _EVER) for at, begin in begins.items() if begin > 0), default=-1)
+        self._homes = len(begins)
+        self._known_from = {at.partition: oldest.get(at, _EVER) for at, begin in begins.items() if begin > 0}
         return found
 
     def stood(
@@ -169,12 +172,19 @@ class Answers:
             place = self._consumed(record, done)
             if place is not None and header_text(record, "ce_id") == f"{header_text(record, 'ce_input')}/dead":
                 named[place[0]].by_letter.add((place[1], hash(_of_letter(record))))
-        readings = {at: _Reading(it, named[at], self._known_from) for at, it in done.items()}
+        readings = {at: _Reading(it, named[at], self._may_be_forgotten) for at, it in done.items()}
         begin = {at: max(it.begin, it.position) for at, it in done.items()}
         for record in self._read(begin, {at: named[at].reaches(it) for at, it in done.items()}):
             readings[record.at].take(record)
         stands = {at: reading.stand() for at, reading in readings.items()}
         return {at: stand for at, stand in stands.items() if stand is not None}
+
+    def _may_be_forgotten(self, record: Record) -> bool:
+        """Whether what was written of an inbox record may be deleted from `events` again, in the home of its run."""
+        run = header_text(record, "ce_run")
+        if run and self._homes:
+            return record.timestamp_ms <= self._known_from.get(partition_of(run, self._homes), -1)
+        return record.timestamp_ms <= max(self._known_from.values(), default=-1)
 
     def _spans(self, topic: str) -> tuple[Mapping[TopicPartition, int], Mapping[TopicPartition, int]]:
         spec = self._admin.topics([topic]).get(topic)
@@ -198,8 +208,8 @@ class Answers:
 class _Reading:
     """One partition, record by record from its position on: what is answered of the last `WINDOW` offsets."""
 
-    def __init__(self, done: Done, named: _Named, known_from: int) -> None:
-        self._done, self._named, self._known_from = done, named, known_from
+    def __init__(self, done: Done, named: _Named, is_old: Callable[[Record], bool]) -> None:
+        self._done, self._named, self._is_old = done, named, is_old
         self._by_letter = {offset for offset, _ in named.by_letter}
         self._doubtful = self._by_letter | {offset for offset, _ in named.by_fact}
         self._last: int | None = None
@@ -220,7 +230,7 @@ class _Reading:
         if is_answered or not self._done.is_open(offset) or self._named.is_dead(record):
             self._answered.add(offset)
         else:
-            is_old = record.timestamp_ms <= self._known_from
+            is_old = self._is_old(record)
             owed = not is_old and offset not in self._by_letter
             self._left[offset] = _Left(is_old or offset in self._doubtful, owed)
         if len(self._left) + len(self._answered) > 4 * WINDOW:

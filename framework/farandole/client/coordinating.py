@@ -64,6 +64,8 @@ class _Found:
     positions: dict[TopicPartition, int] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
+    told: dict[int, Place] = field(default_factory=dict)
+    """The last place of each home on `runs`, if it is of these topics."""
 
     def reach(self, at: TopicPartition, position: int) -> None:
         self.positions[at] = max(position, self.positions.get(at, 0))
@@ -105,7 +107,7 @@ def plan_homes(transport: Transport, topics: Topics) -> Homes:
             new[at] = Position(offset, fresh_position(known.get(at) or known.get(mate), offset, now).metadata)
         stale = {at: known[at].offset if at in known else None for at in gone}
         waiting = sum(log.ends[at] - new[at].offset for at in gone)
-        return Homes(topics, new, stale, waiting, _places(topics, known, new), passed)
+        return Homes(topics, new, stale, waiting, _places(topics, known, new, found.told), passed)
     finally:
         admin.close()
 
@@ -132,9 +134,12 @@ def carry_out(transport: Transport, it: Homes) -> None:
 
 
 def _places(
-    topics: Topics, known: Mapping[TopicPartition, Position], new: Mapping[TopicPartition, Position]
+    topics: Topics,
+    known: Mapping[TopicPartition, Position],
+    new: Mapping[TopicPartition, Position],
+    before: Mapping[int, Place],
 ) -> dict[int, Place]:
-    """Where the homes stand that are given a position; the instant is their last owner's, as far as it is known."""
+    """Where the homes stand that are given a position: nowhere behind the place that stood there."""
     found: dict[int, Place] = {}
     for number in {at.partition for at in new}:
         pair = [TopicPartition(name, number) for name in (topics.events, topics.commands)]
@@ -143,7 +148,9 @@ def _places(
             told = decode(events.metadata)
         except MetadataUnreadable:  # it will stop the home, as before
             told = Metadata()
-        found[number] = Place(events.offset, commands.offset, told.epoch, told.now_ms or 0)
+        it = before.get(number, Place(0, 0, 0, 0))
+        ats = max(events.offset, it.events_at), max(commands.offset, it.commands_at)
+        found[number] = Place(*ats, max(told.epoch, it.epoch), max(told.now_ms or 0, it.now_ms))
     return found
 
 
@@ -167,8 +174,10 @@ class _Log:
         found, passed = _Found(), 0
         for record in self._read({self._events(at): 0 for at in gone}):
             self._take_traces(record, found)
-        for it, offset in self._told({at.partition for at in gone}):
-            found.reach(it, offset)
+        found.told = self._told({at.partition for at in gone})
+        for number, it in found.told.items():
+            found.reach(TopicPartition(self._topics.events, number), it.events_at)
+            found.reach(TopicPartition(self._topics.commands, number), it.commands_at)
         lost = {at: found.positions.get(at, 0) for at in gone if at.topic == self._topics.commands}
         unanswered = [(record.at, record.offset, *_command(record)) for record in self._read(lost)]
         runs = {run for *_, run in unanswered}
@@ -184,17 +193,15 @@ class _Log:
             passed += 1
         return found, passed
 
-    def _told(self, homes: Set[int]) -> Iterator[tuple[TopicPartition, int]]:
+    def _told(self, homes: Set[int]) -> dict[int, Place]:
         """Where these homes stand by the last place of each on `runs`, unless that is of topics that were longer."""
         found: dict[int, Place] = {}
         for record in self._read({at: 0 for at in self._runs if at.partition in homes}):
             if (told := place_in(record.headers)) is not None:
                 found[record.partition] = told
-        for number, told in found.items():
-            events, commands = (TopicPartition(it, number) for it in (self._topics.events, self._topics.commands))
-            if told.is_within(self.ends[events], self.ends[commands]):
-                yield events, told.events_at
-                yield commands, told.commands_at
+        pair = (self._topics.events, self._topics.commands)
+        ends = {number: [self.ends[TopicPartition(it, number)] for it in pair] for number in found}
+        return {number: told for number, told in found.items() if told.is_within(*ends[number])}
 
     def _events(self, at: TopicPartition) -> TopicPartition:
         return TopicPartition(self._topics.events, at.partition)

@@ -5,6 +5,7 @@ Asks the broker through `ask`, never blocks, reads no clock.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from farandole.errors import MetadataUnreadable
 from farandole.runtime.partition import Partition, Stage
@@ -70,6 +71,8 @@ class Ownership:
         """Partitions of which the group said less than we know, when it was last asked."""
         self._suspected: set[TopicPartition] = set()
         """Those of which it says so now, until it is known that the topic is still the one that we knew."""
+        self._excused: set[TopicPartition] = set()
+        """Those that have no position, and whose topic is not there either."""
         self.remembered = Remembered()
         self.partitions: dict[TopicPartition, Partition] = {}
         self.stopped = 0
@@ -200,8 +203,6 @@ class Ownership:
 
         def answered(reply: Reply) -> None:
             found = {} if reply.error is not None else reply.positions
-            if stable:
-                self._look_back(found)
             for p in group:
                 if not self.is_current(p) or p.stage is not stage:
                     continue
@@ -210,32 +211,62 @@ class Ownership:
                 else:
                     p._not_before = now + RETRY_S
 
-        # All that we know of the group, for it has one log of positions. An unstable answer may be a moment behind.
-        others = self.remembered.places.difference(p.at for p in group) if stable else ()
-        self._send(ReadPositions([*(p.at for p in group), *sorted(others)], stable=stable), group, answered)
+        asked = ReadPositions([p.at for p in group], stable=stable)
+        known = self.remembered.copy()
+        if stable:  # else it may be a moment behind
+            self._look_back_first(asked, group, known, answered)
+        else:
+            self._send(asked, group, answered)
         return True
 
-    def _look_back(self, positions: Mapping[TopicPartition, Position | None]) -> None:
-        """Which of them are behind what we have committed ourselves, in the topic that we knew."""
-        behind = {at for at, position in positions.items() if self._is_behind(at, position)}
-        self._back -= positions.keys() - behind
-        if self._suspected or not behind - self._back:
-            return
-        self._suspected = behind - self._back
+    def _look_back_first(
+        self, asked: ReadPositions, group: Sequence[Partition], known: Remembered, then: Callable[[Reply], None]
+    ) -> None:
+        """Ask for a group, and before that for all else that is known, by itself: of a topic that we may not see any
+        more there is no answer, and the group is to have one."""
+
+        def looked(reply: Reply) -> None:
+            self._look_back({} if reply.error is not None else reply.positions, known)
+            self._send(asked, group, answered)
 
         def answered(reply: Reply) -> None:
-            suspected, self._suspected = self._suspected, set()
-            for at in suspected if reply.error is None else ():
-                if at in reply.ends and self.remembered.is_beyond(at, reply.ends[at]):
-                    self.remembered.forget(at)
-                else:
-                    self._back.add(at)
+            self._look_back({} if reply.error is not None else reply.positions, known)
+            then(reply)
 
-        self._ask(ReadEnds(sorted(self._suspected), Isolation.UNCOMMITTED), answered)
+        if others := sorted(known.places.difference(asked.partitions)):
+            self._send(ReadPositions(others, stable=True), group, looked)
+        else:
+            self._send(asked, group, answered)
 
-    def _is_behind(self, at: TopicPartition, position: Position | None) -> bool:
+    def _look_back(self, positions: Mapping[TopicPartition, Position | None], known: Remembered) -> None:
+        """Which of them are behind what we had committed when they were asked for, in the topic that we knew."""
+        behind = {at for at, position in positions.items() if self._is_behind(known, at, position)}
+        self._back -= positions.keys() - behind
+        self._back &= self.remembered.places
+        self._excused &= behind
+        if self._suspected or not (fresh := behind - self._back - self._excused):
+            return
+        self._suspected = set(fresh)
+        for topic in sorted({at.topic for at in fresh}):  # of one that is not there nothing is told, of others it is
+            of_topic = sorted(at for at in fresh if at.topic == topic)
+            told = partial(self._ended, {at: positions[at] for at in of_topic})
+            self._ask(ReadEnds(of_topic, Isolation.UNCOMMITTED), told)
+
+    def _ended(self, suspected: Mapping[TopicPartition, Position | None], reply: Reply) -> None:
+        """Where their topic ends, if it is there: is it the one that we knew?"""
+        for at, position in suspected.items():
+            self._suspected.discard(at)
+            end = None if reply.error is not None else reply.ends.get(at)
+            if end is not None and self.remembered.is_beyond(at, end):
+                self.remembered.forget(at)
+            elif end is None and position is None:
+                self._excused.add(at)  # neither a position nor an end: its topic was deleted
+            else:
+                self._back.add(at)
+
+    def _is_behind(self, known: Remembered, at: TopicPartition, position: Position | None) -> bool:
         try:
-            return self.remembered.is_behind(at, position)
+            return known.is_behind(at, position)
         except MetadataUnreadable:
             return False  # a stop of its own
 

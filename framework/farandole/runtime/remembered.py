@@ -15,8 +15,12 @@ from farandole.transport.port import Position, TopicPartition
 class Remembered:
     """The last committed position of each partition that was ours since the process began."""
 
-    def __init__(self) -> None:
-        self._known: dict[TopicPartition, Position] = {}
+    def __init__(self, known: Mapping[TopicPartition, Position] | None = None) -> None:
+        self._known: dict[TopicPartition, Position] = dict(known or {})
+
+    def copy(self) -> "Remembered":
+        """What is known now: an answer is held against what was known when it was asked for."""
+        return Remembered(self._known)
 
     def note(self, positions: Mapping[TopicPartition, Position]) -> None:
         """A transaction of ours with these positions stands."""
@@ -38,13 +42,15 @@ class Remembered:
     def is_behind(self, at: TopicPartition, found: Position | None) -> bool:
         """Whether something is done of a partition, as we know, of which the group does not say so.
 
-        None, and a position without metadata, tell nothing: `apply` gives that one to an inbox that it makes anew.
+        A position without metadata tells nothing: `apply` gives it to an inbox that it makes anew.
 
         Raises:
             MetadataUnreadable: what was found cannot be read.
         """
         known = self._known.get(at)
-        return not (known is None or found is None or known is found or not found.metadata) and _lacks(found, known)
+        if known is None or found is None:
+            return known is not None
+        return bool(found.metadata) and _lacks(found, known)
 
     def is_beyond(self, at: TopicPartition, end: int) -> bool:
         """Whether the partition, which ends there, has never come as far as we have: its topic was made anew."""
