@@ -25,8 +25,9 @@ class Sizes:
     takes about 80, a run of five steps 120 when nothing goes wrong.
 
     `elastic`: much to do at once, for processes of which one comes and goes, on a network that fails and with brokers
-    that are not told of ends; nothing else fails. `sick`: whom every other fault strikes, if anybody. `assignor`: of agents, eager or cooperative. `forgets`:
-    ended runs are forgotten after seconds, not a day, so that late facts find no run. `crowd`: all runs begin at
+    that are not told of ends; nothing else fails. `sick`: whom every other fault strikes, if anybody. `assignor`: of
+    agents, eager or cooperative. `forgets`: ended runs are forgotten after seconds, not a day, so that late facts find
+    no run. `crowd`: all runs begin at
     about the same time. `insistent`: people ask for everything again and again.
     """
 
