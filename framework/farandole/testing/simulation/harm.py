@@ -19,8 +19,13 @@ AT_STAKE = (1, 5, 30)
 """How much likelier a fault is by what is being committed: nothing, results, results of several partitions. Most
 transactions tell of epochs and ends alone, and little can be lost of them."""
 
-LOST_COMMITS = (1, 1, 2, 3, 10, 40)
-"""How many commits of its group a broker loses: the last transactions of one home, or all that a world has done."""
+LOST_COMMITS = (0, 0, 0, 1, 1, 2, 3, 10, 40)
+"""How many commits of its group a broker loses that begins anew: often none but its members, else the last
+transactions of one home, or all that a world has done."""
+
+BEGINS_DEAF = 0.7
+"""How often a broker is not told of ends meanwhile: partitions go from who lives to others, without having been let go
+of, while what was written there last has ended and is not marked."""
 
 SICK = 0.5
 """How many faults strike whoever is sick."""
@@ -106,6 +111,8 @@ class Harm:
 
     def _lose(self, how: random.Random) -> str:
         """Who keeps the coordinators' group has only a beginning of its log, and none of its members; in words."""
+        if how.random() < BEGINS_DEAF:
+            self.network.stall(how.randrange(BROKERS), how.choice((4, 10)))
         lost = self.network.lose_positions(self.retention.topics.group("coordinator"), how.choice(LOST_COMMITS))
         return f"broker: the coordinators' positions are those of {lost} commits ago, and they are no members any more"
 
