@@ -310,6 +310,28 @@ def test_positions_that_went_back_judge_no_transaction() -> None:
     assert not it.committer.planner.has_answers
 
 
+@pytest.mark.parametrize("reply", [{}, {"error": TransportError("away")}], ids=["pending", "no answer"])
+def test_positions_that_are_not_told_yet_did_not_go_back(
+    reply: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each doubt whose positions were pending for a moment waited for five seconds, and told of a loss."""
+    it = Owner()
+    it.ownership.remembered.note({KEPT: written("me", 1, 0)})
+    it.results(1)
+    commit = it.commit()
+    assert commit is not None
+    it.answer(verdict=Verdict.DOUBT)
+    it.answer()
+
+    it.answer(**reply)
+    assert "went back" not in caplog.text
+    it.wait(0.1)
+    it.committer.submit()
+    it.answer(positions=commit.positions)
+
+    assert it.is_over()
+
+
 def test_transaction_in_doubt_does_not_wait_for_a_partition_that_is_no_longer_ours() -> None:
     it = Owner()
     it.ownership.remembered.note({LOST: written("me", 1, 50)})

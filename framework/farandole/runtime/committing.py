@@ -280,6 +280,10 @@ class Committer:
         self.ask(ReadPositions(asked, stable=True), answered)
 
     def _have_gone_back(self, flight: Flight, found: Mapping[TopicPartition, Position | None]) -> bool:
-        """Whether the group says less than we know of a partition that is ours still: so nor of what came since."""
-        ours = (at for at, p in flight.touched.items() if self.ownership.is_current(p))
-        return any(self.ownership.remembered.is_behind(at, found.get(at)) for at in ours)
+        """Whether the group says less than we know of a partition that is ours still: so nor of what came since.
+
+        What is pending is not told yet, and of an inbox that was deleted there is nothing: neither is a loss.
+        """
+        ours = {at for at, p in flight.touched.items() if self.ownership.is_current(p)}
+        told = {at: position for at, position in found.items() if at in ours and position is not None}
+        return any(self.ownership.remembered.is_behind(at, position) for at, position in told.items())
