@@ -23,6 +23,8 @@ BUILD = ROOT / "build" / "compiled"
 
 COMPILED = (
     "clock.py",
+    "coordinator/asking.py",
+    "coordinator/claimed.py",
     "coordinator/home.py",
     "coordinator/intake.py",
     "coordinator/logclock.py",
@@ -34,6 +36,8 @@ COMPILED = (
     "runtime/committing.py",
     "runtime/loop.py",
     "runtime/ownership.py",
+    "runtime/rooms.py",
+    "runtime/timing.py",
     "runtime/working.py",
     "testing/history/standing.py",
     "testing/simulation/[!_]*.py",

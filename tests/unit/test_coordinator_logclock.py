@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farandole.coordinator.logclock import SLEW, LogClock
+from farandole.coordinator.logclock import SLEW, Instants, LogClock
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STEPS = st.lists(st.tuples(st.floats(0, 1e5), st.floats(-1e6, 1e6)), min_size=1, max_size=30)
@@ -79,3 +79,32 @@ def test_clock_is_raised_when_another_home_is_taken_over() -> None:
     clock.raise_to(NOON + s(30))
 
     assert clock.tell(NOON + s(1), 2.0) == NOON + s(30.9)
+
+
+class Hands:
+    """Two clocks that move when they are told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        """The wall clock."""
+        return NOON + s(self.seconds)
+
+    def monotonic(self) -> float:
+        """The other one."""
+        return self.seconds
+
+
+def test_instant_is_one_until_the_next_wait_and_never_before_what_a_predecessor_told() -> None:
+    hands = Hands()
+    instants = Instants(hands)
+    assert instants.now() == NOON
+
+    hands.seconds = 1.0
+    assert instants.now() == NOON, "nobody has waited"
+    instants.waited()
+    assert instants.now() == NOON + s(1)
+
+    instants.raise_to(NOON + s(60))
+    assert instants.now() == NOON + s(60), "in this very step"

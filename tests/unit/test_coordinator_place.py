@@ -1,4 +1,4 @@
-"""Where a home stands `runs` says too: it counts where the committed positions went back (docs/decisions/0112)."""
+"""Where a home stands `runs` says too: it counts where the committed positions went back (docs/decisions/0122)."""
 
 import logging
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from farandole.clock import ManualClock
+from farandole.coordinator.claimed import Claimed, Stage
 from farandole.coordinator.home import Home
 from farandole.coordinator.repair import Repair
 from farandole.coordinator.restore import TAIL, Restore
-from farandole.coordinator.takeover import Claimed, Stage, go_on, persisted_now
 from farandole.kernel.place import HEADER, KEY, Place, place_in
 from farandole.testing.sketch import define, node
 from farandole.testing.stage import Stage as Kernel
@@ -63,11 +63,13 @@ def test_home_whose_positions_went_back_goes_on_where_its_state_says(caplog: pyt
     # starts that had long ended were begun once more.
     it = claimed(epoch=3)
 
-    go_on(it, PLACE)
+    it.go_on(PLACE)
 
     assert it.went_back
     assert (it.home.at, it.home.epoch) == ((120, 40), 81)
-    assert persisted_now(it) == datetime.fromtimestamp(1_700_000_000, UTC), "an instant that was told is not taken back"
+    assert it.told_by_its_last_owner == datetime.fromtimestamp(1_700_000_000, UTC), (
+        "an instant that was told is not taken back"
+    )
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "home 2: its positions went back to 90 of events and 30 of commands" in caplog.text
 
@@ -83,7 +85,7 @@ def test_home_whose_positions_went_back_goes_on_where_its_state_says(caplog: pyt
     ids=["events alone", "commands alone", "one went back, the other went on", "nothing came since"],
 )
 def test_either_position_may_have_gone_back(it: Claimed, at: tuple[int, int]) -> None:
-    go_on(it, PLACE)
+    it.go_on(PLACE)
 
     assert it.went_back
     assert it.home.at == at
@@ -111,7 +113,7 @@ def test_positions_count_where_they_did_not_go_back(
 ) -> None:
     before = it.home.at
 
-    go_on(it, place)
+    it.go_on(place)
 
     assert not it.went_back
     assert it.home.at == before
@@ -123,7 +125,7 @@ def test_home_that_was_opened_where_its_positions_had_gone_back_is_mended_by_the
     the higher one, and says nothing: two losses in a row stopped a home for good (seed 10312)."""
     it = claimed(epoch=81)
 
-    go_on(it, PLACE)
+    it.go_on(PLACE)
 
     assert (it.home.at, it.home.epoch) == ((120, 40), 82)
 
@@ -131,19 +133,19 @@ def test_home_that_was_opened_where_its_positions_had_gone_back_is_mended_by_the
 def test_epoch_and_instant_are_above_the_last_that_the_state_knows() -> None:
     it = claimed(epoch=79, at=(120, 40))
 
-    go_on(it, PLACE)
+    it.go_on(PLACE)
 
     assert not it.went_back, "nothing is done twice"
     assert it.home.epoch == 81
-    assert persisted_now(it) == datetime.fromtimestamp(1_700_000_000, UTC), "as far as it was told (seed 3901)"
+    assert it.told_by_its_last_owner == datetime.fromtimestamp(1_700_000_000, UTC), "as far as it was told (seed 3901)"
 
 
 def test_instant_of_topics_that_were_made_anew_is_none_of_ours() -> None:
     it = claimed(ends=(0, 0))
 
-    go_on(it, PLACE)
+    it.go_on(PLACE)
 
-    assert persisted_now(it) == datetime.fromtimestamp(1_600_000_000, UTC)
+    assert it.told_by_its_last_owner == datetime.fromtimestamp(1_600_000_000, UTC)
 
 
 class Table:

@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 
 from farandole.clock import ManualClock
+from farandole.coordinator.claimed import Claimed, Stage
 from farandole.coordinator.definitions import DefinitionGone
 from farandole.coordinator.home import TRACE_HEADER, Home
 from farandole.coordinator.repair import Damaged, Repair
 from farandole.coordinator.restore import Restore
-from farandole.coordinator.takeover import Claimed, Stage
 from farandole.definition.graph import Graph
 from farandole.kernel.snapshot import RIDES_MAX
 from farandole.kernel.state import Run

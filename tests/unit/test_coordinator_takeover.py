@@ -10,9 +10,10 @@ import pytest
 from farandole.artifacts import LocalArtifacts
 from farandole.clock import ManualClock
 from farandole.coordinator import CoordinatorLoop, CoordinatorSettings
+from farandole.coordinator.claimed import Stage
 from farandole.coordinator.intake import halves
 from farandole.coordinator.loop import Environment
-from farandole.coordinator.takeover import FENCE_TRIES, MISSING_RETRY_S, SLOW_S, Stage, Takeover
+from farandole.coordinator.takeover import FENCE_TRIES, MISSING_RETRY_S, SLOW_S, Takeover
 from farandole.errors import TransportError
 from farandole.events.topics import Topics
 from farandole.transport.memory import MemoryTransport

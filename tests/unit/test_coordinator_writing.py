@@ -788,7 +788,7 @@ def test_pipeline_that_is_applied_while_the_table_is_read_for_another_start_is_k
     town.command(StartRun("late", framed_params(), late))
     town.hide_definitions(polls=3)
     for reply in ends:
-        town.loop._answered(reply)
+        town.loop._asking._answered(reply)
     for _ in range(50):
         town.loop.step(0.0)
     town.rest()

@@ -4,8 +4,10 @@ Starts at the later of the wall and what predecessors persisted, goes on with th
 clock, and is slewed to the wall by at most a tenth of the time that passes (DESIGN section 8).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+
+from farandole.clock import Clock
 
 SLEW = 0.1
 
@@ -34,3 +36,27 @@ class LogClock:
         correction = min(max(wall - straight, -bound), bound)
         self.reading, self.monotonic = straight + correction, monotonic
         return self.reading
+
+
+@dataclass(slots=True)
+class Instants:
+    """One instant for all that is done between two waits."""
+
+    clock: Clock
+    log_clock: LogClock = field(default_factory=LogClock)
+    _instant: datetime | None = None
+
+    def now(self) -> datetime:
+        """The instant at which everything happens until the next wait."""
+        if self._instant is None:
+            self._instant = self.log_clock.tell(self.clock.now(), self.clock.monotonic())
+        return self._instant
+
+    def waited(self) -> None:
+        """Time has passed."""
+        self._instant = None
+
+    def raise_to(self, persisted: datetime) -> None:
+        """A predecessor has told this instant: what is told from here on is no earlier, in this very step too."""
+        self.log_clock.raise_to(persisted)
+        self._instant = None

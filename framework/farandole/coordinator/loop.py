@@ -12,28 +12,28 @@ from datetime import datetime, timedelta
 
 from farandole.artifacts import ArtifactStore
 from farandole.clock import Clock
+from farandole.coordinator.asking import Asking
 from farandole.coordinator.building import Builder
+from farandole.coordinator.claimed import Claimed, Stage
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.flight import Flight
 from farandole.coordinator.home import Home
 from farandole.coordinator.intake import Intake, halves
-from farandole.coordinator.logclock import LogClock
+from farandole.coordinator.logclock import Instants
+from farandole.coordinator.measures import Measures
 from farandole.coordinator.refold import Refold
 from farandole.coordinator.repair import Repair
 from farandole.coordinator.restore import Restore
 from farandole.coordinator.settings import CoordinatorSettings
-from farandole.coordinator.takeover import Claimed, Stage, Takeover, persisted_now
+from farandole.coordinator.takeover import Takeover
 from farandole.coordinator.view import View
 from farandole.coordinator.watchdog import Inboxes, Watchdog
 from farandole.coordinator.writing import Writer
 from farandole.kernel.decision import Moment
 from farandole.kernel.state import ms
 from farandole.transport.port import (
-    Commit,
     End,
     Record,
-    Reply,
-    Request,
     TopicPartition,
     Transport,
     Trouble,
@@ -61,37 +61,42 @@ class CoordinatorLoop:
         self._topics = settings.topics
         self.partitions = partitions
         self._member = environment.transport.member(settings.member())
-        self._definitions = DefinitionTable(environment.transport, settings.topics, settings.client_id, self._ask)
+        self._time = Instants(environment.clock)
+        self._asking = Asking(self._member, environment.clock, measures := Measures())
+        ask = self._asking.ask
+        self._definitions = DefinitionTable(environment.transport, settings.topics, settings.client_id, ask)
         reader, graph = environment.transport.reader, self._definitions.graph
         repair = Repair(lambda: reader(settings.client_id + ".repair"), self._topics.events, graph)
         self._restore = Restore(reader(settings.client_id + ".restore"), self._topics.runs, graph, repair)
-        self._takeover = Takeover(self._topics, settings.client_id, self._ask)
-        self._watchdog = Watchdog(settings, self._ask, self._inboxes(), partitions)
+        self._takeover = Takeover(self._topics, settings.client_id, ask)
+        self._watchdog = Watchdog(settings, ask, self._inboxes(), partitions)
         self._refold = Refold(lambda: reader(settings.client_id + ".refold"))
         monotonic = environment.clock.monotonic
         self._builder = Builder(
-            settings, self._moment, environment.artifacts, self._watchdog.take, self._refold, monotonic
+            settings,
+            self._moment,
+            environment.artifacts,
+            self._watchdog.take,
+            self._refold,
+            monotonic,
+            measures=measures,
         )
-        self._clock = LogClock()
         self._writer = Writer(
             settings,
             self._member,
-            self._ask,
+            ask,
             self._builder,
             self._definitions,
             environment.artifacts,
             partitions,
-            self._now,
+            self._time.now,
             self._epoch_committed,
             self._doubted,
         )
-        self._instant: datetime | None = None
-        self._asked: dict[int, Callable[[Reply], None]] = {}
         self._intake = Intake(self._member, settings.topics)
         self._releasing: set[int] = set()
         self._told_unreachable = -60.0
         self._quiet_since = 0.0
-        self._submitted_at = 0.0
         self._is_closed = False
         self.homes: dict[int, Home] = {}
         self.view = View(
@@ -107,13 +112,11 @@ class CoordinatorLoop:
         Raises:
             FatalTransportError: this process must be started anew.
         """
-        busy = bool(self._asked)
-        self._instant = None
-        replies = self._member.replies(wait if busy else 0.0)
-        for reply in replies:
-            self._answered(reply)
-        did = self._poll(0.0 if busy or replies else self._patience(wait)) or bool(replies)
-        self._instant = None  # the poll may have waited
+        busy = self._asking.waits
+        self._time.waited()
+        did = self._asking.take(wait if busy else 0.0)
+        did |= self._poll(0.0 if busy or did else self._patience(wait))
+        self._time.waited()
         now = self._env.clock.monotonic()
         did |= self._definitions.step(now)
         did |= self._takeover.step(now, may_fence=self._writer.is_free)
@@ -132,12 +135,12 @@ class CoordinatorLoop:
         others = [self._writer.draft_due(home) for home in self.homes.values()]
         others += [self._takeover.next_due, self._definitions.next_due, self._writer.look_due]
         waits = [due for due in others if due is not None]
-        rest_ms = max(0, self._writer.waits_until - ms(self._now()))
+        rest_ms = max(0, self._writer.waits_until - ms(self._time.now()))
         if rest_ms and any(home.has_unread for home in self.homes.values()):
             timers.append(self._writer.waits_until)
         if not timers and not waits:
             return None
-        aheads = [(min(timers) - ms(self._now())) / 1000] if timers else []
+        aheads = [(min(timers) - ms(self._time.now())) / 1000] if timers else []
         aheads += [min(waits) - self._env.clock.monotonic()] if waits else []
         return self._env.clock.now() + timedelta(seconds=max(rest_ms / 1000, min(aheads)))
 
@@ -150,7 +153,7 @@ class CoordinatorLoop:
     def is_idle(self) -> bool:
         """Whether nothing is under way or waiting to be folded; timers may still be ahead."""
         waiting = any(home.events or home.commands for home in self.homes.values())
-        return not (self._asked or self._takeover.claimed or waiting)
+        return not (self._asking.waits or self._takeover.claimed or waiting)
 
     def close(self) -> None:
         """Leave the group, homes released cleanly, and free everything; doing it twice is harmless."""
@@ -224,23 +227,6 @@ class CoordinatorLoop:
         refused = dict(zip((self._topics.events, self._topics.commands), home.committed_at, strict=True))[at.topic]
         self._takeover.refuse(home.number, at, refused)
 
-    # --- asking -------------------------------------------------------------------------
-
-    def _ask(self, request: Request, then: Callable[[Reply], None]) -> None:
-        if isinstance(request, Commit):
-            self._submitted_at = self._env.clock.monotonic()
-        self._asked[self._member.call(request)] = then
-
-    def _answered(self, reply: Reply) -> None:
-        then = self._asked.pop(reply.ticket, None)
-        if reply.verdict is not None:
-            took = self._env.clock.monotonic() - self._submitted_at
-            self._builder.measures.transactions.observe(took, (reply.verdict.value,))
-        if reply.error is not None:
-            log.info("%s was not answered: %s", type(reply.request).__name__, reply.error)
-        if then is not None:
-            then(reply)
-
     def _inboxes(self) -> Inboxes:
         """How the watchdog finds an inbox."""
 
@@ -272,11 +258,10 @@ class CoordinatorLoop:
         """The home is ours, its state is here: take records from where it was folded."""
         home = claimed.home
         self._builder.measures.went_back += claimed.went_back
-        self._clock.raise_to(persisted_now(claimed))  # with what `runs` says of it
-        self._instant = None
+        self._time.raise_to(claimed.told_by_its_last_owner)  # with what `runs` says of it
         self._takeover.drop(home.number)
         self.homes[home.number] = home
-        self._builder.measures.running(home, self._env.clock.monotonic(), ms(self._now()))
+        self._builder.measures.running(home, self._env.clock.monotonic(), ms(self._time.now()))
         self._intake.begin(home)
         state = "kept in memory" if claimed.keeps_state else "restored"
         log.info("home %d: %d runs, epoch %d, %s", home.number, len(home.runs), home.epoch, state)
@@ -292,13 +277,12 @@ class CoordinatorLoop:
 
     def _submit(self) -> bool:
         """The next transaction: epochs first, then batches."""
-        if not self._may_write or 0 < ms(self._now()) < self._writer.waits_until:
+        if not self._may_write or 0 < ms(self._time.now()) < self._writer.waits_until:
             return False
         if ready := self._takeover.at(Stage.EPOCH):
             for claimed in ready:
                 # Before our first commit: an instant that a predecessor has told is never taken back.
-                self._clock.raise_to(persisted_now(claimed))
-            self._instant = None  # told before that, in this very step, if another home has begun to run
+                self._time.raise_to(claimed.told_by_its_last_owner)
             return self._writer.epochs(self._takeover, ready)
         ours = [home for home in self.homes.values() if home.number not in self._releasing]
         is_time = self._writer.is_time(ours)
@@ -320,7 +304,7 @@ class CoordinatorLoop:
 
         A suspicion is work of its own: where a trigger is lost nothing else need come.
         """
-        now = ms(self._now())
+        now = ms(self._time.now())
         others = (is_time and home.draft is not None) or (self._watchdog.suspects(home.number) and not home.limit)
         return home.has_work(now) or (now >= home.store.until and others)
 
@@ -359,9 +343,8 @@ class CoordinatorLoop:
 
     def releasing(self, partitions: Sequence[TopicPartition]) -> bool:
         """Let what is under way end, then commit the homes as clean, so that the next owner knows."""
-        self._instant = None
-        for reply in self._member.replies(0.02):
-            self._answered(reply)
+        self._time.waited()
+        self._asking.take(0.02)
         if not self._may_write:
             return False
         homes = [self.homes[n] for n in sorted({at.partition for at in partitions}) if n in self.homes]
@@ -386,15 +369,7 @@ class CoordinatorLoop:
             if home is not None and not lost:
                 self._takeover.parked[number] = home
 
-    # --- time ---------------------------------------------------------------------------
-
-    def _now(self) -> datetime:
-        """One instant for all that is done between two waits."""
-        if self._instant is None:
-            self._instant = self._clock.tell(self._env.clock.now(), self._env.clock.monotonic())
-        return self._instant
-
     def _moment(self) -> Moment:
         settings = self._settings
-        now, luck, wall = self._now(), self._env.draw(), self._env.clock.now()
+        now, luck, wall = self._time.now(), self._env.draw(), self._env.clock.now()
         return Moment(now, luck, settings.dedupe_window, settings.stopped_window, wall)

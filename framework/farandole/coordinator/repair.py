@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from farandole.coordinator.claimed import Claimed
 from farandole.coordinator.definitions import DefinitionGone
 from farandole.coordinator.home import Home
-from farandole.coordinator.takeover import Claimed
 from farandole.definition.graph import Graph
 from farandole.errors import RecordError
 from farandole.events.catalogue import decode

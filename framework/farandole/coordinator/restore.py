@@ -8,10 +8,10 @@ compaction leave gaps, so nothing is inferred from offsets but that.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from farandole.coordinator.claimed import Claimed
 from farandole.coordinator.definitions import NO_GRAPH, DefinitionGone
 from farandole.coordinator.home import TRACE_HEADER
 from farandole.coordinator.repair import Repair, tell_left_out
-from farandole.coordinator.takeover import Claimed, go_on
 from farandole.definition.graph import Graph
 from farandole.kernel.place import KEY, Place, place_in
 from farandole.kernel.snapshot import StateDamaged, group_by_run, read_run
@@ -127,7 +127,7 @@ class Restore:
                 else:
                     c.keeps_state = False
                 continue
-            go_on(c, place)
+            c.go_on(place)
             runs, damaged, left_out = self._runs(records)
             c.home.traces.update(traces)
             if damaged:

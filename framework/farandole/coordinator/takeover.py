@@ -9,15 +9,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import Enum
 
+from farandole.coordinator.asking import Ask
+from farandole.coordinator.claimed import WAITS_FOR, Claimed, Stage
 from farandole.coordinator.home import Home
 from farandole.coordinator.patience import RETRY_S
 from farandole.errors import MetadataUnreadable
 from farandole.events.topics import Topics
-from farandole.kernel.place import Place
-from farandole.transport.metadata import Metadata, decode
+from farandole.transport.metadata import decode
 from farandole.transport.port import (
     FenceWriter,
     Isolation,
@@ -26,7 +25,6 @@ from farandole.transport.port import (
     ReadEnds,
     ReadPositions,
     Reply,
-    Request,
     TopicPartition,
 )
 
@@ -42,85 +40,12 @@ _MISSING = (
     f"if it never had one, run `farandole apply`; if it had, it has expired: {_WAY_OUT}"
 )
 
-Ask = Callable[[Request, Callable[[Reply], None]], None]
-
-
-class Stage(Enum):
-    """How far one home has come."""
-
-    LAST_WRITER = "last_writer"
-    FENCING = "fencing"
-    POSITIONS = "positions"
-    EPOCH = "epoch"
-    ENDS = "ends"
-    RESTORE = "restore"
-    RUNNING = "running"
-    STOPPED = "stopped"
-    """An operator is needed: no start position, one whose records are gone, or metadata that we cannot read."""
-
 
 MISSING_RETRY_S = 5.0
 """Wait before a home without start positions is looked at again: `apply` may be under way, as agents assume too."""
 
 SLOW_S = 30.0
 """How long a home may be on its way until it is told what it waits for, and then again: two sessions of the dead."""
-
-_WAITS_FOR = {
-    Stage.LAST_WRITER: "the positions that its last owner left",
-    Stage.FENCING: "what its last owner left open to be ended",
-    Stage.POSITIONS: "its positions, on which a transaction is still open",
-    Stage.EPOCH: "its epoch to be committed",
-    Stage.ENDS: "the ends of its partitions",
-    Stage.RESTORE: "its runs to be read",
-}
-
-
-@dataclass(slots=True)
-class Claimed:
-    """A home on its way to running."""
-
-    home: Home
-    stage: Stage = Stage.LAST_WRITER
-    metadata: Metadata | None = None
-    end: int = 0
-    commands_end: int = 0
-    """Where `commands` ended when `runs` did."""
-
-    place: Place | None = None
-    """Where the home stands as `runs` says it; None if it was not read, or says nothing of these topics."""
-
-    went_back: bool = False
-    """Whether its committed positions were behind that."""
-
-    definitions: int = 0
-    """Where `definitions` ended when nobody else could begin runs here any more: read that far before the runs are."""
-
-    waiting: bool = False
-    """Whether an answer is under way."""
-
-    not_before: float = 0.0
-    """When it may be asked for again, on the monotonic clock."""
-
-    keeps_state: bool = False
-    """Whether its state survived in memory, so that nothing is read again."""
-
-    since: float | None = None
-    """When it was first seen on its way, or when it was last told, on the monotonic clock."""
-
-    why: str = ""
-    """Why it is stopped, until its positions say that it need not be: told once."""
-
-    refused: tuple[TopicPartition, int] | None = None
-    """A position of which there are no records any more: the home is stopped for as long as the group has it."""
-
-    looks_again: bool = False
-    """Whether an operator can put it right beside us."""
-
-    def folded_to(self, topics: Topics) -> dict[TopicPartition, int]:
-        """How far it was folded, as far as that is known."""
-        if self.stage in (Stage.EPOCH, Stage.ENDS, Stage.RESTORE):
-            return self.home.places(topics)
-        return {} if self.refused is None else dict([self.refused])
 
 
 @dataclass(slots=True)
@@ -155,7 +80,7 @@ class Takeover:
         """A home that was begun anew is stopped, until the group has another position there than this one."""
         claimed = self.claimed[number]
         claimed.refused = at, position
-        _stop(claimed, f"{at.topic}/{at.partition}: the records from its position {position} on {_DELETED}", again=True)
+        claimed.stop(f"{at.topic}/{at.partition}: the records from its position {position} on {_DELETED}", again=True)
 
     def drop(self, number: int) -> None:
         """The home is gone before it ran."""
@@ -205,9 +130,7 @@ class Takeover:
                 claimed.since = now
             elif now - claimed.since >= SLOW_S:
                 claimed.since = now
-                log.warning(
-                    "home %d is not served yet: it waits for %s", claimed.home.number, _WAITS_FOR[claimed.stage]
-                )
+                log.warning("home %d is not served yet: it waits for %s", claimed.home.number, WAITS_FOR[claimed.stage])
 
     def epoch_positions(self, claimed: Claimed, encode: Callable[[int], str]) -> dict[TopicPartition, Position]:
         """What the epoch transaction commits for a home; `encode` makes the metadata for its epoch."""
@@ -252,18 +175,18 @@ class Takeover:
         at_events, at_commands = found[events], found[commands]
         if at_events is None or at_commands is None:
             at = events if at_events is None else commands
-            _stop(claimed, f"{at.topic}/{at.partition} has no start position; {_MISSING}", again=True)
+            claimed.stop(f"{at.topic}/{at.partition} has no start position; {_MISSING}", again=True)
             return
         if claimed.refused is not None and claimed.refused in {
             (events, at_events.offset),
             (commands, at_commands.offset),
         }:
-            _stop(claimed, claimed.why, again=True)
+            claimed.stop(claimed.why, again=True)
             return
         try:
             claimed.metadata = decode(at_events.metadata)
         except MetadataUnreadable as bad:
-            _stop(claimed, f"{events.topic}/{events.partition}: {bad}; the partition is stopped")
+            claimed.stop(f"{events.topic}/{events.partition}: {bad}; the partition is stopped")
             return
         claimed.why = ""
         if claimed.stage is Stage.LAST_WRITER:
@@ -358,38 +281,6 @@ class Takeover:
         wanted = [definitions, *(at for c in group for at in self._read(c.home.number))]
         self.ask(ReadEnds(wanted, Isolation.UNCOMMITTED), answered)
         return True
-
-
-def persisted_now(claimed: Claimed) -> datetime:
-    """The instant that the home's last owner had told."""
-    committed = claimed.metadata.now_ms if claimed.metadata else 0
-    return datetime.fromtimestamp(max(committed or 0, claimed.place.now_ms if claimed.place else 0) / 1000, tz=UTC)
-
-
-def go_on(claimed: Claimed, place: Place | None) -> None:
-    """Go on from where `runs` says that the home stands, if its positions went back behind that."""
-    home = claimed.home
-    if place is None or not place.is_within(home.read_first, claimed.commands_end):
-        return
-    claimed.place, home.epoch, before = place, max(home.epoch, place.epoch + 1), home.at
-    home.move(place.events_at, place.commands_at)
-    if home.at == before:
-        return
-    claimed.went_back = True
-    log.error(
-        "home %d: its positions went back to %d of events and %d of commands: the broker has lost some of what it had "
-        "been told. It goes on from %d and %d, where its state says that it stood. Agents may have lost theirs: ask "
-        "`farandole doctor` before one of them is started anew",
-        *(home.number, *before, *home.at),
-    )
-
-
-def _stop(claimed: Claimed, why: str, *, again: bool = False) -> None:
-    """An operator is needed; the other homes go on. `again`: it is looked at once more, and again."""
-    claimed.stage, claimed.since, claimed.looks_again = Stage.STOPPED, None, again
-    if claimed.why != why:
-        claimed.why = why
-        log.error("%s", why)
 
 
 def _wait(group: list[Claimed]) -> None:

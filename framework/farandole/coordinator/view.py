@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from farandole.coordinator.building import Builder
+from farandole.coordinator.claimed import Claimed, Stage
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.home import Home
 from farandole.coordinator.intake import halves
 from farandole.coordinator.restore import Restore
-from farandole.coordinator.takeover import Claimed, Stage, Takeover
+from farandole.coordinator.takeover import Takeover
 from farandole.definition.model import Definition
 from farandole.errors import NotJoined
 from farandole.events.topics import Topics

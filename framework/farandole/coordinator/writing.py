@@ -13,13 +13,14 @@ from msgspec import structs
 from farandole.artifacts import ArtifactStore
 from farandole.coordinator.batch import Batch, StoreAway
 from farandole.coordinator.building import Builder
+from farandole.coordinator.claimed import Claimed
 from farandole.coordinator.definitions import DefinitionTable
 from farandole.coordinator.flight import Flight, Numbers, positions_of
 from farandole.coordinator.home import Home, Refused
 from farandole.coordinator.patience import RETRY_S, Patience
 from farandole.coordinator.reading import Definitions
 from farandole.coordinator.settings import CoordinatorSettings
-from farandole.coordinator.takeover import Claimed, Takeover
+from farandole.coordinator.takeover import Takeover
 from farandole.errors import NotJoined, TransportError
 from farandole.events.outgoing import Outgoing
 from farandole.events.topics import Topics

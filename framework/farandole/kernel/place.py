@@ -1,9 +1,10 @@
 """Where a home stands, as `runs` itself says it: beside the state, in the transaction that wrote it.
 
 The committed positions say the same, but are the broker's to keep, and one that was killed twice in a minute gave out
-positions of an hour ago (docs/decisions/0112). Who restores a home reads its place with its runs, and goes on from
-there where the positions went back. Every transaction of a home says it but the one that opens it, which comes before
-its runs are read: in a header of its last state record, or in a record of its own. The last one on the log counts.
+positions of an hour ago (docs/decisions/0112, 0122). Who restores a home reads its place with its runs, and goes on
+from there where the positions went back. Every transaction of a home says it but the one that opens it, which comes
+before its runs are read: in a header of its last state record, or in a record of its own. The last one on the log
+counts.
 Neither the fold nor an older coordinator looks at it.
 """
 

@@ -6,8 +6,9 @@ Written by the loop's thread alone; a reader may see them a moment old.
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
-from farandole.runtime.attempts import Attempt, Failed
+from farandole.runtime.attempts import Attempt, Failed, Outcome, Succeeded
 from farandole.telemetry.catalogue import LONG, SHORT
 from farandole.telemetry.measures import Distribution
 from farandole.transport.port import Trouble
@@ -63,6 +64,17 @@ class Counts:
     signals_dropped: int = 0
     published: int = 0
     """Records that handlers published, in transactions that stand."""
+
+    def ended(self, attempt: Attempt, outcome: Outcome, now: datetime, lasted: timedelta) -> None:
+        """An attempt has its outcome `now`, `lasted` after its handler began."""
+        agent, lasted_s = attempt.spec.name, lasted.total_seconds()
+        word = "succeeded" if isinstance(outcome, Succeeded) else outcome.kind
+        self.attempts[word] += 1
+        self.handler_seconds.observe(lasted_s, (agent, word))
+        if attempt.chain is not None:
+            return  # it ran at once after its parent, without a trigger: the record's own wait was that of the first
+        waited_s = now.timestamp() - lasted_s - attempt.record.timestamp_ms / 1000
+        self.trigger_wait_seconds.observe(max(0.0, waited_s), (agent,))
 
 
 TOLD_EVERY_S = 60.0

@@ -5,14 +5,11 @@ moment of its dispatch, so that what waits in a lane can still be answered other
 run's stopping, or by a partition's going.
 """
 
-import heapq
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import count
 
 from farandole.clock import Clock
 from farandole.definition.spec import AgentSpec
@@ -25,7 +22,6 @@ from farandole.runtime.attempts import (
     Executor,
     Failed,
     LaneKey,
-    Outcome,
     Succeeded,
     attempt_of,
 )
@@ -39,15 +35,14 @@ from farandole.runtime.planner import Answer, Planner
 from farandole.runtime.reactions import Surroundings
 from farandole.runtime.recording import Counts, log_failure
 from farandole.runtime.retreats import Retreat
+from farandole.runtime.rooms import Rooms
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.spans import Spans
 from farandole.runtime.tables import AgentTables
 from farandole.runtime.telemetry import Signals
+from farandole.runtime.timing import Lasting, Timeouts
 from farandole.transport.outgoing import new_records, size_of
 from farandole.transport.port import Record
-
-TELL_AGAIN_S = 0.02
-"""Wait before an attempt that was not old enough to tell of is looked at again."""
 
 log = logging.getLogger("farandole.runtime")
 
@@ -77,14 +72,15 @@ class Workplace:
     _bounded: dict[LaneKey, Attempt] = field(default_factory=dict)
     """Those of steps with a deadline, which alone are given up by the log while they are at work."""
 
-    _full: dict[str, deque[Attempt]] = field(default_factory=dict)
-    """Attempts for which there was no room, by isolation."""
+    _rooms: Rooms = field(default_factory=Rooms)
+    _timeouts: Timeouts = field(default_factory=Timeouts)
+    _lasting: Lasting = field(init=False)
+    """Those of which telemetry is to be told if they last."""
 
-    _timeouts: list[tuple[float, int, Attempt]] = field(default_factory=list)
-    _untold: deque[tuple[float, Attempt]] = field(default_factory=deque)
-    """Attempts of which telemetry is to be told if they last."""
-
-    _tick: Callable[[], int] = field(default_factory=lambda: count().__next__)
+    def __post_init__(self) -> None:
+        """Set how long that is."""
+        after = self.settings.started_after
+        self._lasting = Lasting(None if after is None else after.total_seconds())
 
     # --- in -------------------------------------------------------------------------------
 
@@ -109,9 +105,7 @@ class Workplace:
 
     def next_due(self) -> float | None:
         """When `step` has to look again, on the monotonic clock."""
-        while self._timeouts and self._timeouts[0][2].is_over:
-            heapq.heappop(self._timeouts)
-        return self._timeouts[0][0] if self._timeouts else None
+        return self._timeouts.next_due()
 
     @property
     def is_idle(self) -> bool:
@@ -127,10 +121,8 @@ class Workplace:
         for arrival in self.tables.forget(lambda each: is_gone(each.partition)):
             self._leave(arrival.partition, arrival.charge)
             self.lanes.done(arrival.lane)
-        for waiting in self._full.values():
-            for attempt in [a for a in waiting if is_gone(a.partition)]:
-                waiting.remove(attempt)
-                self._forget(attempt)
+        for attempt in self._rooms.drop(lambda each: is_gone(each.partition)):
+            self._forget(attempt)
         for attempt in [a for a in self.running if a.started is None and is_gone(a.partition)]:
             self.executor.call_off(attempt)
             self._forget(attempt)
@@ -157,10 +149,7 @@ class Workplace:
         """
         if attempt.ended is not None or attempt_of(record) <= attempt.trigger.attempt:
             return
-        waiting = self._full.get(attempt.spec.isolation)
-        if waiting and attempt in waiting:
-            waiting.remove(attempt)
-        else:
+        if not self._rooms.drop(lambda each: each is attempt):
             self.executor.call_off(attempt)
         self._react(Done(attempt, overtaken(attempt.call)))
 
@@ -172,17 +161,14 @@ class Workplace:
 
     def control_changed(self) -> None:
         """Answer what waits for room although its run is stopping meanwhile: cancelling does not wait for it."""
-        for waiting in self._full.values():
-            for attempt in [a for a in waiting if self.tables.stopping(a.trigger.run) is not None]:
-                waiting.remove(attempt)
-                self._start(attempt)
+        for attempt in self._rooms.drop(lambda each: self.tables.stopping(each.trigger.run) is not None):
+            self._start(attempt)
 
     def _dispatch(self) -> bool:
         did = False
-        for waiting in self._full.values():
-            while waiting and self.executor.has_room(waiting[0].spec):
-                self._start(waiting.popleft())
-                did = True
+        for attempt in self._rooms.freed(lambda each: self.executor.has_room(each.spec)):
+            self._start(attempt)
+            did = True
         for arrival in self.tables.retry():
             self._resolve(arrival, is_certain=True)
             did = True
@@ -216,7 +202,7 @@ class Workplace:
         if self.executor.has_room(attempt.spec) or self.tables.stopping(attempt.trigger.run) is not None:
             self._start(attempt)
         else:
-            self._full.setdefault(attempt.spec.isolation, deque()).append(attempt)
+            self._rooms.wait(attempt)
 
     def _is_given_up(self, attempt: Attempt) -> bool:
         """Whether a replay waits behind it already, as after a restart. Where the run stops, both are cancelled."""
@@ -238,18 +224,9 @@ class Workplace:
         self.counts.handler_runs += 1
         if self.spans is not None:
             self.spans.begin(attempt)
-        if attempt.call.timeout_s is not None:
-            heapq.heappush(self._timeouts, (now + attempt.call.timeout_s, self._tick(), attempt))
-            self._weed()
-        if self.settings.started_after is not None:
-            self._untold.append((now + self.settings.started_after.total_seconds(), attempt))
+        self._timeouts.add(attempt, now, len(self.running))
+        self._lasting.add(attempt, now)
         self.executor.submit(attempt)
-
-    def _weed(self) -> None:
-        """Let go of attempts that ended long before their time: they hold their inputs."""
-        if len(self._timeouts) > 2 * len(self.running) + 1_000:
-            self._timeouts = [each for each in self._timeouts if not each[2].is_over]
-            heapq.heapify(self._timeouts)
 
     # --- results --------------------------------------------------------------------------
 
@@ -264,15 +241,8 @@ class Workplace:
 
     def _time_out(self) -> bool:
         """Give up attempts whose time, counted from the handler's start, is over."""
-        now, did = self.clock.monotonic(), False
-        while self._timeouts and self._timeouts[0][0] <= now:
-            _, tick, attempt = heapq.heappop(self._timeouts)
-            if attempt.is_over or attempt.call.timeout_s is None:
-                continue
-            due = (now if attempt.started is None else attempt.started) + attempt.call.timeout_s
-            if due > now:
-                heapq.heappush(self._timeouts, (due, tick, attempt))
-                continue
+        did = False
+        for attempt in self._timeouts.over(self.clock.monotonic()):
             self.executor.call_off(attempt)
             self._react(Done(attempt, timed_out(attempt.call)))
             did = True
@@ -286,11 +256,10 @@ class Workplace:
             return
         if self.spans is not None:
             self.spans.end(attempt, outcome)
-        self.counts.attempts["succeeded" if isinstance(outcome, Succeeded) else outcome.kind] += 1
         self.fusion.observe(attempt, self.clock.monotonic())
         now, began = self.clock.now(), attempt.started
         lasted = timedelta(seconds=0 if began is None else self.clock.monotonic() - began)
-        self._measure(attempt, outcome, now, lasted)
+        self.counts.ended(attempt, outcome, now, lasted)
         if isinstance(outcome, Succeeded):
             self._succeeded(attempt, outcome, (now, lasted))
         else:
@@ -370,27 +339,11 @@ class Workplace:
         arrival.partition.out -= 1
         self.lanes.done(arrival.lane)
 
-    def _measure(self, attempt: Attempt, outcome: Outcome, now: datetime, lasted: timedelta) -> None:
-        agent, lasted_s = attempt.spec.name, lasted.total_seconds()
-        word = "succeeded" if isinstance(outcome, Succeeded) else outcome.kind
-        self.counts.handler_seconds.observe(lasted_s, (agent, word))
-        if attempt.chain is not None:
-            return  # it ran at once after its parent, without a trigger: the record's own wait was that of the first
-        waited_s = now.timestamp() - lasted_s - attempt.record.timestamp_ms / 1000
-        self.counts.trigger_wait_seconds.observe(max(0.0, waited_s), (agent,))
-
     # --- telling --------------------------------------------------------------------------
 
     def _tell_started(self) -> None:
         """Tell telemetry of attempts that last."""
-        now, after = self.clock.monotonic(), (self.settings.started_after or timedelta()).total_seconds()
-        while self._untold and (self._untold[0][0] <= now or self._untold[0][1].is_over):
-            _, attempt = self._untold.popleft()
-            if attempt.is_over or attempt.ended is not None:
-                continue  # its result has been taken, or is about to be
-            due = (now if attempt.started is None else attempt.started) + after
-            if attempt.started is None or due > now:
-                self._untold.append((max(due, now + TELL_AGAIN_S), attempt))
-                continue
-            at = self.clock.now() - timedelta(seconds=now - attempt.started)
+        now = self.clock.monotonic()
+        for attempt, began in self._lasting.ripe(now):
+            at = self.clock.now() - timedelta(seconds=now - began)
             self.signals.started(attempt.call, attempt.spec.name, at)

@@ -46,6 +46,9 @@ class Load:
     repeated: set[str] = field(default_factory=set)
     settled: dict[str, float] = field(default_factory=dict)
     settled_twice: set[str] = field(default_factory=set)
+    followed: dict[int, int | None] = field(default_factory=dict)
+    """Positions in `settled`, by partition."""
+
     outcomes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -157,7 +160,9 @@ class Load:
         with closing(KafkaTransport(KafkaSettings(self.bootstrap)).reader("load")) as reader:
             reader.assign(dict.fromkeys(places, BEGINNING))
             while not self._is_over.is_set():
-                for each in reader.poll(FOLLOW_S):
+                polled = reader.poll(FOLLOW_S)
+                self.followed = {at.partition: reader.position(at) for at in places}
+                for each in polled:
                     if isinstance(each, Record) and each.key is not None and each.value is not None:
                         run = each.key.decode()
                         content = entry_of(each).content

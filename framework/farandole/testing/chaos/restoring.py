@@ -10,10 +10,10 @@ from contextlib import closing
 
 import msgspec
 
+from farandole.coordinator.claimed import Claimed, Stage
 from farandole.coordinator.home import Home
 from farandole.coordinator.repair import Repair
 from farandole.coordinator.restore import Restore
-from farandole.coordinator.takeover import Claimed, Stage
 from farandole.kernel.snapshot import state_records
 from farandole.kernel.state import Run
 from farandole.runtime.driver import tune_interpreter

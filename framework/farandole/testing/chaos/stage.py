@@ -30,7 +30,8 @@ from farandole.testing.chaos.load import Load
 from farandole.testing.chaos.markers import Janitor
 from farandole.testing.chaos.report import Report
 from farandole.testing.chaos.stalls import Stalls
-from farandole.testing.cluster import Cluster, ManagedProcess, wait_until
+from farandole.testing.chaos.standing import standing
+from farandole.testing.cluster import Cluster, ManagedProcess, NotYet, wait_until
 from farandole.testing.history import collect, lag
 from farandole.testing.ledger import read
 from farandole.testing.proxy import KafkaProxy
@@ -249,7 +250,11 @@ class Stage:
         load = self._load()
         under_way = load.under_way(since) | {*more, *load.start(probes)}
         longest = within or self.plan.settle_max
-        self._until(lambda: not under_way - load.settled.keys(), longest, f"{len(under_way)} runs to end")
+        try:
+            self._until(lambda: not under_way - load.settled.keys(), longest, f"{len(under_way)} runs to end")
+        except NotYet as error:
+            error.add_note(self._standing(under_way - load.settled.keys()))
+            raise
         return max(load.settled[run] for run in under_way) - since
 
     def command(self, *arguments: str) -> None:
@@ -325,6 +330,7 @@ class Stage:
         with suppress(AssertionError):
             self._until(lambda: not load.waiting(), self.plan.settle_max, "all runs to end")
         stuck = load.waiting()
+        report.trouble = self._standing(stuck) if stuck else ""
         if not stuck:
             self._until(lambda: lag(self.transport, self.topics.namespace) == 0, self.plan.settle_max, "a lag of 0")
         ended = [actor.slot for actor in self.actors.values() if not actor.process.is_alive]
@@ -359,6 +365,10 @@ class Stage:
     def said(self) -> str:
         """The ends of all logs."""
         return self._cluster.said()
+
+    def _standing(self, runs: Collection[str]) -> str:
+        settings = KafkaSettings(self.broker.bootstrap)
+        return standing(settings, self.topics, self._load(), runs, self.plan.partitions)
 
     def _watched(self, admin: Admin) -> list[TopicPartition]:
         names = [name for name in admin.topics() if name.startswith(f"{self.topics.namespace}.inbox.")]

@@ -167,7 +167,7 @@ class Broker:
     def lose_positions(self, group: str, commits: int) -> int:
         """Who keeps a group begins anew without the end of its log: the last `commits` are gone, and its members.
 
-        As a broker does that is killed twice in a minute (docs/decisions/0112); how many commits were lost.
+        As a broker does that is killed twice in a minute (docs/decisions/0112, 0122); how many commits were lost.
         """
         self._groups.disband(group)
         return self._positions.rewind(group, commits)
