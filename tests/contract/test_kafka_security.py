@@ -6,15 +6,27 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import trustme
+from aiokafka.client import AIOKafkaClient
+from confluent_kafka import Producer
+from typer.testing import CliRunner
 
+from farandole.cli.main import app
+from farandole.client.access import rights
 from farandole.errors import AccessDenied, TransportError
+from farandole.events.topics import Topics
 from farandole.testing.broker.secured import SecuredBroker, expired
 from farandole.testing.conformance import CASES, Case, Hang, Kit
 from farandole.transport.kafka import KafkaSettings, KafkaTransport
 from farandole.transport.kafka.acls import Grant, grant
+from farandole.transport.kafka.asking import ask
+from farandole.transport.kafka.endings import Ending
+from farandole.transport.kafka.forgotten import Forgotten
+from farandole.transport.kafka.markers import write_marker
+from farandole.transport.kafka.producers import Open, open_in
 from farandole.transport.port import Isolation, NewRecord, Position, TopicPartition, TopicSpec
 
 pytestmark = pytest.mark.xdist_group("secured")
@@ -234,3 +246,52 @@ def test_kafka_with_tls_sasl_and_acls_conforms(
 def check_case(case: Case, kit: Kit) -> None:
     """The case asserts by itself."""
     case.run(kit)
+
+
+def test_the_end_of_a_transaction_is_written_by_who_has_the_rights_for_it_and_by_nobody_else(
+    secured: SecuredBroker, unique: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    at, name = TopicPartition(f"{unique}.events", 0), f"{unique}.orders.0"
+    KafkaTransport(KafkaSettings(secured.plaintext)).admin().create([TopicSpec(at.topic, 1)])
+    writer = Producer({"bootstrap.servers": secured.plaintext, "transactional.id": name, "log_level": 0})
+    writer.init_transactions(20)
+    writer.begin_transaction()
+    writer.produce(at.topic, b"v", partition=0)
+    writer.flush(20)
+    user = f"ender-{unique}"
+    secured.add_user(user)
+    settings = KafkaSettings(secured.sasl, secured.with_password("SCRAM-SHA-512", user))
+    grants = [
+        Grant(each.resource.value, each.name, each.is_prefix, operation)
+        for each in rights("transactions", Topics(unique))
+        for operation in each.operations
+    ]
+
+    async def look(client: AIOKafkaClient) -> Open:
+        ((_, _, (found,)),) = await open_in(client, client.cluster.brokers().pop().nodeId, {at.topic: [0]})
+        return found
+
+    async def end(client: AIOKafkaClient) -> None:
+        await write_marker(client, it, is_commit=True)
+
+    config = Path("farandole.toml")
+    lines = [f'"{key}" = "{value}"' for key, value in settings.extra.items()]
+    config.write_text(f'bootstrap = "{secured.sasl}"\nnamespace = "{unique}"\n[kafka]\n' + "\n".join(lines))
+    config.chmod(0o600)
+    blind = CliRunner().invoke(app, ["transactions", "list"])
+    assert (blind.exit_code, "farandole acls" in blind.stderr) == (3, True)  # it sees no topic, which is not none
+    grant(KafkaSettings(secured.plaintext), f"User:{user}", [each for each in grants if each.kind != "cluster"])
+    assert "no transaction is forgotten" in CliRunner().invoke(app, ["transactions", "list"]).stdout
+    found = ask(settings, "tests", look)
+    epoch = found.producer_epoch
+    it = Forgotten(at, 0, name, "CompleteCommit", found.producer_id, epoch, -1, Ending.COMMITTED)
+    with pytest.raises(AccessDenied, match=r"CLUSTER_AUTHORIZATION_FAILED.*farandole acls"):
+        ask(settings, "tests", end)
+    assert ask(settings, "tests", look) == found
+    grant(KafkaSettings(secured.plaintext), f"User:{user}", [each for each in grants if each.kind == "cluster"])
+
+    ask(settings, "tests", end)
+
+    assert KafkaTransport(settings).admin().ends([at], Isolation.COMMITTED) == {at: 2}
+    writer.abort_transaction(20)

@@ -41,6 +41,7 @@ TOLD_AS = {
     "stall": "is not told how",
     "scale": "scaled",
     "rewind": "positions are those of",
+    "forget": "comes back",
     **dict.fromkeys(CALL_FATES, "is befallen"),
 }
 """How a trace tells of faults by kind. Late fetches, and what retention takes, are told in words of their own."""
@@ -91,7 +92,7 @@ def test_every_end_and_every_kind_of_fault_occurred(outcomes: list[Outcome]) -> 
     assert set(ended) == {"succeeded", "partial", "failed", "cancelled", "timed_out"}
     assert kinds == {
         *("crash", "pause", "leave", "skew", "leap", "deaf", "expire", "cut", "stall", "scale"),
-        *("fetch", "lost", "reply", "late", "twice", "refused", "older", "rewind"),
+        *("fetch", "lost", "reply", "late", "twice", "refused", "older", "rewind", "forget"),
     }
 
 

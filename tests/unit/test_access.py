@@ -40,6 +40,7 @@ def test_page_is_what_the_code_says() -> None:
         ("client", {"commands"}),
         ("apply", {"definitions", "schemas", "runs"}),  # `coordinator reposition` says in `runs` where homes stand
         ("doctor", set()),
+        ("transactions", set()),
     ],
 )
 def test_a_role_writes_where_the_design_says_and_nowhere_else(role: str, writes: set[str]) -> None:
@@ -68,6 +69,16 @@ def reads(name: str) -> bool:
     return may("apply", "Read", f"ns.{name}")
 
 
+def test_who_ends_transactions_alone_may_write_their_markers() -> None:
+    able = [
+        role
+        for role in ("orders", *ROLES)
+        if any("ClusterAction" in each.operations for each in rights(role, TOPICS, ("charge",), ("payments",)))
+    ]
+
+    assert able == ["transactions"]
+
+
 @pytest.mark.parametrize("role", ["orders", *ROLES])
 def test_no_right_reaches_beyond_the_namespace_or_to_everything(role: str) -> None:
     for each in rights(role, TOPICS, ("charge",), ("payments",)):
@@ -90,7 +101,7 @@ def test_a_right_is_a_command_of_kafkas_own_tool() -> None:
     [
         (
             ["acls", "nobody", "--principal", "User:a"],
-            "expected one of coordinator, client, apply, doctor, or the folder",
+            "expected one of coordinator, client, apply, doctor, transactions, or the folder",
         ),
         (["acls", "client", "--principal", "a"], "--principal: expected User:NAME"),
         (["config", "reference", "nothing"], "expected one of configuration, access"),

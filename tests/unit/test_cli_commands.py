@@ -46,7 +46,7 @@ COMMANDS = [
     ["topics", "list"], ["topics", "describe"], ["topics", "consume"], ["topics", "produce"], ["schema", "list"],
     ["schema", "show"], ["schema", "check"], ["schema", "diff"], ["simulate"], ["demo"], ["exit-codes"], ["version"],
     ["config", "show"], ["config", "reference"], ["acls"], ["doctor"], ["archive", "run"], ["archive", "list"],
-    ["init"], ["dev"],
+    ["init"], ["dev"], ["transactions", "list"], ["transactions", "end"],
 ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from farandole.events.topics import Topics
 from farandole.registry.confluent import subject
 from farandole.testing.registry import registry_server
 from farandole.transport.drift import Fault
+from farandole.transport.kafka.endings import Ending
 from farandole.transport.kafka.forgotten import Forgotten
 from farandole.transport.kafka.inspection import Inspected, OpenTransaction
 from farandole.transport.kafka.pending import Pending
@@ -52,6 +53,8 @@ SOUND = Facts(
     readers={"charge": ("ns.orders",)},
     assigned={"charge": ("ns.orders",)},
 )
+
+FORGOTTEN = Forgotten(TopicPartition("ns.events", 3), 17, "ns.c.0", "CompleteCommit", 1, 2, 3, Ending.COMMITTED)
 
 
 def broker(**config: str) -> Facts:
@@ -106,9 +109,9 @@ CASES: Mapping[str, tuple[Facts, Severity, str]] = {
     "clock_skew": (inspected(asked_ms=1_002_000), Severity.WARNING, "chronyc"),
     "hanging_transaction": (open_for(16), Severity.ERROR, "start a process of orders"),
     "forgotten_transaction": (
-        replace(SOUND, forgotten=(Forgotten(TopicPartition("ns.events", 3), 17, "ns.c.0", "CompleteCommit", 1, 2, 3),)),
+        replace(SOUND, forgotten=(FORGOTTEN,)),
         Severity.ERROR,
-        "kafka-transactions.sh --bootstrap-server kafka:9093 abort --topic ns.events --partition 3 --start-offset 17",
+        "farandole transactions end --bootstrap kafka:9093 --namespace ns",
     ),
     "pending_positions": (
         replace(SOUND, pending=(Pending("ns.orders", (TopicPartition("ns.inbox.charge", 3),) * 2, 7),)),
@@ -155,6 +158,41 @@ def test_each_finding_comes_alone_with_its_severity_and_a_fix(code: str) -> None
     assert fix in found.fix
     assert found.why
     assert found.fact
+
+
+@pytest.mark.parametrize(
+    ("ending", "fact", "fix", "not_in_fix"),
+    [
+        (Ending.COMMITTED, "it was committed", "(commits it there too", "--start-offset"),
+        (Ending.ABORTED, "it was rolled back", "(aborts it there too)", "--start-offset"),
+        (
+            Ending.UNKNOWN,
+            "nobody can tell how it ended",
+            "kafka-transactions.sh --bootstrap-server kafka:9093 abort --topic ns.events --partition 3 --start-offset",
+            "transactions end --bootstrap",
+        ),
+    ],
+    ids=lambda it: it.value if isinstance(it, Ending) else "",
+)
+def test_a_forgotten_transaction_is_to_be_ended_as_its_coordinator_ended_it(
+    ending: Ending, fact: str, fix: str, not_in_fix: str
+) -> None:
+    """It was to be aborted whatever it was: one that had been committed was torn by that, and facts were lost."""
+    (found,) = findings(replace(SOUND, forgotten=(replace(FORGOTTEN, ending=ending),)))
+
+    assert found.fact.endswith(f"CompleteCommit: {fact}")
+    assert fix in found.fix
+    assert not_in_fix not in found.fix
+
+
+def test_forgotten_transactions_of_one_writer_are_told_by_how_they_ended() -> None:
+    here, there = FORGOTTEN, replace(FORGOTTEN, at=TopicPartition("ns.runs", 1))
+    other = replace(FORGOTTEN, at=TopicPartition("ns.runs", 2), ending=Ending.UNKNOWN)
+
+    committed, unknown = findings(replace(SOUND, forgotten=(here, other, there)))
+
+    assert "ns.events[3] from 17, ns.runs[1] from 17" in committed.fact
+    assert "ns.runs[2] from 17" in unknown.fact
 
 
 @pytest.mark.parametrize(

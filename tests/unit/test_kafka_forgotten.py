@@ -100,7 +100,7 @@ def test_what_is_open_is_found_although_its_partition_has_no_leader_at_first(mon
     """
     settings = meet(World({AT: -1}, {AT: -1}, {AT: 1}, open_in=frozenset({AT})), monkeypatch)
 
-    assert left_by(settings, WRITER) == [AT]
+    assert [each.at for each in left_by(settings, WRITER)] == [AT]
 
 
 def test_nothing_is_written_while_a_partition_has_no_leader_and_the_error_names_it(
@@ -148,6 +148,17 @@ def test_who_looks_a_cluster_over_is_told_what_is_open_beside_a_partition_withou
     settings = meet(World({AT: 1, TopicPartition("ns.runs", 0): -1}, open_in=frozenset({AT})), monkeypatch)
 
     assert [each.at for each in forgotten.forgotten(settings, "ns.")] == [AT]
+
+
+def test_in_positions_which_are_everybodys_only_writers_of_the_namespace_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What another one left open there holds back nobody of ours, and is not ours to end."""
+    places = TopicPartition(OFFSETS, 0), TopicPartition("other.events", 0)
+    settings = meet(World(dict.fromkeys(places, 1), open_in=frozenset(places)), monkeypatch)
+
+    assert [each.at.topic for each in forgotten.forgotten(settings, "ns.")] == [OFFSETS]
+    assert [each.at.topic for each in forgotten.forgotten(settings, "other.")] == ["other.events"]
 
 
 def test_brokers_that_do_not_know_of_transactions_are_told_as_too_old(monkeypatch: pytest.MonkeyPatch) -> None:

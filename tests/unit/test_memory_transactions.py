@@ -206,3 +206,65 @@ def test_fenced_writer_is_told_so_even_if_its_generation_is_stale_too(broker: Br
 
     with pytest.raises(ProducerFenced):
         broker.add_positions(old, "g", "nobody", 3, {A: Position(1)})
+
+
+def left_out(broker: Broker) -> Writer:
+    """A writer whose commit was answered, and marked nowhere."""
+    writer = broker.init("w", TIMEOUT)
+    broker.append_in(writer, to(A, b"one"))
+    add(broker, writer, Position(7))
+    broker.end_transaction(writer, commit=True)
+    assert broker.transactions.forgettable() == ["w"]
+    broker.transactions.forget("w")
+    return writer
+
+
+def test_markers_that_were_left_out_hide_what_was_committed_until_somebody_writes_them(broker: Broker) -> None:
+    left_out(broker)
+    broker.settle()
+    assert (values(broker, A), committed(broker)) == ([], {})
+
+    assert broker.transactions.recall("w")
+
+    assert (values(broker, A), committed(broker)) == ([b"one"], {A: Position(7)})
+    assert broker.transactions.recall("w"), "nothing is left"
+
+
+@pytest.mark.parametrize("commit", [True, False])
+def test_next_end_of_a_writer_that_has_heard_of_nothing_ends_what_was_left_out_too(
+    broker: Broker, commit: bool
+) -> None:
+    writer = left_out(broker)
+    broker.append_in(writer, to(A, b"two"))
+    broker.append_in(writer, to(B, b"three"))
+    assert not broker.transactions.recall("w"), "something is under way"
+    broker.end_transaction(writer, commit=commit)
+    broker.settle()
+
+    assert broker.transactions.is_torn("w") is not commit
+    broker.transactions.recall("w")
+
+    assert values(broker, A) == ([b"one", b"two"] if commit else [])
+    assert committed(broker) == {A: Position(7) if commit else None}
+
+
+def test_initialised_an_id_has_all_its_markers(broker: Broker) -> None:
+    left_out(broker)
+
+    broker.init("w", TIMEOUT)
+
+    assert values(broker, A) == [b"one"]
+
+
+def test_only_commits_of_which_no_marker_is_written_yet_are_left_out(broker: Broker) -> None:
+    half, aborting, positions = (broker.init(name, TIMEOUT) for name in ("half", "aborting", "positions"))
+    for writer in (half, aborting):
+        broker.append_in(writer, to(A))
+        broker.append_in(writer, to(B))
+    broker.end_transaction(half, commit=True)
+    add(broker, positions, Position(7))
+    broker.end_transaction(positions, commit=True)
+    broker.end_transaction(aborting, commit=False)
+    broker.transactions.mark("half", A)
+
+    assert broker.transactions.forgettable() == []

@@ -14,6 +14,7 @@ from farandole.runtime.lanes import Load
 from farandole.runtime.ownership import MISSING_RETRY_S, Ownership
 from farandole.runtime.partition import Partition, Stage
 from farandole.runtime.planner import Answer, Limits, Planner
+from farandole.runtime.rechecking import LOOKS_S, Recheck
 from farandole.runtime.recording import Counts
 from farandole.transport.metadata import Metadata, encode
 from farandole.transport.port import (
@@ -66,6 +67,7 @@ class Owner:
             self.clock,
             lambda flight: None,
             SETTLE_AFTER_S,
+            Recheck(self.ask, self.ownership),
         )
 
     def ask(self, request: Request, then: Callable[[Reply], None]) -> None:
@@ -212,6 +214,8 @@ def test_what_a_slow_log_did_not_take_in_time_is_made_smaller(verdict: Verdict, 
     if verdict in (Verdict.DOUBT, Verdict.FENCED):
         it.answer()
         it.answer(positions={at: written("other", 1, 0) for at in first.positions})
+        it.committer.recheck.step(it.clock.monotonic())
+        it.answer()
     again = it.commit()
 
     assert again is not None
@@ -330,6 +334,113 @@ def test_positions_that_are_not_told_yet_did_not_go_back(
     it.answer(positions=commit.positions)
 
     assert it.is_over()
+
+
+def test_transaction_in_doubt_whose_end_has_torn_the_one_before_has_had_no_effect() -> None:
+    """A broker left markers of a committed transaction out, and the roll-back of the next one ended both (0123)."""
+    it = Owner()
+    it.ownership.remembered.note({KEPT: written("me", 3, 0)})
+    it.ownership.remembered.note({KEPT: written("me", 4, 1)})
+    it.results(2)
+    commit = it.commit()
+    assert commit is not None
+    it.answer(verdict=Verdict.DOUBT)
+    it.answer()
+
+    it.answer(positions={KEPT: written("me", 3, 0)})
+
+    assert it.is_over()
+    assert it.committer.planner.has_answers, "its results go once more"
+
+
+def doubtful() -> Owner:
+    """Whose last transaction was answered as committed, and the next one in doubt; that one has had no effect."""
+    it = Owner()
+    for offset in (0, 1):
+        partition = it.ownership.partitions[KEPT]
+        partition.offsets.admit(offset)
+        it.committer.planner.add(Answer(partition, offset, [RESULT], 1, 0, lambda refused, error: None))
+        it.commit()
+        it.answer(verdict=Verdict.COMMITTED)
+    it.reach_end(it.ownership.partitions[LOST], 7)
+    it.wait(SETTLE_AFTER_S)
+    it.commit()
+    it.answer(verdict=Verdict.DOUBT)
+    it.answer()
+    it.answer(positions={LOST: Position(0)})
+    return it
+
+
+def test_nothing_is_committed_after_a_doubt_before_the_group_has_said_that_it_has_all_the_rest() -> None:
+    it = doubtful()
+    assert it.is_over()
+    it.wait(60)
+    assert it.commit() is None
+    assert it.committer.recheck.step(it.clock.monotonic())
+    assert it.commit() is None, "asked, and not answered"
+
+    it.answer(positions={LOST: Position(0), KEPT: it.ownership.remembered.position(KEPT)})
+
+    commit = it.commit()
+    assert commit is not None
+    assert commit.positions.keys() == {LOST}
+
+
+def test_partition_of_which_the_group_lacks_the_last_transaction_is_taken_over_anew() -> None:
+    """The end of the one in doubt had ended it too: the next commit passed over its result, and a run waited for it."""
+    it = doubtful()
+    before, known = it.ownership.partitions[KEPT], it.ownership.remembered
+    it.committer.recheck.step(it.clock.monotonic())
+
+    it.answer(positions={LOST: Position(0), KEPT: known.copy()._before[KEPT]})
+
+    assert it.ownership.has_anew, "work on it is dropped"
+    assert not it.ownership.is_current(before)
+    assert it.ownership.partitions[KEPT].stage is Stage.LAST_WRITER
+    assert it.ownership.partitions[LOST].stage is Stage.RUNNING
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [{}, {"error": TransportError("away")}, {"positions": {LOST: None, KEPT: None}}],
+    ids=["pending", "no answer", "none"],
+)
+def test_position_that_is_not_told_after_an_outage_is_asked_for_again(reply: dict[str, object]) -> None:
+    it = doubtful()
+    asked = []
+    for seconds in range(70):
+        if it.committer.recheck.step(it.clock.monotonic()):
+            asked.append(seconds)
+            it.answer(**reply)
+        it.wait(1)
+
+    assert asked == [0, 1, 10, 30, 60]
+    assert not it.ownership.has_anew
+
+
+@pytest.mark.parametrize("meanwhile", ["lost", "committed"])
+def test_answer_about_what_is_over_by_then_begins_nothing_anew(meanwhile: str) -> None:
+    it = doubtful()
+    before = it.ownership.remembered.copy()._before[KEPT]
+    it.committer.recheck.step(it.clock.monotonic())
+    if meanwhile == "lost":
+        it.ownership.gone([KEPT])
+    else:
+        it.ownership.remembered.note({KEPT: written("me", 9, 3)})
+
+    it.answer(positions={KEPT: before})
+
+    assert not it.ownership.has_anew
+
+
+def test_log_that_is_away_is_asked_once_it_may_be_back_and_keeps_nothing_from_being_committed() -> None:
+    it = Owner()
+    it.reach_end(it.ownership.partitions[LOST], 7)
+    it.committer.outage()
+    it.wait(SETTLE_AFTER_S)
+
+    assert it.commit() is not None
+    assert it.committer.recheck.next_due == it.clock.monotonic() - SETTLE_AFTER_S + LOOKS_S[0]
 
 
 def test_transaction_in_doubt_does_not_wait_for_a_partition_that_is_no_longer_ours() -> None:

@@ -285,6 +285,54 @@ def test_partitions_of_a_group_wait_with_one_that_went_back(known: dict[TopicPar
     assert [(p.at, p.epoch) for p in ownership.opening()] == [(B, 9)]
 
 
+def committed(offset: int, number: int, epoch: int = 3) -> Position:
+    return Position(offset, encode(Metadata("me", number, epoch)))
+
+
+def test_partition_of_which_one_transaction_alone_is_missing_is_taken_over_as_it_stands(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # The story: a broker that was killed came back, left out markers of a transaction that it had answered as
+    # committed, and the roll-back of the next one ended both: all partitions waited for a person (docs/decisions/0123).
+    ownership, broker = owning({A: committed(12, 7), B: committed(5, 6)})
+    ownership.remembered.note({A: committed(12, 7), B: committed(5, 6)})
+    ownership.remembered.note({A: committed(14, 8, epoch=4)})
+
+    go_on(ownership, broker)
+
+    assert [(p.at, p.offsets.base, p.epoch) for p in ownership.opening()] == [(A, 12, 4), (B, 5, 3)]
+    assert "its position went back from 14 to 12 (epoch 4 to 3): a broker did not keep the last tr" in caplog.text
+    assert (ownership.stopped, ownership.went_back, ownership.torn) == (0, 0, 1)
+
+
+def test_partition_of_which_more_than_one_transaction_is_missing_stands_still() -> None:
+    ownership, broker = owning({A: committed(10, 6)})
+    for number, offset in ((6, 10), (7, 12), (8, 14)):
+        ownership.remembered.note({A: committed(offset, number)})
+
+    go_on(ownership, broker)
+
+    assert ownership.stopped == 1
+    assert not ownership.opening()
+
+
+def test_what_one_partition_lacks_is_looked_at_again_before_the_next_is_taken_over() -> None:
+    """Its epoch is committed meanwhile: the group has what it lacked, and the other one is no reason to stop."""
+    ownership, broker = owning({A: committed(12, 7), B: committed(5, 6)})
+    broker.pending = {B}
+    ownership.remembered.note({A: committed(12, 7), B: committed(5, 6)})
+    ownership.remembered.note({A: committed(14, 8)})
+    go_on(ownership, broker)
+    (first,) = ownership.opening()
+    first.opened()
+    ownership.remembered.note({A: committed(14, 9, epoch=4)})
+    broker.positions[A], broker.pending = committed(14, 9, epoch=4), set()
+
+    go_on(ownership, broker, now=20.0)
+
+    assert [(p.at, p.offsets.base) for p in ownership.opening()] == [(B, 5)]
+
+
 def test_partition_that_another_process_has_now_tells_of_the_group_too() -> None:
     """After an outage two processes had each other's partitions, and neither saw that its own had gone back."""
     ownership, broker = owning({B: at_epoch(7, 2)})

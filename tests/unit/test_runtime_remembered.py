@@ -86,3 +86,71 @@ def test_position_of_a_newer_version_is_neither_behind_nor_not() -> None:
 
     with pytest.raises(MetadataUnreadable):
         remembered.is_behind(A, Position(100, "f9.future"))
+
+
+def numbered(offset: int, number: int) -> Position:
+    return Position(offset, encode(Metadata("me", number, 5)))
+
+
+@pytest.mark.parametrize(
+    ("found", "are_torn"),
+    [
+        ({A: numbered(100, 1), B: numbered(50, 2)}, True),
+        ({A: numbered(100, 1)}, True),
+        ({A: numbered(90, 0), B: numbered(50, 2)}, False),
+        ({A: numbered(100, 1), B: None}, False),
+        ({A: numbered(110, 9)}, True),
+        ({A: Position(0)}, False),
+        ({}, False),
+    ],
+    ids=[
+        "both",
+        "one of them",
+        "one went further back",
+        "one has none",
+        "somebody else has begun",
+        "made anew",
+        "none",
+    ],
+)
+def test_one_transaction_is_torn_if_each_partition_stands_where_it_stood_before_it(
+    found: dict[TopicPartition, Position | None], are_torn: bool
+) -> None:
+    remembered = Remembered()
+    remembered.note({A: numbered(100, 1)})
+    remembered.note({B: numbered(50, 2)})
+    remembered.note({A: numbered(120, 3), B: numbered(60, 3)})
+
+    assert remembered.are_torn(found) is are_torn
+
+
+def test_two_transactions_that_are_missing_are_no_torn_one() -> None:
+    remembered = Remembered()
+    for number in (1, 2, 3):
+        remembered.note({A: numbered(100 * number, number)})
+        remembered.note({B: numbered(10 * number, 10 + number)})
+
+    assert not remembered.are_torn({A: numbered(200, 2), B: numbered(20, 12)})
+
+
+def test_of_a_partition_that_was_committed_once_nothing_can_be_torn() -> None:
+    """What stood there before was another's: who knows how much of it is missing?"""
+    remembered = Remembered()
+    remembered.note({A: numbered(100, 1)})
+
+    assert not remembered.are_torn({A: numbered(90, 0)})
+
+
+def test_last_transaction_that_never_was_is_undone_but_for_its_token() -> None:
+    """Handlers may have had it: no later owner's may be lower."""
+    remembered = Remembered()
+    remembered.note({A: position(100, 4)})
+    remembered.note({A: position(120, 5)})
+
+    remembered.undo(A)
+
+    assert remembered.position(A) == position(100, 4)
+    assert not remembered.is_behind(A, position(100, 4))
+    assert remembered.epoch_of(A) == remembered.copy().epoch_of(A) == 5
+    remembered.undo(A)
+    assert remembered.position(A) == position(100, 4), "of what was before nothing is known"

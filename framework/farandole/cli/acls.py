@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 Role = Annotated[
     str,
     typer.Argument(
-        metavar="ROLE", help="Folder of a unit of agents; or coordinator, client, apply, doctor.", show_default=False
+        metavar="ROLE",
+        help="Folder of a unit of agents; or coordinator, client, apply, doctor, transactions.",
+        show_default=False,
     ),
 ]
 

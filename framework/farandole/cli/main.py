@@ -20,6 +20,7 @@ from farandole.cli import (
     simulating,
     state,
     topics,
+    transactions,
 )
 from farandole.cli.demo import command as demo
 from farandole.cli.dev import command as dev
@@ -83,6 +84,7 @@ app.command()(demo.demo)
 app.add_typer(config.app, name="config")
 app.command()(acls.acls)
 app.command()(doctor.doctor)
+app.add_typer(transactions.app, name="transactions")
 
 
 @app.command("exit-codes")

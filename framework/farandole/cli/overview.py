@@ -6,7 +6,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     "Begin": ("init", "dev", "demo"),
     "Runs": ("run", "dead", "lineage"),
     "Deploy": ("check", "plan", "apply", "coordinator", "agent"),
-    "Look after": ("lag", "doctor", "topics", "schema", "archive", "config", "acls"),
+    "Look after": ("lag", "doctor", "transactions", "topics", "schema", "archive", "config", "acls"),
     "Prove": ("simulate", "verify", "state"),
     "Besides": ("exit-codes", "version"),
 }

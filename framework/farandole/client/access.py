@@ -11,8 +11,8 @@ from enum import Enum
 
 from farandole.events.topics import Topics
 
-COORDINATOR, CLIENT, APPLY, DOCTOR = "coordinator", "client", "apply", "doctor"
-ROLES = (COORDINATOR, CLIENT, APPLY, DOCTOR)
+COORDINATOR, CLIENT, APPLY, DOCTOR, TRANSACTIONS = "coordinator", "client", "apply", "doctor", "transactions"
+ROLES = (COORDINATOR, CLIENT, APPLY, DOCTOR, TRANSACTIONS)
 """Kinds of process besides the units of agents."""
 
 
@@ -55,6 +55,8 @@ def rights(role: str, topics: Topics, agents: Sequence[str] = (), publishes: Seq
             return tuple(_apply(topics, publishes))
         case "doctor":
             return tuple(_doctor(topics))
+        case "transactions":
+            return tuple(_transactions(topics))
         case _:
             return tuple(_unit(role, topics, agents, publishes))
 
@@ -159,6 +161,15 @@ def _doctor(topics: Topics) -> Iterator[Right]:
         Resource.TRANSACTIONAL_ID, f"{topics.namespace}.", ("Describe",), "transactions that hang", is_prefix=True
     )
     yield Right(Resource.CLUSTER, "kafka-cluster", ("Describe", "DescribeConfigs"), "brokers' settings and clock")
+
+
+def _transactions(topics: Topics) -> Iterator[Right]:
+    yield _looking(topics)
+    yield _topics(f"{topics.namespace}.", "`transactions list`: what is open in them", "Read")
+    why = "`transactions list`: what their coordinators say"
+    yield Right(Resource.TRANSACTIONAL_ID, f"{topics.namespace}.", ("Describe",), why, is_prefix=True)
+    why = "`transactions end`: writing markers, which else brokers alone do, in any topic of the cluster"
+    yield Right(Resource.CLUSTER, "kafka-cluster", ("ClusterAction",), why)
 
 
 HEAD = """\

@@ -80,6 +80,9 @@ class Writer:
     _aborts: Patience = field(default_factory=Patience)
     """While the log takes nothing from us (as when this machine's clock is wrong), we do not ask it all the time."""
 
+    _last: frozenset[int] = frozenset()
+    """Homes of the last transaction that was answered as committed."""
+
     _fencings: Fencings = field(init=False)
     _suspects_turn: bool = False
     _last_suspect: int = -1
@@ -272,6 +275,7 @@ class Writer:
             self._wait_for_log(reply.error)
 
     def _committed(self, flight: Flight) -> None:
+        self._last = frozenset(home.number for home in flight.homes)
         for home in flight.homes:
             home.number_committed = flight.number
             home.committed_at = _positions_in(flight, home.number, self.settings.topics)
@@ -326,13 +330,16 @@ class Writer:
                 home.limit = (read + 1) // 2
 
     def _in_doubt(self, flight: Flight, verdict: Verdict, error: TransportError | None) -> None:
-        """We do not know: a new producer, and the homes are restored from what the log says (R4)."""
+        """We do not know: a new producer, and the homes are restored from what the log says (R4).
+
+        Those of the transaction before too: a broker that left its markers out has ended it with this one (0123).
+        """
         if verdict is Verdict.FENCED:
             self._fencings.fenced(self.builder.monotonic())
         if flight.batches and verdict is Verdict.DOUBT:
             self.builder.shrink()
         log.warning("a transaction is in doubt (%s): its homes are restored", error)
-        self.doubted(frozenset(at.partition for at in flight.positions))
+        self.doubted(self._last.union(at.partition for at in flight.positions))
         self._renew()
 
     def _renew(self) -> None:

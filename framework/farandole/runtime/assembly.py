@@ -25,6 +25,7 @@ from farandole.runtime.lanes import Load
 from farandole.runtime.ownership import Ask, Ownership
 from farandole.runtime.planner import Flight, Limits, Planner
 from farandole.runtime.reactions import Surroundings
+from farandole.runtime.rechecking import Recheck
 from farandole.runtime.recording import Counts, Troubles
 from farandole.runtime.settings import AgentSettings
 from farandole.runtime.spans import Spans
@@ -71,6 +72,7 @@ class Parts:
     tables: AgentTables
     ownership: Ownership
     committer: Committer
+    recheck: Recheck
     work: Workplace
     intake: Intake
 
@@ -88,8 +90,9 @@ def assemble(unit: Unit, member: Member, ask: Ask, committed: Callable[[Flight],
     limits = Limits(settings.transaction_records_max, settings.transaction_bytes_max)
     planner = Planner(settings.client_id, randbits(NUMBER_BITS), limits)
     settle_after_s = settings.settle_after.total_seconds()
+    recheck = Recheck(ask, ownership)
     committer = Committer(
-        member, ask, planner, ownership, load, counts, given.clock, committed, settle_after_s, troubles
+        member, ask, planner, ownership, load, counts, given.clock, committed, settle_after_s, recheck, troubles
     )
     payloads = environment.payloads
     work = Workplace(
@@ -109,7 +112,7 @@ def assemble(unit: Unit, member: Member, ask: Ask, committed: Callable[[Flight],
         None if (traced := tracer()) is None else Spans(traced),
     )
     intake = Intake(settings, given.clock, member, ownership, committer, work, counts, troubles)
-    return Parts(counts, troubles, environment.signals, executor, tables, ownership, committer, work, intake)
+    return Parts(counts, troubles, environment.signals, executor, tables, ownership, committer, recheck, work, intake)
 
 
 def _environment(unit: Unit, member: Member) -> Environment:

@@ -19,6 +19,7 @@ from farandole.runtime.lanes import Load
 from farandole.runtime.ownership import LOST, MISSING_RETRY_S, Ask, Ownership
 from farandole.runtime.partition import Partition, Stage
 from farandole.runtime.planner import Flight, Planner
+from farandole.runtime.rechecking import Recheck
 from farandole.runtime.recording import Counts, Troubles
 from farandole.transport.doubt import judge_all
 from farandole.transport.fencing import Fencings
@@ -60,6 +61,7 @@ class Committer:
     clock: Clock
     committed: Callable[[Flight], None]
     settle_after_s: float
+    recheck: Recheck
     troubles: Troubles = field(default_factory=lambda: Troubles(log))
     flight: Flight | None = None
     is_dead: bool = False
@@ -110,6 +112,10 @@ class Committer:
         if partition.offsets.is_settled and partition.offsets.base > partition.committed:
             self._settling[partition] = self.clock.monotonic() + self.settle_after_s
 
+    def outage(self) -> None:
+        """The log is away: once it is back, see that it has what we committed."""
+        self.recheck.outage(self.clock.monotonic())
+
     def forget(self, is_current: Callable[[Partition], bool]) -> None:
         """Results of partitions that are no longer ours are dropped (R6)."""
         for answer in self.planner.drop(is_current):
@@ -124,7 +130,7 @@ class Committer:
             (_, ask), self._again = self._again, None
             ask()
             return True
-        if self.flight is not None or self.ownership.is_fencing or now < self._not_before:
+        if self.flight is not None or self.ownership.is_fencing or now < self._not_before or self.recheck.is_wanted:
             return False
         opening = self.ownership.opening()
         lone_due = self._settling_due()
@@ -273,17 +279,22 @@ class Committer:
             elif stands:
                 self.counts.judged["committed"] += 1
                 self._stands(flight)
+                self.recheck.doubt(self.clock.monotonic())
             else:
                 self.counts.judged["without_effect"] += 1
                 self._without_effect(flight)
+                self.recheck.doubt(self.clock.monotonic())
 
         self.ask(ReadPositions(asked, stable=True), answered)
 
     def _have_gone_back(self, flight: Flight, found: Mapping[TopicPartition, Position | None]) -> bool:
         """Whether the group says less than we know of a partition that is ours still: so nor of what came since.
 
-        What is pending is not told yet, and of an inbox that was deleted there is nothing: neither is a loss.
+        What is pending is not told yet, and of an inbox that was deleted there is nothing: neither is a loss. If it is
+        the one transaction before that is missing, the end of this one ended it too: this one has had no effect.
         """
+        known = self.ownership.remembered
         ours = {at for at, p in flight.touched.items() if self.ownership.is_current(p)}
         told = {at: position for at, position in found.items() if at in ours and position is not None}
-        return any(self.ownership.remembered.is_behind(at, position) for at, position in told.items())
+        behind = {at: position for at, position in told.items() if known.is_behind(at, position)}
+        return bool(behind) and not known.are_torn(behind)

@@ -117,6 +117,8 @@ class Intake:
 
     def _trouble(self, trouble: Trouble) -> None:
         p = None if trouble.at is None else self.ownership.partitions.get(trouble.at)
+        if trouble.at is None:
+            self.committer.outage()
         if p is None or p.stage is not Stage.RUNNING or trouble.kind not in STOPPING_TROUBLES:
             self.troubles.tell_trouble(trouble, self.clock.monotonic())
             return

@@ -57,6 +57,7 @@ class AgentLoop:
         self._executor = parts.executor
         self._tables = parts.tables
         self._committer = parts.committer
+        self._recheck = parts.recheck
         self._work = parts.work
         self._intake = parts.intake
         self.view = View(self.counts, self.ownership, self._tables, self._work, self._intake, self._member)
@@ -84,6 +85,10 @@ class AgentLoop:
         did |= self._look_at_tables(is_busy=did)
         did |= self.ownership.step(self._clock.monotonic(), may_fence=self._committer.is_free)
         self.ownership.tell_slow(self._clock.monotonic())
+        did |= self._recheck.step(self._clock.monotonic())
+        if self.ownership.has_anew:
+            self.ownership.has_anew = False
+            self._let_go()
         did |= self._work.step()
         self._intake.throttle()
         did |= self._committer.submit()
@@ -179,13 +184,17 @@ class AgentLoop:
         """Drop everything of theirs that is not committed."""
         for p in self.ownership.gone(partitions):
             p.later.clear()
-        self._work.forget_queued(lambda partition: not self.ownership.is_current(partition))
-        self._work.give_up_lost()
-        self._committer.forget(self.ownership.is_current)
+        self._let_go()
         if lost:
             log.warning("%d partitions were lost: others may have had them for a while", len(partitions))
 
     # --- inside ---------------------------------------------------------------------------
+
+    def _let_go(self) -> None:
+        """Drop what is under way of partitions that are no longer ours, or that were begun anew."""
+        self._work.forget_queued(lambda partition: not self.ownership.is_current(partition))
+        self._work.give_up_lost()
+        self._committer.forget(self.ownership.is_current)
 
     def _begin(self, wait: float) -> bool:
         """Join only once both tables are read to their end (R13), and only if the inboxes are ours (R8)."""
@@ -246,5 +255,5 @@ class AgentLoop:
 
     def _due(self) -> float | None:
         taking_over = self.ownership.next_due(may_fence=self._committer.is_free)
-        dues = (self._work.next_due(), self._committer.next_due(), taking_over)
+        dues = (self._work.next_due(), self._committer.next_due(), self._recheck.next_due, taking_over)
         return min((each for each in dues if each is not None), default=None)

@@ -53,6 +53,9 @@ LOST = (
 )
 """What is to be done where positions went back, for a person."""
 
+TORN = "a broker did not keep the last transaction, which it had said was committed. What it answered is done once more"
+"""What happens where one transaction alone is missing, for a person."""
+
 log = logging.getLogger("farandole.runtime")
 
 
@@ -67,8 +70,10 @@ class Ownership:
         self._fenced: set[str] = set()
         self._departed: set[str] = set()
         self._failures: dict[str, int] = {}
-        self._back: set[TopicPartition] = set()
-        """Partitions of which the group said less than we know, when it was last asked."""
+        self._back: dict[TopicPartition, Position | None] = {}
+        """What the group said of partitions of which that is less than we know, when it was last asked."""
+        self._is_torn = False
+        """Whether that is one transaction of ours, which a broker tore."""
         self._suspected: set[TopicPartition] = set()
         """Those of which it says so now, until it is known that the topic is still the one that we knew."""
         self._excused: set[TopicPartition] = set()
@@ -76,10 +81,12 @@ class Ownership:
         self.remembered = Remembered()
         self.partitions: dict[TopicPartition, Partition] = {}
         self.stopped = 0
-        self.went_back = 0
+        self.went_back = self.torn = 0
         self.fenced = 0
         self._is_moving = False
         """False once every partition stands still, so that a step costs nothing."""
+        self.has_anew = False
+        """Whether some were begun anew, of which there may be work under way: until the loop has seen to that."""
         self.is_fencing = False
         """Whether a `FenceWriter` is in flight, beside which no transaction may be."""
 
@@ -96,6 +103,12 @@ class Ownership:
     def gone(self, ats: Iterable[TopicPartition]) -> list[Partition]:
         """Partitions are no longer ours."""
         return [self.partitions.pop(at) for at in ats if at in self.partitions]
+
+    def anew(self, partitions: Iterable[Partition]) -> None:
+        """The group has less of these than we know: they are taken over from what it has, as if from another."""
+        lacking = [p.at for p in partitions if self.is_current(p)]
+        self.assigned(lacking)
+        self.has_anew |= bool(lacking)
 
     def is_current(self, partition: Partition) -> bool:
         """Whether this assignment is still the one that stands (R6)."""
@@ -241,10 +254,12 @@ class Ownership:
     def _look_back(self, positions: Mapping[TopicPartition, Position | None], known: Remembered) -> None:
         """Which of them are behind what we had committed when they were asked for, in the topic that we knew."""
         behind = {at for at, position in positions.items() if self._is_behind(known, at, position)}
-        self._back -= positions.keys() - behind
-        self._back &= self.remembered.places
+        places = self.remembered.places
+        kept = {at: positions.get(at, found) for at, found in self._back.items() if at in places}
+        self._back = {at: found for at, found in kept.items() if at in behind or at not in positions}
+        self._look_for_torn()
         self._excused &= behind
-        if self._suspected or not (fresh := behind - self._back - self._excused):
+        if self._suspected or not (fresh := behind - self._back.keys() - self._excused):
             return
         self._suspected = set(fresh)
         for topic in sorted({at.topic for at in fresh}):  # of one that is not there nothing is told, of others it is
@@ -262,7 +277,15 @@ class Ownership:
             elif end is None and position is None:
                 self._excused.add(at)  # neither a position nor an end: its topic was deleted
             else:
-                self._back.add(at)
+                self._back[at] = position
+        self._look_for_torn()
+
+    def _look_for_torn(self) -> None:
+        """Is it one transaction that is missing? Who has its partitions now does it once more."""
+        self._is_torn = self.remembered.are_torn(self._back)
+        for at in [at for at in self._back if self._is_torn and at not in self.partitions]:
+            self.remembered.undo(at)
+            del self._back[at]
 
     def _is_behind(self, known: Remembered, at: TopicPartition, position: Position | None) -> bool:
         try:
@@ -280,7 +303,7 @@ class Ownership:
             self.stop(p, f"it has no start position (R8): {way_out}", now + MISSING_RETRY_S)
             return
         p.found = position.offset
-        if self._back and p.stage is Stage.POSITIONS:
+        if self._back and p.stage is Stage.POSITIONS and not self._is_torn:
             # A group has one log of positions: what was lost of it, was lost of all, also where it is not known here.
             is_known = p.at in self._back
             self.went_back += 1
@@ -296,6 +319,11 @@ class Ownership:
             self.stop(p, str(bad))
             return
         if p.stage is Stage.POSITIONS:
+            if p.at in self._back:
+                self.torn += 1
+                log.warning("%s[%d]: its position went back %s: %s", *p.at, self.remembered.told(p.at, position), TORN)
+                self.remembered.undo(p.at)
+                del self._back[p.at]
             p.restore(position, metadata)
             p.epoch = max(p.epoch, self.remembered.epoch_of(p.at))
             return

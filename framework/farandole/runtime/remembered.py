@@ -13,22 +13,35 @@ from farandole.transport.port import Position, TopicPartition
 
 
 class Remembered:
-    """The last committed position of each partition that was ours since the process began."""
+    """The last two committed positions of each partition that was ours since the process began."""
 
-    def __init__(self, known: Mapping[TopicPartition, Position] | None = None) -> None:
-        self._known: dict[TopicPartition, Position] = dict(known or {})
+    def __init__(self) -> None:
+        self._known: dict[TopicPartition, Position] = {}
+        self._before: dict[TopicPartition, Position] = {}
+        self._epochs: dict[TopicPartition, int] = {}
+        """Of transactions that were undone: handlers may have had tokens of them."""
 
     def copy(self) -> "Remembered":
         """What is known now: an answer is held against what was known when it was asked for."""
-        return Remembered(self._known)
+        it = Remembered()
+        it._known, it._before, it._epochs = dict(self._known), dict(self._before), dict(self._epochs)
+        return it
 
     def note(self, positions: Mapping[TopicPartition, Position]) -> None:
         """A transaction of ours with these positions stands."""
-        self._known.update(positions)
+        for at, position in positions.items():
+            if at in self._known:
+                self._before[at] = self._known[at]
+            self._known[at] = position
 
     def forget(self, at: TopicPartition) -> None:
         """Its records are gone, or its topic is another one: what was committed was of those."""
         self._known.pop(at, None)
+        self._before.pop(at, None)
+
+    def position(self, at: TopicPartition) -> Position | None:
+        """What we committed last; None if nothing is known."""
+        return self._known.get(at)
 
     @property
     def places(self) -> frozenset[TopicPartition]:
@@ -37,7 +50,8 @@ class Remembered:
 
     def epoch_of(self, at: TopicPartition) -> int:
         """The last epoch that is known of a partition; a token must not fall below it, whatever the group says."""
-        return decode(self._known[at].metadata).epoch if at in self._known else 0
+        known = decode(self._known[at].metadata).epoch if at in self._known else 0
+        return max(known, self._epochs.get(at, 0))
 
     def is_behind(self, at: TopicPartition, found: Position | None) -> bool:
         """Whether something is done of a partition, as we know, of which the group does not say so.
@@ -51,6 +65,27 @@ class Remembered:
         if known is None or found is None:
             return known is not None
         return bool(found.metadata) and _lacks(found, known)
+
+    def are_torn(self, found: Mapping[TopicPartition, Position | None]) -> bool:
+        """Whether what the group says less than we know is one transaction: the last one of each of these partitions,
+        and the same one. A broker tears one when it comes back; what it loses of its log is more. Whoever had them
+        since may have begun to do it once more.
+
+        Raises:
+            MetadataUnreadable: what was found cannot be read.
+        """
+        numbers = {decode(self._known[at].metadata).number for at in found if at in self._known}
+        return len(numbers) == 1 and all(self._lacks_last(at, position) for at, position in found.items())
+
+    def undo(self, at: TopicPartition) -> None:
+        """The last transaction of a partition never was."""
+        if at in self._before:
+            self._epochs[at] = self.epoch_of(at)
+            self._known[at] = self._before.pop(at)
+
+    def _lacks_last(self, at: TopicPartition, found: Position | None) -> bool:
+        before = self._before.get(at)
+        return before is not None and found is not None and bool(found.metadata) and not _lacks(found, before)
 
     def is_beyond(self, at: TopicPartition, end: int) -> bool:
         """Whether the partition, which ends there, has never come as far as we have: its topic was made anew."""

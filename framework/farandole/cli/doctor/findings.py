@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from farandole.cli.doctor.facts import Facts, Finding, Severity
+from farandole.cli.doctor.forgotten import forgotten
 from farandole.cli.doctor.positions import long_log, pending, went_back
 from farandole.settings.production import INSYNC_MIN, REPLICATION_MIN
 from farandole.transport.kafka.settings import BROKER_MIN
@@ -43,7 +44,7 @@ def findings(facts: Facts) -> list[Finding]:
         _drift,
         _clock,
         _transactions,
-        _forgotten,
+        forgotten,
         pending,
         went_back,
         long_log,
@@ -262,25 +263,6 @@ def _transactions(facts: Facts) -> Iterator[Finding]:
                 f"start a process of {unit} (it ends what a dead peer left open, R7); else kafka-transactions.sh "
                 f"--bootstrap-server {facts.bootstrap} find-hanging",
             )
-
-
-def _forgotten(facts: Facts) -> Iterator[Finding]:
-    for name in sorted({each.transactional_id for each in facts.forgotten}):
-        its = [each for each in facts.forgotten if each.transactional_id == name]
-        places = ", ".join(f"{each.at.topic}[{each.at.partition}] from {each.start}" for each in its)
-        commands = "; ".join(
-            f"kafka-transactions.sh --bootstrap-server {facts.bootstrap} abort --topic {each.at.topic} "
-            f"--partition {each.at.partition} --start-offset {each.start}"
-            for each in its
-        )
-        yield Finding(
-            E,
-            "forgotten_transaction",
-            f"a transaction of {name} is open in {places}, and its coordinator says {its[0].state}",
-            "a broker that started after a crash left its markers out: readers of these partitions wait for ever",
-            f"{commands} (its broker rolled it back, in nearly all cases; if records of it are visible in another "
-            "partition, it was committed, and is torn by that)",
-        )
 
 
 def _members(facts: Facts) -> Iterator[Finding]:

@@ -1,21 +1,17 @@
-"""What a person does about transactions that nobody ends any more: `kafka-transactions.sh abort`, without that tool.
+"""A person who does what `doctor` says about transactions that nobody ends any more: `farandole transactions end`.
 
-Aborts, as its broker meant to: where it had been committed, the checker will find it torn.
+What nobody can tell the outcome of is aborted: where it had been committed, the checker will find it torn.
 """
 
 import contextlib
 import threading
-from typing import Any
+from collections.abc import Iterator
 
 from aiokafka import errors as aio
-from aiokafka.client import AIOKafkaClient
-from aiokafka.protocol.types import Boolean, CompactArray, Int16, Int32, Int64, Schema
-from aiokafka.structs import TopicPartition as Place
 
 from farandole.errors import TransportError
-from farandole.transport.kafka.asking import ask
 from farandole.transport.kafka.forgotten import Forgotten, forgotten
-from farandole.transport.kafka.messages import TAGS, TEXT, message
+from farandole.transport.kafka.markers import Answer, end
 from farandole.transport.kafka.settings import KafkaSettings
 
 LOOK_S = 15.0
@@ -23,10 +19,13 @@ LOOK_S = 15.0
 
 
 class Janitor:
-    """Looks again and again, and aborts what nobody ends any more, until it is closed; `aborted` counts them."""
+    """Looks again and again, and ends what nobody ends any more, until it is closed.
+
+    `committed` and `aborted` count them.
+    """
 
     def __init__(self, settings: KafkaSettings, prefix: str) -> None:
-        self.aborted = 0
+        self.committed = self.aborted = 0
         self._settings, self._prefix = settings, prefix
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="janitor", daemon=True)
@@ -37,71 +36,21 @@ class Janitor:
         self._is_over.set()
         self._thread.join()
 
+    @property
+    def notes(self) -> list[str]:
+        """What it did, in words; nothing if there was nothing to do."""
+        count, how = self.committed + self.aborted, f"{self.committed} committed, {self.aborted} aborted"
+        return [f"{count} transactions that a broker had forgotten were ended by hand: {how}"] if count else []
+
     def _watch(self) -> None:
         while not self._is_over.wait(LOOK_S):
             with contextlib.suppress(TransportError, aio.KafkaError):  # the log is away: the next look is soon
-                self.aborted += len(abort_forgotten(self._settings, self._prefix))
+                for _, answer in end_forgotten(self._settings, self._prefix):
+                    self.committed += answer is Answer.COMMITTED
+                    self.aborted += answer is Answer.ABORTED
 
 
-def abort_forgotten(settings: KafkaSettings, prefix: str) -> list[Forgotten]:
-    """Abort each, in the partition in which it is open; those that were."""
-    found = forgotten(settings, prefix)
-    for each in found:
-        ask(settings, "farandole.operator", lambda client, it=each: _abort(client, it))  # type: ignore[misc]
-    return found
-
-
-def _abortion(it: Forgotten) -> tuple[Any, ...]:
-    """Its marker, as the request has it."""
-    topics: list[Any] = [(it.at.topic, [it.at.partition], {})]
-    return it.producer_id, it.producer_epoch, False, topics, max(0, it.coordinator_epoch), {}
-
-
-async def _abort(client: AIOKafkaClient, it: Forgotten) -> None:
-    cluster = await client.fetch_all_metadata()
-    leader = cluster.leader_for_partition(Place(it.at.topic, it.at.partition))
-    answer = await client.send(leader, _WriteTxnMarkers([_abortion(it)]))
-    for _, topics, _ in answer.markers:
-        for _, partitions, _ in topics:
-            for _, error, _ in partitions:
-                if error:
-                    raise aio.for_code(error)()
-
-
-_WriteTxnMarkers = message(
-    "_WriteTxnMarkers",
-    27,
-    1,
-    Schema(
-        (
-            "markers",
-            CompactArray(
-                ("producer_id", Int64),
-                ("producer_epoch", Int16),
-                ("transaction_result", Boolean),
-                ("topics", CompactArray(("name", TEXT), ("partition_indexes", CompactArray(Int32)), TAGS)),
-                ("coordinator_epoch", Int32),
-                TAGS,
-            ),
-        ),
-        TAGS,
-    ),
-    Schema(
-        (
-            "markers",
-            CompactArray(
-                ("producer_id", Int64),
-                (
-                    "topics",
-                    CompactArray(
-                        ("name", TEXT),
-                        ("partitions", CompactArray(("partition_index", Int32), ("error_code", Int16), TAGS)),
-                        TAGS,
-                    ),
-                ),
-                TAGS,
-            ),
-        ),
-        TAGS,
-    ),
-)
+def end_forgotten(settings: KafkaSettings, prefix: str) -> Iterator[tuple[Forgotten, Answer]]:
+    """End each, in the partition in which it is open; what was done, one after the other."""
+    for each in forgotten(settings, prefix):
+        yield each, end(settings, each, abort_unknown=True)

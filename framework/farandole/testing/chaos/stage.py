@@ -342,8 +342,8 @@ class Stage:
         assert self._stalls is not None
         self._stalls.close()
         history = collect(self.transport, self.topics.namespace, quiescent=not stuck)
-        if self._janitor is not None and self._janitor.aborted:
-            self.notes.append(f"{self._janitor.aborted} transactions that a broker had forgotten were aborted by hand")
+        if self._janitor is not None:
+            self.notes += self._janitor.notes
         seen = replace(history, executions=read(self.ledger))
         count(report, seen, load, Excuse(self.plan.excused, self._damaged, self.cancelled))
         report.stuck = len(stuck)

@@ -30,6 +30,9 @@ GOALS = (
     "timed_out_attempt",
     "positions_went_back",
     "home_went_on",
+    "forgotten",
+    "torn",
+    "done_once_more",
 )
 """All above zero over the seeds of `make test`."""
 

@@ -29,6 +29,10 @@ REWIND, REWIND_RATES = "rewind", (0.0, 0.0, 0.0, 0.0, 0.0, 0.01)
 """What may befall who keeps the coordinators' group: it begins anew, with a beginning of its log alone. One of six
 may have it, and who is struck is so some five times: of one alone, nothing happens between it and what mends it."""
 
+FORGET, FORGET_RATES = "forget", (0.0, 0.0, 0.0, 0.02, 0.06)
+"""What may befall whoever keeps transactions: it leaves markers out of one that is decided, as a broker that comes back
+may (docs/decisions/0123)."""
+
 OFTEN, WEIGHTS_OFTEN = ("cut", "scale"), (0.0, 1.0, 4.0, 8.0)
 """Networks fail more often than machines, and people deploy and scale all day."""
 
@@ -39,11 +43,18 @@ STEP_RATES = (0.001, 0.003, 0.008)
 """Of all kinds together, where nothing is at stake: if everything breaks all the time, nothing can be under way."""
 
 
-GROUPS = {"step": STEP_KINDS, "call": CALL_FATES, "fetch": ("fetch",), "birth": (OLDER,), "keeper": (REWIND,)}
+GROUPS = {
+    "step": STEP_KINDS,
+    "call": CALL_FATES,
+    "fetch": ("fetch",),
+    "birth": (OLDER,),
+    "keeper": (REWIND,),
+    "marker": (FORGET,),
+}
 """Opportunities: one per step of the world, per exchange with the broker, per fetch, per coordinator that begins; and
-another per step, of which a seed draws apart, so that none lives otherwise before such a fault has struck it."""
+two more per step, of which a seed draws apart, so that none lives otherwise before such a fault has struck it."""
 
-APART = frozenset({"keeper"})
+APART = frozenset({"keeper", "marker"})
 """Groups of opportunities that are drawn each from a source of its own."""
 
 
@@ -66,6 +77,7 @@ def drawn_rates(rng: random.Random, apart: random.Random, only: Sequence[str] = 
         "refused": rng.choice((0.0, call / 2, 0.1)),  # most calls are none that it may befall
         OLDER: apart.choice(OLDER_RATES),
         REWIND: apart.choice(REWIND_RATES),
+        FORGET: apart.choice(FORGET_RATES),
     }
 
 

@@ -51,6 +51,8 @@ class Harm:
         """Whatever strikes at this step of the world, its `steps`-th."""
         if (keeper := self.chaos.strikes("keeper")) is not None:
             self.network.tell(self._lose(keeper[1]))
+        if (marker := self.chaos.strikes("marker")) is not None:
+            self.network.tell(self.network.forget(marker[1]))
         is_burst = steps < self._burst_until
         at_stake = AT_STAKE[max(process.stake for process in self.processes)]
         for _ in range(max(at_stake, BURST if is_burst else 1)):

@@ -226,8 +226,16 @@ class SimMember(MemoryMember):
             self._network.rare["offsets_only_interrupted"] += not request.records
             self._doubted = request
             return Verdict.DOUBT, TransportError(f"no answer to {lost}")
+        if verdict is not Verdict.COMMITTED and self._has_torn():
+            self._network.rare["torn"] += 1
+            return Verdict.DOUBT, error
         self._is_spent = False
         return verdict, error
+
+    def _has_torn(self) -> bool:
+        """Whether the abort has ended the transaction before too: as the real client knows of outages."""
+        with self._network.hub as broker:
+            return broker.transactions.is_torn(self.client_id)
 
     def _transact(self, writer: Writer, request: Commit) -> Exchange[tuple[Verdict, TransportError | None]]:
         snapshot = request.snapshot

@@ -62,6 +62,12 @@ SENT_AGAIN = 0.7
 LINK_DOWN = 0.4
 """How often a loss is not the only one: who was called stays out of reach in the same way."""
 
+HANGS = 0.7
+"""How often the writer does not get to the end of its next transaction: clients hang in it after an outage."""
+
+SEEN_TO_S = (1.0, 5.0, 20.0)
+"""When a person ends what a broker has forgotten to mark, in seconds."""
+
 BROKERS = 3
 """How many share the partitions, so that markers may be missing in some and written in others."""
 
@@ -150,6 +156,9 @@ class Network:
     stalled: dict[int, float] = field(default_factory=dict)
     """Brokers that are not told how transactions end, and until when."""
 
+    left: dict[str, float] = field(default_factory=dict)
+    """Writers of which a broker has forgotten to mark a transaction, and when a person sees to it."""
+
     def tell(self, line: str) -> None:
         """A line of the trace."""
         if self.told is not None:
@@ -224,6 +233,7 @@ class Network:
         """Everybody reaches everybody."""
         self.cuts.clear()
         self.stalled.clear()
+        self.left = dict.fromkeys(self.left, 0.0)
 
     def _cut(self, who: str, kind: str) -> str | None:
         if not self.cuts:
@@ -258,6 +268,8 @@ class Network:
     def write_marker(self) -> bool:
         """One broker writes its markers of one transaction that has been decided; False if there is none."""
         with self.hub as broker:
+            if self.left and self._recall(broker):
+                return True
             unmarked = list(broker.transactions.unmarked())
             if self.stalled:
                 now = self.hub.clock.monotonic()
@@ -271,6 +283,32 @@ class Network:
                 if isinstance(each, str):
                     self.persisted.look(broker, each)
             return True
+
+    def forget(self, how: random.Random) -> str:
+        """A broker comes back, and leaves the markers out of a transaction that is decided; in words.
+
+        Not of one of which a request is still on its way: what that begins anew ends it the other way, and nobody may
+        know (decision 0123, what it does not see).
+        """
+        late = {name.partition(":")[0] for name, _ in self.late}
+        with self.hub as broker:
+            if not (names := sorted(set(broker.transactions.forgettable()) - late)):
+                return "broker: comes back, and has nothing to mark"
+            name = how.choice(names)
+            broker.transactions.forget(name)
+        self.rare["forgotten"] += 1
+        self.left[name] = self.hub.clock.monotonic() + how.choice(SEEN_TO_S)
+        if how.random() < HANGS:
+            self.cut(name, "transactions", how.choice(CUT_SECONDS), how.choice(CUTS))
+        return f"broker: comes back, and leaves the markers out of what {name} has ended"
+
+    def _recall(self, broker: Broker) -> bool:
+        """Whether a person has ended what was forgotten."""
+        due = [name for name, at in self.left.items() if at <= self.hub.clock.monotonic()]
+        ended = [name for name in due if broker.transactions.recall(name)]
+        for name in ended:
+            del self.left[name]
+        return bool(ended)
 
     def lose_positions(self, group: str, commits: int) -> int:
         """Who keeps a group begins anew without its last commits; how many were lost."""

@@ -75,4 +75,7 @@ class Staff:
         surrounding = Surrounding(transport, process.clock, self.artifacts, layout, executor)
         settings = replace(self.sizes.agent(process.name), fusion=self.fuses, fusing=FUSION)
         loop = AgentLoop(specs, surrounding, settings)
-        return Body(loop, transport, made[0], lambda: {"agent_missed_positions": loop.ownership.went_back})
+        own = loop.ownership
+        return Body(
+            loop, transport, made[0], lambda: {"agent_missed_positions": own.went_back, "done_once_more": own.torn}
+        )

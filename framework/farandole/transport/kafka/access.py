@@ -97,3 +97,8 @@ def words(error: KafkaError) -> str:
 def unauthorized(error: KafkaError, about: str) -> AccessDenied:
     """The error of a question that we may not ask."""
     return AccessDenied(f"{about}: expected to be allowed, but {words(error)}")
+
+
+def refusal(error: KafkaError, about: str) -> TransportError:
+    """The error of a question that was answered with one: a missing right, or another."""
+    return unauthorized(error, about) if error.code() in UNAUTHORIZED else TransportError(f"{about}: {error.str()}")

@@ -29,6 +29,7 @@ _OPERATIONS = {
     "Describe": AclOperation.DESCRIBE,
     "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
     "AlterConfigs": AclOperation.ALTER_CONFIGS,
+    "ClusterAction": AclOperation.CLUSTER_ACTION,
 }
 
 

@@ -4,8 +4,8 @@ A broker that starts after a crash rolls back what it finds unfinished, and fini
 partitions that have no leader at that moment, as those of an only broker have none for a second, it takes it that
 they were deleted, and leaves their marker out [Kafka 4.3.1: "Couldn't find leader endpoint for partitions ... likely
 deleted already and hence can be skipped"; in 2 of 4 kills, which the next moment mostly put right]. Readers of
-committed records stand before such a transaction for ever. Only a person can say how it ends: aborted, it is torn if
-its other partitions have it committed.
+committed records stand before such a transaction for ever. How its coordinator ended it can be told mostly (`endings`);
+`markers` ends it so. A person decides the rest: aborted, it is torn if its other partitions have it committed.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from aiokafka import errors as aio
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
-from aiokafka.protocol.types import CompactArray, Int16, Int32, Int64, Schema
-from aiokafka.structs import TopicPartition as Place
 from confluent_kafka import KafkaError
 
-from farandole.errors import NotReady, TransportError
-from farandole.transport.kafka.access import UNAUTHORIZED, unauthorized
+from farandole.errors import TransportError
+from farandole.transport.kafka.access import UNAUTHORIZED, refusal
 from farandole.transport.kafka.asking import ask, ask_patiently
+from farandole.transport.kafka.endings import Ending, ending_of
 from farandole.transport.kafka.ends import RETRY_S
 from farandole.transport.kafka.inspection import CLIENT_ID, Described, described, is_under_way
-from farandole.transport.kafka.messages import TAGS, TEXT, UNSPOKEN, message
+from farandole.transport.kafka.messages import UNSPOKEN
+from farandole.transport.kafka.producers import Open, leader_of, open_in, unled
 from farandole.transport.kafka.settings import KafkaSettings
 from farandole.transport.port import TopicPartition
 
@@ -33,15 +33,13 @@ CERTAIN_S = 1.0
 
 OFFSETS = "__consumer_offsets"
 
-NAMED_MAX = 5
-"""Partitions without a leader that an error names: after a broker's start they are all of them."""
-
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
     """A transaction of ours that is open in a partition from `start` on, and what its coordinator says of its writer.
 
     `coordinator_epoch` is the one under which the partition took its last marker of this producer; -1: none yet.
+    `ending` is what became of it for its coordinator, and of what it wrote to other partitions.
     """
 
     at: TopicPartition
@@ -51,26 +49,29 @@ class Forgotten:
     producer_id: int
     producer_epoch: int
     coordinator_epoch: int
+    ending: Ending
 
 
 def forgotten(settings: KafkaSettings, prefix: str) -> list[Forgotten]:
     """Those in partitions of topics that begin with `prefix`, and in groups' positions, where we may look. Blocking.
 
-    Only writers whose transactional ids we may see: another's may be under way without our being told. Partitions
-    without a leader are passed over: what there is in the others is to be told all the same.
+    Only writers whose transactional ids we may see: another's may be under way without our being told. In positions,
+    which are everybody's, only writers whose ids begin so. Partitions without a leader are passed over: what there is
+    in the others is to be told all the same.
 
     Raises:
         AccessDenied: we may not look at one of the topics.
         TransportError: the cluster cannot be reached, or does not tell.
     """
     try:
-        return ask(settings, CLIENT_ID, lambda client: _certainly(client, prefix, is_whole=True))
+        found = ask(settings, CLIENT_ID, lambda client: _certainly(client, prefix, is_whole=True))
     except UNSPOKEN as error:
         raise TransportError(f"producers: {error}") from error
+    return [each for each in found if each.at.topic != OFFSETS or each.transactional_id.startswith(prefix)]
 
 
-def left_by(settings: KafkaSettings, transactional_id: str) -> list[TopicPartition]:
-    """Where such transactions of one writer are open, in its namespace and as far as we may look, in order. Blocking.
+def left_by(settings: KafkaSettings, transactional_id: str) -> list[Forgotten]:
+    """Such transactions of one writer, in its namespace and as far as we may look, in order of place. Blocking.
 
     Asked until each partition has answered: of a topic that was just made not every broker knows the leader yet, and
     a partition without one may be what its broker has left the marker out of a moment ago.
@@ -94,7 +95,7 @@ def left_by(settings: KafkaSettings, transactional_id: str) -> list[TopicPartiti
         found = ask_patiently(settings, CLIENT_ID, f"producers of {prefix}*", asked)
     except TransportError as error:
         raise TransportError(f"{error}{missing}") from error
-    return sorted({each.at for each in found if each.transactional_id == transactional_id})
+    return sorted((it for it in found if it.transactional_id == transactional_id), key=lambda it: (it.at, it.start))
 
 
 async def open_in_positions(client: AIOKafkaClient, group: str) -> set[tuple[int, int]]:
@@ -106,15 +107,30 @@ async def open_in_positions(client: AIOKafkaClient, group: str) -> set[tuple[int
     """
     cluster = await client.fetch_all_metadata()
     count = len(cluster.partitions_for_topic(OFFSETS) or ())
-    number = _place_of(group, count) if count else 0
-    leader = cluster.leader_for_partition(Place(OFFSETS, number)) if count else None
-    if leader is None or leader < 0:
-        raise NotReady(_unled([TopicPartition(OFFSETS, number)]))
-    answer = await client.send(leader, _DescribeProducers([(OFFSETS, [number], {})]))
-    ((_, ((_, error, _, producers, _),), _),) = answer.topics
+    at = TopicPartition(OFFSETS, _place_of(group, count) if count else 0)
+    return {(each.producer_id, each.start) for each in await _open_at(client, cluster, at)}
+
+
+async def looked_again(client: AIOKafkaClient, it: Forgotten) -> Forgotten | None:
+    """What there is of one now; None: it has ended there, or its writer goes on with it.
+
+    Raises:
+        AccessDenied: we may not look there.
+        TransportError: its partition has no leader, or another error.
+    """
+    opened = await _open_at(client, await client.fetch_all_metadata(), it.at)
+    same = [each for each in opened if (each.start, each.producer_id) == (it.start, it.producer_id)]
+    return next(iter(await _over(client, same)), None)
+
+
+async def _open_at(client: AIOKafkaClient, cluster: ClusterMetadata, at: TopicPartition) -> list[Open]:
+    leader = leader_of(cluster, at)
+    if leader is None:
+        raise unled([at])
+    ((_, error, opened),) = await open_in(client, leader, {at.topic: [at.partition]})
     if error:
-        raise _refusal(KafkaError(error), f"producers of {OFFSETS}/{number}")
-    return {(producer, start) for producer, _, _, _, _, start, _ in producers if start >= 0}
+        raise refusal(KafkaError(error), f"producers of {at.topic}/{at.partition}")
+    return opened
 
 
 async def _certainly(client: AIOKafkaClient, prefix: str, is_whole: bool, group: str = "") -> list[Forgotten]:
@@ -129,47 +145,56 @@ async def _certainly(client: AIOKafkaClient, prefix: str, is_whole: bool, group:
 
 
 async def _found(client: AIOKafkaClient, prefix: str, is_whole: bool, group: str) -> list[Forgotten]:
-    """What is open in partitions and not under way for its coordinator, which is asked afterwards."""
-    opened = await _open(client, prefix, is_whole, group)
+    return await _over(client, await _open(client, prefix, is_whole, group))
+
+
+async def _over(client: AIOKafkaClient, opened: Sequence[Open]) -> list[Forgotten]:
+    """What of it is not under way for its coordinator, which is asked now: after the partitions."""
     writers: dict[int, list[Described]] = {}
     if opened:
-        for each in await described(client, sorted({producer for _, producer, *_ in opened})):
+        for each in await described(client, sorted({each.producer_id for each in opened})):
             writers.setdefault(each.producer_id, []).append(each)
     return [
-        Forgotten(at, start, known[0].transactional_id, known[0].state, producer, epoch, coordinator_epoch)
-        for at, producer, epoch, coordinator_epoch, start in opened
-        if (known := writers.get(producer)) and not any(is_under_way(each, epoch, at) for each in known)
+        _of(it, known[0])
+        for it in opened
+        if (known := writers.get(it.producer_id))
+        and not any(is_under_way(each, it.producer_epoch, it.at) for each in known)
     ]
 
 
-async def _open(
-    client: AIOKafkaClient, prefix: str, is_whole: bool, group: str
-) -> list[tuple[TopicPartition, int, int, int, int]]:
-    """Partition, producer id, its epoch, the coordinator's, first offset: of each transaction open in a partition."""
+def _of(it: Open, known: Described) -> Forgotten:
+    return Forgotten(
+        it.at,
+        it.start,
+        known.transactional_id,
+        known.state,
+        it.producer_id,
+        it.producer_epoch,
+        it.coordinator_epoch,
+        ending_of(known, it.producer_epoch, it.last_ms),
+    )
+
+
+async def _open(client: AIOKafkaClient, prefix: str, is_whole: bool, group: str) -> list[Open]:
+    """Each transaction that is open in a partition."""
     cluster = await client.fetch_all_metadata()
     asked: dict[int, dict[str, list[int]]] = {}
     leaderless: list[TopicPartition] = []
-    for topic, number in _places(cluster, prefix, group):
-        leader = cluster.leader_for_partition(Place(topic, number))
-        if leader is not None and leader >= 0:
-            asked.setdefault(leader, {}).setdefault(topic, []).append(number)
+    for at in _places(cluster, prefix, group):
+        leader = leader_of(cluster, at)
+        if leader is not None:
+            asked.setdefault(leader, {}).setdefault(at.topic, []).append(at.partition)
         else:
-            leaderless.append(TopicPartition(topic, number))
+            leaderless.append(at)
     if leaderless and not is_whole:
-        raise NotReady(_unled(leaderless))
+        raise unled(leaderless)
     found = []
     for leader, topics in asked.items():
-        answer = await client.send(
-            leader, _DescribeProducers([(name, numbers, {}) for name, numbers in topics.items()])
-        )
-        for topic, partitions, _ in answer.topics:
-            for number, error, _, producers, _ in partitions:
-                # The positions of all groups are what few may read.
-                if error and (topic != OFFSETS if is_whole else error not in UNAUTHORIZED):
-                    raise _refusal(KafkaError(error), f"producers of {topic}/{number}")
-                for producer, epoch, _, _, coordinator_epoch, start, _ in producers:
-                    if start >= 0:
-                        found.append((TopicPartition(topic, number), producer, epoch, coordinator_epoch, start))
+        for at, error, opened in await open_in(client, leader, topics):
+            # The positions of all groups are what few may read.
+            if error and (at.topic != OFFSETS if is_whole else error not in UNAUTHORIZED):
+                raise refusal(KafkaError(error), f"producers of {at.topic}/{at.partition}")
+            found += opened
     return found
 
 
@@ -194,55 +219,3 @@ def _place_of(group: str, partitions: int) -> int:
     for letter in group:  # ASCII, so that these are Java's letters too
         hashed = (31 * hashed + ord(letter)) % 2**32
     return min(hashed, 2**32 - hashed) % 2**31 % partitions
-
-
-def _unled(partitions: Sequence[TopicPartition]) -> str:
-    named = ", ".join(f"{at.topic}/{at.partition}" for at in partitions[:NAMED_MAX])
-    more = f" and {len(partitions) - NAMED_MAX} more" if len(partitions) > NAMED_MAX else ""
-    return (
-        f"expected a leader of each partition to ask, but there is none of {named}{more}; `farandole doctor` says more"
-    )
-
-
-def _refusal(error: KafkaError, about: str) -> TransportError:
-    return unauthorized(error, about) if error.code() in UNAUTHORIZED else TransportError(f"{about}: {error.str()}")
-
-
-_DescribeProducers = message(
-    "_DescribeProducers",
-    61,
-    0,
-    Schema(("topics", CompactArray(("name", TEXT), ("partition_indexes", CompactArray(Int32)), TAGS)), TAGS),
-    Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("name", TEXT),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition_index", Int32),
-                        ("error_code", Int16),
-                        ("error_message", TEXT),
-                        (
-                            "active_producers",
-                            CompactArray(
-                                ("producer_id", Int64),
-                                ("producer_epoch", Int32),
-                                ("last_sequence", Int32),
-                                ("last_timestamp", Int64),
-                                ("coordinator_epoch", Int32),
-                                ("current_txn_start_offset", Int64),
-                                TAGS,
-                            ),
-                        ),
-                        TAGS,
-                    ),
-                ),
-                TAGS,
-            ),
-        ),
-        TAGS,
-    ),
-)

@@ -23,6 +23,7 @@ from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from farandole.errors import TransportError
+from farandole.transport.kafka.markers import end_own
 from farandole.transport.kafka.security import for_aiokafka
 from farandole.transport.kafka.settings import TRANSACTION_MAX, KafkaSettings
 from farandole.transport.kafka.witnesses import coordinator
@@ -65,6 +66,8 @@ def leave(settings: KafkaSettings, group: str, members: list[str]) -> list[str]:
 def fence(settings: KafkaSettings, transactional_id: str) -> None:
     """Initialise another's id: what it left open is aborted, and it can write nothing more (R7).
 
+    What a broker has forgotten of it is ended first as it had been, if we may: after that nobody could tell how.
+
     Raises:
         TransportError: it could not be initialised; ask again.
     """
@@ -81,6 +84,8 @@ def fence(settings: KafkaSettings, transactional_id: str) -> None:
             except UNDER_WAY:
                 await asyncio.sleep(AGAIN)
 
+    with contextlib.suppress(TransportError):
+        end_own(settings, transactional_id)
     _run(settings, f"{transactional_id}: it was not fenced", initialise)
 
 

@@ -100,14 +100,19 @@ class Outcome:
 
 
 class Signs:
-    """A producer's `error_cb`: how many errors the client has told."""
+    """A producer's `error_cb`: how many errors the client has told, and of how many outages.
+
+    An outage is that no broker is left: one that comes back alone may forget what it had committed, for it does not
+    know yet who leads what (docs/decisions/0123). Among several another one takes its transactions over.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.outages = 0
 
     def __call__(self, error: KafkaError) -> None:
         """One more."""
         self.count += 1
+        self.outages += error.code() == KafkaError._ALL_BROKERS_DOWN
 
 
 class Transactor:
@@ -132,6 +137,15 @@ class Transactor:
         self._is_alone = False
         """Whether it is known that no earlier producer of this id has left a transaction open somewhere."""
 
+        self._met = 0
+        """Outages that were told before the last transaction ended."""
+
+        self._has_committed = False
+        """Whether all that was ended since the last initialisation was committed, and there was something."""
+
+        self._is_fresh = True
+        """Whether nothing was ended since the last initialisation."""
+
         self._ended = 0.0
         self._misdated = -MISDATED_S
 
@@ -142,6 +156,7 @@ class Transactor:
             TransportError: it could not be initialised; ask again.
         """
         if (self._producer is None or self._is_worn) and not self._is_spent:
+            self._end_left()
             self._initialise()
             self._require_alone()
 
@@ -152,19 +167,20 @@ class Transactor:
             TransportError: it could not be initialised; ask again.
         """
         self._producer, self._is_alone = None, False
+        self._end_left()
         self._initialise()
         self._require_alone()
         self._is_spent = False
 
     def rest(self) -> None:
-        """Between transactions: replace a producer whose requests may have been repeated; hear what it tells."""
+        """Between transactions: hear what the producer tells, and replace it after an outage, or where its requests may
+        have been repeated."""
+        self._look_for_outage()
         if self._is_worn:
             try:
                 self.prepare()
             except TransportError:
                 return  # the next transaction tries again, and tells
-        if self._producer is not None:
-            _hear(self._producer)
 
     def commit(
         self, records: Sequence[NewRecord], positions: Mapping[TopicPartition, Position], snapshot: Snapshot
@@ -172,18 +188,22 @@ class Transactor:
         """Begin, produce, flush, send positions with `snapshot`, commit."""
         if self._is_spent:
             return Outcome(Verdict.DOUBT, self._say("its producer is in doubt and was not renewed. Nothing was sent"))
+        self._look_for_outage()
         try:
             self.prepare()
         except TransportError as error:
             return Outcome(Verdict.ABORTED, error)
         assert self._producer is not None
-        _hear(self._producer)
         if not records:
             time.sleep(max(0.0, self._ended + BREATH - time.monotonic()))
         under_way = _Transaction(self._producer, self._signs, self._settings.patience, self.calls)
         self._is_spent = True  # until we know better, whatever happens
         outcome = under_way.run(records, _offsets(positions), snapshot.raw)
         self._ended = time.monotonic()
+        self._is_alone &= self._signs.outages == self._met
+        self._met = self._signs.outages
+        self._has_committed = outcome.verdict is Verdict.COMMITTED and (self._has_committed or self._is_fresh)
+        self._is_fresh = False
         self._is_spent = outcome.verdict in (Verdict.DOUBT, Verdict.FENCED)
         self._is_worn = under_way.is_suspect() and not self._is_spent
         if self._is_spent:
@@ -200,6 +220,7 @@ class Transactor:
 
     def _initialise(self) -> None:
         self._producer, self._is_worn = None, False
+        self._is_fresh, self._has_committed = True, False
         began = time.monotonic()
         try:
             producer = Producer({**self._settings.transactional(self._id, self._timeout), "error_cb": self._signs})
@@ -209,31 +230,33 @@ class Transactor:
             time.sleep(max(0.0, began + RETRY_PAUSE - time.monotonic()))
             # Not that it is tried again: who starts a group alone does not, where a right is missing.
             raise failure(f"{self._id}: its producer was not initialised: {told(error)}", error) from error
-        self._producer = producer
+        self._producer, self._met = producer, self._signs.outages
+
+    def _look_for_outage(self) -> None:
+        """After an outage between two transactions the producer is replaced, and what is open under its name asked for:
+        a broker that comes back may have left out markers of the last one, whose fate would be that of the next
+        (docs/decisions/0123)."""
+        if self._producer is not None:
+            _hear(self._producer)
+            if self._signs.outages != self._met:
+                self._is_worn, self._is_alone = True, False
+
+    def _end_left(self) -> None:
+        from farandole.transport.kafka.leftovers import end_leftovers
+
+        if not self._is_alone:
+            end_leftovers(self._settings, self._id, is_committed=self._has_committed)
 
     def _require_alone(self) -> None:
-        """Refuse to write while an earlier transaction of this id is open somewhere that is over for its coordinator.
-
-        The next commit would end it too, in each partition that both are in: what was rolled back would count [Kafka
-        4.3.1, an only broker that leaves out markers when it starts; `forgotten` has the story].
-        """
-        from farandole.transport.kafka.forgotten import left_by
+        from farandole.transport.kafka.leftovers import require_none
 
         if self._is_alone:
             return
         try:
-            left = left_by(self._settings, self._id)
-        except TransportError as error:
+            require_none(self._settings, self._id)
+        except TransportError:
             self._producer = None
-            raise self._say(f"what it left open before is not known yet: {error}. It is asked again") from error
-        if left:
-            self._producer = None
-            places = ", ".join(f"{at.topic}/{at.partition}" for at in left)
-            raise self._say(
-                f"an earlier transaction of its own is open in {places}, and its broker has forgotten it: "
-                "what is written now would commit that too. Nothing is written until it is ended; "
-                "`farandole doctor` says how"
-            )
+            raise
         self._is_alone = True
 
     def _say(self, what: str) -> TransportError:
@@ -249,7 +272,7 @@ class _Transaction:
         self._signs = signs
         self._patience = patience
         self._undelivered: tuple[KafkaError, str] | None = None
-        self._signs_before = signs.count
+        self._signs_before, self._outages_before = signs.count, signs.outages
         self._began: float | None = None
         self._is_slow = False
         self.aborted_by: int | None = None
@@ -341,6 +364,8 @@ class _Transaction:
         except CLIENT_ERRORS as second:
             verdict = Verdict.FENCED if error_of(second).code() in FENCED else Verdict.DOUBT
             return Outcome(verdict, TransportError(f"{why}; and then: {told(second)}"))
+        if self._signs.outages != self._outages_before:  # it may have ended the one before too (docs/decisions/0123)
+            return Outcome(Verdict.DOUBT, because(error, why))
         return Outcome(verdict_of_abort(error), because(error, why))
 
 

@@ -6,6 +6,10 @@ outcome stands), then a marker is written to each partition that it touched, one
 shell writes them all at once (`settle`); a simulator may let time pass between them, and whoever
 uses the id meanwhile is told to try again (`TransactionBusy`). Knows no generations: the broker
 checks them before positions get here.
+
+A broker that comes back may leave markers out: `forget` does, and the transaction is over for its
+coordinator and open where they are missing. What the id writes there next, if it has not heard of the
+outage, ends both, as that ends; otherwise somebody does it (`recall`; docs/decisions/0123).
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,6 +49,20 @@ class Transaction:
     deadline: float
     stage: Stage = Stage.OPEN
     unmarked: dict[Unmarked, None] = field(default_factory=dict)
+    is_marked: bool = False
+    """Whether any marker of it is written."""
+
+
+@dataclass(slots=True)
+class _Left:
+    """Markers of a commit that nobody writes any more."""
+
+    unmarked: dict[Unmarked, None]
+    is_heard_of: bool = False
+    """Whether its writer has had a transaction since, and so has met the outage."""
+
+    is_doubtful: bool = False
+    """Whether that one was aborted: nobody knows any more which of the two is open."""
 
 
 @dataclass(slots=True)
@@ -54,6 +72,9 @@ class _Id:
     epoch: int = -1
     timeout: float = 0.0
     transaction: Transaction | None = None
+    left: _Left | None = None
+    is_torn: bool = False
+    """Whether one was aborted in this epoch while another was left open, or may be, that had been committed."""
 
 
 class Transactions:
@@ -78,6 +99,8 @@ class Transactions:
                 known.epoch += 1
                 self._prepare(transactional_id, known, Stage.ABORTING)
             self._refuse_while_busy(transactional_id, known)
+        self.recall(transactional_id)  # as a writer does where it may, or waits for a person
+        known.is_torn = False
         known.epoch += 1
         known.timeout = timeout
         return Writer(transactional_id, known.epoch)
@@ -160,14 +183,51 @@ class Transactions:
 
     def mark(self, transactional_id: str, place: Unmarked) -> None:
         """Write one marker of a prepared transaction; with the last one the id is free again."""
-        transaction = self._busy[transactional_id]
+        transaction, known = self._busy[transactional_id], self._ids[transactional_id]
         commit = transaction.stage is Stage.COMMITTING
         del transaction.unmarked[place]
+        transaction.is_marked = True
+        self._end(transactional_id, place, commit=commit)
+        if known.left is not None and place in known.left.unmarked:
+            del known.left.unmarked[place]
+            known.left = known.left if known.left.unmarked else None
+        self._forget_if_marked(transactional_id)
+
+    def forget(self, transactional_id: str) -> None:
+        """The id's transaction, which is to be committed, is over, and its markers are left out."""
+        transaction, known = self._busy.pop(transactional_id), self._ids[transactional_id]
+        known.transaction, known.left = None, _Left(transaction.unmarked)
+
+    def recall(self, transactional_id: str) -> bool:
+        """Commit what was forgotten, or abort it in doubt, unless something is under way; whether nothing is left."""
+        known = self._ids[transactional_id]
+        if (left := known.left) is None or known.transaction is not None:
+            return left is None
+        known.left = None
+        for place in left.unmarked:
+            self._end(transactional_id, place, commit=not left.is_doubtful)
+        return True
+
+    def forgettable(self) -> list[str]:
+        """Ids of which a transaction with records is to be committed and marked nowhere yet, and nothing was forgotten
+        before.
+
+        Not of an abort: what its writer commits next would count with it; nor of positions alone: they open partitions,
+        and two owners would have one epoch. Both are known and left (decisions 0114, 0123).
+        """
+        decided = {name: it for name, it in self._busy.items() if it.stage is Stage.COMMITTING and not it.is_marked}
+        fresh = [name for name, it in decided.items() if any(not isinstance(place, str) for place in it.unmarked)]
+        return [name for name in fresh if self._ids[name].left is None]
+
+    def is_torn(self, transactional_id: str) -> bool:
+        """Whether an abort of this epoch has ended what was committed before."""
+        return self._ids[transactional_id].is_torn
+
+    def _end(self, transactional_id: str, place: Unmarked, *, commit: bool) -> None:
         if isinstance(place, str):
             self._positions.settle(transactional_id, place, commit=commit)
         else:
             self._log.partition(place).mark(transactional_id, commit=commit)
-        self._forget_if_marked(transactional_id)
 
     def settle(self) -> None:
         """Write every marker that is missing."""
@@ -181,6 +241,10 @@ class Transactions:
 
     def _begun(self, writer: Writer, known: _Id, now: float) -> Transaction:
         if known.transaction is None:
+            if known.left is not None and known.left.is_heard_of:
+                self.recall(writer.transactional_id)  # as its writer sees to it
+            if known.left is not None:
+                known.left.is_heard_of = True
             known.transaction = Transaction(now + known.timeout)
             self._due = min(self._due, known.transaction.deadline)
         return known.transaction
@@ -188,6 +252,8 @@ class Transactions:
     def _prepare(self, transactional_id: str, known: _Id, stage: Stage) -> None:
         assert known.transaction is not None
         known.transaction.stage = stage
+        if stage is Stage.ABORTING and known.left is not None:
+            known.left.is_doubtful = known.is_torn = True
         self._busy[transactional_id] = known.transaction
         self._forget_if_marked(transactional_id)
 
