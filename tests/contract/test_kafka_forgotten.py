@@ -200,7 +200,7 @@ def test_what_was_committed_elsewhere_is_committed_where_its_marker_was_left_out
     listed = CliRunner().invoke(app, ["transactions", "list", *where])
     ended = CliRunner().invoke(app, ["transactions", "end", "--yes", *where])
 
-    rows = [(each["partition"], each["state"], each["outcome"]) for each in json.loads(listed.stdout)]
+    rows = [(each["partition"], each["state"], each["outcome"]) for each in json.loads(listed.stdout)["transactions"]]
     assert sorted(rows) == [(0, "CompleteCommit", "committed"), (1, "CompleteAbort", "aborted")]
     assert ended.exit_code == 0
     assert {each["partition"]: each["answer"] for each in json.loads(ended.stdout)["transactions"]} == {

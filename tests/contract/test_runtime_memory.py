@@ -1207,6 +1207,17 @@ def test_process_that_gives_way_lets_go_of_its_partitions_at_once(world: World) 
     assert loop.releasing(sorted(loop.ownership.partitions))
 
 
+def test_partitions_are_let_go_in_order_although_the_group_was_not_asked_since_a_doubt(world: World) -> None:
+    """Only a step asked, and a rebalance makes none: ten seconds went by, and they went as they were."""
+    loop = world.start()
+    world.run()
+    leaving = sorted(loop.ownership.partitions)
+    loop._recheck.doubt(loop.monotonic())
+
+    assert any(loop.releasing(leaving) for _ in range(20))
+    assert not loop._recheck.is_wanted
+
+
 def test_partition_that_is_long_not_served_is_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
     loop = world.start()
     world.shaken(loop).verdicts = [(Verdict.ABORTED, False)] * 1_000

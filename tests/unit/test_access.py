@@ -6,8 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from farandole.cli.main import app
-from farandole.client.access import ROLES, Resource, Right, page, rights
+from farandole.client.access import POSITIONS, ROLES, Resource, Right, page, rights
 from farandole.events.topics import Topics
+from farandole.transport.kafka.forgotten import OFFSETS
 
 DOCS = Path(__file__).parents[2] / "docs"
 TOPICS = Topics("ns")
@@ -82,8 +83,16 @@ def test_who_ends_transactions_alone_may_write_their_markers() -> None:
 @pytest.mark.parametrize("role", ["orders", *ROLES])
 def test_no_right_reaches_beyond_the_namespace_or_to_everything(role: str) -> None:
     for each in rights(role, TOPICS, ("charge",), ("payments",)):
-        assert each.name.startswith("ns.") or each.name in ("payments", "kafka-cluster")
+        looks_at_positions = role == "transactions" and (each.name, each.operations) == (POSITIONS, ("Read",))
+        assert each.name.startswith("ns.") or each.name in ("payments", "kafka-cluster") or looks_at_positions
         assert "All" not in each.operations
+
+
+def test_who_ends_transactions_may_look_where_positions_are() -> None:
+    """Transactions that were forgotten there were not seen, and there seemed to be none."""
+    assert may("transactions", "Read", OFFSETS)
+    assert [role for role in ("orders", *ROLES) if may(role, "Read", POSITIONS)] == ["transactions"]
+    assert "`not_allowed`" in page()
 
 
 def test_a_right_is_a_command_of_kafkas_own_tool() -> None:

@@ -185,6 +185,16 @@ def test_a_forgotten_transaction_is_to_be_ended_as_its_coordinator_ended_it(
     assert not_in_fix not in found.fix
 
 
+def test_who_is_to_abort_what_nobody_can_tell_of_is_told_to_look_first() -> None:
+    """It said that nearly all of them had been rolled back, and where to look after the command."""
+    (found,) = findings(replace(SOUND, forgotten=(replace(FORGOTTEN, ending=Ending.UNKNOWN),)))
+
+    before, _, after = found.fix.partition("kafka-transactions.sh")
+    assert "visible in another partition: then it was committed" in before
+    assert after.endswith("(or farandole transactions end --abort-unknown)")
+    assert "rolled it back" not in found.fix
+
+
 def test_forgotten_transactions_of_one_writer_are_told_by_how_they_ended() -> None:
     here, there = FORGOTTEN, replace(FORGOTTEN, at=TopicPartition("ns.runs", 1))
     other = replace(FORGOTTEN, at=TopicPartition("ns.runs", 2), ending=Ending.UNKNOWN)

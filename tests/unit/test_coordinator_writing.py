@@ -363,7 +363,7 @@ def test_release_that_waits_does_not_outlive_its_home(narrow: Town, how: str) ->
     if how == "revoked":
         narrow.loop.gone([at], lost=False)
     else:
-        narrow.loop._doubted(frozenset({0}))
+        narrow.loop._doubted(frozenset({0}), frozenset())
 
     assert refold.wanted is None
 

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from farandole.errors import AccessDenied, TransportError
-from farandole.transport.kafka import KafkaSettings, transactions
+from farandole.transport.kafka import KafkaSettings, leftovers, markers, transactions
+from farandole.transport.kafka.endings import Ending
 from farandole.transport.kafka.forgotten import Forgotten
 from farandole.transport.kafka.transactions import MISDATED_S, NEVER_JOINED, Outcome, Snapshot, Transactor
-from farandole.transport.port import Verdict
+from farandole.transport.port import TopicPartition, Verdict
 
 T = TypeVar("T")
 
@@ -95,11 +97,46 @@ def test_transaction_that_we_have_no_right_to_says_so_in_its_outcome(
     """The story: the code was in the text alone, so that whoever could not go on without the right tried again."""
     monkeypatch.setattr(transactions, "Producer", lambda _: Unauthorized(call, code))
     monkeypatch.setattr(transactions, "RETRY_PAUSE", 0.0)
+    monkeypatch.setattr(leftovers, "left_by", lambda *_, **__: [])
+    monkeypatch.setattr(leftovers, "end_own", lambda *_, **__: [])
     one = Transactor(KafkaSettings("localhost:1"), "ns.unit.0")
-    one._is_alone = True
 
     outcome = one.commit((), {}, SNAPSHOT)
 
     assert outcome.verdict is Verdict.ABORTED
     assert isinstance(outcome.error, AccessDenied)
     assert "farandole acls" in str(outcome.error)
+
+
+def test_writer_whose_log_is_away_does_not_turn_at_full_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question before the initialisation is refused within a millisecond, and a coordinator asks again at once: it
+    asked 1,301 times in three seconds."""
+    slept: list[float] = []
+    monkeypatch.setattr("farandole.transport.kafka.transactions.time.sleep", slept.append)
+    one = Transactor(KafkaSettings("localhost:1", call_timeout=timedelta(seconds=0.2)), "ns.unit.0")
+
+    with pytest.raises(TransportError, match="not known yet"):
+        one.renew()
+
+    assert sum(slept) > 0.2
+    assert not one._is_alone
+
+
+def left(state: str, *, is_of_last_epoch: bool) -> Forgotten:
+    """One of which the coordinator does not tell how it ended."""
+    at = TopicPartition("ns.events", 0)
+    return Forgotten(at, 7, "ns.unit.0", state, 1, 0, -1, Ending.UNKNOWN, is_of_last_epoch)
+
+
+@pytest.mark.parametrize(
+    ("it", "ending"),
+    [
+        (left("CompleteCommit", is_of_last_epoch=True), Ending.COMMITTED),
+        (left("CompleteCommit", is_of_last_epoch=False), Ending.UNKNOWN),
+        (left("Empty", is_of_last_epoch=True), Ending.UNKNOWN),
+        (left("CompleteAbort", is_of_last_epoch=True), Ending.UNKNOWN),
+    ],
+)
+def test_what_a_writer_knows_counts_for_its_own_epoch_alone(it: Forgotten, ending: Ending) -> None:
+    """A record of an aborted transaction came late, under the epoch before: it was committed with what came since."""
+    assert markers._known(it) is ending

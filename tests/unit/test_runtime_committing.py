@@ -51,9 +51,10 @@ class Owner:
 
     clock: ManualClock = field(default_factory=ManualClock)
     asked: list[tuple[Request, Callable[[Reply], None]]] = field(default_factory=list)
+    paused: list[TopicPartition] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.ownership = Ownership("me", self.ask)
+        self.ownership = Ownership("me", self.ask, pause=self.paused.extend)
         self.ownership.assigned([LOST, KEPT])
         for partition in self.ownership.partitions.values():
             partition.stage, partition.epoch, partition.committed = Stage.RUNNING, 1, 0
@@ -215,7 +216,7 @@ def test_what_a_slow_log_did_not_take_in_time_is_made_smaller(verdict: Verdict, 
         it.answer()
         it.answer(positions={at: written("other", 1, 0) for at in first.positions})
         it.committer.recheck.step(it.clock.monotonic())
-        it.answer()
+        it.answer(positions=dict.fromkeys((LOST, KEPT), Position(0)))
     again = it.commit()
 
     assert again is not None
@@ -400,22 +401,53 @@ def test_partition_of_which_the_group_lacks_the_last_transaction_is_taken_over_a
     assert it.ownership.partitions[LOST].stage is Stage.RUNNING
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [{}, {"error": TransportError("away")}, {"positions": {LOST: None, KEPT: None}}],
-    ids=["pending", "no answer", "none"],
-)
-def test_position_that_is_not_told_after_an_outage_is_asked_for_again(reply: dict[str, object]) -> None:
+@pytest.mark.parametrize("reply", [{}, {"error": TransportError("away")}], ids=["pending", "no answer"])
+def test_nothing_is_committed_while_the_group_does_not_say_what_it_has(reply: dict[str, object]) -> None:
+    """The next commit passed over what was torn: the question had failed, right after the outage."""
+    it = doubtful()
+    for _ in range(700):
+        if it.committer.recheck.step(it.clock.monotonic()):
+            it.answer(**reply)
+        assert it.commit() is None
+        assert it.committer.next_due() is None, "the loop does not turn for what cannot go"
+        it.wait(0.1)
+    it.committer.recheck.step(it.clock.monotonic())
+    it.answer(positions={LOST: Position(0), KEPT: it.ownership.remembered.position(KEPT)})
+
+    assert it.commit() is not None
+
+
+def test_group_is_asked_again_for_a_minute_after_a_doubt() -> None:
     it = doubtful()
     asked = []
     for seconds in range(70):
         if it.committer.recheck.step(it.clock.monotonic()):
             asked.append(seconds)
-            it.answer(**reply)
+            it.answer(positions={LOST: None, KEPT: None})
         it.wait(1)
 
     assert asked == [0, 1, 10, 30, 60]
     assert not it.ownership.has_anew
+
+
+def test_outage_that_goes_on_keeps_no_question_from_being_asked() -> None:
+    """A registry that was away told of it at each poll: after a doubt nothing was committed any more."""
+    it = doubtful()
+    it.committer.outage()
+
+    assert it.committer.recheck.step(it.clock.monotonic())
+
+
+def test_what_somebody_else_had_since_is_no_torn_transaction_of_ours() -> None:
+    """Positions of an hour ago lay between what this process had then and what it opened now (decision 0122)."""
+    it = Owner()
+    known = it.ownership.remembered
+    known.note({KEPT: written("me", 3, 100)})
+    known.take_over(KEPT, written("other", 9, 5000))
+    known.note({KEPT: written("me", 4, 5000)})
+
+    assert not known.are_torn({KEPT: written("other", 8, 4990)})
+    assert known.are_torn({KEPT: written("other", 9, 5000)})
 
 
 @pytest.mark.parametrize("meanwhile", ["lost", "committed"])

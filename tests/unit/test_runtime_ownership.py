@@ -41,6 +41,7 @@ class Broker:
     members: frozenset[str] = frozenset()
     error: TransportError | None = None
     asked: list[Request] = field(default_factory=list)
+    paused: list[TopicPartition] = field(default_factory=list)
     _waiting: list[tuple[Request, Callable[[Reply], None]]] = field(default_factory=list)
 
     def ask(self, request: Request, then: Callable[[Reply], None]) -> None:
@@ -80,7 +81,7 @@ def owning(
     positions: Mapping[TopicPartition, Position | None], members: frozenset[str] = frozenset({"me"})
 ) -> tuple[Ownership, Broker]:
     broker = Broker(dict(positions), members=members)
-    ownership = Ownership("me", broker.ask)
+    ownership = Ownership("me", broker.ask, pause=broker.paused.extend)
     ownership.assigned(positions)
     return ownership, broker
 
@@ -331,6 +332,54 @@ def test_what_one_partition_lacks_is_looked_at_again_before_the_next_is_taken_ov
     go_on(ownership, broker, now=20.0)
 
     assert [(p.at, p.offsets.base) for p in ownership.opening()] == [(B, 5)]
+
+
+def test_partition_at_work_that_lacks_its_last_transaction_is_taken_over_anew_with_the_others() -> None:
+    """Another one was given to us, and told of it; this one went on, and passed over what was torn."""
+    ownership, broker = owning({A: committed(12, 7)})
+    go_on(ownership, broker)
+    ownership.partitions[A].opened()
+    ownership.remembered.note({A: committed(12, 8, epoch=4)})
+    ownership.remembered.note({A: committed(14, 9, epoch=4)})
+    broker.positions = {A: committed(12, 8, epoch=4), B: committed(5, 1)}
+    ownership.assigned([B])
+
+    go_on(ownership, broker, now=20.0)
+
+    assert broker.paused == [A], "what is still to come of it was asked for before"
+    assert ownership.has_anew
+    assert [(p.at, p.offsets.base) for p in ownership.opening()] == [(A, 12), (B, 5)]
+    assert ownership.torn == 1
+
+
+def test_two_transactions_that_are_missing_are_seen_together_whoever_has_their_partitions() -> None:
+    """Each was looked at by itself, and alone it is one torn transaction."""
+    ownership, broker = owning({B: committed(5, 5)})
+    broker.positions[A] = committed(12, 7)
+    for at, offset, number in ((A, 12, 7), (B, 5, 5), (A, 14, 8), (B, 6, 9)):
+        ownership.remembered.note({at: committed(offset, number)})
+
+    go_on(ownership, broker)
+
+    assert ownership.stopped == 1
+    assert not ownership.opening()
+
+
+def test_partition_that_was_seen_to_while_its_topic_was_looked_at_did_not_go_back() -> None:
+    """Two looked at once after a doubt: one undid the torn transaction, the other stopped all (seed 7770224)."""
+    ownership, broker = owning({B: committed(5, 5)})
+    broker.positions[A] = committed(12, 7)
+    ownership.remembered.note({A: committed(12, 7)})
+    ownership.remembered.note({A: committed(14, 8)})
+    while not any(isinstance(request, ReadEnds) for request in broker.asked):
+        ownership.step(0.0, may_fence=True)
+        broker.answer()
+
+    ownership.remembered.undo(A)
+    go_on(ownership, broker)
+
+    assert ownership.stopped == 0
+    assert [p.at for p in ownership.opening()] == [B]
 
 
 def test_partition_that_another_process_has_now_tells_of_the_group_too() -> None:

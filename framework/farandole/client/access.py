@@ -15,6 +15,9 @@ COORDINATOR, CLIENT, APPLY, DOCTOR, TRANSACTIONS = "coordinator", "client", "app
 ROLES = (COORDINATOR, CLIENT, APPLY, DOCTOR, TRANSACTIONS)
 """Kinds of process besides the units of agents."""
 
+POSITIONS = "__consumer_offsets"
+"""Kafka's own topic, of the positions of all groups."""
+
 
 class Resource(Enum):
     """What a right is about, as `kafka-acls.sh` calls it."""
@@ -166,6 +169,8 @@ def _doctor(topics: Topics) -> Iterator[Right]:
 def _transactions(topics: Topics) -> Iterator[Right]:
     yield _looking(topics)
     yield _topics(f"{topics.namespace}.", "`transactions list`: what is open in them", "Read")
+    why = "`transactions list`: what is open where positions are, of any group of the cluster"
+    yield _topic(POSITIONS, why, "Read")
     why = "`transactions list`: what their coordinators say"
     yield Right(Resource.TRANSACTIONAL_ID, f"{topics.namespace}.", ("Describe",), why, is_prefix=True)
     why = "`transactions end`: writing markers, which else brokers alone do, in any topic of the cluster"
@@ -190,6 +195,11 @@ farandole acls apply --for agents/orders --principal User:deployer
 
 Topics are believed: who may write an inbox, or `events`, can forge the results of any run of it. Grant that to
 processes of yours alone.
+
+`transactions` reads Kafka's own `__consumer_offsets` too, which has the positions of every group of the cluster: a
+transaction may have been forgotten there, and `ClusterAction`, which it has besides, reaches further than that.
+Without this right `transactions list` and `end` look at the topics of the namespace alone, and say so (`not_allowed`
+with `--json`). `doctor` does not get it: what is forgotten in positions, `transactions list` tells.
 """
 
 

@@ -271,7 +271,7 @@ class CoordinatorLoop:
         there = self._definitions.by_hash
         back = [number for number, home in self.homes.items() if any(there(each) for each in home.missing)]
         if back and self._may_write:
-            self._doubted(frozenset(back))
+            self._doubted(frozenset(back), frozenset())
 
     # --- writing --------------------------------------------------------------------------
 
@@ -313,8 +313,15 @@ class CoordinatorLoop:
             if claimed.home in flight.homes and claimed.stage is Stage.EPOCH:
                 claimed.stage = Stage.ENDS
 
-    def _doubted(self, numbers: frozenset[int]) -> None:
-        for number in numbers:
+    def _doubted(self, numbers: frozenset[int], last: frozenset[int]) -> None:
+        """Take these over anew; of the `last` ones the state may stay, if the log says that it is the committed one."""
+        for number in last - numbers:
+            if (home := self.homes.get(number)) is not None:
+                home.forsake()
+                self._takeover.parked[number] = home
+        for number in numbers | last:
+            if number in last - numbers and number not in self.homes:
+                continue  # it is on its way, or another's
             if self.homes.pop(number, None) is not None or number in self._takeover.claimed:
                 self._intake.stop(number)
                 self._refold.drop(number)

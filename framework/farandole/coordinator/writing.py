@@ -63,7 +63,9 @@ class Writer:
     partitions: int
     now: Callable[[], datetime]
     committed_epoch: Callable[[Flight], None]
-    doubted: Callable[[frozenset[int]], None]
+    doubted: Callable[[frozenset[int], frozenset[int]], None]
+    """Homes of which it is not known what stands, and those of which it should be, and the log is to say so."""
+
     flight: Flight | None = None
     renewing: bool = False
     _unsure: dict[TopicPartition, int] = field(default_factory=dict)
@@ -339,7 +341,8 @@ class Writer:
         if flight.batches and verdict is Verdict.DOUBT:
             self.builder.shrink()
         log.warning("a transaction is in doubt (%s): its homes are restored", error)
-        self.doubted(self._last.union(at.partition for at in flight.positions))
+        last, self._last = self._last, frozenset()
+        self.doubted(frozenset(at.partition for at in flight.positions), last)
         self._renew()
 
     def _renew(self) -> None:

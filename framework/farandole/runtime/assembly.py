@@ -85,7 +85,7 @@ def assemble(unit: Unit, member: Member, ask: Ask, committed: Callable[[Flight],
     executor = _executor(unit, environment)
     reader = given.transport.reader(f"{settings.client_id}.tables")
     tables = AgentTables(reader, settings.topics, given.layout.tables, ask, troubles, given.clock.monotonic)
-    ownership = Ownership(settings.client_id, ask, window=settings.window)
+    ownership = Ownership(settings.client_id, ask, window=settings.window, pause=member.pause)
     load = Load(settings.in_flight_records_max, settings.in_flight_bytes_max)
     limits = Limits(settings.transaction_records_max, settings.transaction_bytes_max)
     planner = Planner(settings.client_id, randbits(NUMBER_BITS), limits)

@@ -97,6 +97,8 @@ class Committer:
             return self._again[0]
         if self.flight is not None or self.ownership.is_fencing:
             return None  # its end is what is waited for
+        if self.recheck.is_wanted:
+            return None  # its answer is, and it knows when it is asked for
         dues = [] if (settling := self._settling_due()) is None else [max(settling, self._not_before)]
         if (self.planner.has_answers or self.ownership.opening()) and self._not_before > 0:
             dues.append(self._not_before)

@@ -175,6 +175,7 @@ class AgentLoop:
         self._hear(WAIT_MIN_S)
         self._work.step()
         waiting = [p for p in leaving if p.stage is Stage.RELEASING and not p.is_released]
+        self._recheck.step(now)
         ready = [p for p in waiting if p.out == 0 or (p.release_until or now) <= now]
         self._committer.submit(ready)
         touched = self._committer.flight.touched if self._committer.flight is not None else {}

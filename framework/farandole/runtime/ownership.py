@@ -25,6 +25,9 @@ from farandole.transport.port import (
 
 Ask = Callable[[Request, Callable[[Reply], None]], None]
 
+SERVED = (Stage.RUNNING, Stage.RELEASING)
+"""Stages in which a partition is worked on."""
+
 RETRY_S = 0.1
 """Wait before positions that are still pending, or that could not be read, are asked for again."""
 
@@ -62,9 +65,12 @@ log = logging.getLogger("farandole.runtime")
 class Ownership:
     """The partitions that are ours, and the way of new ones to `EPOCH`. `writer` is our transactional id."""
 
-    def __init__(self, writer: str, ask: Ask, *, window: int = WINDOW) -> None:
+    def __init__(
+        self, writer: str, ask: Ask, *, window: int = WINDOW, pause: Callable[[Sequence[TopicPartition]], None]
+    ) -> None:
         self._writer = writer
         self._ask = ask
+        self._pause = pause
         self._window = window
         self._number = 0
         self._fenced: set[str] = set()
@@ -106,9 +112,10 @@ class Ownership:
 
     def anew(self, partitions: Iterable[Partition]) -> None:
         """The group has less of these than we know: they are taken over from what it has, as if from another."""
-        lacking = [p.at for p in partitions if self.is_current(p)]
-        self.assigned(lacking)
-        self.has_anew |= bool(lacking)
+        if lacking := [p.at for p in partitions if self.is_current(p) and p.stage in SERVED]:
+            self._pause(lacking)  # what is still to come of them was asked for before
+            self.assigned(lacking)
+            self.has_anew = True
 
     def is_current(self, partition: Partition) -> bool:
         """Whether this assignment is still the one that stands (R6)."""
@@ -238,12 +245,15 @@ class Ownership:
         """Ask for a group, and before that for all else that is known, by itself: of a topic that we may not see any
         more there is no answer, and the group is to have one."""
 
+        found: dict[TopicPartition, Position | None] = {}
+
         def looked(reply: Reply) -> None:
-            self._look_back({} if reply.error is not None else reply.positions, known)
+            found.update({} if reply.error is not None else reply.positions)
             self._send(asked, group, answered)
 
         def answered(reply: Reply) -> None:
-            self._look_back({} if reply.error is not None else reply.positions, known)
+            found.update({} if reply.error is not None else reply.positions)
+            self._look_back(found, known)
             then(reply)
 
         if others := sorted(known.places.difference(asked.partitions)):
@@ -271,6 +281,8 @@ class Ownership:
         """Where their topic ends, if it is there: is it the one that we knew?"""
         for at, position in suspected.items():
             self._suspected.discard(at)
+            if not self._is_behind(self.remembered, at, position):
+                continue  # it was seen to meanwhile
             end = None if reply.error is not None else reply.ends.get(at)
             if end is not None and self.remembered.is_beyond(at, end):
                 self.remembered.forget(at)
@@ -281,11 +293,16 @@ class Ownership:
         self._look_for_torn()
 
     def _look_for_torn(self) -> None:
-        """Is it one transaction that is missing? Who has its partitions now does it once more."""
+        """Is it one transaction that is missing? Who has its partitions now does it once more; if we have, so do we."""
         self._is_torn = self.remembered.are_torn(self._back)
-        for at in [at for at in self._back if self._is_torn and at not in self.partitions]:
+        if not self._is_torn:
+            return
+        for at in self._back.keys() - self.partitions.keys():
             self.remembered.undo(at)
             del self._back[at]
+        self.anew(
+            self.partitions[at] for at in list(self._back) if self._is_behind(self.remembered, at, self._back[at])
+        )
 
     def _is_behind(self, known: Remembered, at: TopicPartition, position: Position | None) -> bool:
         try:
@@ -322,10 +339,10 @@ class Ownership:
             if p.at in self._back:
                 self.torn += 1
                 log.warning("%s[%d]: its position went back %s: %s", *p.at, self.remembered.told(p.at, position), TORN)
-                self.remembered.undo(p.at)
                 del self._back[p.at]
             p.restore(position, metadata)
             p.epoch = max(p.epoch, self.remembered.epoch_of(p.at))
+            self.remembered.take_over(p.at, position)
             return
         p.last_writer = "" if metadata.clean else metadata.writer
         p.stage = Stage.POSITIONS if self._is_harmless(p.last_writer) else Stage.FENCING

@@ -8,6 +8,7 @@ positions back on purpose (`agent reposition`) does so while no process of the u
 
 from collections.abc import Mapping
 
+from farandole.errors import MetadataUnreadable
 from farandole.transport.metadata import decode
 from farandole.transport.port import Position, TopicPartition
 
@@ -70,12 +71,18 @@ class Remembered:
         """Whether what the group says less than we know is one transaction: the last one of each of these partitions,
         and the same one. A broker tears one when it comes back; what it loses of its log is more. Whoever had them
         since may have begun to do it once more.
-
-        Raises:
-            MetadataUnreadable: what was found cannot be read.
         """
         numbers = {decode(self._known[at].metadata).number for at in found if at in self._known}
-        return len(numbers) == 1 and all(self._lacks_last(at, position) for at, position in found.items())
+        try:
+            return len(numbers) == 1 and all(self._lacks_last(at, position) for at, position in found.items())
+        except MetadataUnreadable:
+            return False  # whoever has it now is of a newer version
+
+    def take_over(self, at: TopicPartition, position: Position) -> None:
+        """A partition is ours from this position on, whoever had it since we did: nothing of ours was before it."""
+        self._epochs[at] = self.epoch_of(at)
+        self._known[at] = position
+        self._before.pop(at, None)
 
     def undo(self, at: TopicPartition) -> None:
         """The last transaction of a partition never was."""

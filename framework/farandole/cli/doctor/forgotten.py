@@ -43,6 +43,6 @@ def _aborts(facts: Facts, its: list[Forgotten]) -> str:
         for each in its
     )
     return (
-        f"{commands} (or farandole transactions end --abort-unknown; its broker rolled it back, in nearly all cases; "
-        "if records of it are visible in another partition, it was committed, and is torn by that)"
+        "look first whether records of it are visible in another partition: then it was committed, and is torn by what "
+        f"follows. If none are, abort it: {commands} (or farandole transactions end --abort-unknown)"
     )

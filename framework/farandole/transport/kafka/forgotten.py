@@ -39,7 +39,8 @@ class Forgotten:
     """A transaction of ours that is open in a partition from `start` on, and what its coordinator says of its writer.
 
     `coordinator_epoch` is the one under which the partition took its last marker of this producer; -1: none yet.
-    `ending` is what became of it for its coordinator, and of what it wrote to other partitions.
+    `ending` is what became of it for its coordinator, and of what it wrote to other partitions. `is_of_last_epoch`: the
+    coordinator's last transaction had the epoch of this one.
     """
 
     at: TopicPartition
@@ -50,6 +51,7 @@ class Forgotten:
     producer_epoch: int
     coordinator_epoch: int
     ending: Ending
+    is_of_last_epoch: bool = True
 
 
 def forgotten(settings: KafkaSettings, prefix: str) -> list[Forgotten]:
@@ -70,11 +72,12 @@ def forgotten(settings: KafkaSettings, prefix: str) -> list[Forgotten]:
     return [each for each in found if each.at.topic != OFFSETS or each.transactional_id.startswith(prefix)]
 
 
-def left_by(settings: KafkaSettings, transactional_id: str) -> list[Forgotten]:
+def left_by(settings: KafkaSettings, transactional_id: str, *, is_patient: bool = True) -> list[Forgotten]:
     """Such transactions of one writer, in its namespace and as far as we may look, in order of place. Blocking.
 
     Asked until each partition has answered: of a topic that was just made not every broker knows the leader yet, and
-    a partition without one may be what its broker has left the marker out of a moment ago.
+    a partition without one may be what its broker has left the marker out of a moment ago. Unless `is_patient` each is
+    asked once, and those without a leader are passed over.
 
     Raises:
         TransportError: the cluster cannot be reached or is too old, or there was no answer; with what was missing.
@@ -91,10 +94,18 @@ def left_by(settings: KafkaSettings, transactional_id: str) -> list[Forgotten]:
                 missing = f": {error}"
                 await asyncio.sleep(RETRY_S)
 
+    async def asked_once(client: AIOKafkaClient) -> list[Forgotten]:
+        return await _certainly(client, prefix, is_whole=False, group=prefix + unit, passes_over=True)
+
     try:
-        found = ask_patiently(settings, CLIENT_ID, f"producers of {prefix}*", asked)
+        if is_patient:
+            found = ask_patiently(settings, CLIENT_ID, f"producers of {prefix}*", asked)
+        else:
+            found = ask(settings, CLIENT_ID, asked_once)
+    except UNSPOKEN as error:
+        raise TransportError(f"producers of {prefix}*: {error}") from error
     except TransportError as error:
-        raise TransportError(f"{error}{missing}") from error
+        raise type(error)(f"{error}{missing}") from error
     return sorted((it for it in found if it.transactional_id == transactional_id), key=lambda it: (it.at, it.start))
 
 
@@ -133,19 +144,21 @@ async def _open_at(client: AIOKafkaClient, cluster: ClusterMetadata, at: TopicPa
     return opened
 
 
-async def _certainly(client: AIOKafkaClient, prefix: str, is_whole: bool, group: str = "") -> list[Forgotten]:
+async def _certainly(
+    client: AIOKafkaClient, prefix: str, is_whole: bool, group: str = "", *, passes_over: bool = False
+) -> list[Forgotten]:
     """As `forgotten` if `is_whole`. Else for a writer of this group: what it may not look at is passed over, and what
-    cannot be asked now is an error."""
-    first = await _found(client, prefix, is_whole, group)
+    cannot be asked now is an error, unless it `passes_over` that."""
+
+    async def found() -> list[Forgotten]:
+        return await _over(client, await _open(client, prefix, is_whole, group, passes_over=passes_over))
+
+    first = await found()
     if not first:
         return []
     await asyncio.sleep(CERTAIN_S)
-    again = {(each.at, each.start, each.producer_id) for each in await _found(client, prefix, is_whole, group)}
+    again = {(each.at, each.start, each.producer_id) for each in await found()}
     return [each for each in first if (each.at, each.start, each.producer_id) in again]
-
-
-async def _found(client: AIOKafkaClient, prefix: str, is_whole: bool, group: str) -> list[Forgotten]:
-    return await _over(client, await _open(client, prefix, is_whole, group))
 
 
 async def _over(client: AIOKafkaClient, opened: Sequence[Open]) -> list[Forgotten]:
@@ -172,10 +185,13 @@ def _of(it: Open, known: Described) -> Forgotten:
         it.producer_epoch,
         it.coordinator_epoch,
         ending_of(known, it.producer_epoch, it.last_ms),
+        known.producer_epoch == it.producer_epoch,
     )
 
 
-async def _open(client: AIOKafkaClient, prefix: str, is_whole: bool, group: str) -> list[Open]:
+async def _open(
+    client: AIOKafkaClient, prefix: str, is_whole: bool, group: str, *, passes_over: bool = False
+) -> list[Open]:
     """Each transaction that is open in a partition."""
     cluster = await client.fetch_all_metadata()
     asked: dict[int, dict[str, list[int]]] = {}
@@ -186,7 +202,7 @@ async def _open(client: AIOKafkaClient, prefix: str, is_whole: bool, group: str)
             asked.setdefault(leader, {}).setdefault(at.topic, []).append(at.partition)
         else:
             leaderless.append(at)
-    if leaderless and not is_whole:
+    if leaderless and not (is_whole or passes_over):
         raise unled(leaderless)
     found = []
     for leader, topics in asked.items():

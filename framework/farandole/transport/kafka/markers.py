@@ -63,18 +63,27 @@ def end(settings: KafkaSettings, it: Forgotten, *, abort_unknown: bool) -> Answe
     return _ended(settings, it, Ending.ABORTED)
 
 
-def end_own(settings: KafkaSettings, transactional_id: str, *, is_committed: bool = False) -> list[Answer]:
+def end_own(
+    settings: KafkaSettings, transactional_id: str, *, is_committed: bool = False, is_patient: bool = True
+) -> list[tuple[Forgotten, Answer]]:
     """End what a writer has left open, before it is initialised: nobody could tell how it had ended after. Blocking.
 
-    `is_committed`: the writer knows that all it has ended since it was initialised was committed, so that what is open
-    under its name was too. Else what nobody can tell of stays. Returns what was done about each.
+    `is_committed`: the writer knows that all it has ended since it was initialised was committed, so that what its last
+    epoch has open was too, if the coordinator says so of its last. Else what nobody can tell of stays. `is_patient`: as
+    for `left_by`. Returns what was done about each.
 
     Raises:
         AccessDenied: it is known how they ended, and we may not say so (`ClusterAction`), or may not look.
         TransportError: the cluster cannot be reached or is too old, or a partition refuses the marker.
     """
-    unknown = Ending.COMMITTED if is_committed else Ending.UNKNOWN
-    return [_ended(settings, each, unknown) for each in left_by(settings, transactional_id)]
+    left = left_by(settings, transactional_id, is_patient=is_patient)
+    return [(it, _ended(settings, it, _known(it) if is_committed else Ending.UNKNOWN)) for it in left]
+
+
+def _known(it: Forgotten) -> Ending:
+    """How one ended of a writer that has committed whatever it ended with this epoch."""
+    is_sure = it.is_of_last_epoch and it.state == "CompleteCommit"
+    return Ending.COMMITTED if is_sure else Ending.UNKNOWN
 
 
 def _ended(settings: KafkaSettings, it: Forgotten, unknown: Ending) -> Answer:

@@ -8,12 +8,15 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.protocol.types import CompactArray, Int16, Int32, Int64, Schema
 from aiokafka.structs import TopicPartition as Place
 
-from farandole.errors import NotReady
-from farandole.transport.kafka.messages import TAGS, TEXT, message
+from farandole.errors import NotReady, TransportError
+from farandole.transport.kafka.access import UNAUTHORIZED
+from farandole.transport.kafka.asking import ask
+from farandole.transport.kafka.messages import TAGS, TEXT, UNSPOKEN, message
+from farandole.transport.kafka.settings import KafkaSettings
 from farandole.transport.port import TopicPartition
 
 NAMED_MAX = 5
-"""Partitions without a leader that an error names: after a broker's start they are all of them."""
+"""Partitions without a leader that are named: after a broker's start they are all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,54 @@ def leader_of(cluster: ClusterMetadata, at: TopicPartition) -> int | None:
 
 def unled(partitions: Sequence[TopicPartition]) -> NotReady:
     """The error of a question that these partitions have nobody to answer."""
-    named = ", ".join(f"{at.topic}/{at.partition}" for at in partitions[:NAMED_MAX])
-    more = f" and {len(partitions) - NAMED_MAX} more" if len(partitions) > NAMED_MAX else ""
     return NotReady(
-        f"expected a leader of each partition to ask, but there is none of {named}{more}; `farandole doctor` says more"
+        f"expected a leader of each partition to ask, but there is none of {named(partitions)}; `farandole doctor` "
+        "says more"
     )
+
+
+def named(partitions: Sequence[TopicPartition]) -> str:
+    """Some of them by name, and the number of the others."""
+    more = f" and {len(partitions) - NAMED_MAX} more" if len(partitions) > NAMED_MAX else ""
+    return ", ".join(f"{at.topic}/{at.partition}" for at in partitions[:NAMED_MAX]) + more
+
+
+def unasked(settings: KafkaSettings, client_id: str, prefix: str, shared: str) -> tuple[list[TopicPartition], bool]:
+    """Partitions that cannot be asked now, and whether `shared` may be asked at all. Blocking.
+
+    Those without a leader, of topics that begin with `prefix` and of the topic `shared`, and what of that one its
+    leader does not answer for. It is asked about where no metadata tells of it too: who may not see it is told of no
+    such topic.
+
+    Raises:
+        TransportError: the cluster cannot be reached, or does not tell.
+    """
+    try:
+        return ask(settings, client_id, lambda client: _unasked(client, prefix, shared))
+    except UNSPOKEN as error:
+        raise TransportError(f"producers: {error}") from error
+
+
+async def _unasked(client: AIOKafkaClient, prefix: str, shared: str) -> tuple[list[TopicPartition], bool]:
+    cluster = await client.fetch_all_metadata()
+    missing: list[TopicPartition] = []
+    asked: dict[int, list[int]] = {}
+    topics = [each for each in cluster.topics(exclude_internal_topics=False) if each.startswith(prefix)]
+    for at in (TopicPartition(each, n) for each in {*topics, shared} for n in cluster.partitions_for_topic(each) or ()):
+        leader = leader_of(cluster, at)
+        if leader is None:
+            missing.append(at)
+        elif at.topic == shared:
+            asked.setdefault(leader, []).append(at.partition)
+    if is_untold := not cluster.partitions_for_topic(shared):
+        asked = {each.nodeId: [0] for each in list(cluster.brokers())[:1]}
+    for broker, numbers in asked.items():
+        for at, error, _ in await open_in(client, broker, {shared: numbers}):
+            if error in UNAUTHORIZED:  # the same for each partition
+                return sorted(each for each in missing if each.topic != shared), False
+            if error and not is_untold:
+                missing.append(at)
+    return sorted(missing), True
 
 
 _DescribeProducers = message(

@@ -14,6 +14,7 @@ Blocking, for helper threads. Imported when somebody has died: aiokafka takes a 
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -22,13 +23,16 @@ from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
-from farandole.errors import TransportError
+from farandole.errors import AccessDenied, TransportError
+from farandole.transport.kafka.leftovers import forbidden
 from farandole.transport.kafka.markers import end_own
 from farandole.transport.kafka.security import for_aiokafka
 from farandole.transport.kafka.settings import TRANSACTION_MAX, KafkaSettings
 from farandole.transport.kafka.witnesses import coordinator
 
 T = TypeVar("T")
+
+log = logging.getLogger("farandole.transport")
 
 AGAIN: Final = 0.02
 """Seconds before the broker is asked again for an id whose transaction it is ending: that takes it 5 to 50 ms."""
@@ -84,8 +88,12 @@ def fence(settings: KafkaSettings, transactional_id: str) -> None:
             except UNDER_WAY:
                 await asyncio.sleep(AGAIN)
 
-    with contextlib.suppress(TransportError):
-        end_own(settings, transactional_id)
+    try:
+        end_own(settings, transactional_id, is_patient=False)
+    except AccessDenied as error:
+        raise forbidden(transactional_id, error) from error
+    except TransportError as error:
+        log.info("%s: what a broker may have forgotten of it is not known: %s", transactional_id, error)
     _run(settings, f"{transactional_id}: it was not fenced", initialise)
 
 

@@ -50,6 +50,9 @@ first is AddPartitionsToTxn, which librdkafka repeats after 20 ms.
 RETRY_PAUSE = 0.5
 """Least seconds that an initialisation takes when it fails, so that whoever asks again at once does not spin."""
 
+REST_AGAIN = 5.0
+"""Seconds before it is tried again between two transactions, where each try may block for the client's patience."""
+
 
 MISDATED_S = 60.0
 """How long after a record was refused for its timestamp a refusal of any kind is no record's fault.
@@ -146,7 +149,7 @@ class Transactor:
         self._is_fresh = True
         """Whether nothing was ended since the last initialisation."""
 
-        self._ended = 0.0
+        self._ended = self._rest_until = 0.0
         self._misdated = -MISDATED_S
 
     def prepare(self) -> None:
@@ -156,9 +159,7 @@ class Transactor:
             TransportError: it could not be initialised; ask again.
         """
         if (self._producer is None or self._is_worn) and not self._is_spent:
-            self._end_left()
-            self._initialise()
-            self._require_alone()
+            self._begin_anew()
 
     def renew(self) -> None:
         """A new producer on the same id; it fences the old one and aborts what that left open (R4).
@@ -167,20 +168,18 @@ class Transactor:
             TransportError: it could not be initialised; ask again.
         """
         self._producer, self._is_alone = None, False
-        self._end_left()
-        self._initialise()
-        self._require_alone()
+        self._begin_anew()
         self._is_spent = False
 
     def rest(self) -> None:
         """Between transactions: hear what the producer tells, and replace it after an outage, or where its requests may
         have been repeated."""
         self._look_for_outage()
-        if self._is_worn:
+        if self._is_worn and time.monotonic() >= self._rest_until:
             try:
                 self.prepare()
-            except TransportError:
-                return  # the next transaction tries again, and tells
+            except TransportError:  # the next transaction tries again, and tells
+                self._rest_until = time.monotonic() + REST_AGAIN
 
     def commit(
         self, records: Sequence[NewRecord], positions: Mapping[TopicPartition, Position], snapshot: Snapshot
@@ -198,12 +197,13 @@ class Transactor:
             time.sleep(max(0.0, self._ended + BREATH - time.monotonic()))
         under_way = _Transaction(self._producer, self._signs, self._settings.patience, self.calls)
         self._is_spent = True  # until we know better, whatever happens
+        may_have, self._has_committed = self._has_committed or self._is_fresh, False
+        self._is_fresh = False
         outcome = under_way.run(records, _offsets(positions), snapshot.raw)
         self._ended = time.monotonic()
         self._is_alone &= self._signs.outages == self._met
         self._met = self._signs.outages
-        self._has_committed = outcome.verdict is Verdict.COMMITTED and (self._has_committed or self._is_fresh)
-        self._is_fresh = False
+        self._has_committed = may_have and outcome.verdict is Verdict.COMMITTED
         self._is_spent = outcome.verdict in (Verdict.DOUBT, Verdict.FENCED)
         self._is_worn = under_way.is_suspect() and not self._is_spent
         if self._is_spent:
@@ -218,19 +218,37 @@ class Transactor:
             return Outcome(Verdict.ABORTED, outcome.error)
         return outcome
 
-    def _initialise(self) -> None:
-        self._producer, self._is_worn = None, False
+    def _begin_anew(self) -> None:
+        """Another producer, once what is open under its id is seen to: before it is initialised, for after that nobody
+        can tell how that had ended; and after, unless it is known that there can be nothing.
+
+        Raises:
+            TransportError: not before `RETRY_PAUSE` is over, so that whoever asks again at once does not spin.
+        """
+        began, self._producer = time.monotonic(), None
+        try:
+            self._met = self._signs.outages
+            self._end_left()
+            producer = self._initialised()
+            _hear(producer)
+            self._is_alone &= self._signs.outages == self._met
+            self._require_alone()
+        except TransportError:
+            self._is_worn, self._is_alone = True, False
+            time.sleep(max(0.0, began + RETRY_PAUSE - time.monotonic()))
+            raise
+        self._producer, self._is_worn = producer, False
         self._is_fresh, self._has_committed = True, False
-        began = time.monotonic()
+
+    def _initialised(self) -> Producer:
         try:
             producer = Producer({**self._settings.transactional(self._id, self._timeout), "error_cb": self._signs})
             with self.calls:
                 producer.init_transactions(self._settings.patience)
         except CLIENT_ERRORS as error:
-            time.sleep(max(0.0, began + RETRY_PAUSE - time.monotonic()))
             # Not that it is tried again: who starts a group alone does not, where a right is missing.
             raise failure(f"{self._id}: its producer was not initialised: {told(error)}", error) from error
-        self._producer, self._met = producer, self._signs.outages
+        return producer
 
     def _look_for_outage(self) -> None:
         """After an outage between two transactions the producer is replaced, and what is open under its name asked for:
@@ -244,20 +262,14 @@ class Transactor:
     def _end_left(self) -> None:
         from farandole.transport.kafka.leftovers import end_leftovers
 
-        if not self._is_alone:
-            end_leftovers(self._settings, self._id, is_committed=self._has_committed)
+        end_leftovers(self._settings, self._id, is_committed=self._has_committed)
 
     def _require_alone(self) -> None:
         from farandole.transport.kafka.leftovers import require_none
 
-        if self._is_alone:
-            return
-        try:
+        if not self._is_alone:
             require_none(self._settings, self._id)
-        except TransportError:
-            self._producer = None
-            raise
-        self._is_alone = True
+            self._is_alone = True
 
     def _say(self, what: str) -> TransportError:
         return TransportError(f"{self._id}: {what}")
@@ -364,6 +376,7 @@ class _Transaction:
         except CLIENT_ERRORS as second:
             verdict = Verdict.FENCED if error_of(second).code() in FENCED else Verdict.DOUBT
             return Outcome(verdict, TransportError(f"{why}; and then: {told(second)}"))
+        _hear(self._producer)
         if self._signs.outages != self._outages_before:  # it may have ended the one before too (docs/decisions/0123)
             return Outcome(Verdict.DOUBT, because(error, why))
         return Outcome(verdict_of_abort(error), because(error, why))
