@@ -315,13 +315,11 @@ class CoordinatorLoop:
 
     def _doubted(self, numbers: frozenset[int], last: frozenset[int]) -> None:
         """Take these over anew; of the `last` ones the state may stay, if the log says that it is the committed one."""
-        for number in last - numbers:
-            if (home := self.homes.get(number)) is not None:
-                home.forsake()
-                self._takeover.parked[number] = home
-        for number in numbers | last:
-            if number in last - numbers and number not in self.homes:
-                continue  # it is on its way, or another's
+        running = last.intersection(self.homes) - numbers  # another is on its way, or not ours
+        for number in running:
+            self.homes[number].forsake()
+            self._takeover.parked[number] = self.homes[number]
+        for number in numbers | running:
             if self.homes.pop(number, None) is not None or number in self._takeover.claimed:
                 self._intake.stop(number)
                 self._refold.drop(number)
