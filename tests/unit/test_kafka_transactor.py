@@ -51,7 +51,7 @@ def test_what_is_open_under_ones_name_is_asked_until_it_is_answered(monkeypatch:
     """A topic that was just made has no leader for a moment: `farandole demo --bootstrap` ended with exit code 3."""
     asked: list[str] = []
 
-    async def moody(client: object, prefix: str, is_whole: bool, group: str) -> list[Forgotten]:
+    async def moody(client: object, prefix: str, is_whole: bool, group: str, writer: str) -> list[Forgotten]:
         asked.append(prefix)
         if len(asked) < 3:
             raise TransportError("producers of ns.commands/3: Broker: Not leader for partition")
