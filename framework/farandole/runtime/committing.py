@@ -278,14 +278,10 @@ class Committer:
                 self._again = (self.clock.monotonic() + MISSING_RETRY_S, partial(self._judge, flight))
             elif reply.error is not None or stands is None:
                 self._again = (self.clock.monotonic() + PAUSE_MIN_S, partial(self._judge, flight))
-            elif stands:
-                self.counts.judged["committed"] += 1
-                self._stands(flight)
-                self.recheck.doubt(self.clock.monotonic())
             else:
-                self.counts.judged["without_effect"] += 1
-                self._without_effect(flight)
-                self.recheck.doubt(self.clock.monotonic())
+                self.counts.judged["committed" if stands else "without_effect"] += 1
+                (self._stands if stands else self._without_effect)(flight)
+                self.recheck.doubt(self.clock.monotonic())  # of this one it is known, not of the one before
 
         self.ask(ReadPositions(asked, stable=True), answered)
 
